@@ -1,0 +1,29 @@
+//! What the projection makes of a depth image.
+
+use std::sync::Arc;
+
+use crate::clock::HostTime;
+use crate::frame::{DepthFrame, FrameMeta};
+
+/// The points of one depth image: only pixels with depth, in row-major order of their pixels.
+///
+/// Camera frame: x right, y down, z forward, in metres.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Points {
+    pub positions_m: Vec<[f32; 3]>,
+    /// One sRGB colour per point as `0xRRGGBBAA`, or empty if colours were not asked for.
+    pub colors_rgba: Vec<u32>,
+}
+
+/// A cloud on its way to the sinks, with the clock readings of its road.
+#[derive(Debug, Default)]
+pub struct Cloud {
+    pub meta: FrameMeta,
+    /// When the projection took the frame from the capture queue.
+    pub taken_at: HostTime,
+    /// When the projection had finished the cloud.
+    pub projected_at: HostTime,
+    pub points: Points,
+    /// The depth image it was made of, if a sink asked for it.
+    pub depth: Option<Arc<DepthFrame>>,
+}

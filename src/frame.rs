@@ -1,0 +1,33 @@
+//! What a source delivers: depth images and the facts that come with each.
+
+use crate::clock::{DeviceTime, HostTime};
+
+/// The facts of one depth frame.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct FrameMeta {
+    /// The frame number that the source announced. Gaps are frames which the source lost.
+    pub number: u64,
+    /// When the frame arrived in this process: delivery by librealsense, by the reader of a file, or by the synthetic camera.
+    pub arrived_at: HostTime,
+    /// The device's own time stamp, if it gave one.
+    pub device_time: Option<DeviceTime>,
+    /// Metres per depth step of this frame.
+    pub depth_units_m: f32,
+}
+
+/// One depth image. Buffers of this type are made once and filled again and again ([`crate::pool::Pool`]).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct DepthFrame {
+    pub meta: FrameMeta,
+    pub width: u32,
+    pub height: u32,
+    /// Depth in steps of `meta.depth_units_m`, 0 where there is none; row-major, `width * height` values, no padding.
+    pub depth: Vec<u16>,
+}
+
+impl DepthFrame {
+    /// A frame of zeros.
+    pub fn new(width: u32, height: u32) -> Self {
+        Self { meta: FrameMeta::default(), width, height, depth: vec![0; width as usize * height as usize] }
+    }
+}

@@ -1,0 +1,133 @@
+//! Where depth frames come from: one trait, one room per kind of source.
+//!
+//! | source | clock behind `device_time` | arrival (`FrameMeta::arrived_at`) is read |
+//! | --- | --- | --- |
+//! | [`synthetic`] | its own schedule (`hardware_clock`) | when the frame is due, or handed over if that is later |
+//! | [`realsense`] | the camera's, in the domain that librealsense names | when librealsense's pipeline has handed the frame over |
+//! | [`recording`] | that of the recorded camera | when the reader hands the frame over, at its recorded pace or at once |
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::camera::Intrinsics;
+use crate::clock::{HostTime, TimestampDomain};
+use crate::frame::DepthFrame;
+
+#[cfg(feature = "realsense")]
+pub mod realsense;
+pub mod recording;
+pub mod synthetic;
+
+/// The depth stream that a source delivers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DepthStream {
+    pub intrinsics: Intrinsics,
+    /// Frames a second that the stream promises.
+    pub nominal_fps: f64,
+    /// Metres per depth step; a frame may carry its own.
+    pub depth_units_m: f32,
+    pub timestamp_domain: TimestampDomain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    Synthetic,
+    Realsense,
+    Recording,
+}
+
+/// What a source tells about itself once it is open.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceInfo {
+    pub kind: SourceKind,
+    /// The camera's name or the path of the recording.
+    pub name: String,
+    /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show them.
+    pub facts: Vec<(&'static str, String)>,
+    pub stream: DepthStream,
+    /// Frames that the source will deliver, where it knows.
+    pub expected_frames: Option<u64>,
+}
+
+/// What a call for a frame brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// The frame given was filled.
+    Frame,
+    /// Nothing yet; ask again.
+    Idle,
+    /// There will be no more frames.
+    End,
+}
+
+/// What a damaged recording has lost.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    pub bytes_skipped: u64,
+    pub chunks_skipped: u64,
+    pub frames_lost: u64,
+    /// One line for each finding, with its offset in the file.
+    pub notes: Vec<String>,
+}
+
+impl Damage {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The contract of a source. It is driven by one thread, the capture thread.
+pub trait FrameSource: Send {
+    fn info(&self) -> &SourceInfo;
+
+    /// Waits for the next frame, at most until `until`, and writes it into `frame`.
+    ///
+    /// `frame` is of the stream's size. All its fields are the source's to set, `meta.arrived_at` included.
+    ///
+    /// # Errors
+    /// Any error ends the run, except one whose [`SourceError::kind`] is [`ErrorKind::Retry`].
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError>;
+
+    /// What was found damaged so far.
+    fn damage(&self) -> Damage {
+        Damage::default()
+    }
+}
+
+/// What the pipeline is to do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Passing; ask for the next frame again.
+    Retry,
+    /// Final.
+    Fatal,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    /// The file is not what its name or the command says.
+    #[error("{}: {problem}", path.display())]
+    Format { path: PathBuf, problem: String },
+    /// There is no camera, or not the one asked for. The text says what to check.
+    #[error("{0}")]
+    NoCamera(String),
+    /// librealsense reported an error.
+    #[error("librealsense: {what}: {message}")]
+    Sdk { what: &'static str, message: String, kind: ErrorKind },
+    /// A setting that this source cannot follow.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl SourceError {
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Sdk { kind, .. } => *kind,
+            _ => ErrorKind::Fatal,
+        }
+    }
+}
