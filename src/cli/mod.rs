@@ -1,0 +1,250 @@
+//! The command line: one file for each subcommand, and the exit codes.
+
+mod devices;
+mod info;
+mod run;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, Mode, Preset, Settings, UsageError, parse_duration};
+use crate::pipeline::Policy;
+use crate::sink::Show;
+use crate::source::recording::Pace;
+
+/// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
+/// and every lost frame on the way is accounted for.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say more on standard error; twice for all.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the built-in synthetic camera through the whole pipeline
+    Demo(DemoArgs),
+    /// Runs a RealSense camera
+    Live(LiveArgs),
+    /// Replays a recording (.bag), read without librealsense
+    Replay(ReplayArgs),
+    /// Tells what is in a recording
+    Info(InfoArgs),
+    /// Lists cameras with their profiles, USB link and firmware
+    Devices(DevicesArgs),
+}
+
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// Image size and rate of the synthetic camera, such as 848x480@90
+    #[arg(long, value_name = "WxH@FPS")]
+    depth: Option<Mode>,
+    /// Seed of the noise
+    #[arg(long)]
+    seed: Option<u64>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+struct LiveArgs {
+    /// The camera with this serial number; without it, the first one
+    #[arg(long, conflicts_with = "from_file")]
+    serial: Option<String>,
+    /// Depth image size and rate, such as 848x480@90; without it, what librealsense prefers
+    #[arg(long, value_name = "WxH@FPS", conflicts_with = "from_file")]
+    depth: Option<Mode>,
+    /// Let librealsense play this recording as if it were the camera
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReplayArgs {
+    /// The recording
+    file: PathBuf,
+    /// As fast as it was recorded, or as fast as possible
+    #[arg(long, value_enum, default_value = "recorded")]
+    pace: Pace,
+    /// Times the recorded pace
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse_speed)]
+    speed: f64,
+    /// Begin at this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    from: Option<Duration>,
+    /// End before this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    to: Option<Duration>,
+    /// Start over at the end
+    #[arg(long = "loop")]
+    looped: bool,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+struct InfoArgs {
+    /// The recording
+    file: PathBuf,
+    /// As JSON (depthcast.info.v1)
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What demo, live and replay have in common.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
+    /// connect=URL or none
+    #[arg(long, default_value = "auto", value_name = "VIEW")]
+    view: View,
+    /// Also write clouds and figures to this .rrd file, for `rerun FILE.rrd`
+    #[arg(long, value_name = "FILE.rrd")]
+    save: Option<PathBuf>,
+    /// Stop after this time
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Stop after this many frames
+    #[arg(long, value_name = "N")]
+    frames: Option<u64>,
+    /// When a stage is slow: the newest frame wins, or the others wait and none is lost
+    #[arg(long, value_enum)]
+    policy: Option<Policy>,
+    /// Start from this built-in configuration
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    /// Change what this TOML file says (see the presets in config/)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the report as JSON (depthcast.report.v1)
+    #[arg(long)]
+    json: bool,
+    /// What the viewer is sent
+    #[arg(long, value_enum)]
+    show: Option<Show>,
+    /// The most clouds a second that are shown; 0 for all
+    #[arg(long, value_name = "HZ")]
+    show_rate: Option<f64>,
+    /// Threads of the projection; 0 chooses
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Port of the web viewer's page; 0 for any free one
+    #[arg(long, value_name = "PORT")]
+    web_port: Option<u16>,
+    /// Port of the web viewer's data; 0 for any free one
+    #[arg(long, value_name = "PORT")]
+    data_port: Option<u16>,
+}
+
+impl RunArgs {
+    fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
+        let flags = Config {
+            pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
+            viewer: config::Viewer { show: self.show, show_rate_hz: self.show_rate, ..Default::default() },
+            synthetic,
+            ..Default::default()
+        };
+        config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
+    }
+}
+
+/// Where clouds are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum View {
+    Auto,
+    Native,
+    Web,
+    Connect(String),
+    None,
+}
+
+impl FromStr for View {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some(("connect", url)) if !url.is_empty() => Ok(Self::Connect(url.into())),
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "native" => Ok(Self::Native),
+            None if text == "web" => Ok(Self::Web),
+            None if text == "none" => Ok(Self::None),
+            _ => Err("one of auto, native, web, connect=URL, none".into()),
+        }
+    }
+}
+
+fn parse_speed(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(speed) if (0.01..=1000.0).contains(&speed) => Ok(speed),
+        _ => Err("a speed goes from 0.01 to 1000".into()),
+    }
+}
+
+/// How a command ended well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Whole,
+    /// Something in the recording was lost.
+    Damaged,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let levels = match cli.verbose {
+        0 => "error,depthcast=warn",
+        1 => "warn,depthcast=debug",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| levels.into());
+    tracing_subscriber::fmt().with_writer(std::io::stderr).without_time().with_target(false).with_env_filter(filter).init();
+
+    let code = match command(cli.command) {
+        Ok(Done::Whole) => 0,
+        Ok(Done::Damaged) => 3,
+        Err(error) => {
+            eprintln!("depthcast: {error:#}");
+            if error.is::<UsageError>() { 2 } else { 1 }
+        }
+    };
+    // Not a return from main: that would wait for, or run destructors of, threads that were left behind.
+    std::process::exit(code)
+}
+
+fn command(command: Command) -> anyhow::Result<Done> {
+    match command {
+        Command::Demo(args) => run::demo(args),
+        Command::Live(args) => run::live(args),
+        Command::Replay(args) => run::replay(args),
+        Command::Info(args) => info::info(&args),
+        Command::Devices(args) => devices::devices(&args),
+    }
+}
+
+/// Prints to standard output; a reader that has gone (`| head`) is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,187 @@
+//! `demo`, `live` and `replay`: a source, the pipeline, sinks, and a report.
+
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::status::Status;
+use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
+use crate::clock::{Clock, MonotonicClock};
+use crate::config::{self, Preset, Settings, UsageError};
+use crate::pipeline::{self, PipelineSettings, Policy, Stop};
+use crate::sink::{CloudSink, NullSink};
+use crate::source::recording::{RecordingSource, ReplayOptions};
+use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use crate::source::{FrameSource, SourceInfo};
+use crate::stats::report::Report;
+
+pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
+    let flags = config::Synthetic { depth: args.depth, seed: args.seed };
+    let settings = args.run.settings(Preset::LiveDemo, flags)?;
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let config::Mode { width, height, fps } = settings.synthetic;
+    let camera = SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed }, Arc::clone(&clock))?;
+    run(Box::new(camera), &args.run, settings, clock)
+}
+
+#[cfg(feature = "realsense")]
+pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
+    use crate::source::realsense::{Input, RealsenseSource};
+    let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let input = match args.from_file {
+        Some(file) => Input::File { path: file, real_time: settings.policy == Policy::Newest },
+        None => Input::Camera { serial: args.serial, mode: args.depth },
+    };
+    let source = RealsenseSource::open(input, Arc::clone(&clock))?;
+    run(Box::new(source), &args.run, settings, clock)
+}
+
+#[cfg(not(feature = "realsense"))]
+pub(super) fn live(_: LiveArgs) -> anyhow::Result<Done> {
+    anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
+}
+
+pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from >= to
+    {
+        return Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between")).into());
+    }
+    let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let options = ReplayOptions { pace: args.pace, speed: args.speed, from: args.from, to: args.to, looped: args.looped };
+    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
+    run(Box::new(source), &args.run, settings, clock)
+}
+
+fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {
+    let stop = stop_on_signals()?;
+    let info = source.info().clone();
+    let sinks = open_sinks(args, &settings, &info, &clock)?;
+    let pipeline_settings = PipelineSettings {
+        policy: settings.policy,
+        capture_queue: settings.capture_queue,
+        cloud_queue: settings.cloud_queue,
+        threads: settings.threads,
+        duration: args.duration,
+        frames: args.frames,
+        colors: settings.colors,
+        show_rate_hz: settings.show_rate_hz,
+    };
+    let mut status = Status::new(&info, args.frames);
+    let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
+    status.clear();
+    let outcome = outcome?;
+    let report = Report::new(&info, &pipeline_settings, &outcome);
+    if args.json {
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        report.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
+    } else {
+        print(&report.table())?;
+    }
+    Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
+}
+
+/// The first signal asks the run to stop and lets it drain; the second ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            if asked.is_asked() {
+                std::process::exit(130);
+            }
+            asked.ask();
+        }
+    })?;
+    Ok(stop)
+}
+
+/// The sinks that the flags ask for; the viewer first, since the report's `shown` speaks of the first.
+#[cfg(feature = "viewer")]
+fn open_sinks(
+    args: &RunArgs,
+    settings: &Settings,
+    info: &SourceInfo,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
+    use crate::sink::rerun::{Ports, RerunSink, Session, find_native_viewer};
+    let session = Session {
+        show: settings.show,
+        colors: settings.colors,
+        point_size_ui: settings.point_size_ui,
+        stream: info.stream.clone(),
+        text: session_text(settings, info),
+        name: info.name.clone(),
+        clock: Arc::clone(clock),
+    };
+    // The file first: a path that can't be written should not leave a viewer's window behind.
+    let file = args.save.as_deref().map(|path| RerunSink::save(path, session.clone())).transpose()?;
+    let ports = Ports { web: args.web_port, data: args.data_port };
+    let web = |ports, session| -> anyhow::Result<RerunSink> {
+        let sink = RerunSink::serve_web(ports, session)?;
+        eprintln!("viewer: open {}", sink.address().unwrap_or_default());
+        Ok(sink)
+    };
+    let has_display = || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()));
+    let viewer = match &args.view {
+        View::None => None,
+        View::Connect(url) => Some(RerunSink::connect(url, session)?),
+        View::Web => Some(web(ports.or_usual(), session)?),
+        View::Native => {
+            let Some(viewer) = find_native_viewer() else {
+                anyhow::bail!(
+                    "--view native: there is no `rerun` on the PATH; `pip install rerun-sdk==0.36.3` brings it, or use --view web"
+                )
+            };
+            Some(RerunSink::spawn_native(&viewer, session)?)
+        }
+        View::Auto => {
+            let native = find_native_viewer().filter(|_| has_display());
+            let opened = native.map(|viewer| RerunSink::spawn_native(&viewer, session.clone())).transpose();
+            Some(match opened {
+                Ok(Some(sink)) => sink,
+                Ok(None) => web(ports, session)?,
+                Err(error) => {
+                    eprintln!("depthcast: {error:#}; serving the web viewer instead");
+                    web(ports, session)?
+                }
+            })
+        }
+    };
+    let sinks: Vec<_> = [viewer, file].into_iter().flatten().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
+    Ok(if sinks.is_empty() { vec![Box::new(NullSink)] } else { sinks })
+}
+
+#[cfg(not(feature = "viewer"))]
+fn open_sinks(args: &RunArgs, _: &Settings, _: &SourceInfo, _: &Arc<dyn Clock>) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
+    match (&args.view, &args.save) {
+        (View::Auto | View::None, None) => Ok(vec![Box::new(NullSink)]),
+        _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
+    }
+}
+
+/// The text panel beside the cloud.
+#[cfg(feature = "viewer")]
+fn session_text(settings: &Settings, info: &SourceInfo) -> String {
+    let stream = &info.stream;
+    let i = &stream.intrinsics;
+    let policy = match settings.policy {
+        Policy::Newest => "newest frame wins",
+        Policy::Lossless => "lossless",
+    };
+    let mut rows = vec![
+        ("source", info.name.clone()),
+        ("depth", format!("{}x{} at {:.0} fps", i.width, i.height, stream.nominal_fps)),
+        ("units", format!("{} m per step", stream.depth_units_m)),
+        ("device clock", stream.timestamp_domain.as_str().replace('_', " ")),
+        ("policy", policy.into()),
+        ("colours", format!("{} m to {} m", settings.colors.near_m, settings.colors.far_m)),
+    ];
+    rows.extend(info.facts.iter().cloned());
+    rows.push(("depthcast", env!("CARGO_PKG_VERSION").into()));
+    let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
+    format!("| | |\n| --- | --- |\n{rows}")
+}

@@ -1,0 +1,289 @@
+//! Presets, a file of the user's, and flags become validated settings.
+//!
+//! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
+//! changes. A key that nobody knows is an error that names the key and its line, in both.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::str::FromStr;
+
+use anyhow::{Context as _, bail};
+use serde::Deserialize;
+
+use crate::pipeline::Policy;
+use crate::project::{ColorByDepth, Colormap};
+use crate::sink::Show;
+
+/// The user's mistake in a flag or configuration: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(pub String);
+
+/// A depth mode: `848x480@90`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Mode {
+    pub width: u32,
+    pub height: u32,
+    pub fps: f64,
+}
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = || {
+            let (size, fps) = text.split_once('@')?;
+            let (width, height) = size.split_once('x')?;
+            Some(Self { width: width.parse().ok()?, height: height.parse().ok()?, fps: fps.parse().ok()? })
+        };
+        let mode = parsed().ok_or_else(|| format!("`{text}` is not a mode; one looks like 848x480@90"))?;
+        if !(1..=4096).contains(&mode.width) || !(1..=4096).contains(&mode.height) {
+            return Err(format!("`{text}`: width and height go from 1 to 4096 pixels"));
+        }
+        if !(0.1..=1000.0).contains(&mode.fps) {
+            return Err(format!("`{text}`: the rate goes from 0.1 to 1000 frames a second"));
+        }
+        Ok(mode)
+    }
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Default, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $(pub $key: Option<$type>),* }
+
+        impl $name {
+            /// What `over` says, and `self` where it says nothing.
+            fn overlaid(self, over: Self) -> Self {
+                Self { $($key: over.$key.or(self.$key)),* }
+            }
+        }
+    )*};
+}
+
+tables! {
+    Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
+    Color { colormap: Colormap, near_m: f32, far_m: f32 }
+    Viewer { show: Show, show_rate_hz: f64, point_size_ui: f32 }
+    Synthetic { depth: Mode, seed: u64 }
+}
+
+/// A configuration file, or the flags that stand for its keys.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub pipeline: Pipeline,
+    pub color: Color,
+    pub viewer: Viewer,
+    pub synthetic: Synthetic,
+}
+
+/// The built-in configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Preset {
+    LiveDemo,
+    Profiling,
+    Replay,
+}
+
+impl Preset {
+    fn file(self) -> (&'static str, &'static str) {
+        match self {
+            Self::LiveDemo => ("config/live-demo.toml", include_str!("../config/live-demo.toml")),
+            Self::Profiling => ("config/profiling.toml", include_str!("../config/profiling.toml")),
+            Self::Replay => ("config/replay.toml", include_str!("../config/replay.toml")),
+        }
+    }
+}
+
+/// What a run is done with: every key has a value, and the values fit.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub policy: Policy,
+    pub capture_queue: usize,
+    pub cloud_queue: usize,
+    pub threads: usize,
+    pub colors: ColorByDepth,
+    pub show: Show,
+    pub show_rate_hz: Option<f64>,
+    pub point_size_ui: f32,
+    pub synthetic: Mode,
+    pub seed: u64,
+}
+
+/// The preset, overlaid by the file, overlaid by the flags.
+///
+/// # Errors
+/// [`UsageError`] for a file that does not exist, can't be parsed, or has unknown keys or values that don't fit.
+pub fn settings(preset: Preset, file: Option<&Path>, flags: Config) -> anyhow::Result<Settings> {
+    let (name, text) = preset.file();
+    let mut config = parse(name, text)?;
+    if let Some(path) = file {
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|e| UsageError(format!("--config {name}: {e}")))?;
+        config = config.overlaid(parse(&name, &text)?);
+    }
+    config.overlaid(flags).validated()
+}
+
+fn parse(name: &str, text: &str) -> Result<Config, UsageError> {
+    toml::from_str(text).map_err(|error| {
+        let mut line = name.to_owned();
+        if let Some(span) = error.span() {
+            let before = &text[..span.start.min(text.len())];
+            write!(line, ", line {}", before.matches('\n').count() + 1).expect("a String takes all");
+        }
+        UsageError(format!("{line}: {}", error.message().replace('\n', " ")))
+    })
+}
+
+impl Config {
+    fn overlaid(self, over: Self) -> Self {
+        Self {
+            pipeline: self.pipeline.overlaid(over.pipeline),
+            color: self.color.overlaid(over.color),
+            viewer: self.viewer.overlaid(over.viewer),
+            synthetic: self.synthetic.overlaid(over.synthetic),
+        }
+    }
+
+    fn validated(self) -> anyhow::Result<Settings> {
+        let Self { pipeline, color, viewer, synthetic } = self;
+        let missing = || "the preset has no value for this key";
+        let colors = ColorByDepth {
+            colormap: color.colormap.context(missing())?,
+            near_m: color.near_m.context(missing())?,
+            far_m: color.far_m.context(missing())?,
+        };
+        let mode = synthetic.depth.context(missing())?;
+        let show_rate_hz = viewer.show_rate_hz.context(missing())?;
+        let settings = Settings {
+            policy: pipeline.policy.context(missing())?,
+            capture_queue: pipeline.capture_queue.context(missing())?,
+            cloud_queue: pipeline.cloud_queue.context(missing())?,
+            threads: match pipeline.threads.context(missing())? {
+                0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+                n => n,
+            },
+            colors,
+            show: viewer.show.context(missing())?,
+            show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
+            point_size_ui: viewer.point_size_ui.context(missing())?,
+            synthetic: mode,
+            seed: synthetic.seed.context(missing())?,
+        };
+        let check = |fits: bool, what: String| if fits { Ok(()) } else { Err(UsageError(what)) };
+        let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
+        check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
+        check((1..=64).contains(&cloud_queue), format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"))?;
+        check(threads <= 256, format!("pipeline.threads is {threads}; it goes from 0 (automatic) to 256"))?;
+        let ColorByDepth { near_m, far_m, .. } = colors;
+        check(
+            near_m.is_finite() && far_m.is_finite() && 0.0 <= near_m && near_m < far_m,
+            format!("color.near_m is {near_m} and color.far_m {far_m}; near has to be less than far, both in metres"),
+        )?;
+        check(
+            show_rate_hz == 0.0 || (0.1..=1000.0).contains(&show_rate_hz),
+            format!("viewer.show_rate_hz is {show_rate_hz}; it is 0 (all) or goes from 0.1 to 1000"),
+        )?;
+        check(
+            (0.1..=100.0).contains(&point_size_ui),
+            format!("viewer.point_size_ui is {point_size_ui}; it goes from 0.1 to 100"),
+        )?;
+        Ok(settings)
+    }
+}
+
+/// A length of time on the command line: `10s`, `2.5s`, `500ms`, `3m`, `1h`, or a number of seconds.
+pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor_s = match unit {
+        "ms" => 1e-3,
+        "s" | "" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        _ => bail!("`{unit}` is no unit of time; write 500ms, 10s, 3m or 1h"),
+    };
+    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no length of time; write 500ms, 10s, 3m or 1h") };
+    let seconds = number * factor_s;
+    if !(0.0..=1e9).contains(&seconds) {
+        bail!("`{text}` is out of range");
+    }
+    Ok(std::time::Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    fn with_file(text: &str) -> anyhow::Result<Settings> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        settings(Preset::Replay, Some(file.path()), Config::default())
+    }
+
+    #[test]
+    fn presets_are_whole() {
+        for preset in [Preset::LiveDemo, Preset::Profiling, Preset::Replay] {
+            let settings = settings(preset, None, Config::default()).unwrap();
+            assert_eq!(settings.policy == Policy::Lossless, preset == Preset::Replay);
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_says_and_flags_have_the_last_word() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
+        let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
+        let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
+        assert_eq!((settings.colors.near_m, settings.colors.far_m, settings.threads), (1.0, 5.0, 1));
+    }
+
+    #[test]
+    fn mistakes_name_the_key_and_the_line() {
+        for (text, want) in [
+            ("[pipeline]\n\npolizy = \"newest\"\n", "line 3: unknown field `polizy`"),
+            ("[colour]\n", "line 1: unknown field `colour`"),
+            ("[pipeline]\nthreads = \"two\"\n", "line 2: invalid type: string \"two\""),
+            ("[color]\ncolormap = \"jet\"\n", "line 2: unknown variant `jet`"),
+            ("[synthetic]\ndepth = \"big\"\n", "line 2: `big` is not a mode"),
+            ("[pipeline\n", "line 1: "),
+            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 5"),
+            ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
+            ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
+        ] {
+            let error = with_file(text).unwrap_err();
+            assert!(error.is::<UsageError>(), "{error}");
+            let message = error.to_string();
+            assert!(message.contains(want) && !message.contains('\n'), "{message:?} should contain {want:?}");
+        }
+    }
+
+    #[test]
+    fn modes_and_durations() {
+        assert_eq!("848x480@90".parse(), Ok(Mode { width: 848, height: 480, fps: 90.0 }));
+        for bad in ["848x480", "848@90", "0x480@90", "848x480@0", "848x480@nan", "1e3x2@3", "", "99999x1@1"] {
+            assert!(bad.parse::<Mode>().is_err(), "{bad}");
+        }
+        for (text, ms) in [("10s", 10_000), ("2.5s", 2500), ("500ms", 500), ("3m", 180_000), ("1h", 3_600_000), ("7", 7000)] {
+            assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(ms));
+        }
+        for bad in ["", "s", "-1s", "1d", "nan", "inf", "1e300h", "ten"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+}

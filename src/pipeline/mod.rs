@@ -1,0 +1,297 @@
+//! The threads of a run and what connects them.
+//!
+//! ```text
+//! capture ──[capture queue]──> project ──[cloud queue]──> sink        (one queue and one thread for each sink)
+//! ```
+//!
+//! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow stage never delays those before
+//! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
+//! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
+//! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
+
+mod queue;
+mod stages;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use crossbeam_channel as channel;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, HostTime};
+use crate::cloud::Cloud;
+use crate::frame::DepthFrame;
+use crate::pool::Pool;
+use crate::project::{BackProjector, ColorByDepth};
+use crate::sink::CloudSink;
+use crate::source::{Damage, FrameSource};
+use crate::stats::{RunStats, Snapshot};
+
+/// What happens when a stage is slower than the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The oldest frame gives way and is counted; nothing waits.
+    Newest,
+    /// The faster stage waits; nothing is lost.
+    Lossless,
+}
+
+/// Why a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    EndOfInput,
+    Duration,
+    Frames,
+    Interrupted,
+}
+
+/// Asks a run to stop. Clones ask the same run.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct PipelineSettings {
+    pub policy: Policy,
+    /// Frames that may wait for the projection.
+    pub capture_queue: usize,
+    /// Clouds that may wait for each sink.
+    pub cloud_queue: usize,
+    /// Threads of the projection.
+    pub threads: usize,
+    pub duration: Option<Duration>,
+    pub frames: Option<u64>,
+    /// Used if a sink needs colours.
+    pub colors: ColorByDepth,
+    /// The most clouds a second that a sink is offered; used with [`Policy::Newest`] alone.
+    pub show_rate_hz: Option<f64>,
+}
+
+/// How a run went.
+pub struct Outcome {
+    pub end: End,
+    pub duration: Duration,
+    pub damage: Damage,
+    pub stats: Arc<RunStats>,
+    /// What went wrong without ending the run, a line each.
+    pub warnings: Vec<String>,
+}
+
+/// How often figures are handed to sinks and to the caller.
+const TICK: Duration = Duration::from_millis(200);
+/// After a stop was asked for: time to drain, then time for the threads to notice that the run was given up.
+const DRAIN: Duration = Duration::from_secs(3);
+const GIVE_UP: Duration = Duration::from_secs(4);
+
+/// What all threads of a run share.
+struct Shared {
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
+    stats: Arc<RunStats>,
+    stop: Stop,
+    abandon: Arc<AtomicBool>,
+    /// The newest figures.
+    snapshot: Mutex<Arc<Snapshot>>,
+}
+
+impl Shared {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+/// Runs `source` through projection into `sinks` (at least one; the first is the one that `shown` counts).
+///
+/// `on_tick` gets the figures a few times a second.
+///
+/// # Errors
+/// The first error of a stage, with its name, or a panic in one.
+pub fn run(
+    source: Box<dyn FrameSource>,
+    sinks: Vec<Box<dyn CloudSink>>,
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+    on_tick: &mut dyn FnMut(&Snapshot),
+) -> anyhow::Result<Outcome> {
+    let stats = Arc::new(RunStats::new(sinks.iter().map(|s| s.name())));
+    let colors = sinks.iter().any(|s| s.needs().colors).then_some(settings.colors);
+    let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
+    let intrinsics = source.info().stream.intrinsics;
+    let projector = BackProjector::new(&intrinsics, colors)?;
+
+    // Everything that can be in flight at once: one buffer being filled, those waiting, and those held downstream.
+    let cloud_count = 1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();
+    let frame_count = settings.capture_queue + 2 + if keep_depth { cloud_count } else { 0 };
+    let frames = Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
+
+    let shared = Arc::new(Shared {
+        clock: Arc::clone(&clock),
+        stats: Arc::clone(&stats),
+        stop: stop.clone(),
+        abandon: Arc::default(),
+        snapshot: Mutex::default(),
+        settings,
+    });
+    let settings = &shared.settings;
+    let new_queue = |capacity, dropped: &Arc<_>| (capacity, Arc::clone(dropped), Arc::clone(&shared.abandon));
+    let (capacity, dropped, abandon) = new_queue(settings.capture_queue, &stats.dropped_capture_queue);
+    let (frame_tx, frame_rx) = queue::queue(capacity, settings.policy, dropped, abandon);
+
+    let started_at = clock.now();
+    let mut threads = Threads::default();
+    let mut cloud_txs = Vec::new();
+    for (index, sink) in sinks.into_iter().enumerate() {
+        let (capacity, dropped, abandon) = new_queue(settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
+        let (tx, rx) = queue::queue::<Arc<Cloud>>(capacity, settings.policy, dropped, abandon);
+        cloud_txs.push(tx);
+        let shared = Arc::clone(&shared);
+        threads.spawn(&format!("sink{index}"), move || stages::show(sink, index, rx, &shared).map(Ended::Sink))?;
+    }
+    let project = stages::Project { projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
+    threads.spawn("project", {
+        let shared = Arc::clone(&shared);
+        move || project.run(&shared).map(|()| Ended::Project)
+    })?;
+    threads.spawn("capture", {
+        let shared = Arc::clone(&shared);
+        move || stages::capture(source, frames, frame_tx, &shared).map(|(end, damage)| Ended::Capture(end, damage))
+    })?;
+
+    let (end, damage, mut warnings) = threads.supervise(&shared, on_tick)?;
+    let duration = clock.now().since(started_at);
+    for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
+        if sink.disconnected.get() > 0 {
+            warnings.push(format!("{name}: the connection was lost; {} clouds could not be handed over", sink.disconnected.get()));
+        }
+    }
+    on_tick(&stats.snapshot(clock.now()));
+    Ok(Outcome { end, duration, damage, stats, warnings })
+}
+
+/// What a thread brings home.
+enum Ended {
+    Capture(End, Damage),
+    Project,
+    /// A warning, if the sink could not hand over all in time.
+    Sink(Option<String>),
+}
+
+/// The threads of a run that have not ended yet.
+struct Threads {
+    running: Vec<(String, JoinHandle<anyhow::Result<Ended>>)>,
+    ended_tx: channel::Sender<()>,
+    ended_rx: channel::Receiver<()>,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        let (ended_tx, ended_rx) = channel::unbounded();
+        Self { running: Vec::new(), ended_tx, ended_rx }
+    }
+}
+
+impl Threads {
+    fn spawn(&mut self, name: &str, body: impl FnOnce() -> anyhow::Result<Ended> + Send + 'static) -> anyhow::Result<()> {
+        /// Wakes the supervisor however the thread ends.
+        struct Wake(channel::Sender<()>);
+        impl Drop for Wake {
+            fn drop(&mut self) {
+                let _ = self.0.send(());
+            }
+        }
+        let wake = Wake(self.ended_tx.clone());
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            let _wake = wake;
+            body()
+        });
+        self.running.push((name.into(), thread.with_context(|| format!("cannot start the {name} thread"))?));
+        Ok(())
+    }
+
+    /// Joins all threads, hands out figures meanwhile, and sees to it that the end comes.
+    fn supervise(
+        mut self,
+        shared: &Shared,
+        on_tick: &mut dyn FnMut(&Snapshot),
+    ) -> anyhow::Result<(End, Damage, Vec<String>)> {
+        let clock = &shared.clock;
+        let (mut ended, mut failed, mut warnings) = (None, None, Vec::new());
+        let mut next_tick = clock.now().plus(TICK);
+        let mut stop_seen_at: Option<HostTime> = None;
+        while !self.running.is_empty() {
+            let _ = self.ended_rx.recv_timeout(next_tick.since(clock.now()));
+            let (done, running): (Vec<_>, Vec<_>) = self.running.into_iter().partition(|(_, thread)| thread.is_finished());
+            self.running = running;
+            for (name, thread) in done {
+                match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
+                    Ok(Ended::Capture(end, damage)) => ended = Some((end, damage)),
+                    Ok(Ended::Project) => {}
+                    Ok(Ended::Sink(warning)) => warnings.extend(warning),
+                    Err(error) => {
+                        shared.stop.ask();
+                        // What fails later most often fails because of the first.
+                        failed.get_or_insert((name, error));
+                    }
+                }
+            }
+            let now = clock.now();
+            if now >= next_tick {
+                let snapshot = Arc::new(shared.stats.snapshot(now));
+                on_tick(&snapshot);
+                *shared.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
+                next_tick = now.plus(TICK);
+            }
+            if shared.stop.is_asked() {
+                let waited = now.since(*stop_seen_at.get_or_insert(now));
+                if waited > DRAIN {
+                    shared.abandon.store(true, Ordering::Relaxed);
+                }
+                if waited > DRAIN + GIVE_UP && !self.running.is_empty() {
+                    self.leave_behind(shared, &mut warnings);
+                    break;
+                }
+            }
+        }
+        match (failed, ended) {
+            (Some((name, error)), _) => Err(error.context(format!("the {name} thread failed"))),
+            (None, Some((end, damage))) => Ok((end, damage, warnings)),
+            (None, None) => Err(anyhow!("the capture thread did not stop")),
+        }
+    }
+
+    /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer.
+    fn leave_behind(&mut self, shared: &Shared, warnings: &mut Vec<String>) {
+        for (name, thread) in self.running.drain(..) {
+            warnings.push(format!("the {name} thread did not stop in time and was left behind"));
+            drop(thread);
+        }
+        let projected = shared.stats.projected.count();
+        for sink in &shared.stats.sinks {
+            let counted = sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer();
+            sink.busy.add(projected.saturating_sub(counted));
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without a message")
+}

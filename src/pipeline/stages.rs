@@ -1,0 +1,254 @@
+//! What each thread of a run does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crossbeam_channel::RecvTimeoutError;
+
+use super::queue::{Receiver, Sender};
+use super::{End, Policy, Shared};
+use crate::clock::HostTime;
+use crate::cloud::Cloud;
+use crate::frame::DepthFrame;
+use crate::pool::Pool;
+use crate::project::BackProjector;
+use crate::sink::{CloudSink, Offer};
+use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
+
+/// The longest that capture waits without looking whether it is to stop.
+const CAPTURE_SLICE: Duration = Duration::from_millis(50);
+/// Errors in a row after which a source that asks for another try is given up.
+const RETRIES: u32 = 10;
+/// How often a sink without clouds looks for new figures.
+const SINK_SLICE: Duration = Duration::from_millis(100);
+/// How often a lossless run asks a busy sink again.
+const BUSY_WAIT: Duration = Duration::from_millis(1);
+/// How long a sink may take to hand over its last clouds.
+const FINISH: Duration = Duration::from_secs(3);
+
+/// Pulls frames from the source into the capture queue until an end.
+pub(super) fn capture(
+    mut source: Box<dyn FrameSource>,
+    mut pool: Pool<DepthFrame>,
+    queue: Sender<Arc<DepthFrame>>,
+    shared: &Shared,
+) -> anyhow::Result<(End, Damage)> {
+    let (clock, stats) = (&shared.clock, &shared.stats);
+    let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
+    let mut last_number = None;
+    let mut errors_in_a_row = 0;
+    let end = loop {
+        let now = clock.now();
+        if shared.stop.is_asked() {
+            break End::Interrupted;
+        }
+        if shared.settings.frames.is_some_and(|limit| stats.captured.count() >= limit) {
+            break End::Frames;
+        }
+        if now >= deadline {
+            break End::Duration;
+        }
+        let mut free = pool.free();
+        match source.next_frame(free.get_mut(), now.plus(CAPTURE_SLICE).min(deadline)) {
+            Ok(Delivery::Idle) => {}
+            Ok(Delivery::End) => break End::EndOfInput,
+            Ok(Delivery::Frame) => {
+                errors_in_a_row = 0;
+                let frame = free.share();
+                stats.captured.record(frame.meta.arrived_at);
+                if let Some(last) = last_number {
+                    stats.dropped_by_source.add(frame.meta.number.saturating_sub(last + 1));
+                }
+                last_number = Some(frame.meta.number);
+                if queue.send(frame).is_err() {
+                    // The projection has failed; the supervisor knows why.
+                    break End::Interrupted;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Retry && errors_in_a_row < RETRIES => {
+                errors_in_a_row += 1;
+                tracing::warn!("{error}; trying again");
+                clock.sleep_until(now.plus(CAPTURE_SLICE));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    if pool.made_later() > 0 {
+        tracing::debug!("{} frame buffers had to be made during the run", pool.made_later());
+    }
+    Ok((end, source.damage()))
+}
+
+/// Turns frames into clouds for all sinks.
+pub(super) struct Project {
+    pub projector: BackProjector,
+    pub cloud_count: usize,
+    pub keep_depth: bool,
+    pub frames: Receiver<Arc<DepthFrame>>,
+    pub clouds: Vec<Sender<Arc<Cloud>>>,
+}
+
+impl Project {
+    /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
+    /// for it.
+    pub(super) fn run(self, shared: &Shared) -> anyhow::Result<()> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(shared.settings.threads)
+            .thread_name(|n| format!("project{n}"))
+            .build()
+            .context("cannot start the projection's threads")?;
+        pool.install(|| self.work(shared))
+    }
+
+    fn work(mut self, shared: &Shared) -> anyhow::Result<()> {
+        let (clock, stats) = (&shared.clock, &shared.stats);
+        let new_points = self.projector.points_maker();
+        let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
+        while let Some(frame) = self.frames.recv() {
+            let taken_at = clock.now();
+            let mut free = pool.free();
+            let cloud = free.get_mut();
+            if let Err(error) = self.projector.project(&frame, &mut cloud.points) {
+                stats.dropped_capture_queue.add(1);
+                return Err(error.into());
+            }
+            let projected_at = clock.now();
+            (cloud.meta, cloud.taken_at, cloud.projected_at) = (frame.meta, taken_at, projected_at);
+            let points = cloud.points.positions_m.len() as u64;
+            cloud.depth = self.keep_depth.then_some(frame);
+            stats.capture_queue.record(cloud.meta.arrived_at, taken_at);
+            stats.project.record(taken_at, projected_at);
+            stats.projected.record(projected_at);
+            stats.points.add(points);
+            let cloud = free.share();
+            for queue in &self.clouds {
+                // A sink that failed has stopped the run already; the others still get what is on its way.
+                let _ = queue.send(Arc::clone(&cloud));
+            }
+        }
+        if pool.made_later() > 0 {
+            tracing::debug!("{} cloud buffers had to be made during the run", pool.made_later());
+        }
+        Ok(())
+    }
+}
+
+/// Offers clouds to a sink. Returns a warning if the sink could not hand over all at the end.
+pub(super) fn show(
+    mut sink: Box<dyn CloudSink>,
+    index: usize,
+    clouds: Receiver<Arc<Cloud>>,
+    shared: &Shared,
+) -> anyhow::Result<Option<String>> {
+    let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
+    let name = sink.name();
+    let mut pace = ShowRate::new(match shared.settings.policy {
+        Policy::Newest => shared.settings.show_rate_hz,
+        Policy::Lossless => None,
+    });
+    let mut figures_of = HostTime::default();
+    loop {
+        match clouds.recv_timeout(SINK_SLICE) {
+            Ok(cloud) => {
+                let taken_at = clock.now();
+                stats.cloud_queue.record(cloud.projected_at, taken_at);
+                if !pace.is_due(taken_at) {
+                    stats.above_show_rate.add(1);
+                } else {
+                    match offer(sink.as_mut(), &cloud, shared) {
+                        Ok(Offer::Taken) => {
+                            let handed_over_at = clock.now();
+                            pace.shown(taken_at);
+                            stats.log.record(taken_at, handed_over_at);
+                            stats.total.record(cloud.meta.arrived_at, handed_over_at);
+                            stats.shown.record(handed_over_at);
+                        }
+                        Ok(Offer::Busy) => stats.busy.add(1),
+                        Ok(Offer::Disconnected) => stats.disconnected.add(1),
+                        Err(error) => {
+                            stats.busy.add(1);
+                            return Err(error.context(name));
+                        }
+                    }
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let snapshot = shared.snapshot();
+        if snapshot.at > figures_of {
+            figures_of = snapshot.at;
+            sink.figures(&snapshot).with_context(|| name.clone())?;
+        }
+    }
+    // Those that come too late are counted when the receiver goes.
+    drop(clouds);
+    Ok(sink.finish(FINISH).err().map(|e| format!("{name}: {e:#}")))
+}
+
+/// Offers one cloud; a lossless run waits for room, unless it is given up.
+fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, shared: &Shared) -> anyhow::Result<Offer> {
+    loop {
+        let offered = sink.offer(cloud)?;
+        let wait = shared.settings.policy == Policy::Lossless && !shared.abandon.load(Ordering::Relaxed);
+        if offered != Offer::Busy || !wait {
+            return Ok(offered);
+        }
+        std::thread::sleep(BUSY_WAIT);
+    }
+}
+
+/// Decides which clouds are shown when there is a limit on their rate: the first one after each due time, on an absolute schedule.
+struct ShowRate {
+    period: Option<Duration>,
+    due: HostTime,
+}
+
+impl ShowRate {
+    fn new(rate_hz: Option<f64>) -> Self {
+        Self { period: rate_hz.map(|hz| Duration::from_secs_f64(1.0 / hz)), due: HostTime::default() }
+    }
+
+    /// A cloud that comes a little early counts as due: a camera at exactly twice or three times the rate must not alternate.
+    fn is_due(&self, now: HostTime) -> bool {
+        self.period.is_none_or(|period| now.plus(period / 8) >= self.due)
+    }
+
+    fn shown(&mut self, now: HostTime) {
+        if let Some(period) = self.period {
+            self.due = self.due.max(HostTime::from_ns(now.as_ns().saturating_sub(period.as_nanos() as u64))).plus(period);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown_of(rate_hz: Option<f64>, arrivals_us: impl Iterator<Item = u64>) -> usize {
+        let mut pace = ShowRate::new(rate_hz);
+        arrivals_us
+            .map(|us| HostTime::from_ns(us * 1000))
+            .filter(|&now| {
+                let due = pace.is_due(now);
+                if due {
+                    pace.shown(now);
+                }
+                due
+            })
+            .count()
+    }
+
+    #[test]
+    fn the_show_rate_is_kept_whatever_the_cameras_rate() {
+        for fps in [30, 45, 60, 90] {
+            // Ten seconds, with jitter of up to 0.8 ms.
+            let arrivals = (0..10 * fps).map(|k| 1_000_000 + k * 1_000_000 / fps + (k * 7919) % 800);
+            let shown = shown_of(Some(30.0), arrivals.clone());
+            assert!((297..=303).contains(&shown), "{fps}: {shown}");
+            assert_eq!(shown_of(None, arrivals), 10 * fps as usize);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where clouds go: one trait, one room per kind of sink. Each sink has a thread of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cloud::Cloud;
+use crate::stats::Snapshot;
+
+#[cfg(feature = "viewer")]
+pub mod rerun;
+
+/// What became of a cloud that was offered to a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// It was handed over.
+    Taken,
+    /// There is no room now; it may be offered again.
+    Busy,
+    /// Nobody is there to take it.
+    Disconnected,
+}
+
+/// What a sink needs of a cloud beyond its positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    pub colors: bool,
+    pub depth_image: bool,
+}
+
+/// What the viewer is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Show {
+    /// The projected points.
+    Cloud,
+    /// The depth image, which the viewer projects itself.
+    Depth,
+    Both,
+}
+
+/// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken now is [`Offer::Busy`].
+pub trait CloudSink: Send {
+    /// A short name for reports, such as `web viewer`.
+    fn name(&self) -> String;
+
+    fn needs(&self) -> Needs;
+
+    /// The most clouds that it holds after having taken them.
+    fn max_in_flight(&self) -> usize;
+
+    /// # Errors
+    /// Any error ends the run.
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
+
+    /// Called a few times a second with fresh figures.
+    ///
+    /// # Errors
+    /// Any error ends the run.
+    fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()>;
+
+    /// Hands over what is still on its way, for at most `patience`.
+    ///
+    /// # Errors
+    /// If not all of it could be handed over.
+    fn finish(self: Box<Self>, patience: Duration) -> anyhow::Result<()>;
+}
+
+/// Takes everything and shows nothing: for measuring the pipeline without a viewer.
+#[derive(Debug, Default)]
+pub struct NullSink;
+
+impl CloudSink for NullSink {
+    fn name(&self) -> String {
+        "none".into()
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn max_in_flight(&self) -> usize {
+        0
+    }
+
+    fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        Ok(Offer::Taken)
+    }
+
+    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Hands clouds to Rerun without copying a point: Arrow arrays that look into the pool's buffers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use rerun::external::arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, UInt32Array};
+use rerun::external::arrow::buffer::{Buffer, ScalarBuffer};
+use rerun::external::arrow::datatypes::{DataType, Field};
+
+use crate::cloud::Cloud;
+
+/// A cloud that Rerun holds. When the last array over it is gone, the cloud's buffer is free again and no longer in flight.
+pub(super) struct Flight(Arc<Landing>);
+
+struct Landing {
+    cloud: Arc<Cloud>,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Flight {
+    pub(super) fn new(cloud: Arc<Cloud>, in_flight: &Arc<AtomicUsize>) -> Self {
+        in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::new(Landing { cloud, in_flight: Arc::clone(in_flight) }))
+    }
+
+    /// The bytes of one part of the cloud; they keep the cloud in flight.
+    fn buffer(&self, part: fn(&Cloud) -> &[u8]) -> Buffer {
+        struct Part(Arc<Landing>, fn(&Cloud) -> &[u8]);
+        impl AsRef<[u8]> for Part {
+            fn as_ref(&self) -> &[u8] {
+                (self.1)(&self.0.cloud)
+            }
+        }
+        Buffer::from(Bytes::from_owner(Part(Arc::clone(&self.0), part)))
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The cloud's points, with colours if it has them.
+pub(super) fn points(flight: &Flight) -> rerun::Points3D {
+    let values = ScalarBuffer::<f32>::from(flight.buffer(|c| as_bytes(c.points.positions_m.as_flattened())));
+    let field = Arc::new(Field::new("item", DataType::Float32, false));
+    let positions: ArrayRef =
+        Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
+    let colors = (!flight.0.cloud.points.colors_rgba.is_empty()).then(|| {
+        let values = ScalarBuffer::<u32>::from(flight.buffer(|c| as_bytes(&c.points.colors_rgba)));
+        let colors: ArrayRef = Arc::new(UInt32Array::new(values, None));
+        rerun::SerializedComponentBatch::new(colors, rerun::Points3D::descriptor_colors())
+    });
+    rerun::Points3D {
+        positions: Some(rerun::SerializedComponentBatch::new(positions, rerun::Points3D::descriptor_positions())),
+        colors,
+        ..Default::default()
+    }
+}
+
+/// The cloud's depth image, if it was kept.
+pub(super) fn depth_image(flight: &Flight) -> Option<rerun::DepthImage> {
+    let frame = flight.0.cloud.depth.as_ref()?;
+    let pixels = flight.buffer(|c| c.depth.as_ref().map_or(&[], |frame| as_bytes(&frame.depth)));
+    let blob = rerun::datatypes::Blob(ScalarBuffer::from(pixels));
+    Some(rerun::DepthImage::from_gray16(blob, [frame.width, frame.height]))
+}
+
+/// Numbers without padding or invalid values.
+trait Plain: Copy {}
+impl Plain for f32 {}
+impl Plain for u32 {}
+impl Plain for u16 {}
+
+fn as_bytes<T: Plain>(values: &[T]) -> &[u8] {
+    // SAFETY: the slice is valid for its length in bytes, u8 has no alignment and no invalid values, a `Plain` has no padding, and the
+    // result borrows from `values`.
+    unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
+}

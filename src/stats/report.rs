@@ -1,0 +1,229 @@
+//! The report of a run: `depthcast.report.v1` as JSON, and a table for people.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::{Drops, Latency, Rates, RunStats, SinkStats};
+use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::source::{Damage, SourceInfo, SourceKind};
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub schema: &'static str,
+    /// Version of depthcast.
+    pub version: &'static str,
+    pub source: SourceReport,
+    pub policy: crate::pipeline::Policy,
+    pub projection_threads: usize,
+    pub end: End,
+    pub duration_s: f64,
+    pub frames: Frames,
+    pub drops: Drops,
+    pub points: PointsReport,
+    pub fps: Rates,
+    pub latency_us: Latencies,
+    /// Each sink's own account. The figures above are those of the first.
+    pub sinks: Vec<SinkReport>,
+    pub damage: Damage,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SourceReport {
+    pub kind: SourceKind,
+    pub name: String,
+    pub width: u32,
+    pub height: u32,
+    pub nominal_fps: f64,
+    pub depth_units_m: f32,
+    pub timestamp_domain: crate::clock::TimestampDomain,
+    /// Further facts: device, serial, firmware, SDK version.
+    pub facts: std::collections::BTreeMap<&'static str, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Frames {
+    pub captured: u64,
+    pub projected: u64,
+    pub shown: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct PointsReport {
+    pub total: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Latencies {
+    pub capture_queue: Latency,
+    pub project: Latency,
+    pub cloud_queue: Latency,
+    pub log: Latency,
+    pub total: Latency,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkReport {
+    pub name: String,
+    pub shown: u64,
+    pub fps: f64,
+    pub drops: SinkDrops,
+    pub latency_us: SinkLatencies,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkDrops {
+    pub cloud_queue: u64,
+    /// The sum of the three that follow.
+    pub viewer: u64,
+    pub above_show_rate: u64,
+    pub busy: u64,
+    pub disconnected: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct SinkLatencies {
+    pub cloud_queue: Latency,
+    pub log: Latency,
+    pub total: Latency,
+}
+
+impl Report {
+    pub fn new(source: &SourceInfo, settings: &PipelineSettings, outcome: &Outcome) -> Self {
+        let stats: &RunStats = &outcome.stats;
+        let sinks: Vec<_> = stats.sinks.iter().map(SinkReport::new).collect();
+        let first = &sinks[0];
+        Self {
+            schema: "depthcast.report.v1",
+            version: env!("CARGO_PKG_VERSION"),
+            source: SourceReport {
+                kind: source.kind,
+                name: source.name.clone(),
+                width: source.stream.intrinsics.width,
+                height: source.stream.intrinsics.height,
+                nominal_fps: source.stream.nominal_fps,
+                depth_units_m: source.stream.depth_units_m,
+                timestamp_domain: source.stream.timestamp_domain,
+                facts: source.facts.iter().cloned().collect(),
+            },
+            policy: settings.policy,
+            projection_threads: settings.threads,
+            end: outcome.end,
+            duration_s: outcome.duration.as_secs_f64(),
+            frames: Frames { captured: stats.captured.count(), projected: stats.projected.count(), shown: first.shown },
+            drops: stats.drops(),
+            points: PointsReport { total: stats.points.get() },
+            fps: Rates { captured: stats.captured.fps(), projected: stats.projected.fps(), shown: first.fps },
+            latency_us: Latencies {
+                capture_queue: stats.capture_queue.latency(),
+                project: stats.project.latency(),
+                cloud_queue: first.latency_us.cloud_queue,
+                log: first.latency_us.log,
+                total: first.latency_us.total,
+            },
+            sinks,
+            damage: outcome.damage.clone(),
+            warnings: outcome.warnings.clone(),
+        }
+    }
+
+    /// The report for people, in lines of at most 100 columns.
+    pub fn table(&self) -> String {
+        let mut out = String::new();
+        let s = &self.source;
+        let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
+        line(format_args!(
+            "{}: {}x{} at {:.0} fps, {} m per step, clock {}",
+            s.name,
+            s.width,
+            s.height,
+            s.nominal_fps,
+            s.depth_units_m,
+            s.timestamp_domain.as_str()
+        ));
+        let end = match self.end {
+            End::EndOfInput => "end of input",
+            End::Duration => "duration reached",
+            End::Frames => "frame count reached",
+            End::Interrupted => "interrupted",
+        };
+        line(format_args!(
+            "{:.2} s until {end}; {:.0} points a frame\n",
+            self.duration_s,
+            self.points.total as f64 / self.frames.projected.max(1) as f64
+        ));
+        line(format_args!("{:<14} {:>9} {:>9}   lost before it", "", "frames", "fps"));
+        let rows = [
+            ("captured", self.frames.captured, self.fps.captured, self.drops.source, "by the source"),
+            ("projected", self.frames.projected, self.fps.projected, self.drops.capture_queue, "in the capture queue"),
+        ];
+        for (name, frames, fps, lost, place) in rows {
+            line(format_args!("{name:<14} {frames:>9} {fps:>9.1}   {lost} {place}"));
+        }
+        for sink in &self.sinks {
+            let drops = &sink.drops;
+            let mut lost = format!("{} in the cloud queue, {} at the viewer", drops.cloud_queue, drops.viewer);
+            if drops.viewer > 0 {
+                let reasons = [
+                    (drops.above_show_rate, "above the show rate"),
+                    (drops.busy, "busy"),
+                    (drops.disconnected, "disconnected"),
+                ];
+                let reasons: Vec<_> = reasons.iter().filter(|r| r.0 > 0).map(|(n, why)| format!("{n} {why}")).collect();
+                write!(lost, " ({})", reasons.join(", ")).expect("a String takes all");
+            }
+            line(format_args!("shown ({}){:pad$} {:>9} {:>9.1}   {lost}", sink.name, "", sink.shown, sink.fps, pad = 6usize.saturating_sub(sink.name.len())));
+        }
+        line(format_args!("\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"));
+        let l = &self.latency_us;
+        for (name, l) in [
+            ("capture queue", &l.capture_queue),
+            ("project", &l.project),
+            ("cloud queue", &l.cloud_queue),
+            ("log", &l.log),
+            ("total", &l.total),
+        ] {
+            line(format_args!(
+                "{name:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
+                l.mean, l.p50, l.p90, l.p99, l.p999, l.max
+            ));
+        }
+        if !self.damage.is_none() {
+            let d = &self.damage;
+            line(format_args!(
+                "\nthe recording is damaged: {} frames lost, {} chunks and {} bytes skipped",
+                d.frames_lost, d.chunks_skipped, d.bytes_skipped
+            ));
+            for note in &d.notes {
+                line(format_args!("  {note}"));
+            }
+        }
+        for warning in &self.warnings {
+            line(format_args!("warning: {warning}"));
+        }
+        out
+    }
+}
+
+impl SinkReport {
+    fn new(stats: &SinkStats) -> Self {
+        Self {
+            name: stats.name.clone(),
+            shown: stats.shown.count(),
+            fps: stats.shown.fps(),
+            drops: SinkDrops {
+                cloud_queue: stats.dropped_cloud_queue.get(),
+                viewer: stats.dropped_viewer(),
+                above_show_rate: stats.above_show_rate.get(),
+                busy: stats.busy.get(),
+                disconnected: stats.disconnected.get(),
+            },
+            latency_us: SinkLatencies {
+                cloud_queue: stats.cloud_queue.latency(),
+                log: stats.log.latency(),
+                total: stats.total.latency(),
+            },
+        }
+    }
+}
