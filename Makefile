@@ -35,7 +35,7 @@ demo:
 	@mkdir -p target
 	$(CARGO) run --quiet --release --locked $(features) -- demo --duration 10s --save target/demo.rrd
 
-# The release profile shares its 600 crates with `demo`. The core alone builds fast, so it can have the other one.
+# The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
 test:
 	$(CARGO) test --release --locked $(features)
 	$(CARGO) test --no-default-features --locked

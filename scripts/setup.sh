@@ -19,14 +19,14 @@ oldest=2.56
 version=2.56.5
 
 say() { printf 'setup: %s\n' "$*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
 without_cameras() {
     say "no librealsense: $*"
     exit 3
 }
-
-# Does the dynamic loader know library $1?
-loadable() { grep -qF -- "$1" <<<"$loader"; }
-read_loader() { loader=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null || true); }
 
 # Installs the Debian packages "$@". Without the right to, says how and exits.
 apt_install() {
@@ -57,37 +57,10 @@ check_path() {
     fi
 }
 
-# 1. Tools.
-missing=()
-command -v cc >/dev/null || missing+=(build-essential)
-command -v pkg-config >/dev/null || missing+=(pkg-config)
-if [ ${#missing[@]} -gt 0 ]; then
-    apt_install "${missing[@]}" || { say "apt-get failed"; exit 1; }
-fi
-
-# 2. librealsense: an earlier run's, whose own libraries are all still there; or the system's.
-if [ "$(cat "$home/version" 2>/dev/null)" = "$version" ] &&
-    needed=$(ldd "$home/lib/$soname" 2>/dev/null) && [[ $needed != *"not found"* ]]; then
-    check_path
-    exit 0
-fi
-if PKG_CONFIG_PATH=${PKG_CONFIG_PATH-} pkg-config --atleast-version="$oldest" realsense2; then
-    # An `.librealsense/` on the path that came here is one that is damaged.
-    case $(pkg-config --variable=pcfiledir realsense2) in
-    "$home"/*) ;;
-    *) exit 0 ;;
-    esac
-fi
-
-# 2. librealsense from the wheel.
-case $(uname -sm) in
-"Linux x86_64") platform=manylinux1_x86_64 wheels=(13 12 11 10 9) ;;
-"Linux aarch64") platform=manylinux2014_aarch64 wheels=(10 9) ;;
-*) without_cameras "no wheel carries it for $(uname -sm), and pkg-config finds none of $oldest or newer" ;;
-esac
-
-# It links to the libpython of its wheel, of which it uses nothing but needs the symbols; a newer libpython has them too.
-read_loader
+read_loader() { loader=$(PATH=$PATH:/usr/sbin:/sbin ldconfig -p 2>/dev/null || true); }
+# Does the dynamic loader know library $1?
+loadable() { grep -qF -- "$1" <<<"$loader"; }
+# X of the newest libpython3.X it knows.
 newest_python() { grep -oE 'libpython3\.[0-9]+\.so\.1\.0' <<<"$loader" | cut -d. -f2 | sort -rnu | head -n 1 || true; }
 find_pip() {
     for python in python3 /usr/bin/python3; do
@@ -95,20 +68,56 @@ find_pip() {
     done
     return 1
 }
+
+# An earlier run's librealsense, if the libraries that it needs are still there.
+ours() {
+    local needed
+    [ "$(cat "$home/version" 2>/dev/null)" = "$version" ] &&
+        needed=$(ldd "$home/lib/$soname" 2>/dev/null) && [[ $needed != *"not found"* ]]
+}
+# The system's. What a PKG_CONFIG_PATH that names `.librealsense/` finds there is none, and damaged if it comes to this.
+systems() {
+    pkg-config --atleast-version="$oldest" realsense2 2>/dev/null &&
+        [[ $(pkg-config --variable=pcfiledir realsense2) != "$home"/* ]]
+}
+
+# All packages in one go.
 missing=()
-command -v patchelf >/dev/null || missing+=(patchelf)
-loadable libusb-1.0.so.0 || missing+=(libusb-1.0-0)
-if [ -z "$(newest_python)" ]; then
-    # The distribution's own version; its development package is the one whose name has no version.
-    missing+=("$(/usr/bin/python3 -c 'import sys; print("libpython3.%d" % sys.version_info[1])' 2>/dev/null ||
-        echo libpython3-dev)")
+command -v cc >/dev/null || missing+=(build-essential)
+command -v pkg-config >/dev/null || missing+=(pkg-config)
+tools=${#missing[@]}
+wanted=
+if ! ours && ! systems; then
+    wanted=yes
+    case $(uname -sm) in
+    "Linux x86_64") platform=manylinux1_x86_64 wheels=(13 12 11 10 9) ;;
+    "Linux aarch64") platform=manylinux2014_aarch64 wheels=(10 9) ;;
+    *) platform='' ;;
+    esac
 fi
-find_pip || missing+=(python3-pip)
-if [ ${#missing[@]} -gt 0 ]; then
-    apt_install "${missing[@]}" || without_cameras "apt-get could not install ${missing[*]}"
+if [ -n "$wanted" ] && [ -n "$platform" ]; then
+    # It links to the libpython of its wheel: it uses nothing of it, but needs the symbols. A newer one has them too.
     read_loader
-    find_pip || without_cameras "no pip"
+    command -v patchelf >/dev/null || missing+=(patchelf)
+    loadable libusb-1.0.so.0 || missing+=(libusb-1.0-0)
+    if [ -z "$(newest_python)" ]; then
+        # The distribution's own version; its development package is the one whose name has no version.
+        missing+=("$(/usr/bin/python3 -c 'import sys; print("libpython3.%d" % sys.version_info[1])' 2>/dev/null ||
+            echo libpython3-dev)")
+    fi
+    find_pip || missing+=(python3-pip)
 fi
+if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
+    [ "$tools" = 0 ] || fail "apt-get could not install ${missing[*]}"
+    without_cameras "apt-get could not install ${missing[*]}"
+fi
+if [ -z "$wanted" ]; then
+    check_path
+    exit 0
+fi
+[ -n "$platform" ] || without_cameras "no wheel carries it for $(uname -sm), and pkg-config finds none of $oldest or newer"
+read_loader
+find_pip || without_cameras "no pip"
 
 # The wheel for a libpython that is here, or the newest that is older than the newest libpython.
 python_minor='' wheel=''
