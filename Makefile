@@ -1,0 +1,54 @@
+# `make` says what there is. All of it works in a fresh clone: what is missing is fetched first, by scripts/setup.sh.
+
+CARGO ?= cargo
+
+# A PKG_CONFIG_PATH from outside hides what .cargo/config.toml says about it.
+ifneq ($(origin PKG_CONFIG_PATH),undefined)
+export PKG_CONFIG_PATH := $(PKG_CONFIG_PATH):$(CURDIR)/.librealsense/lib/pkgconfig
+endif
+
+# The exit code of scripts/setup.sh, which runs when a recipe first asks for it, and once.
+setup = $(eval setup := $(shell scripts/setup.sh >&2; echo $$?))$(setup)
+without_cameras = --no-default-features --features viewer
+ifeq ($(CAMERAS),no)
+features = $(without_cameras)
+else
+# Nothing, or without cameras where there can be no librealsense.
+features = $(if $(filter 0,$(setup)),,$(if $(filter 3,$(setup)),$(warn_once)$(without_cameras),\
+	$(error set-up failed; `make $(MAKECMDGOALS) CAMERAS=no` does without cameras)))
+warn_once = $(info going on WITHOUT CAMERAS: $(without_cameras))$(eval warn_once :=)
+endif
+
+help:
+	@echo 'make demo    build, show 10 s of a synthetic camera in the Rerun viewer and keep them in target/demo.rrd'
+	@echo 'make test    all tests, optimised, then those of the core with debug assertions'
+	@echo 'make lint    formatting, clippy, documentation'
+	@echo 'make setup   fetch what building takes, if it is not there; the others do this themselves'
+	@echo 'make clean   remove what was built; .librealsense/ stays'
+	@echo 'With CAMERAS=no, demo, test and lint do without librealsense.'
+
+setup:
+	@: $(features)
+
+demo:
+	$(CARGO) build --release --locked $(features)
+	@mkdir -p target
+	$(CARGO) run --quiet --release --locked $(features) -- demo --duration 10s --save target/demo.rrd
+
+# The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
+test:
+	$(CARGO) test --release --locked $(features)
+	$(CARGO) test --no-default-features --locked
+
+lint:
+	$(CARGO) fmt --check
+	$(if $(features),,$(CARGO) clippy --locked --all-targets -- -D warnings)
+	$(CARGO) clippy --locked --all-targets $(without_cameras) -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps $(features)
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+
+clean:
+	$(CARGO) clean
+
+.PHONY: help setup demo test lint clean
