@@ -40,12 +40,13 @@ test:
 	$(CARGO) test --release --locked $(features)
 	$(CARGO) test --no-default-features --locked
 
+# In the release profile too: it has the build scripts and macros already.
 lint:
 	$(CARGO) fmt --check
-	$(if $(features),,$(CARGO) clippy --locked --all-targets -- -D warnings)
-	$(CARGO) clippy --locked --all-targets $(without_cameras) -- -D warnings
-	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
-	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps $(features)
+	$(if $(features),,$(CARGO) clippy --release --locked --all-targets -- -D warnings)
+	$(CARGO) clippy --release --locked --all-targets $(without_cameras) -- -D warnings
+	$(CARGO) clippy --release --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --release --locked --no-deps $(features)
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
 
 clean:

@@ -90,7 +90,8 @@ pub struct Config {
 }
 
 /// The built-in configurations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Preset {
     LiveDemo,
     Profiling,

@@ -1,11 +1,63 @@
 //! `depthcast info FILE`.
 
+use std::fmt::{Display, Write as _};
+
 use super::{Done, InfoArgs, print};
-use crate::source::recording;
+use crate::source::recording::{self, RecordingInfo, StreamInfo};
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let info = recording::inspect(&args.file)?;
-    let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { info.table() };
+    let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
     print(&text)?;
     Ok(if info.damage.is_none() { Done::Whole } else { Done::Damaged })
+}
+
+fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    let format = info.compression.map_or(info.format.to_owned(), |packing| format!("{} ({packing})", info.format));
+    let complete = if info.complete { "complete" } else { "not complete" };
+    writeln!(out, "{}: {format}, {:.3} s, {complete}", info.file, info.duration_s)?;
+    let device = [("serial", &info.serial), ("firmware", &info.firmware)];
+    let device: Vec<_> = device.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!(", {name} {v}"))).collect();
+    if let Some(name) = &info.device {
+        writeln!(out, "{name}{}", device.concat())?;
+    }
+    if let Some(domain) = info.timestamp_domain {
+        writeln!(out, "time stamps of the {}", domain.as_str().replace('_', " "))?;
+    }
+    writeln!(out, "\n{:<10} {:<10} {:>5} {:<9} {:>7}  {:<13} lens", "stream", "size", "fps", "encoding", "frames", "numbers")?;
+    for stream in &info.streams {
+        writeln!(
+            out,
+            "{:<10} {:<10} {:>5} {:<9} {:>7}  {:<13} {}",
+            stream.kind,
+            pair(stream.width, "x", stream.height),
+            stream.nominal_fps.map_or("-".into(), |fps| format!("{fps:.0}")),
+            stream.encoding.as_deref().unwrap_or("-"),
+            stream.frames,
+            pair(stream.first_frame_number, " to ", stream.last_frame_number),
+            lens(stream),
+        )?;
+    }
+    let damage = &info.damage;
+    if !damage.is_none() {
+        let (frames, chunks, bytes) = (damage.frames_lost, damage.chunks_skipped, damage.bytes_skipped);
+        writeln!(out, "\ndamaged: {frames} frames lost, {chunks} chunks and {bytes} bytes skipped")?;
+        damage.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
+    }
+    Ok(out)
+}
+
+fn pair<T: Display>(a: Option<T>, between: &str, b: Option<T>) -> String {
+    match (a, b) {
+        (Some(a), Some(b)) => format!("{a}{between}{b}"),
+        _ => "-".into(),
+    }
+}
+
+fn lens(stream: &StreamInfo) -> String {
+    let (Some(fx), Some(fy), Some(ppx), Some(ppy)) = (stream.fx, stream.fy, stream.ppx, stream.ppy) else { return "-".into() };
+    let units = stream.depth_units_m.map_or(String::new(), |units| format!(", {units} m per step"));
+    let distortion = stream.distortion.map_or("", |d| d.as_str()).replace('_', " ");
+    format!("fx {fx:.2} fy {fy:.2} ppx {ppx:.2} ppy {ppy:.2}, {distortion}{units}")
 }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Mode, Preset, Settings, UsageError, parse_duration};
@@ -75,7 +76,7 @@ struct ReplayArgs {
     /// The recording
     file: PathBuf,
     /// As fast as it was recorded, or as fast as possible
-    #[arg(long, value_enum, default_value = "recorded")]
+    #[arg(long, default_value = "recorded", value_parser = one_of::<Pace>(&["recorded", "max"]))]
     pace: Pace,
     /// Times the recorded pace
     #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse_speed)]
@@ -126,10 +127,10 @@ struct RunArgs {
     #[arg(long, value_name = "N")]
     frames: Option<u64>,
     /// When a stage is slow: the newest frame wins, or the others wait and none is lost
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Policy>(&["newest", "lossless"]))]
     policy: Option<Policy>,
     /// Start from this built-in configuration
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Preset>(&["live-demo", "profiling", "replay"]))]
     preset: Option<Preset>,
     /// Change what this TOML file says (see the presets in config/)
     #[arg(long, value_name = "FILE")]
@@ -138,7 +139,7 @@ struct RunArgs {
     #[arg(long)]
     json: bool,
     /// What the viewer is sent
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     show: Option<Show>,
     /// The most clouds a second that are shown; 0 for all
     #[arg(long, value_name = "HZ")]
@@ -189,6 +190,14 @@ impl FromStr for View {
             _ => Err("one of auto, native, web, connect=URL, none".into()),
         }
     }
+}
+
+/// Parses the name of one of `T`'s variants, which the configuration files use too.
+fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {

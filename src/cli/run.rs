@@ -8,7 +8,7 @@ use super::status::Status;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Preset, Settings, UsageError};
-use crate::pipeline::{self, PipelineSettings, Policy, Stop};
+use crate::pipeline::{self, PipelineSettings, Stop};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -30,7 +30,7 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == Policy::Newest },
+        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest },
         None => Input::Camera { serial: args.serial, mode: args.depth },
     };
     let source = RealsenseSource::open(input, Arc::clone(&clock))?;
@@ -169,8 +169,8 @@ fn session_text(settings: &Settings, info: &SourceInfo) -> String {
     let stream = &info.stream;
     let i = &stream.intrinsics;
     let policy = match settings.policy {
-        Policy::Newest => "newest frame wins",
-        Policy::Lossless => "lossless",
+        pipeline::Policy::Newest => "newest frame wins",
+        pipeline::Policy::Lossless => "lossless",
     };
     let mut rows = vec![
         ("source", info.name.clone()),

@@ -31,7 +31,7 @@ use crate::source::{Damage, FrameSource};
 use crate::stats::{RunStats, Snapshot};
 
 /// What happens when a stage is slower than the one before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The oldest frame gives way and is counted; nothing waits.

@@ -68,10 +68,17 @@ impl BackProjector {
     }
 
     /// Makes empty points with room for a whole image.
+    ///
+    /// Each value is written once, so that the system gives its pages now and not while the first clouds wait for them.
     pub fn points_maker(&self) -> impl Fn() -> Points + Send + use<> {
         let pixels = self.width as usize * self.height as usize;
         let colors = if self.colors.is_some() { pixels } else { 0 };
-        move || Points { positions_m: Vec::with_capacity(pixels), colors_rgba: Vec::with_capacity(colors) }
+        move || {
+            let (mut positions_m, mut colors_rgba) = (vec![[f32::NAN; 3]; pixels], vec![u32::MAX; colors]);
+            positions_m.clear();
+            colors_rgba.clear();
+            Points { positions_m, colors_rgba }
+        }
     }
 
     /// Replaces `points` by those of `frame`.

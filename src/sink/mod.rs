@@ -28,7 +28,7 @@ pub struct Needs {
 }
 
 /// What the viewer is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Show {
     /// The projected points.
@@ -44,6 +44,11 @@ pub trait CloudSink: Send {
     fn name(&self) -> String;
 
     fn needs(&self) -> Needs;
+
+    /// Whether people look at it, so that clouds above the show rate may be passed over.
+    fn is_watched(&self) -> bool {
+        true
+    }
 
     /// The most clouds that it holds after having taken them.
     fn max_in_flight(&self) -> usize;
@@ -76,6 +81,10 @@ impl CloudSink for NullSink {
 
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    fn is_watched(&self) -> bool {
+        false
     }
 
     fn max_in_flight(&self) -> usize {

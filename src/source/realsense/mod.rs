@@ -1,0 +1,293 @@
+//! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if it were one.
+//!
+//! Only the depth stream is opened. Each frame is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to
+//! librealsense: so a slow stage downstream can never exhaust librealsense's small frame pool and stall the camera, and every source
+//! delivers the same kind of buffer. The copy leaves the image in the cache, where the projection reads it next.
+
+mod devices;
+mod playback;
+
+use std::collections::HashSet;
+use std::ffi::CString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use realsense_rust::config::Config;
+use realsense_rust::context::Context;
+use realsense_rust::device::Device;
+use realsense_rust::frame::{DepthFrame as SdkFrame, FrameEx as _};
+use realsense_rust::kind::{Rs2CameraInfo, Rs2DistortionModel, Rs2Format, Rs2StreamKind, Rs2TimestampDomain};
+use realsense_rust::pipeline::{ActivePipeline, FrameWaitError, InactivePipeline};
+
+pub(crate) use devices::WHAT_TO_CHECK;
+pub use devices::{CameraReport, SensorReport, cameras};
+use playback::Playback;
+
+use super::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
+use crate::camera::{Distortion, Intrinsics};
+use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
+use crate::config::Mode;
+use crate::frame::{DepthFrame, FrameMeta};
+
+/// How long a camera may be silent, at the start and later, before it counts as dead.
+const SILENCE: Duration = Duration::from_secs(4);
+
+/// What librealsense is to open.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// A camera: the one with this serial number, or the first; in this mode, or what librealsense prefers.
+    Camera { serial: Option<String>, mode: Option<Mode> },
+    /// A recording, at the pace of its frames' stamps or as fast as they are taken.
+    File { path: PathBuf, real_time: bool },
+}
+
+pub struct RealsenseSource {
+    info: SourceInfo,
+    clock: Arc<dyn Clock>,
+    pipeline: ActivePipeline,
+    playback: Option<Playback>,
+    /// The frame that told what the stream is like. A recording's first frame counts; a camera's has grown old meanwhile.
+    first: Option<SdkFrame>,
+    started: bool,
+    last_frame_at: HostTime,
+    _context: Context,
+}
+
+fn sdk_error(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> SourceError {
+    move |error| SourceError::Sdk { what, message: error.to_string(), kind: ErrorKind::Fatal }
+}
+
+impl RealsenseSource {
+    /// Opens the input and waits for its first frame.
+    ///
+    /// # Errors
+    /// If there is no such camera or file, it has no such mode, or it stays silent.
+    pub fn open(input: Input, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        if let Input::File { path, .. } = &input {
+            let size = std::fs::metadata(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+            if !size.is_file() || size.len() == 0 {
+                let problem = if size.is_file() { "the file is empty" } else { "is not a file" };
+                return Err(SourceError::Format { path: path.clone(), problem: problem.into() });
+            }
+        }
+        let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
+        let mut config = Config::new();
+        let configured = match &input {
+            Input::Camera { serial, mode } => {
+                let serial = devices::choose(&context, serial.as_deref())?;
+                let serial = CString::new(serial).unwrap_or_default();
+                let (width, height, fps) =
+                    mode.map_or((0, 0, 0), |m| (m.width as usize, m.height as usize, m.fps.round() as usize));
+                config
+                    .enable_device_from_serial(&serial)
+                    .and_then(|c| c.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps))
+                    .map(|_| ())
+                    .map_err(anyhow::Error::from)
+            }
+            Input::File { path, .. } => config.enable_device_from_file(path, false).and_then(|c| {
+                Ok(c.enable_stream(Rs2StreamKind::Depth, None, 0, 0, Rs2Format::Z16, 0).map(|_| ())?)
+            }),
+        };
+        configured.map_err(|e| cannot_open(&input, &e, &context))?;
+        let pipeline = InactivePipeline::try_from(&context).map_err(|e| sdk_error("cannot make a pipeline")(&e))?;
+        let mut pipeline = pipeline.start(Some(config)).map_err(|e| cannot_open(&input, &e, &context))?;
+
+        let first = first_frame(&mut pipeline, clock.as_ref(), &input)?;
+        let (playback, first) = match &input {
+            Input::Camera { .. } => (None, first),
+            Input::File { real_time, .. } => {
+                let (playback, first) = Playback::of(first)?;
+                // Until the first call for a frame, so that none is lost while the viewer opens.
+                playback.pause()?;
+                playback.set_real_time(*real_time)?;
+                (Some(playback), first)
+            }
+        };
+        let info = describe(&input, pipeline.profile().device(), &first)?;
+        let last_frame_at = clock.now();
+        Ok(Self { info, clock, pipeline, playback, first: Some(first), started: false, last_frame_at, _context: context })
+    }
+
+    fn take(&mut self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
+        let i = &self.info.stream.intrinsics;
+        let (width, height) = (i.width as usize, i.height as usize);
+        let row_bytes = width * 2;
+        if (frame.width(), frame.height()) != (width, height) || frame.stride() < row_bytes || frame.get_data_size() < height * frame.stride() {
+            let message = format!("the image is {}x{}, the stream {width}x{height}", frame.width(), frame.height());
+            return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
+        }
+        for (v, row) in into.depth.chunks_exact_mut(width).enumerate() {
+            // SAFETY: the image has `height` rows of `stride` bytes, each at least a row of pixels long (checked above), and lives as long
+            // as `frame`; Z16 pixels are u16 at even addresses.
+            let pixels: &[u16] = unsafe {
+                let start = std::ptr::from_ref(frame.get_data()).cast::<u8>().add(v * frame.stride());
+                std::slice::from_raw_parts(start.cast(), width)
+            };
+            row.copy_from_slice(pixels);
+        }
+        into.meta = FrameMeta {
+            number: frame.frame_number(),
+            arrived_at,
+            device_time: Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) }),
+            depth_units_m: self.info.stream.depth_units_m,
+        };
+        self.last_frame_at = arrived_at;
+        Ok(())
+    }
+}
+
+impl FrameSource for RealsenseSource {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        if !self.started {
+            self.started = true;
+            self.last_frame_at = self.clock.now();
+            let first = self.first.take();
+            if let (Some(playback), Some(first)) = (&self.playback, first) {
+                playback.resume()?;
+                self.take(&first, self.clock.now(), frame)?;
+                return Ok(Delivery::Frame);
+            }
+            // What waits in librealsense's queue came while the viewer opened.
+            let _ = self.pipeline.poll();
+        }
+        match wait(&mut self.pipeline, until.since(self.clock.now()))? {
+            Some(got) => {
+                let arrived_at = self.clock.now();
+                self.take(&got, arrived_at, frame)?;
+                Ok(Delivery::Frame)
+            }
+            // The end of a file is a mere time-out for librealsense; its player knows better.
+            None if self.playback.as_ref().is_some_and(Playback::has_stopped) => Ok(Delivery::End),
+            None if self.clock.now().since(self.last_frame_at) > SILENCE => Err(silent(&self.info.name)),
+            None => Ok(Delivery::Idle),
+        }
+    }
+}
+
+/// The next depth frame, or `None` if there is none within `timeout`.
+fn wait(pipeline: &mut ActivePipeline, timeout: Duration) -> Result<Option<SdkFrame>, SourceError> {
+    // Rounded up: with 0 ms librealsense would return at once, and the caller spin.
+    let timeout = timeout.max(Duration::from_millis(1));
+    match pipeline.wait(Some(timeout)) {
+        Ok(frames) => Ok(frames.frames_of_type::<SdkFrame>().pop()),
+        Err(FrameWaitError::DidTimeoutBeforeFrameArrival) => Ok(None),
+        Err(error) => Err(SourceError::Sdk { what: "no frame", message: error.to_string(), kind: ErrorKind::Retry }),
+    }
+}
+
+fn first_frame(pipeline: &mut ActivePipeline, clock: &dyn Clock, input: &Input) -> Result<SdkFrame, SourceError> {
+    let deadline = clock.now().plus(SILENCE);
+    while clock.now() < deadline {
+        if let Some(frame) = wait(pipeline, Duration::from_millis(100))? {
+            return Ok(frame);
+        }
+    }
+    Err(match input {
+        Input::Camera { .. } => silent("the camera"),
+        Input::File { path, .. } => {
+            SourceError::Format { path: path.clone(), problem: "librealsense plays no depth frame from it".into() }
+        }
+    })
+}
+
+fn silent(name: &str) -> SourceError {
+    SourceError::NoCamera(format!(
+        "{name} has sent no frame for {} s: unplug it and plug it in again, and check that its port and cable are USB 3",
+        SILENCE.as_secs()
+    ))
+}
+
+/// Says what to do when librealsense can't open something.
+fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> SourceError {
+    let message = error.to_string();
+    // librealsense's own words come last in it.
+    let reason = message.rsplit("Reason: ").next().unwrap_or(&message);
+    match input {
+        Input::File { path, .. } => SourceError::Format {
+            path: path.clone(),
+            problem: format!(
+                "librealsense cannot play it ({reason}); `depthcast info` tells what is in it, `depthcast replay` reads damaged ones"
+            ),
+        },
+        Input::Camera { mode: Some(mode), .. } => {
+            let modes = devices::depth_modes(context);
+            SourceError::Unsupported(format!(
+                "--depth {}x{}@{}: the camera has no such depth mode on this USB link; it has {}",
+                mode.width,
+                mode.height,
+                mode.fps,
+                if modes.is_empty() { "none that can be listed".into() } else { modes.join(", ") }
+            ))
+        }
+        Input::Camera { mode: None, .. } => SourceError::NoCamera(format!(
+            "the camera cannot be started ({reason}): close other programs that use it, or unplug it and plug it in again"
+        )),
+    }
+}
+
+fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceInfo, SourceError> {
+    let profile = first.stream_profile();
+    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics")(&e))?;
+    let distortion = intrinsics.distortion();
+    let depth_units_m = first.depth_units().map_err(|e| sdk_error("no depth units")(&e))?;
+    let fact = |what| device.info(what).map(|text| text.to_string_lossy().into_owned());
+    let mut facts = Vec::new();
+    for (name, what) in [
+        ("device", Rs2CameraInfo::Name),
+        ("serial", Rs2CameraInfo::SerialNumber),
+        ("firmware", Rs2CameraInfo::FirmwareVersion),
+        ("usb", Rs2CameraInfo::UsbTypeDescriptor),
+    ] {
+        facts.extend(fact(what).map(|value| (name, value)));
+    }
+    facts.push(("librealsense", playback::sdk_version()));
+    Ok(SourceInfo {
+        kind: SourceKind::Realsense,
+        name: match input {
+            Input::Camera { .. } => fact(Rs2CameraInfo::Name).unwrap_or_else(|| "RealSense camera".into()),
+            Input::File { path, .. } => path.display().to_string(),
+        },
+        facts,
+        stream: DepthStream {
+            intrinsics: Intrinsics {
+                width: intrinsics.width() as u32,
+                height: intrinsics.height() as u32,
+                fx: intrinsics.fx(),
+                fy: intrinsics.fy(),
+                ppx: intrinsics.ppx(),
+                ppy: intrinsics.ppy(),
+                distortion: match distortion.model {
+                    Rs2DistortionModel::None => Distortion::None,
+                    Rs2DistortionModel::BrownConrady => Distortion::BrownConrady,
+                    Rs2DistortionModel::BrownConradyModified => Distortion::ModifiedBrownConrady,
+                    Rs2DistortionModel::BrownConradyInverse => Distortion::InverseBrownConrady,
+                    Rs2DistortionModel::FThetaFisheye => Distortion::Ftheta,
+                    Rs2DistortionModel::KannalaBrandt => Distortion::KannalaBrandt4,
+                },
+                coeffs: distortion.coeffs,
+            },
+            nominal_fps: f64::from(profile.framerate()),
+            depth_units_m,
+            timestamp_domain: domain(first.timestamp_domain()),
+        },
+        expected_frames: None,
+    })
+}
+
+fn domain(domain: Rs2TimestampDomain) -> TimestampDomain {
+    match domain {
+        Rs2TimestampDomain::HardwareClock => TimestampDomain::HardwareClock,
+        Rs2TimestampDomain::SystemTime => TimestampDomain::SystemTime,
+        Rs2TimestampDomain::GlobalTime => TimestampDomain::GlobalTime,
+    }
+}
+
+/// All cameras, whatever their product line.
+fn all_devices(context: &Context) -> Vec<Device> {
+    context.query_devices(HashSet::new())
+}

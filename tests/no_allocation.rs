@@ -1,0 +1,106 @@
+//! In steady state the road from the synthetic camera to the finished cloud allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use depthcast::clock::{Clock, MonotonicClock};
+use depthcast::cloud::Cloud;
+use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
+use depthcast::project::{ColorByDepth, Colormap};
+use depthcast::sink::{CloudSink, Needs, Offer};
+use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use depthcast::stats::Snapshot;
+
+/// The system's allocator, counting what the threads of the pipeline allocate.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// The supervisor makes a snapshot of the figures five times a second, beside the frames' road.
+    static IS_SUPERVISOR: Cell<bool> = const { Cell::new(false) };
+}
+
+// SAFETY: everything is passed on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if !IS_SUPERVISOR.get() {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: the caller keeps `alloc`'s contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: `ptr` came from `alloc` with this layout.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Reads the count when clouds arrive. Colours are asked for, so that they count too.
+struct Watch {
+    clouds: u64,
+    before: u64,
+}
+
+const WARM_UP: u64 = 60;
+const FRAMES: u64 = 400;
+
+impl CloudSink for Watch {
+    fn name(&self) -> String {
+        "watch".into()
+    }
+    fn needs(&self) -> Needs {
+        Needs { colors: true, depth_image: true }
+    }
+    fn max_in_flight(&self) -> usize {
+        0
+    }
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        assert!(!cloud.points.positions_m.is_empty());
+        self.clouds += 1;
+        if self.clouds == WARM_UP {
+            self.before = ALLOCATIONS.load(Ordering::Relaxed);
+        }
+        if self.clouds == FRAMES {
+            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - self.before;
+            anyhow::ensure!(allocations == 0, "{allocations} allocations in {} frames", FRAMES - WARM_UP);
+        }
+        Ok(Offer::Taken)
+    }
+    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn no_allocation_per_frame_from_the_source_to_the_cloud() {
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let options = SyntheticOptions { width: 320, height: 240, fps: 200.0, seed: 1 };
+    let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let settings = PipelineSettings {
+        policy: Policy::Lossless,
+        capture_queue: 2,
+        cloud_queue: 2,
+        threads: 2,
+        duration: None,
+        frames: Some(FRAMES),
+        colors: ColorByDepth { colormap: Colormap::Turbo, near_m: 0.5, far_m: 5.0 },
+        show_rate_hz: None,
+    };
+    let watch = Watch { clouds: 0, before: 0 };
+    IS_SUPERVISOR.set(true);
+    let outcome =
+        pipeline::run(Box::new(camera), vec![Box::new(watch)], settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    assert_eq!(outcome.stats.sinks[0].shown.count(), FRAMES);
+    assert_eq!(outcome.warnings, Vec::<String>::new());
+}
