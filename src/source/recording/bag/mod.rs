@@ -131,7 +131,7 @@ impl DepthReader {
                 )));
             }
             None => {
-                let why = reader.damage().notes.first().map(|note| format!(" (damaged at {note})")).unwrap_or_default();
+                let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
                 return Err(wrong(format!(
                     "the intrinsics of its depth stream ({stream_topic}/info/camera_info) are missing{why}"
                 )));
@@ -258,7 +258,7 @@ fn no_depth(reader: &BagReader, known: &Catalogue) -> String {
     let has_depth = topics.iter().any(|topic| depth_stream(topic).is_some());
     let damage = reader.damage().notes.first();
     match damage {
-        Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read; damaged at {note}"),
+        Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
         _ if has_depth => "its depth stream has no frames".to_owned(),
         _ if topics.is_empty() => "is a ROS bag without any messages".to_owned(),
         _ if topics.iter().any(|topic| Topic::parse(topic).is_some_and(|t| t != Topic::Other)) => {

@@ -438,7 +438,10 @@ impl BagReader {
                     self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
                 }
                 Ok(_) => {}
-                Err(e) if is_cut => self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len),
+                Err(e) if is_cut => {
+                    self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
+                    self.damage.chunks_skipped += u64::from(self.raw.is_empty());
+                }
                 Err(e) => {
                     wholeness = Wholeness::Damaged;
                     self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
