@@ -1,0 +1,80 @@
+//! The index at the end of a bag that was closed: its connections, and how many messages of each there are.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::file::BagFile;
+use super::record::{Header, MAX_HEADER_BYTES, parse_header, u32_at};
+
+/// An index of which every record could be read, and which has as many as the bag's first record says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Index {
+    /// Topics by number of connection.
+    pub topics: HashMap<u32, String>,
+    /// Messages by number of connection.
+    messages: HashMap<u32, u64>,
+}
+
+impl Index {
+    /// Messages on a topic.
+    pub fn count(&self, topic: &str) -> u64 {
+        self.topics.iter().filter(|(_, t)| *t == topic).filter_map(|(conn, _)| self.messages.get(conn)).sum()
+    }
+}
+
+/// Reads the index, which stands from `index_pos` to the end of the file.
+///
+/// # Errors
+/// The inner error tells what is damaged, the outer one that reading failed.
+pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_count: u32) -> io::Result<Result<Index, String>> {
+    let mut index = Index::default();
+    let (mut connections, mut chunks) = (0u32, 0u32);
+    let mut at = index_pos;
+    let (mut header, mut counts) = (Vec::new(), Vec::new());
+    while at < file.len() {
+        let cut = || Ok(Err(format!("the index is cut off at byte {at}")));
+        let mut len = [0; 4];
+        if !file.read_at(at, &mut len)? {
+            return cut();
+        }
+        let header_len = u32::from_le_bytes(len) as usize;
+        if header_len > MAX_HEADER_BYTES {
+            return Ok(Err(format!("the index has a broken record at byte {at}")));
+        }
+        header.resize(header_len + 4, 0);
+        if !file.read_at(at + 4, &mut header)? {
+            return cut();
+        }
+        let data_len = u32_at(&header, header_len).unwrap_or(0);
+        let data_at = at + 8 + header_len as u64;
+        let end = data_at + u64::from(data_len);
+        if end > file.len() {
+            return cut();
+        }
+        match parse_header(&header[..header_len]).and_then(|h| h.check_data_len(data_len).map(|()| h)) {
+            Ok(Header::Connection { conn, topic }) => {
+                connections += 1;
+                index.topics.insert(conn, topic.to_owned());
+            }
+            Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
+                chunks += 1;
+                counts.resize(data_len as usize, 0);
+                if !file.read_at(data_at, &mut counts)? {
+                    return cut();
+                }
+                for pair in counts.chunks_exact(8) {
+                    let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else { continue };
+                    *index.messages.entry(conn).or_default() += u64::from(messages);
+                }
+            }
+            Ok(_) => return Ok(Err(format!("the index has a record at byte {at} that does not belong there"))),
+            Err(e) => return Ok(Err(format!("the index is damaged at byte {at} ({e})"))),
+        }
+        at = end;
+    }
+    if (connections, chunks) == (conn_count, chunk_count) {
+        return Ok(Ok(index));
+    }
+    let there = format!("{connections} connections and {chunks} chunks");
+    Ok(Err(format!("the index has {there}, the bag's header says {conn_count} and {chunk_count}")))
+}

@@ -1,0 +1,482 @@
+//! Streams the messages of a bag from a file, record by record and chunk by chunk, and reads on behind damage.
+//!
+//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay.
+//!
+//! How it reads on: records are taken one after the other for as long as each makes sense. Where one does not, the file is
+//! searched for the next begin of a record ([`BagFile::find`]). The position only ever moves forward past the begin of what was
+//! tried, so every file comes to an end.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::file::BagFile;
+use super::index::{Index, read_index};
+use super::record::{self, Compression, Header, MAGIC, MAX_HEADER_BYTES, RecordError};
+use super::unpack::Unpacker;
+use crate::source::Damage;
+
+/// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
+const MAX_CHUNK_BYTES: u64 = 1 << 30;
+/// Findings beyond this many are counted, not told.
+const MAX_NOTES: usize = 50;
+/// What the search for records in the file looks for.
+const ANY_RECORD: &[u8] =
+    &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
+
+/// What comes next in the bag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A chunk begins.
+    Chunk,
+    Message(Message),
+    /// A message that the end of the file cuts off.
+    CutMessage {
+        conn: u32,
+    },
+    /// The chunk before had (or should have had) so many messages of that connection.
+    ChunkIndex {
+        conn: u32,
+        count: u32,
+    },
+}
+
+/// A message in the unpacked chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub conn: u32,
+    /// Where it stands, for [`BagReader::bytes`] until the next call of [`BagReader::next`].
+    pub body: Range<usize>,
+    /// It comes from the readable begin of a damaged chunk: its bytes may be wrong.
+    pub is_doubtful: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wholeness {
+    Whole,
+    /// The file ends within the chunk; what is there is right.
+    Cut,
+    /// The chunk does not unpack to its end; what came out before may be wrong.
+    Damaged,
+}
+
+/// The chunk that is being read.
+#[derive(Debug, Clone, Copy)]
+struct Chunk {
+    data_offset: u64,
+    compression: Compression,
+    wholeness: Wholeness,
+    /// Not a chunk, but a single message outside of chunks.
+    is_loose: bool,
+}
+
+/// The beginning of a record in the file.
+#[derive(Debug, Clone, Copy)]
+enum Head {
+    Chunk {
+        compression: Compression,
+        size_bytes: u32,
+    },
+    IndexData {
+        conn: u32,
+        count: u32,
+    },
+    Message,
+    /// Nothing to do but skip it.
+    Other,
+}
+
+pub struct BagReader {
+    file: BagFile,
+    /// Where the records with messages end: at the index if there is one, else at the file's end.
+    end: u64,
+    /// Where the first record behind the bag's header begins.
+    first: u64,
+    index: Option<Index>,
+    /// Findings about the header and the index. They hold for every pass through the file.
+    header_damage: Damage,
+    damage: Damage,
+    topics: HashMap<u32, String>,
+    /// Where the next record begins.
+    at: u64,
+    /// From where to search if there is no record at `at`, because the length of the chunk before is doubtful.
+    search_from: Option<u64>,
+    header: Vec<u8>,
+    unpacker: Unpacker,
+    chunk: Option<Chunk>,
+    raw: Vec<u8>,
+    /// Where in `raw` the next record begins.
+    cursor: usize,
+    first_compression: Option<Compression>,
+}
+
+impl BagReader {
+    /// Opens a file that begins with [`MAGIC`]; reads the bag's header and its index.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = BagFile::open(path)?;
+        let mut reader = Self {
+            end: file.len(),
+            file,
+            first: MAGIC.len() as u64,
+            index: None,
+            header_damage: Damage::default(),
+            damage: Damage::default(),
+            topics: HashMap::new(),
+            at: 0,
+            search_from: None,
+            header: Vec::new(),
+            unpacker: Unpacker::new(),
+            chunk: None,
+            raw: Vec::new(),
+            cursor: 0,
+            first_compression: None,
+        };
+        reader.read_bag_header()?;
+        reader.header_damage = std::mem::take(&mut reader.damage);
+        reader.rewind();
+        Ok(reader)
+    }
+
+    /// The index, if the bag was closed and the index is intact.
+    pub fn index(&self) -> Option<&Index> {
+        self.index.as_ref()
+    }
+
+    pub fn topic(&self, conn: u32) -> Option<&str> {
+        self.topics.get(&conn).map(String::as_str)
+    }
+
+    /// The topics known so far.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.values().map(String::as_str)
+    }
+
+    /// What packs the first chunk.
+    pub fn compression(&self) -> Option<Compression> {
+        self.first_compression
+    }
+
+    /// How far in the file reading has come.
+    pub fn offset(&self) -> u64 {
+        self.at
+    }
+
+    /// The bytes of a message's body.
+    pub fn bytes(&self, body: &Range<usize>) -> &[u8] {
+        &self.raw[body.clone()]
+    }
+
+    /// What was found damaged in this pass, frames apart.
+    pub fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    /// Notes a finding at the chunk that is being read.
+    pub fn note_here(&mut self, what: &str) {
+        let offset = self.chunk.map_or(self.at, |chunk| chunk.data_offset);
+        self.note(offset, what);
+    }
+
+    /// Goes back to the first message; damage is counted anew.
+    pub fn rewind(&mut self) {
+        self.at = self.first;
+        self.search_from = Some(MAGIC.len() as u64);
+        self.chunk = None;
+        self.raw.clear();
+        self.cursor = 0;
+        self.damage.clone_from(&self.header_damage);
+    }
+
+    /// What comes next; nothing at the end of the bag.
+    pub fn next(&mut self) -> io::Result<Option<Item>> {
+        loop {
+            let item = if self.cursor < self.raw.len() {
+                self.next_in_chunk()
+            } else if self.at < self.end {
+                self.next_in_file()?
+            } else {
+                return Ok(None);
+            };
+            if item.is_some() {
+                return Ok(item);
+            }
+        }
+    }
+
+    fn read_bag_header(&mut self) -> io::Result<()> {
+        self.at = self.first;
+        let found = self.read_head(self.at)?;
+        let (header, data_len) = self.last_header();
+        let (index_pos, conn_count, chunk_count) = match (found, record::parse_header(header)) {
+            (Ok((_, data_offset)), Ok(Header::Bag { index_pos, conn_count, chunk_count })) => {
+                let padded = data_offset + data_len;
+                self.first = if padded <= self.end { padded } else { data_offset };
+                (index_pos, conn_count, chunk_count)
+            }
+            (found, _) => {
+                let error = found.err().unwrap_or_else(|| "another record is there".to_owned());
+                self.note(self.first, &format!("the bag's header cannot be read ({error})"));
+                return Ok(());
+            }
+        };
+        let len = self.file.len();
+        if index_pos == 0 {
+            self.note(self.first, "there is no index: the recording was not closed");
+        } else if index_pos > len || (index_pos == len && conn_count > 0) {
+            self.note(len, &format!("the file is cut off: its index should stand at byte {index_pos}"));
+        } else {
+            match read_index(&mut self.file, index_pos, conn_count, chunk_count)? {
+                Ok(index) => {
+                    self.topics.clone_from(&index.topics);
+                    self.index = Some(index);
+                    self.end = index_pos;
+                }
+                Err(what) => {
+                    self.note(index_pos, &what);
+                    // A cut index still tells where the messages end; a wrong position tells nothing.
+                    if matches!(self.read_head(index_pos)?, Ok((Head::Other, _))) {
+                        self.end = index_pos;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next_in_chunk(&mut self) -> Option<Item> {
+        let chunk = self.chunk?;
+        let is_doubtful = chunk.wholeness == Wholeness::Damaged;
+        let rest = &self.raw[self.cursor..];
+        let error = match record::parse_record(rest) {
+            Ok(found) => {
+                let data = self.cursor + found.data.start..self.cursor + found.data.end;
+                match found.header {
+                    Header::Message { conn } => {
+                        self.cursor = data.end;
+                        return Some(Item::Message(Message { conn, body: data, is_doubtful }));
+                    }
+                    Header::Connection { conn, topic } => {
+                        // The first one holds: what the index or an earlier chunk said is at least as good.
+                        self.topics.entry(conn).or_insert_with(|| topic.to_owned());
+                        self.cursor = data.end;
+                        return None;
+                    }
+                    _ if chunk.compression == Compression::None => {
+                        // The chunk's length is wrong, and these are records of the file again.
+                        let at = chunk.data_offset + self.cursor as u64;
+                        self.note(at, "a chunk is shorter than its header says");
+                        self.at = at;
+                        self.leave_chunk();
+                        return None;
+                    }
+                    _ => "a record that does not belong into a chunk".to_owned(),
+                }
+            }
+            Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
+                let cut = match record::parse_head(rest) {
+                    Ok((Header::Message { conn }, _)) => Some(Item::CutMessage { conn }),
+                    _ => None,
+                };
+                if chunk.compression == Compression::None {
+                    self.damage.bytes_skipped += rest.len() as u64;
+                }
+                self.leave_chunk();
+                return cut;
+            }
+            Err(e) => e.to_string(),
+        };
+        if is_doubtful {
+            // The chunk has been told of and counted.
+            self.leave_chunk();
+            return None;
+        }
+        let ops = &[record::OP_MESSAGE, record::OP_CONNECTION];
+        let skipped = record::find_record(&rest[1..], ops, rest.len() as u64 - 1).map(|i| i + 1);
+        self.damage.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
+        let place = match chunk.compression {
+            Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
+            _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
+        };
+        self.note(place.0, &format!("no record can be read{} ({error})", place.1));
+        match skipped {
+            Some(n) => self.cursor += n,
+            None => self.leave_chunk(),
+        }
+        None
+    }
+
+    fn leave_chunk(&mut self) {
+        self.raw.clear();
+        self.cursor = 0;
+    }
+
+    fn next_in_file(&mut self) -> io::Result<Option<Item>> {
+        let at = self.at;
+        let (head, data_offset) = match self.read_head(at)? {
+            Ok(found) => found,
+            Err(e) => return self.search(at, &e).map(|()| None),
+        };
+        let (_, data_len) = self.last_header();
+        if let Head::Chunk { compression, size_bytes } = head {
+            self.search_from = None;
+            return self.enter_chunk(data_offset, data_len, compression, size_bytes).map(|()| Some(Item::Chunk));
+        }
+        let after = data_offset + data_len;
+        if after > self.end {
+            let error = RecordError::Incomplete { needed: after - at, have: self.end - at };
+            return self.search(at, &error.to_string()).map(|()| None);
+        }
+        self.search_from = None;
+        self.at = after;
+        match head {
+            Head::IndexData { conn, count } => return Ok(Some(Item::ChunkIndex { conn, count })),
+            // A message outside of chunks stands here when the header of its chunk is lost. It is read as a chunk of one.
+            Head::Message if after - at <= MAX_CHUNK_BYTES => {
+                self.raw.resize((after - at) as usize, 0);
+                let is_whole = self.file.read_at(at, &mut self.raw)?;
+                let wholeness = if is_whole { Wholeness::Whole } else { Wholeness::Damaged };
+                if !self.chunk.is_some_and(|before| before.is_loose) {
+                    self.note(at, "messages stand outside of a chunk");
+                }
+                self.chunk = Some(Chunk { data_offset: at, compression: Compression::None, wholeness, is_loose: true });
+                self.cursor = 0;
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    /// Reads the header of the record at `at` and the length of its data into `self.header`; tells where the data begin.
+    fn read_head(&mut self, at: u64) -> io::Result<Result<(Head, u64), String>> {
+        let left = self.end - at;
+        let cut = |needed| Ok(Err(RecordError::Incomplete { needed, have: left }.to_string()));
+        let mut len = [0; 4];
+        if left < 4 || !self.file.read_at(at, &mut len)? {
+            return cut(4);
+        }
+        let header_len = u32::from_le_bytes(len);
+        if header_len as usize > MAX_HEADER_BYTES {
+            return Ok(Err(RecordError::HeaderTooLong(header_len).to_string()));
+        }
+        let needed = 8 + u64::from(header_len);
+        self.header.resize(header_len as usize + 4, 0);
+        if left < needed || !self.file.read_at(at + 4, &mut self.header)? {
+            return cut(needed);
+        }
+        let (header, data_len) = self.header.split_at(header_len as usize);
+        let data_len = record::u32_at(data_len, 0).unwrap_or(0);
+        let parsed = record::parse_header(header).and_then(|h| h.check_data_len(data_len).map(|()| h));
+        Ok(match parsed {
+            Ok(header) => {
+                let head = match header {
+                    Header::Chunk { compression, size_bytes } => Head::Chunk { compression, size_bytes },
+                    Header::IndexData { conn, count } => Head::IndexData { conn, count },
+                    Header::Message { .. } => Head::Message,
+                    Header::Connection { conn, topic } => {
+                        self.topics.entry(conn).or_insert_with(|| topic.to_owned());
+                        Head::Other
+                    }
+                    Header::Bag { .. } | Header::ChunkInfo { .. } => Head::Other,
+                };
+                Ok((head, at + needed))
+            }
+            Err(e) => Err(e.to_string()),
+        })
+    }
+
+    /// The header that [`Self::read_head`] read last, and the length of the data behind it.
+    fn last_header(&self) -> (&[u8], u64) {
+        let (header, data_len) = self.header.split_at(self.header.len().saturating_sub(4));
+        (header, u64::from(record::u32_at(data_len, 0).unwrap_or(0)))
+    }
+
+    /// Reads and unpacks the chunk whose data begin at `data_offset`.
+    fn enter_chunk(&mut self, data_offset: u64, len: u64, compression: Compression, size_bytes: u32) -> io::Result<()> {
+        let there = self.end - data_offset;
+        let (mut len, mut is_cut) = (len, false);
+        if len > there {
+            // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
+            match self.file.find(data_offset, self.end, &[record::OP_INDEX_DATA, record::OP_CHUNK])? {
+                Some(next) => {
+                    self.note(data_offset, &format!("a chunk says that it has {len} bytes; the next record begins earlier"));
+                    len = next - data_offset;
+                }
+                None => {
+                    self.note(data_offset, &format!("a chunk is cut off: {there} of its {len} bytes are there"));
+                    (len, is_cut) = (there, true);
+                }
+            }
+        }
+        self.at = data_offset + len;
+        if len.max(u64::from(size_bytes)) > MAX_CHUNK_BYTES {
+            self.note(
+                data_offset,
+                &format!("a chunk of {len} bytes, {size_bytes} unpacked, is not read: no recorder writes that"),
+            );
+            self.skip_chunk(data_offset, len);
+            return Ok(());
+        }
+        let buffer = if compression == Compression::None { &mut self.raw } else { self.unpacker.packed() };
+        // Not cleared before: only what a buffer grows by is set to zero.
+        buffer.resize(len as usize, 0);
+        if !self.file.read_at(data_offset, buffer)? {
+            // The file became shorter since it was opened.
+            self.leave_chunk();
+            self.note(data_offset, "the file ends within a chunk");
+            self.skip_chunk(data_offset, len);
+            return Ok(());
+        }
+        self.cursor = 0;
+        self.first_compression.get_or_insert(compression);
+        let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
+        if compression != Compression::None {
+            match self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {
+                // A wrong length may have taken further records with it; they are read from where the chunk really ends.
+                Ok(consumed) if (consumed as u64) < len => {
+                    self.at = data_offset + consumed as u64;
+                    self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
+                }
+                Ok(_) => {}
+                Err(e) if is_cut => {
+                    self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
+                    self.damage.chunks_skipped += u64::from(self.raw.is_empty());
+                }
+                Err(e) => {
+                    wholeness = Wholeness::Damaged;
+                    self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
+                    self.skip_chunk(data_offset, len);
+                }
+            }
+        }
+        self.chunk = Some(Chunk { data_offset, compression, wholeness, is_loose: false });
+        Ok(())
+    }
+
+    fn skip_chunk(&mut self, data_offset: u64, len: u64) {
+        self.damage.chunks_skipped += 1;
+        self.damage.bytes_skipped += len;
+        self.search_from = Some(data_offset);
+    }
+
+    /// Moves `at` to the next record behind a place where there is none, or to the end.
+    fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
+        let from = self.search_from.take().unwrap_or(at + 1);
+        let next = self.file.find(from, self.end, ANY_RECORD)?.unwrap_or(self.end);
+        // What is read again was skipped only for now.
+        self.damage.bytes_skipped = (self.damage.bytes_skipped + next.saturating_sub(at)).saturating_sub(at.saturating_sub(next));
+        let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
+        self.note(at, &format!("no record can be read ({error}){going_on}"));
+        self.at = next;
+        Ok(())
+    }
+
+    fn note(&mut self, offset: u64, what: &str) {
+        let notes = &mut self.damage.notes;
+        if notes.len() < MAX_NOTES {
+            notes.push(format!("byte {offset}: {what}"));
+        } else if notes.len() == MAX_NOTES {
+            notes.push("further findings are counted, not told".to_owned());
+        }
+    }
+}

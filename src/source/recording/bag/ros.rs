@@ -1,0 +1,268 @@
+//! The ROS messages that librealsense puts into a bag, as far as they are needed. No I/O; strings and images stay where they are.
+
+use crate::camera::Distortion;
+use crate::clock::TimestampDomain;
+
+/// A message that is not what its topic says; the text says which part is missing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a message ends within its {0}")]
+pub struct MessageError(&'static str);
+
+/// Reads the fields of a message one after the other.
+struct Fields<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], MessageError> {
+        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(MessageError(what))?;
+        self.bytes = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], MessageError> {
+        self.take(N, what)?.try_into().map_err(|_| MessageError(what))
+    }
+
+    fn u8(&mut self, what: &'static str) -> Result<u8, MessageError> {
+        self.array(what).map(|[b]: [u8; 1]| b)
+    }
+
+    fn u32(&mut self, what: &'static str) -> Result<u32, MessageError> {
+        self.array(what).map(u32::from_le_bytes)
+    }
+
+    fn f32(&mut self, what: &'static str) -> Result<f32, MessageError> {
+        self.array(what).map(f32::from_le_bytes)
+    }
+
+    fn f64(&mut self, what: &'static str) -> Result<f64, MessageError> {
+        self.array(what).map(f64::from_le_bytes)
+    }
+
+    /// Bytes with their number before them.
+    fn counted(&mut self, what: &'static str) -> Result<&'a [u8], MessageError> {
+        let n = self.u32(what)?;
+        self.take(n as usize, what)
+    }
+
+    fn string(&mut self, what: &'static str) -> Result<&'a str, MessageError> {
+        std::str::from_utf8(self.counted(what)?).map_err(|_| MessageError(what))
+    }
+}
+
+/// `std_msgs/Header`, which images and IMU samples begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// librealsense puts the frame number here.
+    pub seq: u32,
+    /// The frame's time stamp, in nanoseconds of the device's clock.
+    pub stamp_ns: i64,
+}
+
+fn stamp(fields: &mut Fields<'_>) -> Result<Stamp, MessageError> {
+    let seq = fields.u32("header")?;
+    let (sec, nsec) = (fields.u32("header")?, fields.u32("header")?);
+    fields.string("header")?;
+    Ok(Stamp { seq, stamp_ns: i64::from(sec) * 1_000_000_000 + i64::from(nsec) })
+}
+
+/// The header of an image or an IMU sample.
+pub fn parse_stamp(bytes: &[u8]) -> Result<Stamp, MessageError> {
+    stamp(&mut Fields { bytes })
+}
+
+/// `sensor_msgs/Image`, with librealsense's addition.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Image<'a> {
+    pub stamp: Stamp,
+    pub width: u32,
+    pub height: u32,
+    pub encoding: &'a str,
+    pub is_bigendian: bool,
+    /// Bytes from row to row.
+    pub step_bytes: u32,
+    pub data: &'a [u8],
+    /// The frame's own metres per depth step: newer librealsense puts an f32 behind the image. 0 in streams without depth.
+    pub depth_units_m: Option<f32>,
+}
+
+impl<'a> Image<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut fields = Fields { bytes };
+        let stamp = stamp(&mut fields)?;
+        let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
+        let encoding = fields.string("encoding")?;
+        let is_bigendian = fields.u8("byte order")? != 0;
+        let step_bytes = fields.u32("row length")?;
+        let data = fields.counted("image data")?;
+        let depth_units_m = fields.f32("").ok();
+        Ok(Self { stamp, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m })
+    }
+
+    /// Tells what keeps this from being a depth image of `width` x `height`.
+    pub fn check_depth(&self, width: u32, height: u32) -> Result<(), String> {
+        if (self.width, self.height) != (width, height) {
+            return Err(format!("a depth image of {}x{} in a stream of {width}x{height}", self.width, self.height));
+        }
+        if !is_depth_encoding(self.encoding) {
+            return Err(format!("a depth image with the encoding '{}'", self.encoding.escape_debug()));
+        }
+        let (step, len) = (u64::from(self.step_bytes), self.data.len() as u64);
+        if step < 2 * u64::from(width) || step * u64::from(height) != len {
+            return Err(format!("a depth image of {width}x{height} with {step} bytes a row and {len} in all"));
+        }
+        Ok(())
+    }
+}
+
+/// What librealsense (and ROS) call 16-bit depth.
+pub fn is_depth_encoding(encoding: &str) -> bool {
+    matches!(encoding, "mono16" | "16UC1" | "Z16")
+}
+
+/// Copies the rows of an image into `out`, which has `width` values a row and no padding.
+///
+/// `data` has been checked: it has `step_bytes >= 2 * width` for each row.
+pub fn copy_depth(data: &[u8], step_bytes: usize, width: usize, is_bigendian: bool, out: &mut [u16]) {
+    let from_bytes = if is_bigendian { u16::from_be_bytes } else { u16::from_le_bytes };
+    for (row_bytes, row) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width)) {
+        for (bytes, value) in row_bytes.chunks_exact(2).zip(row) {
+            *value = from_bytes([bytes[0], bytes[1]]);
+        }
+    }
+}
+
+/// `sensor_msgs/CameraInfo`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CameraInfo<'a> {
+    pub width: u32,
+    pub height: u32,
+    pub distortion: &'a str,
+    pub coeffs: [f32; 5],
+    pub fx: f32,
+    pub fy: f32,
+    pub ppx: f32,
+    pub ppy: f32,
+}
+
+impl<'a> CameraInfo<'a> {
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut fields = Fields { bytes };
+        stamp(&mut fields)?;
+        let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
+        let distortion = fields.string("distortion model")?;
+        let n = fields.u32("distortion")?;
+        let mut coeffs = [0.0; 5];
+        for i in 0..n as usize {
+            let coeff = fields.f64("distortion")? as f32;
+            if let Some(place) = coeffs.get_mut(i) {
+                *place = coeff;
+            }
+        }
+        let mut k = [0.0; 9];
+        for value in &mut k {
+            *value = fields.f64("camera matrix")? as f32;
+        }
+        Ok(Self { width, height, distortion, coeffs, fx: k[0], fy: k[4], ppx: k[2], ppy: k[5] })
+    }
+}
+
+/// The distortion model that librealsense calls `name`.
+pub fn distortion(name: &str) -> Option<Distortion> {
+    Some(match spelling(name).as_str() {
+        "none" => Distortion::None,
+        "modified brown conrady" => Distortion::ModifiedBrownConrady,
+        "inverse brown conrady" => Distortion::InverseBrownConrady,
+        "ftheta" => Distortion::Ftheta,
+        "brown conrady" => Distortion::BrownConrady,
+        "kannala brandt4" => Distortion::KannalaBrandt4,
+        _ => return None,
+    })
+}
+
+/// The time stamp domain that librealsense calls `name`.
+pub fn timestamp_domain(name: &str) -> TimestampDomain {
+    match spelling(name).as_str() {
+        "hardware clock" => TimestampDomain::HardwareClock,
+        "system time" => TimestampDomain::SystemTime,
+        "global time" => TimestampDomain::GlobalTime,
+        _ => TimestampDomain::Unknown,
+    }
+}
+
+/// Names lost and won underscores between versions of librealsense.
+pub fn spelling(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace('_', " ")
+}
+
+/// `realsense_msgs/StreamInfo`: frames a second and encoding.
+pub fn parse_stream_info(bytes: &[u8]) -> Result<(u32, &str), MessageError> {
+    let mut fields = Fields { bytes };
+    Ok((fields.u32("frame rate")?, fields.string("encoding")?))
+}
+
+/// `diagnostic_msgs/KeyValue`.
+pub fn parse_key_value(bytes: &[u8]) -> Result<(&str, &str), MessageError> {
+    let mut fields = Fields { bytes };
+    Ok((fields.string("key")?, fields.string("value")?))
+}
+
+/// `std_msgs/Float32`.
+pub fn parse_f32(bytes: &[u8]) -> Result<f32, MessageError> {
+    Fields { bytes }.f32("value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_lose_their_padding_and_both_byte_orders_are_read() {
+        let data = [1, 0, 2, 0, 9, 9, 3, 0, 4, 1, 9, 9];
+        let mut out = [0; 4];
+        copy_depth(&data, 6, 2, false, &mut out);
+        assert_eq!(out, [1, 2, 3, 0x104]);
+        copy_depth(&data, 6, 2, true, &mut out);
+        assert_eq!(out, [0x100, 0x200, 0x300, 0x401]);
+    }
+
+    #[test]
+    fn an_image_must_have_the_size_it_says() {
+        let image = Image {
+            stamp: Stamp { seq: 1, stamp_ns: 0 },
+            width: 2,
+            height: 2,
+            encoding: "mono16",
+            is_bigendian: false,
+            step_bytes: 4,
+            data: &[0; 8],
+            depth_units_m: None,
+        };
+        assert_eq!(image.check_depth(2, 2), Ok(()));
+        assert!(image.check_depth(2, 3).is_err());
+        assert!(Image { step_bytes: 3, ..image }.check_depth(2, 2).is_err());
+        assert!(Image { data: &[0; 7], ..image }.check_depth(2, 2).is_err());
+        assert!(Image { encoding: "rgb8", ..image }.check_depth(2, 2).is_err());
+        assert!(Image { step_bytes: u32::MAX, height: u32::MAX, ..image }.check_depth(2, u32::MAX).is_err());
+    }
+
+    #[test]
+    fn names_are_read_in_both_spellings() {
+        assert_eq!(distortion("Inverse Brown Conrady"), Some(Distortion::InverseBrownConrady));
+        assert_eq!(distortion("Kannala_Brandt4"), Some(Distortion::KannalaBrandt4));
+        assert_eq!(distortion("plumb_bob"), None);
+        assert_eq!(timestamp_domain("Global Time"), TimestampDomain::GlobalTime);
+        assert_eq!(timestamp_domain("?"), TimestampDomain::Unknown);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_a_message_panic(bytes: Vec<u8>) {
+            let _ = Image::parse(&bytes).map(|image| image.check_depth(4, 4));
+            let _ = CameraInfo::parse(&bytes);
+            let _ = parse_stream_info(&bytes);
+            let _ = parse_key_value(&bytes);
+        }
+    }
+}

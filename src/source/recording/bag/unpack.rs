@@ -1,0 +1,174 @@
+//! Unpacking of chunks into one buffer that is used again and again.
+
+use std::io::{self, BufRead, Cursor, Read};
+
+use lz4_flex::frame::FrameDecoder;
+
+use super::record::Compression;
+
+/// A chunk that could not be unpacked to its end.
+#[derive(Debug)]
+pub struct UnpackError {
+    pub what: String,
+    /// Packed bytes that were good, as far as it is known.
+    pub consumed_bytes: usize,
+}
+
+/// Holds the packed bytes of a chunk and what the decompressors keep between chunks.
+pub struct Unpacker {
+    /// The decoder owns the packed bytes, so that it can stay and keep its buffers: a new one would allocate with every chunk.
+    lz4: FrameDecoder<Cursor<Vec<u8>>>,
+    /// The bytes 4 and 5 of the last LZ4 frame (its flags and block size). The decoder's buffers serve one block size only.
+    lz4_descriptor: Option<[u8; 2]>,
+}
+
+impl Unpacker {
+    pub fn new() -> Self {
+        Self { lz4: FrameDecoder::new(Cursor::new(Vec::new())), lz4_descriptor: None }
+    }
+
+    /// Where the packed bytes have to be put before [`Unpacker::unpack`].
+    pub fn packed(&mut self) -> &mut Vec<u8> {
+        self.lz4.get_mut().get_mut()
+    }
+
+    /// Unpacks [`Unpacker::packed`] into `out`, which it clears first. Returns the number of packed bytes it took.
+    ///
+    /// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed bytes say.
+    ///
+    /// # Errors
+    /// If the bytes are damaged, or fewer or more come out than `size_bytes`; what came out before stays in `out`.
+    pub fn unpack(&mut self, compression: Compression, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+        out.clear();
+        match compression {
+            Compression::None => {
+                let packed = self.packed();
+                out.extend_from_slice(&packed[..packed.len().min(size_bytes)]);
+                Ok(out.len())
+            }
+            Compression::Lz4 => self.unpack_lz4(size_bytes, out),
+            Compression::Bz2 => self.unpack_bz2(size_bytes, out),
+        }
+    }
+
+    fn unpack_lz4(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+        let descriptor = self.packed().get(4..6).map(|d| [d[0], d[1]]);
+        if descriptor != self.lz4_descriptor {
+            self.renew_lz4();
+            self.lz4_descriptor = descriptor;
+        }
+        self.lz4.get_mut().set_position(0);
+        let mut consumed_bytes = 0;
+        let result = loop {
+            match self.lz4.fill_buf() {
+                Ok([]) if out.len() == size_bytes => break Ok(self.lz4.get_ref().position() as usize),
+                Ok([]) => break Err(format!("{} bytes came out of a chunk of {size_bytes}", out.len())),
+                Ok(block) if block.len() > size_bytes - out.len() => {
+                    break Err(format!("more than {size_bytes} bytes come out of a chunk"));
+                }
+                Ok(block) => {
+                    out.extend_from_slice(block);
+                    let len = block.len();
+                    self.lz4.consume(len);
+                    consumed_bytes = self.lz4.get_ref().position() as usize;
+                }
+                Err(e) => break Err(e.to_string()),
+            }
+        };
+        result.map_err(|what| {
+            // It is somewhere within a frame now.
+            self.renew_lz4();
+            UnpackError { what, consumed_bytes }
+        })
+    }
+
+    fn renew_lz4(&mut self) {
+        let packed = std::mem::take(self.packed());
+        self.lz4 = FrameDecoder::new(Cursor::new(packed));
+        self.lz4_descriptor = None;
+    }
+
+    /// This one allocates with every chunk; librealsense writes no such chunks, only `rosbag compress` does.
+    fn unpack_bz2(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+        let mut decoder = bzip2::bufread::BzDecoder::new(&self.packed()[..]);
+        let read: io::Result<usize> = (&mut decoder).take(size_bytes as u64 + 1).read_to_end(out);
+        let consumed_bytes = decoder.total_in() as usize;
+        let what = match read {
+            Err(e) => e.to_string(),
+            Ok(_) if out.len() > size_bytes => {
+                out.truncate(size_bytes);
+                format!("more than {size_bytes} bytes come out of a chunk")
+            }
+            Ok(n) if n < size_bytes => format!("{n} bytes came out of a chunk of {size_bytes}"),
+            Ok(_) => return Ok(consumed_bytes),
+        };
+        Err(UnpackError { what, consumed_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+    use super::*;
+
+    fn lz4(data: &[u8], block: BlockSize) -> Vec<u8> {
+        let info = FrameInfo::new().block_size(block).block_mode(BlockMode::Independent).content_checksum(true);
+        let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
+        encoder.write_all(data).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn data(seed: u32) -> Vec<u8> {
+        (0..300_000u32).map(|i| (i.wrapping_mul(seed) >> 13) as u8).collect()
+    }
+
+    #[test]
+    fn chunks_of_any_block_size_follow_each_other_also_behind_a_damaged_one() {
+        let mut unpacker = Unpacker::new();
+        let mut out = Vec::new();
+        for (seed, block) in [(3, BlockSize::Max64KB), (5, BlockSize::Max1MB), (7, BlockSize::Max64KB), (9, BlockSize::Max64KB)] {
+            let (data, mut packed) = (data(seed), lz4(&data(seed), block));
+            *unpacker.packed() = packed.clone();
+            assert_eq!(unpacker.unpack(Compression::Lz4, data.len(), &mut out).unwrap(), packed.len());
+            assert!(out == data);
+
+            let middle = packed.len() / 2;
+            packed[middle] ^= 0x55;
+            *unpacker.packed() = packed;
+            assert!(unpacker.unpack(Compression::Lz4, data.len(), &mut out).is_err());
+        }
+    }
+
+    #[test]
+    fn what_comes_out_of_a_cut_chunk_is_its_begin() {
+        let data = data(3);
+        let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+        encoder.write_all(&data).unwrap();
+        let mut unpacker = Unpacker::new();
+        let mut out = Vec::new();
+        for (compression, packed) in
+            [(Compression::Lz4, lz4(&data, BlockSize::Max64KB)), (Compression::Bz2, encoder.finish().unwrap())]
+        {
+            for len in (0..packed.len()).step_by(997) {
+                *unpacker.packed() = packed[..len].to_vec();
+                assert!(unpacker.unpack(compression, data.len(), &mut out).is_err(), "{compression:?} {len}");
+                assert!(data.starts_with(&out));
+            }
+        }
+    }
+
+    #[test]
+    fn the_announced_size_is_a_limit() {
+        let data = data(3);
+        let mut unpacker = Unpacker::new();
+        let mut out = Vec::new();
+        for size in [data.len() - 1, data.len() + 1, 0] {
+            *unpacker.packed() = lz4(&data, BlockSize::Max64KB);
+            assert!(unpacker.unpack(Compression::Lz4, size, &mut out).is_err());
+            assert!(out.len() <= size);
+        }
+    }
+}

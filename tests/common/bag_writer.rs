@@ -1,0 +1,319 @@
+//! Writes small bags as librealsense does, so that tests need no sample data.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::ops::Range;
+
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    None,
+    Lz4,
+    Bz2,
+}
+
+pub const ALL_PACKINGS: [Packing; 3] = [Packing::None, Packing::Lz4, Packing::Bz2];
+
+/// What is in a bag.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    pub packing: Packing,
+    pub width: u32,
+    pub height: u32,
+    pub fps: u32,
+    /// Stamps of the depth frames; their numbers are 100, 101 ...
+    pub stamps_ns: Vec<u64>,
+    pub has_depth: bool,
+    pub has_color: bool,
+    /// Name and value of the sensor's option.
+    pub units_option: Option<(&'static str, f32)>,
+    /// The frames' own units, behind the image.
+    pub units_in_frames: Option<f32>,
+    pub domain: Option<&'static str>,
+    pub distortion: (&'static str, [f64; 5]),
+    pub focal_px: f64,
+    /// Bytes at the end of each row that are no pixels.
+    pub row_padding: u32,
+    pub is_bigendian: bool,
+    /// Frames (by index) that are one row short.
+    pub short_frames: Vec<usize>,
+    /// Write the index.
+    pub is_closed: bool,
+    /// Frames in a chunk.
+    pub frames_a_chunk: usize,
+}
+
+impl Default for Spec {
+    fn default() -> Self {
+        Self {
+            packing: Packing::Lz4,
+            width: 16,
+            height: 12,
+            fps: 30,
+            stamps_ns: (0..10).map(|i| 5_000_000_000 + i * 33_333_333).collect(),
+            has_depth: true,
+            has_color: false,
+            units_option: Some(("Depth_Units", 0.001)),
+            units_in_frames: None,
+            domain: Some("Hardware Clock"),
+            distortion: ("Brown Conrady", [0.0; 5]),
+            focal_px: 20.0,
+            row_padding: 0,
+            is_bigendian: false,
+            short_frames: vec![],
+            is_closed: true,
+            frames_a_chunk: 1,
+        }
+    }
+}
+
+/// A bag and where its chunks stand.
+pub struct Bag {
+    pub bytes: Vec<u8>,
+    /// The place of each chunk's record and of the data in it, and how many depth frames there are up to its end.
+    pub chunks: Vec<ChunkPlace>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ChunkPlace {
+    pub record: Range<usize>,
+    pub data: Range<usize>,
+    pub frames_up_to_here: usize,
+}
+
+/// The depth of the frame with the index `frame`.
+pub fn depth_of(spec: &Spec, frame: usize) -> Vec<u16> {
+    (0..spec.width * spec.height).map(|i| ((i * 31) ^ (frame as u32 * 977)) as u16).collect()
+}
+
+pub fn write_bag(spec: &Spec) -> Bag {
+    let mut writer = Writer::new(spec.packing);
+    let (sensor, color) = ("/device_0/sensor_0", "/device_0/sensor_1/Color_0");
+    let depth = format!("{sensor}/Depth_0");
+    writer.message("/file_version", &4u32.to_le_bytes());
+    if spec.has_depth {
+        writer.message(&format!("{depth}/info"), &stream_info(spec.fps, "mono16"));
+        writer.message(&format!("{depth}/info/camera_info"), &camera_info(spec));
+    }
+    if spec.has_color {
+        writer.message(&format!("{color}/info"), &stream_info(spec.fps, "rgb8"));
+        writer.message(&format!("{color}/info/camera_info"), &camera_info(spec));
+    }
+    writer.message("/device_0/info", &[string("Name"), string("Test camera")].concat());
+    writer.message("/device_0/info", &[string("Serial Number"), string("0815")].concat());
+    writer.message("/device_0/info", &[string("Firmware Version"), string("5.16.0.1")].concat());
+    if let Some((name, value)) = spec.units_option {
+        writer.message(&format!("{sensor}/option/{name}/value"), &value.to_le_bytes());
+    }
+    for (i, &stamp_ns) in spec.stamps_ns.iter().enumerate() {
+        if spec.has_depth {
+            writer.message(&format!("{depth}/image/data"), &depth_image(spec, i, stamp_ns));
+            writer.frames += 1;
+            let metadata = format!("{depth}/image/metadata");
+            writer.message(&metadata, &[string("system_time"), string("0.000000")].concat());
+            if let Some(domain) = spec.domain {
+                writer.message(&metadata, &[string("timestamp_domain"), string(domain)].concat());
+            }
+        }
+        if spec.has_color {
+            let pixels = vec![i as u8; (spec.width * spec.height * 3) as usize];
+            let image = image(i as u32, stamp_ns, (spec.width, spec.height), "rgb8", false, spec.width * 3, &pixels);
+            writer.message(&format!("{color}/image/data"), &image);
+        }
+        if (i + 1) % spec.frames_a_chunk == 0 {
+            writer.end_chunk();
+        }
+    }
+    writer.finish(spec.is_closed)
+}
+
+pub fn string(s: &str) -> Vec<u8> {
+    [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat()
+}
+
+fn stream_info(fps: u32, encoding: &str) -> Vec<u8> {
+    [&fps.to_le_bytes()[..], &string(encoding)].concat()
+}
+
+fn header(seq: u32, stamp_ns: u64) -> Vec<u8> {
+    let (sec, nsec) = ((stamp_ns / 1_000_000_000) as u32, (stamp_ns % 1_000_000_000) as u32);
+    [&seq.to_le_bytes()[..], &sec.to_le_bytes(), &nsec.to_le_bytes(), &string("1")].concat()
+}
+
+fn camera_info(spec: &Spec) -> Vec<u8> {
+    let (model, coeffs) = spec.distortion;
+    let k = [spec.focal_px, 0.0, 7.5, 0.0, spec.focal_px, 5.5, 0.0, 0.0, 1.0];
+    let mut body = [header(0, 0), spec.height.to_le_bytes().to_vec(), spec.width.to_le_bytes().to_vec(), string(model)].concat();
+    body.extend_from_slice(&5u32.to_le_bytes());
+    for value in coeffs.iter().chain(&k).chain(&[0.0; 21]) {
+        body.extend_from_slice(&value.to_le_bytes());
+    }
+    // No binning, and an empty region of interest.
+    body.extend_from_slice(&[0; 25]);
+    body
+}
+
+fn image(seq: u32, stamp_ns: u64, size: (u32, u32), encoding: &str, is_bigendian: bool, step: u32, data: &[u8]) -> Vec<u8> {
+    let mut body =
+        [header(seq, stamp_ns), size.1.to_le_bytes().to_vec(), size.0.to_le_bytes().to_vec(), string(encoding)].concat();
+    body.push(u8::from(is_bigendian));
+    body.extend_from_slice(&step.to_le_bytes());
+    body.extend_from_slice(&(data.len() as u32).to_le_bytes());
+    body.extend_from_slice(data);
+    body
+}
+
+fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
+    let mut data = Vec::new();
+    for row in depth_of(spec, i).chunks(spec.width as usize) {
+        for value in row {
+            data.extend_from_slice(&if spec.is_bigendian { value.to_be_bytes() } else { value.to_le_bytes() });
+        }
+        data.resize(data.len() + spec.row_padding as usize, 0xee);
+    }
+    let step = spec.width * 2 + spec.row_padding;
+    if spec.short_frames.contains(&i) {
+        data.truncate(data.len() - step as usize);
+    }
+    let size = (spec.width, spec.height);
+    let mut body = image(100 + i as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
+    body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
+    body
+}
+
+/// Writes any messages into a bag.
+pub struct Writer {
+    packing: Packing,
+    out: Vec<u8>,
+    chunk: Vec<u8>,
+    topics: Vec<String>,
+    /// Messages of the chunk by connection.
+    counts: BTreeMap<u32, u32>,
+    chunk_infos: Vec<(u64, BTreeMap<u32, u32>)>,
+    places: Vec<ChunkPlace>,
+    pub frames: usize,
+}
+
+impl Writer {
+    pub fn new(packing: Packing) -> Self {
+        let mut writer = Self {
+            packing,
+            out: b"#ROSBAG V2.0\n".to_vec(),
+            chunk: vec![],
+            topics: vec![],
+            counts: BTreeMap::new(),
+            chunk_infos: vec![],
+            places: vec![],
+            frames: 0,
+        };
+        let bag_header = writer.bag_header(0);
+        writer.out.extend(bag_header);
+        writer
+    }
+
+    pub fn message(&mut self, topic: &str, body: &[u8]) {
+        let conn = match self.topics.iter().position(|t| t == topic) {
+            Some(conn) => conn as u32,
+            None => {
+                self.topics.push(topic.to_owned());
+                let conn = self.topics.len() as u32 - 1;
+                self.chunk.extend(connection(conn, topic));
+                conn
+            }
+        };
+        self.chunk.extend(record(&[("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])], body));
+        *self.counts.entry(conn).or_default() += 1;
+    }
+
+    pub fn end_chunk(&mut self) {
+        if self.chunk.is_empty() {
+            return;
+        }
+        let (name, data) = match self.packing {
+            Packing::None => ("none", self.chunk.clone()),
+            Packing::Lz4 => {
+                let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
+                let mut encoder = FrameEncoder::with_frame_info(info.content_checksum(true), Vec::new());
+                encoder.write_all(&self.chunk).expect("memory takes it");
+                ("lz4", encoder.finish().expect("memory takes it"))
+            }
+            Packing::Bz2 => {
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                encoder.write_all(&self.chunk).expect("memory takes it");
+                ("bz2", encoder.finish().expect("memory takes it"))
+            }
+        };
+        let size = (self.chunk.len() as u32).to_le_bytes();
+        let start = self.out.len();
+        self.out.extend(record(&[("compression", name.as_bytes()), ("op", &[5]), ("size", &size)], &data));
+        let end = self.out.len();
+        let place = ChunkPlace { record: start..end, data: end - data.len()..end, frames_up_to_here: self.frames };
+        self.places.push(place);
+        for (conn, count) in &self.counts {
+            let fields: [(&str, &[u8]); 4] =
+                [("conn", &conn.to_le_bytes()), ("count", &count.to_le_bytes()), ("op", &[4]), ("ver", &[1, 0, 0, 0])];
+            self.out.extend(record(&fields, &vec![0; *count as usize * 12]));
+        }
+        self.chunk_infos.push((start as u64, std::mem::take(&mut self.counts)));
+        self.chunk.clear();
+    }
+
+    pub fn finish(mut self, is_closed: bool) -> Bag {
+        self.end_chunk();
+        if is_closed {
+            let index_pos = self.out.len() as u64;
+            for (conn, topic) in self.topics.iter().enumerate() {
+                self.out.extend(connection(conn as u32, topic));
+            }
+            for (pos, counts) in &self.chunk_infos {
+                let fields: [(&str, &[u8]); 6] = [
+                    ("chunk_pos", &pos.to_le_bytes()),
+                    ("count", &(counts.len() as u32).to_le_bytes()),
+                    ("end_time", &[0; 8]),
+                    ("op", &[6]),
+                    ("start_time", &[0; 8]),
+                    ("ver", &[1, 0, 0, 0]),
+                ];
+                let pairs: Vec<u8> = counts.iter().flat_map(|(conn, n)| [conn.to_le_bytes(), n.to_le_bytes()].concat()).collect();
+                self.out.extend(record(&fields, &pairs));
+            }
+            let bag_header = self.bag_header(index_pos);
+            self.out[13..13 + bag_header.len()].copy_from_slice(&bag_header);
+        }
+        Bag { bytes: self.out, chunks: self.places }
+    }
+
+    /// The first record, padded as recorders do (to 4,096 bytes in real bags; to less here).
+    fn bag_header(&self, index_pos: u64) -> Vec<u8> {
+        let is_closed = index_pos > 0;
+        let count = |n: usize| if is_closed { n as u32 } else { 0 }.to_le_bytes();
+        let fields: [(&str, &[u8]); 4] = [
+            ("chunk_count", &count(self.chunk_infos.len())),
+            ("conn_count", &count(self.topics.len())),
+            ("index_pos", &index_pos.to_le_bytes()),
+            ("op", &[3]),
+        ];
+        record(&fields, &[b' '; 60])
+    }
+}
+
+fn connection(conn: u32, topic: &str) -> Vec<u8> {
+    let fields: [(&str, &[u8]); 3] = [("conn", &conn.to_le_bytes()), ("op", &[7]), ("topic", topic.as_bytes())];
+    record(&fields, &record(&[("topic", topic.as_bytes()), ("type", b"any/Type")], &[]))
+}
+
+fn record(fields: &[(&str, &[u8])], data: &[u8]) -> Vec<u8> {
+    let mut header = vec![];
+    for (name, value) in fields {
+        header.extend(((name.len() + 1 + value.len()) as u32).to_le_bytes());
+        header.extend(name.as_bytes());
+        header.push(b'=');
+        header.extend(*value);
+    }
+    let mut all = (header.len() as u32).to_le_bytes().to_vec();
+    all.extend(header);
+    all.extend((data.len() as u32).to_le_bytes());
+    all.extend(data);
+    all
+}

@@ -1,0 +1,62 @@
+//! Reads recordings whole, for tests.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use depthcast::clock::{HostTime, ManualClock};
+use depthcast::frame::DepthFrame;
+use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
+use depthcast::source::{Damage, Delivery, FrameSource, SourceError};
+use tempfile::TempDir;
+
+pub const FOREVER: HostTime = HostTime::from_ns(u64::MAX);
+
+pub fn at_once() -> ReplayOptions {
+    ReplayOptions { pace: Pace::Max, ..ReplayOptions::default() }
+}
+
+pub fn open(path: &Path, options: ReplayOptions) -> Result<RecordingSource, SourceError> {
+    RecordingSource::open(path, options, Arc::new(ManualClock::new()))
+}
+
+/// All frames of a source that ends.
+pub fn drain(source: &mut RecordingSource) -> Vec<DepthFrame> {
+    let mut frames = vec![];
+    let intrinsics = source.info().stream.intrinsics;
+    let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
+    loop {
+        match source.next_frame(&mut frame, FOREVER).unwrap() {
+            Delivery::Frame => frames.push(frame.clone()),
+            Delivery::Idle => {}
+            Delivery::End => return frames,
+        }
+        assert!(frames.len() <= 1000, "a recording must end");
+    }
+}
+
+pub struct File {
+    dir: TempDir,
+}
+
+impl File {
+    pub fn new() -> Self {
+        Self { dir: TempDir::new().unwrap() }
+    }
+
+    pub fn put(&self, bytes: &[u8]) -> PathBuf {
+        let path = self.dir.path().join("some.bag");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+/// Frames and damage of a bag, or why it cannot be opened.
+pub fn read(file: &File, bytes: &[u8]) -> Result<(Vec<DepthFrame>, Damage), String> {
+    let mut source = open(&file.put(bytes), at_once()).map_err(|e| e.to_string())?;
+    let frames = drain(&mut source);
+    Ok((frames, source.damage()))
+}
+
+pub fn numbers(frames: &[DepthFrame]) -> Vec<u64> {
+    frames.iter().map(|f| f.meta.number).collect()
+}
