@@ -29,6 +29,13 @@ pub struct Ports {
     pub data: Option<u16>,
 }
 
+impl Ports {
+    /// The usual ports where none is asked for, and no others: who asks for the web viewer wants to know where it is.
+    pub fn or_usual(self) -> Self {
+        Self { web: self.web.or(Some(USUAL_WEB_PORT)), data: self.data.or(Some(USUAL_DATA_PORT)) }
+    }
+}
+
 const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
 

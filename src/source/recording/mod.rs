@@ -27,7 +27,8 @@ use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
 
 /// How fast a recording is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// As it was recorded, by the frames' time stamps.
     Recorded,
