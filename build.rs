@@ -16,6 +16,9 @@ fn main() {
             return;
         }
     };
+    // The library brings its own LZ4, and so does rerun, of another version. A program exports what its shared libraries could use, which
+    // would put rerun's LZ4 under librealsense's player; hidden, each keeps its own. Without this no compressed .bag plays.
+    println!("cargo::rustc-link-arg=-Wl,--exclude-libs,ALL");
     // No directory where the library is in one of the system's own.
     for directory in library.link_paths {
         let directory = directory.canonicalize().unwrap_or(directory);

@@ -174,7 +174,9 @@ impl Config {
             capture_queue: pipeline.capture_queue.context(missing())?,
             cloud_queue: pipeline.cloud_queue.context(missing())?,
             threads: match pipeline.threads.context(missing())? {
-                0 => std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+                // Capture and sinks keep a core. Measured on two cores, a second thread made the projection slower: it competes with the
+                // capture thread, and the image's cache lines travel between the cores.
+                0 => std::thread::available_parallelism().map_or(1, |n| (n.get() - 1).clamp(1, 4)),
                 n => n,
             },
             colors,

@@ -45,12 +45,18 @@ pub enum Input {
 pub struct RealsenseSource {
     info: SourceInfo,
     clock: Arc<dyn Clock>,
-    pipeline: ActivePipeline,
-    playback: Option<Playback>,
-    /// The frame that told what the stream is like. A recording's first frame counts; a camera's has grown old meanwhile.
-    first: Option<SdkFrame>,
-    started: bool,
+    input: Input,
+    /// A camera streams from the start. A file is started anew at the first call for a frame, so that none of it is lost while the
+    /// viewer opens; pausing librealsense's player instead would lose a frame.
+    running: Option<Running>,
+    is_first_call: bool,
     last_frame_at: HostTime,
+}
+
+struct Running {
+    pipeline: ActivePipeline,
+    /// Of a file, from its first frame on.
+    playback: Option<Playback>,
     _context: Context,
 }
 
@@ -59,54 +65,25 @@ fn sdk_error(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> SourceErr
 }
 
 impl RealsenseSource {
-    /// Opens the input and waits for its first frame.
+    /// Opens the input and waits for a frame that tells what the stream is like.
     ///
     /// # Errors
     /// If there is no such camera or file, it has no such mode, or it stays silent.
     pub fn open(input: Input, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         if let Input::File { path, .. } = &input {
-            let size = std::fs::metadata(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
-            if !size.is_file() || size.len() == 0 {
-                let problem = if size.is_file() { "the file is empty" } else { "is not a file" };
+            let file = std::fs::metadata(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
+            if !file.is_file() || file.len() == 0 {
+                let problem = if file.is_file() { "the file is empty" } else { "is not a file" };
                 return Err(SourceError::Format { path: path.clone(), problem: problem.into() });
             }
         }
-        let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
-        let mut config = Config::new();
-        let configured = match &input {
-            Input::Camera { serial, mode } => {
-                let serial = devices::choose(&context, serial.as_deref())?;
-                let serial = CString::new(serial).unwrap_or_default();
-                let (width, height, fps) =
-                    mode.map_or((0, 0, 0), |m| (m.width as usize, m.height as usize, m.fps.round() as usize));
-                config
-                    .enable_device_from_serial(&serial)
-                    .and_then(|c| c.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps))
-                    .map(|_| ())
-                    .map_err(anyhow::Error::from)
-            }
-            Input::File { path, .. } => config.enable_device_from_file(path, false).and_then(|c| {
-                Ok(c.enable_stream(Rs2StreamKind::Depth, None, 0, 0, Rs2Format::Z16, 0).map(|_| ())?)
-            }),
-        };
-        configured.map_err(|e| cannot_open(&input, &e, &context))?;
-        let pipeline = InactivePipeline::try_from(&context).map_err(|e| sdk_error("cannot make a pipeline")(&e))?;
-        let mut pipeline = pipeline.start(Some(config)).map_err(|e| cannot_open(&input, &e, &context))?;
-
-        let first = first_frame(&mut pipeline, clock.as_ref(), &input)?;
-        let (playback, first) = match &input {
-            Input::Camera { .. } => (None, first),
-            Input::File { real_time, .. } => {
-                let (playback, first) = Playback::of(first)?;
-                // Until the first call for a frame, so that none is lost while the viewer opens.
-                playback.pause()?;
-                playback.set_real_time(*real_time)?;
-                (Some(playback), first)
-            }
-        };
-        let info = describe(&input, pipeline.profile().device(), &first)?;
+        let mut running = Running::start(&input)?;
+        let first = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
+        let info = describe(&input, running.pipeline.profile().device(), &first)?;
+        drop(first);
+        let running = matches!(input, Input::Camera { .. }).then_some(running);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, pipeline, playback, first: Some(first), started: false, last_frame_at, _context: context })
+        Ok(Self { info, clock, input, running, is_first_call: true, last_frame_at })
     }
 
     fn take(&mut self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
@@ -143,29 +120,57 @@ impl FrameSource for RealsenseSource {
     }
 
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
-        if !self.started {
-            self.started = true;
-            self.last_frame_at = self.clock.now();
-            let first = self.first.take();
-            if let (Some(playback), Some(first)) = (&self.playback, first) {
-                playback.resume()?;
-                self.take(&first, self.clock.now(), frame)?;
-                return Ok(Delivery::Frame);
-            }
-            // What waits in librealsense's queue came while the viewer opened.
-            let _ = self.pipeline.poll();
+        if self.running.is_none() {
+            self.running = Some(Running::start(&self.input)?);
         }
-        match wait(&mut self.pipeline, until.since(self.clock.now()))? {
-            Some(got) => {
+        let Some(running) = &mut self.running else { return Ok(Delivery::Idle) };
+        if std::mem::take(&mut self.is_first_call) {
+            self.last_frame_at = self.clock.now();
+            if matches!(self.input, Input::Camera { .. }) {
+                // What waits in librealsense's queue has grown old while the viewer opened.
+                let _ = running.pipeline.poll();
+            }
+        }
+        match wait(&mut running.pipeline, until.since(self.clock.now()))? {
+            Some(mut got) => {
                 let arrived_at = self.clock.now();
+                if let (Input::File { real_time, .. }, None) = (&self.input, &running.playback) {
+                    let (playback, back) = Playback::of(got)?;
+                    playback.set_real_time(*real_time)?;
+                    (running.playback, got) = (Some(playback), back);
+                }
                 self.take(&got, arrived_at, frame)?;
                 Ok(Delivery::Frame)
             }
             // The end of a file is a mere time-out for librealsense; its player knows better.
-            None if self.playback.as_ref().is_some_and(Playback::has_stopped) => Ok(Delivery::End),
+            None if running.playback.as_ref().is_some_and(Playback::has_stopped) => Ok(Delivery::End),
             None if self.clock.now().since(self.last_frame_at) > SILENCE => Err(silent(&self.info.name)),
             None => Ok(Delivery::Idle),
         }
+    }
+}
+
+impl Running {
+    fn start(input: &Input) -> Result<Self, SourceError> {
+        let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
+        let mut config = Config::new();
+        let (width, height, fps) = match input {
+            Input::Camera { mode: Some(m), .. } => (m.width as usize, m.height as usize, m.fps.round() as usize),
+            _ => (0, 0, 0),
+        };
+        let device = match input {
+            Input::Camera { serial, .. } => {
+                let serial = CString::new(devices::choose(&context, serial.as_deref())?).unwrap_or_default();
+                config.enable_device_from_serial(&serial).map(drop).map_err(anyhow::Error::from)
+            }
+            Input::File { path, .. } => config.enable_device_from_file(path, false).map(drop),
+        };
+        let started = device.and_then(|()| {
+            config.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps)?;
+            InactivePipeline::try_from(&context)?.start(Some(config))
+        });
+        let pipeline = started.map_err(|e| cannot_open(input, &e, &context))?;
+        Ok(Self { pipeline, playback: None, _context: context })
     }
 }
 

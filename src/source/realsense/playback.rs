@@ -39,19 +39,9 @@ impl Playback {
         Ok((Self { device }, frame))
     }
 
-    pub(super) fn pause(&self) -> Result<(), SourceError> {
-        // SAFETY: the device is valid, and that of a player.
-        call("pause", |error| unsafe { sys::rs2_playback_device_pause(self.device.as_ptr(), error) })
-    }
-
-    pub(super) fn resume(&self) -> Result<(), SourceError> {
-        // SAFETY: as in `pause`.
-        call("resume", |error| unsafe { sys::rs2_playback_device_resume(self.device.as_ptr(), error) })
-    }
-
     /// At the pace of the recorded stamps, or as fast as frames are taken (none is lost then).
     pub(super) fn set_real_time(&self, real_time: bool) -> Result<(), SourceError> {
-        // SAFETY: as in `pause`.
+        // SAFETY: the device is valid, and that of a player.
         call("pace", |error| unsafe {
             sys::rs2_playback_device_set_real_time(self.device.as_ptr(), i32::from(real_time), error);
         })
@@ -59,7 +49,7 @@ impl Playback {
 
     /// Whether the player has read the file to its end.
     pub(super) fn has_stopped(&self) -> bool {
-        // SAFETY: as in `pause`.
+        // SAFETY: as above.
         let status = call("status", |error| unsafe {
             sys::rs2_playback_device_get_current_status(self.device.as_ptr(), error)
         });
