@@ -75,7 +75,7 @@ macro_rules! tables {
 tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { colormap: Colormap, near_m: f32, far_m: f32 }
-    Viewer { show: Show, show_rate_hz: f64, point_size_ui: f32 }
+    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
 }
 
@@ -117,7 +117,9 @@ pub struct Settings {
     pub threads: usize,
     pub colors: ColorByDepth,
     pub show: Show,
+    /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
+    pub save_rate_hz: Option<f64>,
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
@@ -168,7 +170,7 @@ impl Config {
             far_m: color.far_m.context(missing())?,
         };
         let mode = synthetic.depth.context(missing())?;
-        let show_rate_hz = viewer.show_rate_hz.context(missing())?;
+        let [show_rate_hz, save_rate_hz] = [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
         let settings = Settings {
             policy: pipeline.policy.context(missing())?,
             capture_queue: pipeline.capture_queue.context(missing())?,
@@ -182,6 +184,7 @@ impl Config {
             colors,
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
+            save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
@@ -196,10 +199,10 @@ impl Config {
             near_m.is_finite() && far_m.is_finite() && 0.0 <= near_m && near_m < far_m,
             format!("color.near_m is {near_m} and color.far_m {far_m}; near has to be less than far, both in metres"),
         )?;
-        check(
-            show_rate_hz == 0.0 || (0.1..=1000.0).contains(&show_rate_hz),
-            format!("viewer.show_rate_hz is {show_rate_hz}; it is 0 (all) or goes from 0.1 to 1000"),
-        )?;
+        for (key, hz) in [("show_rate_hz", show_rate_hz), ("save_rate_hz", save_rate_hz)] {
+            let fits = hz == 0.0 || (0.1..=1000.0).contains(&hz);
+            check(fits, format!("viewer.{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
+        }
         check(
             (0.1..=100.0).contains(&point_size_ui),
             format!("viewer.point_size_ui is {point_size_ui}; it goes from 0.1 to 100"),

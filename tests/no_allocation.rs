@@ -97,7 +97,6 @@ fn no_allocation_per_frame_from_the_source_to_the_cloud() {
         duration: None,
         frames: Some(FRAMES),
         colors: ColorByDepth { colormap: Colormap::Turbo, near_m: 0.5, far_m: 5.0 },
-        show_rate_hz: None,
     };
     let watch = Watch { clouds: 0, before: 0 };
     IS_SUPERVISOR.set(true);

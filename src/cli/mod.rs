@@ -144,6 +144,9 @@ struct RunArgs {
     /// The most clouds a second that are shown; 0 for all
     #[arg(long, value_name = "HZ")]
     show_rate: Option<f64>,
+    /// The most clouds a second that --save writes; 0 for all
+    #[arg(long, value_name = "HZ")]
+    save_rate: Option<f64>,
     /// Threads of the projection; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -159,7 +162,7 @@ impl RunArgs {
     fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
-            viewer: config::Viewer { show: self.show, show_rate_hz: self.show_rate, ..Default::default() },
+            viewer: config::Viewer { show: self.show, show_rate_hz: self.show_rate, save_rate_hz: self.save_rate, ..Default::default() },
             synthetic,
             ..Default::default()
         };

@@ -67,7 +67,6 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
         duration: args.duration,
         frames: args.frames,
         colors: settings.colors,
-        show_rate_hz: settings.show_rate_hz,
     };
     let mut status = Status::new(&info, args.frames);
     let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
@@ -112,13 +111,14 @@ fn open_sinks(
         show: settings.show,
         colors: settings.colors,
         point_size_ui: settings.point_size_ui,
+        max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         text: session_text(settings, info),
         name: info.name.clone(),
         clock: Arc::clone(clock),
     };
     // The file first: a path that can't be written should not leave a viewer's window behind.
-    let file = args.save.as_deref().map(|path| RerunSink::save(path, session.clone())).transpose()?;
+    let file = args.save.as_deref().map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() })).transpose()?;
     let ports = Ports { web: args.web_port, data: args.data_port };
     let web = |ports, session| -> anyhow::Result<RerunSink> {
         let sink = RerunSink::serve_web(ports, session)?;

@@ -77,8 +77,6 @@ pub struct PipelineSettings {
     pub frames: Option<u64>,
     /// Used if a sink needs colours.
     pub colors: ColorByDepth,
-    /// The most clouds a second that a sink is offered; used with [`Policy::Newest`] alone.
-    pub show_rate_hz: Option<f64>,
 }
 
 /// How a run went.

@@ -145,8 +145,8 @@ pub(super) fn show(
     let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
     let name = sink.name();
     let mut pace = ShowRate::new(match shared.settings.policy {
-        Policy::Newest if sink.is_watched() => shared.settings.show_rate_hz,
-        Policy::Newest | Policy::Lossless => None,
+        Policy::Newest => sink.max_rate_hz(),
+        Policy::Lossless => None,
     });
     let mut figures_of = HostTime::default();
     loop {

@@ -45,9 +45,9 @@ pub trait CloudSink: Send {
 
     fn needs(&self) -> Needs;
 
-    /// Whether people look at it, so that clouds above the show rate may be passed over.
-    fn is_watched(&self) -> bool {
-        true
+    /// The most clouds a second that it wants; followed where the newest frame wins. What is passed over for it is counted.
+    fn max_rate_hz(&self) -> Option<f64> {
+        None
     }
 
     /// The most clouds that it holds after having taken them.
@@ -81,10 +81,6 @@ impl CloudSink for NullSink {
 
     fn needs(&self) -> Needs {
         Needs::default()
-    }
-
-    fn is_watched(&self) -> bool {
-        false
     }
 
     fn max_in_flight(&self) -> usize {

@@ -23,7 +23,7 @@ use rerun::RecordingStream;
 pub use connection::{BIND_IP, Ports, ServeError, find_native_viewer};
 
 use super::{CloudSink, Needs, Offer, Show};
-use crate::clock::{Clock, HostTime, TimestampDomain};
+use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
 use crate::project::{ColorByDepth, Colormap};
@@ -41,6 +41,8 @@ pub struct Session {
     pub show: Show,
     pub colors: ColorByDepth,
     pub point_size_ui: f32,
+    /// See [`CloudSink::max_rate_hz`].
+    pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
     /// Markdown for the text panel.
     pub text: String,
@@ -57,7 +59,8 @@ pub struct RerunSink {
     in_flight: Arc<AtomicUsize>,
     connection: connection::Kept,
     is_file: bool,
-    figures_logged_at: HostTime,
+    /// Figures that there was no room for yet.
+    figures_waiting: Option<Snapshot>,
 }
 
 impl RerunSink {
@@ -130,7 +133,7 @@ impl RerunSink {
             in_flight: Arc::default(),
             connection,
             is_file,
-            figures_logged_at: HostTime::default(),
+            figures_waiting: None,
         };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
@@ -173,6 +176,14 @@ impl RerunSink {
         layout::log_series(&self.rec)
     }
 
+    fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
+        let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
+        // Figures belong to a moment, not to a frame.
+        self.rec.reset_time();
+        self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
+        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")
+    }
+
     fn set_times(&self, meta: &FrameMeta) {
         self.rec.set_time_sequence("frame", i64::try_from(meta.number).unwrap_or(i64::MAX));
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(meta.arrived_at));
@@ -198,6 +209,10 @@ impl CloudSink for RerunSink {
         Needs { colors: self.session.show != Show::Depth, depth_image: self.session.show != Show::Cloud }
     }
 
+    fn max_rate_hz(&self) -> Option<f64> {
+        self.session.max_rate_hz
+    }
+
     fn max_in_flight(&self) -> usize {
         MAX_IN_FLIGHT
     }
@@ -209,6 +224,7 @@ impl CloudSink for RerunSink {
         if self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
             return Ok(Offer::Busy);
         }
+        self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
         let flight = arrow::Flight::new(Arc::clone(cloud), &self.in_flight);
         if self.session.show != Show::Depth {
@@ -223,17 +239,17 @@ impl CloudSink for RerunSink {
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.figures_waiting = Some(snapshot.clone());
         if self.connection.is_lost() || self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
             return Ok(());
         }
-        self.figures_logged_at = snapshot.at;
-        // Figures belong to a moment, not to a frame.
-        self.rec.reset_time();
-        self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
-        layout::log_figures(&self.rec, snapshot).context("cannot log figures")
+        self.log_waiting_figures()
     }
 
-    fn finish(self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
+    fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
+        if !self.connection.is_lost() && (self.is_file || self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT) {
+            self.log_waiting_figures()?;
+        }
         let Self { rec, connection, is_file, .. } = *self;
         if connection.is_lost() {
             // There is nobody to flush to, and trying would only take time.
