@@ -100,8 +100,7 @@ fn no_allocation_per_frame_from_the_source_to_the_cloud() {
     };
     let watch = Watch { clouds: 0, before: 0 };
     IS_SUPERVISOR.set(true);
-    let outcome =
-        pipeline::run(Box::new(camera), vec![Box::new(watch)], settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome = pipeline::run(Box::new(camera), vec![Box::new(watch)], settings, clock, Stop::default(), &mut |_| {}).unwrap();
     assert_eq!(outcome.stats.sinks[0].shown.count(), FRAMES);
     assert_eq!(outcome.warnings, Vec::<String>::new());
 }

@@ -43,28 +43,30 @@ fn images() -> impl Strategy<Value = (u32, u32, Vec<u16>)> {
         Just((320, 240)),
         Just((251, 401)),
     ];
-    (sizes, any::<u64>(), 0u32..=5).prop_map(|((width, height), seed, kind)| {
-        let mut state = seed | 1;
-        let depth = (0..width * height)
-            .map(|i| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                let value = (state >> 32) as u16;
-                match kind {
-                    0 => 0,
-                    1 => value.max(1),
-                    2 => u16::MAX,
-                    3 => u16::from(i % 97 < 50) * value,
-                    _ => u16::from(state % 7 != 0) * value,
-                }
-            })
-            .collect();
-        (width.min(16_384), height.min(16_384), depth)
-    }).prop_map(|(width, height, mut depth): (u32, u32, Vec<u16>)| {
-        depth.truncate((width * height) as usize);
-        (width, height, depth)
-    })
+    (sizes, any::<u64>(), 0u32..=5)
+        .prop_map(|((width, height), seed, kind)| {
+            let mut state = seed | 1;
+            let depth = (0..width * height)
+                .map(|i| {
+                    state ^= state << 13;
+                    state ^= state >> 7;
+                    state ^= state << 17;
+                    let value = (state >> 32) as u16;
+                    match kind {
+                        0 => 0,
+                        1 => value.max(1),
+                        2 => u16::MAX,
+                        3 => u16::from(i % 97 < 50) * value,
+                        _ => u16::from(state % 7 != 0) * value,
+                    }
+                })
+                .collect();
+            (width.min(16_384), height.min(16_384), depth)
+        })
+        .prop_map(|(width, height, mut depth): (u32, u32, Vec<u16>)| {
+            depth.truncate((width * height) as usize);
+            (width, height, depth)
+        })
 }
 
 proptest! {

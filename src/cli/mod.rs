@@ -162,7 +162,12 @@ impl RunArgs {
     fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
-            viewer: config::Viewer { show: self.show, show_rate_hz: self.show_rate, save_rate_hz: self.save_rate, ..Default::default() },
+            viewer: config::Viewer {
+                show: self.show,
+                show_rate_hz: self.show_rate,
+                save_rate_hz: self.save_rate,
+                ..Default::default()
+            },
             synthetic,
             ..Default::default()
         };
@@ -200,7 +205,8 @@ fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names).try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
+    PossibleValuesParser::new(names)
+        .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {

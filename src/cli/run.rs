@@ -118,7 +118,11 @@ fn open_sinks(
         clock: Arc::clone(clock),
     };
     // The file first: a path that can't be written should not leave a viewer's window behind.
-    let file = args.save.as_deref().map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() })).transpose()?;
+    let file = args
+        .save
+        .as_deref()
+        .map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() }))
+        .transpose()?;
     let ports = Ports { web: args.web_port, data: args.data_port };
     let web = |ports, session| -> anyhow::Result<RerunSink> {
         let sink = RerunSink::serve_web(ports, session)?;

@@ -31,9 +31,11 @@ impl Status {
 
     pub(super) fn show(&mut self, s: &Snapshot) {
         let Some(bar) = &self.bar else { return };
-        let total = s.latencies.iter().find(|l| l.0 == "total").map_or(String::new(), |(_, q)| {
-            format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms)
-        });
+        let total = s
+            .latencies
+            .iter()
+            .find(|l| l.0 == "total")
+            .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
         let lost: Vec<_> =
             s.drops.named().iter().filter(|d| d.1 > 0).map(|(place, n)| format!("{} {n}", place.replace('_', " "))).collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };

@@ -174,7 +174,8 @@ pub fn run(
     let duration = clock.now().since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {
-            warnings.push(format!("{name}: the connection was lost; {} clouds could not be handed over", sink.disconnected.get()));
+            warnings
+                .push(format!("{name}: the connection was lost; {} clouds could not be handed over", sink.disconnected.get()));
         }
     }
     on_tick(&stats.snapshot(clock.now()));
@@ -222,11 +223,7 @@ impl Threads {
     }
 
     /// Joins all threads, hands out figures meanwhile, and sees to it that the end comes.
-    fn supervise(
-        mut self,
-        shared: &Shared,
-        on_tick: &mut dyn FnMut(&Snapshot),
-    ) -> anyhow::Result<(End, Damage, Vec<String>)> {
+    fn supervise(mut self, shared: &Shared, on_tick: &mut dyn FnMut(&Snapshot)) -> anyhow::Result<(End, Damage, Vec<String>)> {
         let clock = &shared.clock;
         let (mut ended, mut failed, mut warnings) = (None, None, Vec::new());
         let mut next_tick = clock.now().plus(TICK);

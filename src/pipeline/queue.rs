@@ -39,12 +39,7 @@ pub struct Receiver<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed;
 
-pub fn queue<T>(
-    capacity: usize,
-    policy: Policy,
-    dropped: Arc<Count>,
-    abandon: Arc<AtomicBool>,
-) -> (Sender<T>, Receiver<T>) {
+pub fn queue<T>(capacity: usize, policy: Policy, dropped: Arc<Count>, abandon: Arc<AtomicBool>) -> (Sender<T>, Receiver<T>) {
     let (tx, rx) = channel::bounded(capacity);
     let shared = Arc::new(Shared { dropped, consumer_gone: AtomicBool::new(false), abandon });
     (Sender { tx, rx: rx.clone(), policy, shared: Arc::clone(&shared) }, Receiver { rx, shared })

@@ -12,8 +12,8 @@
 mod colors;
 pub mod naive;
 
-pub use colors::{ColorByDepth, Colormap};
 use colors::DepthColors;
+pub use colors::{ColorByDepth, Colormap};
 
 use crate::camera::Intrinsics;
 use crate::cloud::Points;

@@ -165,17 +165,24 @@ impl Report {
             let drops = &sink.drops;
             let mut lost = format!("{} in the cloud queue, {} at the viewer", drops.cloud_queue, drops.viewer);
             if drops.viewer > 0 {
-                let reasons = [
-                    (drops.above_show_rate, "above the show rate"),
-                    (drops.busy, "busy"),
-                    (drops.disconnected, "disconnected"),
-                ];
+                let reasons =
+                    [(drops.above_show_rate, "above the show rate"), (drops.busy, "busy"), (drops.disconnected, "disconnected")];
                 let reasons: Vec<_> = reasons.iter().filter(|r| r.0 > 0).map(|(n, why)| format!("{n} {why}")).collect();
                 write!(lost, " ({})", reasons.join(", ")).expect("a String takes all");
             }
-            line(format_args!("shown ({}){:pad$} {:>9} {:>9.1}   {lost}", sink.name, "", sink.shown, sink.fps, pad = 6usize.saturating_sub(sink.name.len())));
+            line(format_args!(
+                "shown ({}){:pad$} {:>9} {:>9.1}   {lost}",
+                sink.name,
+                "",
+                sink.shown,
+                sink.fps,
+                pad = 6usize.saturating_sub(sink.name.len())
+            ));
         }
-        line(format_args!("\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}", "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"));
+        line(format_args!(
+            "\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"
+        ));
         let l = &self.latency_us;
         for (name, l) in [
             ("capture queue", &l.capture_queue),

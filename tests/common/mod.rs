@@ -19,3 +19,18 @@ pub fn test_data() -> Option<PathBuf> {
     eprintln!("SKIPPED: {}: the sample recordings are missing; set DEPTHCAST_TEST_DATA", path.display());
     None
 }
+
+/// What always holds in a report.
+pub fn assert_identities(report: &serde_json::Value) {
+    let number = |pointer: &str| {
+        report.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{pointer}: {report}"))
+    };
+    let (captured, projected, shown) = (number("/frames/captured"), number("/frames/projected"), number("/frames/shown"));
+    assert_eq!(captured, projected + number("/drops/capture_queue"), "{report}");
+    assert_eq!(projected, shown + number("/drops/cloud_queue") + number("/drops/viewer"), "{report}");
+    for stage in ["capture_queue", "project", "cloud_queue", "log", "total"] {
+        for figure in ["count", "mean", "p50", "p90", "p99", "p999", "max"] {
+            assert!(report["latency_us"][stage][figure].is_number(), "{stage} {figure}: {report}");
+        }
+    }
+}

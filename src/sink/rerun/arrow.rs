@@ -46,8 +46,7 @@ impl Drop for Landing {
 pub(super) fn points(flight: &Flight) -> rerun::Points3D {
     let values = ScalarBuffer::<f32>::from(flight.buffer(|c| as_bytes(c.points.positions_m.as_flattened())));
     let field = Arc::new(Field::new("item", DataType::Float32, false));
-    let positions: ArrayRef =
-        Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
+    let positions: ArrayRef = Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
     let colors = (!flight.0.cloud.points.colors_rgba.is_empty()).then(|| {
         let values = ScalarBuffer::<u32>::from(flight.buffer(|c| as_bytes(&c.points.colors_rgba)));
         let colors: ArrayRef = Arc::new(UInt32Array::new(values, None));

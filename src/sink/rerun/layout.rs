@@ -1,7 +1,7 @@
 //! What a viewer shows at first: the cloud large on a dark ground, plots and the session's facts beside it.
 
-use rerun::external::re_sdk_types::blueprint::{archetypes as bp, components as bpc};
 use rerun::external::re_log_types::BlueprintActivationCommand;
+use rerun::external::re_sdk_types::blueprint::{archetypes as bp, components as bpc};
 use rerun::external::uuid::Uuid;
 use rerun::{RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
@@ -68,10 +68,8 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
             .with_look_target([0.0, 0.15, 2.4])
             .with_eye_up([0.0, -1.0, 0.0]),
     )?;
-    blueprint.log(
-        format!("{cloud}/Background"),
-        &bp::Background::new(bpc::BackgroundKind::SolidColor).with_color([12, 14, 20]),
-    )?;
+    blueprint
+        .log(format!("{cloud}/Background"), &bp::Background::new(bpc::BackgroundKind::SolidColor).with_color([12, 14, 20]))?;
     blueprint.log(format!("{cloud}/LineGrid3D"), &bp::LineGrid3D::new().with_visible(false))?;
 
     let plots = [
@@ -89,7 +87,10 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
 
     let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[1.0, 1.3, 1.0, 1.0])?;
     let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.6, 1.0])?;
-    blueprint.log("viewport", &bp::ViewportBlueprint::new().with_root_container(root_id).with_auto_layout(false).with_auto_views(false))?;
+    blueprint.log(
+        "viewport",
+        &bp::ViewportBlueprint::new().with_root_container(root_id).with_auto_layout(false).with_auto_views(false),
+    )?;
     for panel in ["blueprint_panel", "selection_panel"] {
         blueprint.log(panel, &bp::PanelBlueprint::new().with_state(bpc::PanelState::Hidden))?;
     }

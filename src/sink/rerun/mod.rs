@@ -126,15 +126,8 @@ impl RerunSink {
         rec.set_log_tick_enabled(false);
         rec.set_sink(sink);
         layout::send(&rec, is_file).context("cannot send the viewer's layout")?;
-        let sink = Self {
-            name: name.into(),
-            session,
-            rec,
-            in_flight: Arc::default(),
-            connection,
-            is_file,
-            figures_waiting: None,
-        };
+        let sink =
+            Self { name: name.into(), session, rec, in_flight: Arc::default(), connection, is_file, figures_waiting: None };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
@@ -162,14 +155,13 @@ impl RerunSink {
             let range = [colors.near_m, colors.far_m].map(|m| f64::from(m / stream.depth_units_m));
             self.rec.log_static(
                 "camera/image",
-                &rerun::DepthImage::update_fields()
-                    .with_meter(1.0 / stream.depth_units_m)
-                    .with_depth_range(range)
-                    .with_colormap(match colors.colormap {
+                &rerun::DepthImage::update_fields().with_meter(1.0 / stream.depth_units_m).with_depth_range(range).with_colormap(
+                    match colors.colormap {
                         Colormap::Viridis => rerun::components::Colormap::Viridis,
                         Colormap::Plasma => rerun::components::Colormap::Plasma,
                         Colormap::Turbo => rerun::components::Colormap::Turbo,
-                    }),
+                    },
+                ),
             )?;
         }
         self.rec.log_static("session", &rerun::TextDocument::from_markdown(text.clone()))?;

@@ -65,8 +65,7 @@ pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 po
 
 /// The serial number of the camera asked for, or of the first.
 pub(super) fn choose(context: &Context, serial: Option<&str>) -> Result<String, SourceError> {
-    let serials: Vec<_> =
-        all_devices(context).iter().filter_map(|device| info(device, Rs2CameraInfo::SerialNumber)).collect();
+    let serials: Vec<_> = all_devices(context).iter().filter_map(|device| info(device, Rs2CameraInfo::SerialNumber)).collect();
     match (serial, serials.first()) {
         (_, None) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
         (None, Some(first)) => Ok(first.clone()),

@@ -24,6 +24,7 @@ pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, SensorReport, cameras};
 use playback::Playback;
 
+use super::recording::{Format, RecordingSource, ReplayOptions};
 use super::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
@@ -71,10 +72,9 @@ impl RealsenseSource {
     /// If there is no such camera or file, it has no such mode, or it stays silent.
     pub fn open(input: Input, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         if let Input::File { path, .. } = &input {
-            let file = std::fs::metadata(path).map_err(|source| SourceError::Io { path: path.clone(), source })?;
-            if !file.is_file() || file.len() == 0 {
-                let problem = if file.is_file() { "the file is empty" } else { "is not a file" };
-                return Err(SourceError::Format { path: path.clone(), problem: problem.into() });
+            // librealsense's own words for a file that is none, or has no depth, are hard to understand; our reader knows better ones.
+            if super::recording::sniff(path)? == Format::Bag {
+                RecordingSource::open(path, ReplayOptions::default(), Arc::clone(&clock))?;
             }
         }
         let mut running = Running::start(&input)?;
@@ -90,7 +90,10 @@ impl RealsenseSource {
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let row_bytes = width * 2;
-        if (frame.width(), frame.height()) != (width, height) || frame.stride() < row_bytes || frame.get_data_size() < height * frame.stride() {
+        if (frame.width(), frame.height()) != (width, height)
+            || frame.stride() < row_bytes
+            || frame.get_data_size() < height * frame.stride()
+        {
             let message = format!("the image is {}x{}, the stream {width}x{height}", frame.width(), frame.height());
             return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
         }

@@ -50,9 +50,7 @@ impl Playback {
     /// Whether the player has read the file to its end.
     pub(super) fn has_stopped(&self) -> bool {
         // SAFETY: as above.
-        let status = call("status", |error| unsafe {
-            sys::rs2_playback_device_get_current_status(self.device.as_ptr(), error)
-        });
+        let status = call("status", |error| unsafe { sys::rs2_playback_device_get_current_status(self.device.as_ptr(), error) });
         matches!(status, Ok(sys::rs2_playback_status_RS2_PLAYBACK_STATUS_STOPPED))
     }
 }

@@ -21,7 +21,7 @@ pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 
 use self::bag::{DepthReader, ImageFacts, Step};
 use self::pace::Schedule;
-use self::sniff::{Format, sniff};
+pub(super) use self::sniff::{Format, sniff};
 use super::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};

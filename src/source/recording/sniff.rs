@@ -37,7 +37,9 @@ pub fn sniff(path: &Path) -> Result<Format, SourceError> {
     let io_error = |source| SourceError::Io { path: path.to_owned(), source };
     let wrong = |problem: String| Err(SourceError::Format { path: path.to_owned(), problem });
     let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => io_error(io::Error::new(e.kind(), "there is no such file; check the path")),
+        io::ErrorKind::NotFound => {
+            SourceError::Format { path: path.to_owned(), problem: "there is no such file; check the path".to_owned() }
+        }
         _ => io_error(e),
     })?;
     if metadata.is_dir() {

@@ -1,0 +1,222 @@
+//! The program from outside: reports, exit codes, and one clear line for what is wrong.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use common::bag_writer::{Spec, write_bag};
+use serde_json::Value;
+
+fn depthcast(args: &[&str]) -> Output {
+    // Without a display `--view auto` is the web viewer; tests that don't say so want none.
+    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
+}
+
+fn report(output: &Output) -> Value {
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    assert_eq!(report["schema"], "depthcast.report.v1");
+    common::assert_identities(&report);
+    report
+}
+
+/// Runs and expects one line on standard error that contains all of `words`.
+fn refused(args: &[&str], code: i32, words: &[&str]) {
+    let started = Instant::now();
+    let output = depthcast(args);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+    assert!(output.stdout.is_empty(), "{args:?}");
+    assert!(words.iter().all(|word| message.contains(word)), "{args:?} should say {words:?}: {message}");
+    assert!(!message.contains("panicked") && !message.contains("Caused by"), "{message}");
+    // clap adds its usage below the line that says it.
+    let said = message.split("\n\n").next().unwrap();
+    assert!(said.trim().lines().count() <= 2, "{args:?}: {message}");
+    assert!(started.elapsed() < Duration::from_secs(6), "{args:?}");
+}
+
+#[test]
+fn the_demo_reports_what_its_contract_says() {
+    let output = depthcast(&["demo", "--depth", "320x240@50", "--frames", "40", "--view", "none", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = report(&output);
+    assert_eq!((&report["end"], &report["source"]["kind"]), (&"frames".into(), &"synthetic".into()));
+    assert_eq!(report["frames"]["captured"], 40);
+    assert_eq!(report["frames"]["shown"], report["frames"]["projected"]);
+    assert_eq!((&report["source"]["width"], &report["source"]["height"]), (&320.into(), &240.into()));
+    let fps = report["fps"]["captured"].as_f64().unwrap();
+    assert!((45.0..55.0).contains(&fps), "{fps}");
+    assert!(report["points"]["total"].as_u64().unwrap() > 40 * 320 * 240 / 2);
+    assert_eq!(report["damage"]["notes"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn without_json_there_is_a_table() {
+    let output = depthcast(&["demo", "--depth", "64x48@100", "--duration", "300ms", "--view", "none"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    for word in ["synthetic camera", "captured", "projected", "shown (none)", "capture queue", "p99.9"] {
+        assert!(table.contains(word), "{word}: {table}");
+    }
+    assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
+}
+
+#[test]
+fn replays_are_whole_and_in_order() {
+    let Some(data) = common::test_data() else { return };
+    for (name, frames, points) in
+        [("room_640x480_20f.bag", 20, None), ("single_depth_color_640x480.bag", 2, Some(286_520 + 286_603))]
+    {
+        let output = depthcast(&["replay", data.join(name).to_str().unwrap(), "--pace", "max", "--view", "none", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let report = report(&output);
+        assert_eq!(report["end"], "end_of_input");
+        for count in ["captured", "projected", "shown"] {
+            assert_eq!(report["frames"][count], frames);
+        }
+        for place in ["source", "capture_queue", "cloud_queue", "viewer"] {
+            assert_eq!(report["drops"][place], 0);
+        }
+        if let Some(points) = points {
+            assert_eq!(report["points"]["total"], points);
+        }
+    }
+}
+
+#[test]
+fn info_tells_what_is_in_a_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made.bag");
+    std::fs::write(&path, write_bag(&Spec::default()).bytes).unwrap();
+    let output = depthcast(&["info", path.to_str().unwrap(), "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let info: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&info["schema"], &info["format"], &info["complete"]), (&"depthcast.info.v1".into(), &"bag".into(), &true.into()));
+    let table = depthcast(&["info", path.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("depth"));
+}
+
+#[test]
+fn a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes_and_exits_with_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let bag = write_bag(&Spec::default());
+    let path = dir.path().join("cut.bag");
+    let last = bag.chunks.last().unwrap();
+    std::fs::write(&path, &bag.bytes[..last.record.start + (last.record.len()) / 2]).unwrap();
+    for command in ["replay", "info"] {
+        let mut args = vec![command, path.to_str().unwrap(), "--json"];
+        if command == "replay" {
+            args.extend(["--view", "none", "--pace", "max"]);
+        }
+        let output = depthcast(&args);
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(!answer["damage"]["notes"].as_array().unwrap().is_empty(), "{answer}");
+    }
+}
+
+#[test]
+fn bad_recordings_are_refused_with_one_clear_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let empty = file("empty.bag", b"");
+    let jpeg = file("picture.bag", b"\xff\xd8\xff\xe0\0\x10JFIF\0 and so on and so on and so on");
+    let no_depth = file("colour.bag", &write_bag(&Spec { has_depth: false, has_color: true, ..Spec::default() }).bytes);
+    let missing = dir.path().join("missing.bag").to_str().unwrap().to_owned();
+    let folder = dir.path().to_str().unwrap().to_owned();
+    let commands: &[&[&str]] = if cfg!(feature = "realsense") {
+        &[&["replay", "--view", "none"], &["info"], &["live", "--view", "none", "--from-file"]]
+    } else {
+        &[&["replay", "--view", "none"], &["info"]]
+    };
+    for command in commands {
+        let with = |file: &str, words: &[&str]| {
+            let args: Vec<_> = command.iter().copied().chain([file]).collect();
+            refused(&args, 1, &[&[file], words].concat());
+        };
+        with(&empty, &["empty"]);
+        with(&missing, &["there is no such file"]);
+        with(&folder, &["directory"]);
+        with(&jpeg, &["JPEG"]);
+        if command[0] != "info" {
+            with(&no_depth, &["no depth", "olor"]);
+        }
+    }
+}
+
+#[test]
+fn bad_flags_are_refused_with_one_clear_line() {
+    let demo = |args: &[&str], code, words: &[&str]| refused(&[&["demo", "--view", "none"], args].concat(), code, words);
+    demo(&["--preset", "stage"], 2, &["stage", "live-demo"]);
+    demo(&["--config", "nowhere.toml"], 2, &["--config nowhere.toml"]);
+    demo(&["--policy", "best"], 2, &["best", "newest"]);
+    demo(&["--duration", "ten"], 2, &["ten", "--duration"]);
+    demo(&["--frames", "-3"], 2, &["-3"]);
+    demo(&["--depth", "huge"], 2, &["huge", "848x480@90"]);
+    demo(&["--threads", "1000"], 2, &["pipeline.threads is 1000"]);
+    demo(&["--show-rate", "nan"], 2, &["show_rate_hz"]);
+    demo(&["--nonsense"], 2, &["--nonsense"]);
+    refused(&["demo", "--view", "window"], 2, &["--view", "window"]);
+    refused(&["fly"], 2, &["fly"]);
+    refused(&["replay", "x.bag", "--speed", "0"], 2, &["--speed"]);
+    refused(&["replay", "x.bag", "--from", "2s", "--to", "1s"], 2, &["--from"]);
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mine.toml");
+    std::fs::write(&config, "[pipeline]\nthreads = 1\npolicies = \"newest\"\n").unwrap();
+    demo(&["--config", config.to_str().unwrap()], 2, &["mine.toml, line 3", "policies"]);
+    if cfg!(feature = "viewer") {
+        let demo = |save: &Path| demo(&["--save", save.to_str().unwrap()], 1, &["--save", save.to_str().unwrap()]);
+        demo(&dir.path().join("no/such/folder/x.rrd"));
+        demo(dir.path());
+        refused(&["demo", "--view", "connect=nonsense"], 1, &["connect=nonsense", "rerun+http"]);
+    } else {
+        demo(&["--save", "x.rrd"], 2, &["without a viewer"]);
+    }
+}
+
+#[cfg(feature = "realsense")]
+#[test]
+fn live_without_a_camera_says_what_to_check() {
+    if !String::from_utf8_lossy(&depthcast(&["devices"]).stdout).is_empty() {
+        eprintln!("SKIPPED: there is a camera");
+        return;
+    }
+    refused(&["live", "--view", "none"], 1, &["no RealSense camera found", "USB 3", "udev", "depthcast devices"]);
+    let output = depthcast(&["devices", "--json"]);
+    assert!(output.status.success());
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["cameras"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_first_signal_drains_and_the_second_ends_at_once() {
+    let start = || {
+        Command::new(env!("CARGO_BIN_EXE_depthcast"))
+            .args(["demo", "--depth", "64x48@30", "--view", "none", "--json"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let kill = |id: u32, signal: &str| {
+        assert!(Command::new("kill").args(["-s", signal, &id.to_string()]).status().unwrap().success());
+    };
+    for signal in ["INT", "TERM"] {
+        let run = start();
+        std::thread::sleep(Duration::from_millis(500));
+        kill(run.id(), signal);
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(report(&output)["end"], "interrupted");
+    }
+    // Stopped, it can't act on the first signal before the second comes; they must be two different ones not to be merged into one.
+    let run = start();
+    std::thread::sleep(Duration::from_millis(500));
+    kill(run.id(), "STOP");
+    kill(run.id(), "TERM");
+    kill(run.id(), "INT");
+    kill(run.id(), "CONT");
+    assert_eq!(run.wait_with_output().unwrap().status.code(), Some(130));
+}

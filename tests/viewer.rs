@@ -1,0 +1,220 @@
+//! What is saved for Rerun, read back with Rerun's own decoder.
+#![cfg(feature = "viewer")]
+
+mod common;
+
+use std::io::BufReader;
+use std::path::Path;
+use std::process::Command;
+
+use rerun::external::arrow::array::Array as _;
+use rerun::external::re_log_encoding::DecoderApp;
+use rerun::log::{Chunk, LogMsg};
+
+fn depthcast(args: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).output().unwrap()
+}
+
+/// All chunks of a recording (not of its blueprint).
+fn chunks(path: &Path) -> Vec<Chunk> {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    DecoderApp::decode_eager(file)
+        .unwrap()
+        .filter_map(|msg| match msg.unwrap() {
+            LogMsg::ArrowMsg(store, msg) if store.is_recording() => Some(Chunk::from_arrow_msg(&msg).unwrap()),
+            _ => None,
+        })
+        .collect()
+}
+
+struct SavedCloud {
+    frame: i64,
+    positions: Vec<[f32; 3]>,
+    colors: usize,
+    timelines: Vec<String>,
+}
+
+fn clouds(path: &Path) -> Vec<SavedCloud> {
+    let mut clouds = Vec::new();
+    for chunk in chunks(path) {
+        if chunk.entity_path().to_string() != "/camera/cloud" || chunk.is_static() {
+            continue;
+        }
+        let frames: Vec<i64> = chunk
+            .timelines()
+            .iter()
+            .find(|(name, _)| name.as_str() == "frame")
+            .map(|(_, column)| column.times_raw().to_vec())
+            .expect("each cloud is on the timeline `frame`");
+        let positions = chunk.iter_slices::<[f32; 3]>(rerun::Points3D::descriptor_positions().component);
+        let colors = chunk.raw_component_array(rerun::Points3D::descriptor_colors().component).map_or(0, |a| a.len());
+        let mut timelines: Vec<_> = chunk.timelines().keys().map(|name| name.to_string()).collect();
+        timelines.sort();
+        for (frame, positions) in frames.into_iter().zip(positions) {
+            clouds.push(SavedCloud { frame, positions: positions.to_vec(), colors, timelines: timelines.clone() });
+        }
+    }
+    clouds.sort_by_key(|c| c.frame);
+    clouds
+}
+
+#[test]
+fn a_saved_replay_holds_every_cloud_of_the_recording() {
+    let Some(data) = common::test_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    for (name, first, counts) in
+        [("single_depth_color_640x480.bag", 169, vec![286_520, 286_603]), ("room_640x480_20f.bag", 1, Vec::new())]
+    {
+        let saved = dir.path().join(name).with_extension("rrd");
+        let recording = data.join(name);
+        let args = [
+            "replay",
+            recording.to_str().unwrap(),
+            "--pace",
+            "max",
+            "--view",
+            "none",
+            "--json",
+            "--save",
+            saved.to_str().unwrap(),
+        ];
+        let output = depthcast(&args);
+        assert!(output.status.success(), "{output:?}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let clouds = clouds(&saved);
+        assert_eq!(report["frames"]["shown"], clouds.len());
+        let numbers: Vec<_> = clouds.iter().map(|c| c.frame).collect();
+        assert_eq!(numbers, (first..first + clouds.len() as i64).collect::<Vec<_>>());
+        let points: usize = clouds.iter().map(|c| c.positions.len()).sum();
+        assert_eq!(report["points"]["total"], points);
+        if counts.is_empty() {
+            assert_eq!(clouds.len(), 20);
+        } else {
+            assert_eq!(clouds.iter().map(|c| c.positions.len()).collect::<Vec<_>>(), counts);
+            // `first_valid` of frame 169 in expected.json.
+            assert_eq!(clouds[0].positions[0], [-1.324_862_5, -1.068_168_6, 1.722_000_1]);
+        }
+        for cloud in &clouds {
+            assert_eq!(cloud.timelines, ["capture", "device", "frame"]);
+            assert!(cloud.colors > 0 && cloud.positions.iter().all(|p| p[2] > 0.0));
+        }
+    }
+}
+
+#[test]
+fn the_demo_is_saved_with_figures_layout_and_facts() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("demo.rrd");
+    let output = depthcast(&[
+        "demo",
+        "--depth",
+        "160x120@60",
+        "--duration",
+        "1.5s",
+        "--show",
+        "both",
+        "--view",
+        "none",
+        "--save",
+        saved.to_str().unwrap(),
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let clouds = clouds(&saved);
+    assert_eq!(report["frames"]["shown"], clouds.len());
+    assert!(clouds.len() > 5);
+    let chunks = chunks(&saved);
+    for (entity, is_static) in [
+        ("/camera", true),
+        ("/camera/image", true),  // the pinhole
+        ("/camera/image", false), // depth images
+        ("/session", true),
+        ("/stats/fps", true),
+        ("/stats/fps", false),
+        ("/stats/drops", false),
+        ("/stats/latency/capture_queue", false),
+        ("/stats/latency/project", false),
+        ("/stats/latency/cloud_queue", false),
+        ("/stats/latency/log", false),
+        ("/stats/latency/total", false),
+    ] {
+        let found = chunks.iter().any(|c| c.entity_path().to_string() == entity && c.is_static() == is_static);
+        assert!(found, "{entity} (static: {is_static})");
+    }
+    let file = BufReader::new(std::fs::File::open(&saved).unwrap());
+    let layout = DecoderApp::decode_eager(file).unwrap().filter_map(Result::ok);
+    assert!(layout.into_iter().any(|msg| matches!(msg, LogMsg::BlueprintActivationCommand(_))));
+}
+
+#[test]
+fn a_file_is_whole_after_an_interruption() {
+    let dir = tempfile::tempdir().unwrap();
+    for signal in ["INT", "TERM"] {
+        let saved = dir.path().join(signal).with_extension("rrd");
+        let run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+            .args(["demo", "--depth", "320x240@60", "--view", "none", "--json", "--save", saved.to_str().unwrap()])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(1200));
+        assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
+        let output = run.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["end"], "interrupted");
+        assert_eq!(report["frames"]["shown"], clouds(&saved).len());
+        common::assert_identities(&report);
+    }
+}
+
+#[test]
+fn a_viewer_that_is_not_there_holds_up_nothing() {
+    let started = std::time::Instant::now();
+    let output = depthcast(&[
+        "demo",
+        "--depth",
+        "320x240@60",
+        "--duration",
+        "2s",
+        "--view",
+        "connect=rerun+http://127.0.0.1:1/proxy",
+        "--json",
+    ]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(started.elapsed().as_secs() < 12);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    common::assert_identities(&report);
+    assert_eq!(report["frames"]["captured"], 120);
+    assert!(report["drops"]["viewer"].as_u64().unwrap() > 100, "{report}");
+    assert!(!report["warnings"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn the_web_viewer_is_served_and_taken_ports_are_told() {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+        .args(["demo", "--depth", "160x120@30", "--duration", "20s", "--view", "web", "--web-port", "0", "--data-port", "0"])
+        .stderr(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(run.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.split("http://").nth(1).unwrap_or_else(|| panic!("{line}")).split('/').next().unwrap().to_owned();
+    let mut page = std::net::TcpStream::connect(&address).unwrap();
+    write!(page, "GET / HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+    let mut text = Vec::new();
+    page.read_to_end(&mut text).unwrap();
+    let text = String::from_utf8_lossy(&text);
+    assert!(text.contains("200 OK") && text.to_lowercase().contains("rerun"), "{text}");
+
+    let port = address.split(':').nth(1).unwrap();
+    let second = depthcast(&["demo", "--view", "web", "--web-port", port, "--data-port", "0"]);
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&second.stderr);
+    assert!(message.contains(&format!("--web-port {port}")) && message.contains("in use"), "{message}");
+    assert_eq!(message.trim().lines().count(), 1, "{message}");
+    run.kill().unwrap();
+    run.wait().unwrap();
+}
