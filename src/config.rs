@@ -256,7 +256,7 @@ mod tests {
         file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
         let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
         let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
-        assert_eq!((settings.colors.near_m, settings.colors.far_m, settings.threads), (1.0, 5.0, 1));
+        assert_eq!((settings.colors.near_m, settings.colors.far_m, settings.threads), (1.0, 6.0, 1));
     }
 
     #[test]
@@ -268,7 +268,7 @@ mod tests {
             ("[color]\ncolormap = \"jet\"\n", "line 2: unknown variant `jet`"),
             ("[synthetic]\ndepth = \"big\"\n", "line 2: `big` is not a mode"),
             ("[pipeline\n", "line 1: "),
-            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 5"),
+            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
         ] {

@@ -1,4 +1,25 @@
-//! depthcast
+//! Real-time capture from Intel RealSense depth cameras: depth frames in, point clouds and true figures out.
+//!
+//! ```text
+//! source ──[capture queue]──> project ──[cloud queue]──> sink
+//!   ^  capture thread            ^  one rayon pool          ^  one thread for each
+//!   └──── empty frames ──────────┘<──── empty clouds ───────┘     buffers come back by themselves
+//! ```
+//!
+//! | room | duty |
+//! | --- | --- |
+//! | [`cli`] | the command line: one file for each subcommand, exit codes |
+//! | [`config`] | presets, the user's file and flags become validated settings |
+//! | [`pipeline`] | threads, queues, policies, shutdown |
+//! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
+//! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
+//! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
+//! | [`stats`] | stages, drops, histograms, the report |
+//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`] | what flows, and what all the others stand on |
+//!
+//! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward, in metres as `f32`.
+
+#![warn(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 pub mod camera;
 pub mod cli;

@@ -20,7 +20,10 @@ use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::stats::Snapshot;
 
 /// Keeps all clouds.
-struct Keep(Arc<Mutex<Vec<(FrameMeta, Vec<[u32; 3]>)>>>);
+struct Keep(Arc<Mutex<Vec<Kept>>>);
+
+/// A frame's facts and the bits of its points.
+type Kept = (FrameMeta, Vec<[u32; 3]>);
 
 impl CloudSink for Keep {
     fn name(&self) -> String {
@@ -45,7 +48,7 @@ impl CloudSink for Keep {
     }
 }
 
-fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<(FrameMeta, Vec<[u32; 3]>)> {
+fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
     let kept = Arc::default();
     let settings = PipelineSettings {
         policy: Policy::Lossless,
@@ -77,7 +80,7 @@ fn compare(path: &Path, frames: usize) {
         assert_eq!(info.stream.timestamp_domain, stream.timestamp_domain);
         assert_eq!(info.stream.nominal_fps, stream.nominal_fps);
         let theirs = clouds(Box::new(theirs), &clock);
-        let numbers = |clouds: &[(FrameMeta, Vec<_>)]| clouds.iter().map(|c| c.0.number).collect::<Vec<_>>();
+        let numbers = |clouds: &[Kept]| clouds.iter().map(|c| c.0.number).collect::<Vec<_>>();
         if real_time {
             // librealsense's player drops frames of its own when the machine is busy; those it delivers must be right.
             assert!(!theirs.is_empty());

@@ -132,12 +132,12 @@ fn the_demo_is_saved_with_figures_layout_and_facts() {
         ("/session", true),
         ("/stats/fps", true),
         ("/stats/fps", false),
-        ("/stats/drops", false),
-        ("/stats/latency/capture_queue", false),
-        ("/stats/latency/project", false),
-        ("/stats/latency/cloud_queue", false),
-        ("/stats/latency/log", false),
-        ("/stats/latency/total", false),
+        ("/stats/lost", false),
+        ("/stats/latency_ms/p99/capture_queue", false),
+        ("/stats/latency_ms/p99/project", false),
+        ("/stats/latency_ms/p99/cloud_queue", false),
+        ("/stats/latency_ms/p99/log", false),
+        ("/stats/latency_ms/p99/total", false),
     ] {
         let found = chunks.iter().any(|c| c.entity_path().to_string() == entity && c.is_static() == is_static);
         assert!(found, "{entity} (static: {is_static})");

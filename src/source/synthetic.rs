@@ -4,8 +4,9 @@
 //! whose deviation grows with the square of the distance (depth is `f * B / disparity`, and the error of the disparity is constant),
 //! speckle without depth, a left border and a shadow left of near bodies that only one eye sees, a window that reflects nothing.
 //!
-//! Frames are due on an absolute schedule, so the rate does not drift. A frame that could not be delivered before its successor was
-//! due is skipped: the gap in the frame numbers announces it, as with a real camera.
+//! Frames are due on an absolute schedule, so the rate does not drift. A frame has arrived when it is due, whenever it is fetched: what
+//! it waits counts as latency. Like a driver, the camera keeps a few frames for a host that is late; older ones are lost, and the
+//! gap in the frame numbers announces them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,8 @@ use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
 use crate::frame::{DepthFrame, FrameMeta};
 
 const DEPTH_UNITS_M: f32 = 0.001;
+/// Frames that wait to be fetched, at most.
+const BACKLOG: u64 = 4;
 /// Deviation of depth at 1 m, in metres; a D400 has 0.001 to 0.004.
 const NOISE_AT_1M: f32 = 0.002;
 /// Baseline of the imagined stereo pair, as in a D435.
@@ -93,9 +96,8 @@ impl FrameSource for SyntheticCamera {
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
         let now = self.clock.now();
         let started_at = *self.started_at.get_or_insert(now);
-        // The newest frame that is due; those between it and the last delivered one are lost.
         let newest_due = (now.since(started_at).as_secs_f64() * self.info.stream.nominal_fps) as u64;
-        self.next = self.next.max(newest_due);
+        self.next = self.next.max((newest_due + 1).saturating_sub(BACKLOG));
         let due = started_at.plus(self.after_start(self.next));
         if due > until {
             self.clock.sleep_until(until);
@@ -106,7 +108,7 @@ impl FrameSource for SyntheticCamera {
         self.clock.sleep_until(due);
         frame.meta = FrameMeta {
             number: self.next + 1,
-            arrived_at: self.clock.now(),
+            arrived_at: due,
             device_time: Some(DeviceTime { ms: seconds * 1e3, domain: TimestampDomain::HardwareClock }),
             depth_units_m: DEPTH_UNITS_M,
         };
@@ -313,13 +315,18 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_nobody_fetched_are_skipped_and_announced_by_their_numbers() {
+    fn a_few_frames_wait_and_older_ones_are_lost_and_announced_by_their_numbers() {
         let clock = Arc::new(ManualClock::new());
         let mut camera = camera(&clock, 1);
         assert_eq!(next(&mut camera).meta.number, 1);
-        clock.advance(Duration::from_millis(70)); // frames 2, 3 and 4 were due; 4 still is the newest
-        assert_eq!(next(&mut camera).meta.number, 4);
-        assert_eq!(next(&mut camera).meta.number, 5);
+        clock.advance(Duration::from_millis(70)); // frames 2, 3 and 4 are due, and kept
+        for number in 2..=4 {
+            let frame = next(&mut camera).meta;
+            assert_eq!((frame.number, frame.arrived_at.as_ns()), (number, (number - 1) * 20_000_000));
+        }
+        clock.advance(Duration::from_millis(140)); // now 5 to 11 are due, four of which are kept
+        assert_eq!(next(&mut camera).meta.number, 8);
+        assert_eq!(next(&mut camera).meta.number, 9);
     }
 
     #[test]

@@ -101,17 +101,6 @@ pub struct Drops {
     pub viewer: u64,
 }
 
-impl Drops {
-    pub fn named(&self) -> [(&'static str, u64); 4] {
-        [
-            ("source", self.source),
-            ("capture_queue", self.capture_queue),
-            ("cloud_queue", self.cloud_queue),
-            ("viewer", self.viewer),
-        ]
-    }
-}
-
 /// The figures at one moment of a run, rates and latencies over the last [`WINDOW_S`].
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -121,6 +110,8 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
+    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
+    pub above_show_rate: u64,
     /// Stage names with their quantiles, where the window has samples.
     pub latencies: Vec<(&'static str, Quantiles)>,
 }
@@ -131,6 +122,15 @@ pub struct Rates {
     pub captured: f64,
     pub projected: f64,
     pub shown: f64,
+}
+
+impl Snapshot {
+    /// What was lost against the user's will, by place: source, capture queue, cloud queue, viewer.
+    pub fn lost(&self) -> [(&'static str, u64); 4] {
+        let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
+        let viewer = viewer.saturating_sub(self.above_show_rate);
+        [("source", source), ("capture queue", capture_queue), ("cloud queue", cloud_queue), ("viewer", viewer)]
+    }
 }
 
 impl RunStats {
@@ -176,6 +176,7 @@ impl RunStats {
                 shown: self.shown_by().shown.recent_fps(since),
             },
             drops: self.drops(),
+            above_show_rate: self.shown_by().above_show_rate.get(),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),
         }
     }

@@ -7,37 +7,40 @@ use rerun::{RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
 use crate::stats::Snapshot;
 
-/// Stages in the order of a frame's road, with their colours.
-const STAGES: [(&str, [u8; 3]); 5] = [
+type Series<'a> = (&'a str, [u8; 3]);
+
+/// Stages in the order of a frame's road.
+const STAGES: [Series; 5] = [
     ("capture_queue", [108, 142, 191]),
     ("project", [110, 206, 88]),
     ("cloud_queue", [178, 132, 214]),
     ("log", [251, 159, 58]),
     ("total", [240, 240, 240]),
 ];
-const FPS: [(&str, [u8; 3]); 3] =
-    [("captured fps", [108, 142, 191]), ("projected fps", [110, 206, 88]), ("shown fps", [251, 159, 58])];
-const DROPS: [(&str, [u8; 3]); 4] = [
-    ("lost by source", [214, 80, 80]),
-    ("lost in capture queue", [108, 142, 191]),
-    ("lost in cloud queue", [178, 132, 214]),
-    ("not shown by viewer", [251, 159, 58]),
+const FPS: [Series; 3] = [("captured", [108, 142, 191]), ("projected", [110, 206, 88]), ("shown", [251, 159, 58])];
+/// In the order of [`Snapshot::lost`].
+const LOST: [Series; 4] = [
+    ("by the source", [214, 80, 80]),
+    ("in the capture queue", [108, 142, 191]),
+    ("in the cloud queue", [178, 132, 214]),
+    ("at the viewer", [251, 159, 58]),
 ];
 
 /// Names and colours of the plotted series.
 pub(super) fn log_series(rec: &RecordingStream) -> RecordingStreamResult<()> {
-    let series = |series: &[(&str, [u8; 3])]| {
+    let lines = |series: &[Series]| {
         SeriesLines::new()
             .with_names(series.iter().map(|s| s.0))
             .with_colors(series.iter().map(|s| s.1))
             .with_widths(series.iter().map(|_| 1.5))
     };
-    rec.log_static("stats/fps", &series(&FPS))?;
-    rec.log_static("stats/drops", &series(&DROPS))?;
+    rec.log_static("stats/fps", &lines(&FPS))?;
+    rec.log_static("stats/lost", &lines(&LOST))?;
     for (stage, color) in STAGES {
-        let dim = color.map(|c| c / 2 + 30);
-        let (p50, p99) = (format!("{stage} p50 ms"), format!("{stage} p99 ms"));
-        rec.log_static(format!("stats/latency/{stage}"), &series(&[(&p50, dim), (&p99, color)]))?;
+        for (quantile, color) in [("p50", color.map(|c| c / 2 + 30)), ("p99", color)] {
+            let name = format!("{} {quantile}", stage.replace('_', " "));
+            rec.log_static(format!("stats/latency_ms/{quantile}/{stage}"), &lines(&[(&name, color)]))?;
+        }
     }
     Ok(())
 }
@@ -46,9 +49,10 @@ pub(super) fn log_series(rec: &RecordingStream) -> RecordingStreamResult<()> {
 pub(super) fn log_figures(rec: &RecordingStream, snapshot: &Snapshot) -> RecordingStreamResult<()> {
     let fps = &snapshot.fps;
     rec.log("stats/fps", &Scalars::new([fps.captured, fps.projected, fps.shown]))?;
-    rec.log("stats/drops", &Scalars::new(snapshot.drops.named().map(|(_, n)| n as f64)))?;
+    rec.log("stats/lost", &Scalars::new(snapshot.lost().map(|(_, n)| n as f64)))?;
     for (stage, quantiles) in &snapshot.latencies {
-        rec.log(format!("stats/latency/{stage}"), &Scalars::new([quantiles.p50_ms, quantiles.p99_ms]))?;
+        rec.log(format!("stats/latency_ms/p50/{stage}"), &Scalars::single(quantiles.p50_ms))?;
+        rec.log(format!("stats/latency_ms/p99/{stage}"), &Scalars::single(quantiles.p99_ms))?;
     }
     Ok(())
 }
@@ -72,21 +76,21 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
         .log(format!("{cloud}/Background"), &bp::Background::new(bpc::BackgroundKind::SolidColor).with_color([12, 14, 20]))?;
     blueprint.log(format!("{cloud}/LineGrid3D"), &bp::LineGrid3D::new().with_visible(false))?;
 
-    let plots = [
-        ("frames per second", "/stats/fps"),
-        ("latency of the last second, ms", "/stats/latency"),
-        ("frames lost since the start", "/stats/drops"),
+    let plots: [(&str, &str, &[&str]); 3] = [
+        ("frames per second", "/stats/fps", &["$origin"]),
+        ("latency of the last second, ms", "/stats/latency_ms", &["$origin/p99/**", "$origin/p50/total"]),
+        ("frames lost since the start", "/stats/lost", &["$origin"]),
     ];
     let mut side = Vec::new();
-    for (name, origin) in plots {
-        let plot = View { name, class: "TimeSeries", origin, contents: &["$origin/**"] }.log(&blueprint)?;
+    for (name, origin, contents) in plots {
+        let plot = View { name, class: "TimeSeries", origin, contents }.log(&blueprint)?;
         blueprint.log(format!("{plot}/PlotLegend"), &bp::PlotLegend::new().with_corner(bpc::Corner2D::LeftTop))?;
         side.push(plot);
     }
     side.push(View { name: "session", class: "TextDocument", origin: "/session", contents: &["/session"] }.log(&blueprint)?);
 
-    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[1.0, 1.3, 1.0, 1.0])?;
-    let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.6, 1.0])?;
+    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[0.9, 1.2, 0.9, 1.1])?;
+    let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.3, 1.0])?;
     blueprint.log(
         "viewport",
         &bp::ViewportBlueprint::new().with_root_container(root_id).with_auto_layout(false).with_auto_views(false),

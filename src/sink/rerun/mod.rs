@@ -1,12 +1,12 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when the peer is slow or gone. Here none of
-//! that can reach the pipeline: each cloud's buffer tells by its `Drop` when Rerun has let go of it, and while [`MAX_IN_FLIGHT`] clouds
+//! that can reach the pipeline: each cloud's buffer tells by its `Drop` when Rerun has let go of it, and while `MAX_IN_FLIGHT` clouds
 //! are on their way nothing more is logged (neither clouds nor figures), so no queue inside Rerun can fill up. The last flush runs in a
 //! thread of its own, which is left behind if it does not return in time.
 //!
-//! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/drops`,
-//! `stats/latency/<stage>`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost`,
+//! `stats/latency_ms/p50/<stage>` and `p99`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod connection;
