@@ -177,7 +177,7 @@ fn session_text(settings: &Settings, info: &SourceInfo) -> String {
         pipeline::Policy::Lossless => "lossless",
     };
     let mut rows = vec![
-        ("source", info.name.clone()),
+        ("source", std::path::Path::new(&info.name).file_name().map_or(info.name.clone(), |f| f.to_string_lossy().into_owned())),
         ("depth", format!("{}x{} at {:.0} fps", i.width, i.height, stream.nominal_fps)),
         ("units", format!("{} m per step", stream.depth_units_m)),
         ("device clock", stream.timestamp_domain.as_str().replace('_', " ")),

@@ -171,9 +171,9 @@ impl RunStats {
             projected: self.projected.count(),
             shown: self.shown_by().shown.count(),
             fps: Rates {
-                captured: self.captured.recent_fps(since),
-                projected: self.projected.recent_fps(since),
-                shown: self.shown_by().shown.recent_fps(since),
+                captured: self.captured.recent_fps(since, now),
+                projected: self.projected.recent_fps(since, now),
+                shown: self.shown_by().shown.recent_fps(since, now),
             },
             drops: self.drops(),
             above_show_rate: self.shown_by().above_show_rate.get(),

@@ -156,14 +156,23 @@ impl Meter {
         rate(inner.count, inner.first, inner.last)
     }
 
-    /// The same for events since `since`.
-    pub fn recent_fps(&self, since: HostTime) -> f64 {
+    /// The same for the events from `since` to `now`, and the last one before them: also a rate below one event a window is told. While
+    /// there are none, it is what one event now would make it.
+    pub fn recent_fps(&self, since: HostTime, now: HostTime) -> f64 {
         let inner = lock(&self.inner);
-        let (mut count, mut first, mut last) = (0, HostTime::from_ns(u64::MAX), HostTime::default());
-        for &(at, ()) in inner.recent.since(since) {
-            (count, first, last) = (count + 1, first.min(at), last.max(at));
+        let (mut count, mut before, mut first, mut last) = (0, None, HostTime::from_ns(u64::MAX), HostTime::default());
+        for &(at, ()) in inner.recent.since(HostTime::default()) {
+            if at < since {
+                before = before.max(Some(at));
+            } else {
+                (count, first, last) = (count + 1, first.min(at), last.max(at));
+            }
         }
-        rate(count, first, last)
+        match before {
+            Some(before) if count == 0 => rate(2, before, now),
+            Some(before) => rate(count + 1, before, last),
+            None => rate(count, first, last),
+        }
     }
 }
 
@@ -217,8 +226,17 @@ mod tests {
             meter.record(us(k * 100_000));
         }
         assert!((meter.fps() - 10.0).abs() < 1e-9);
-        assert!((meter.recent_fps(us(8_000_000)) - 10.0).abs() < 1e-9);
-        assert_eq!(meter.recent_fps(us(9_500_000)), 0.0);
+        assert!((meter.recent_fps(us(8_000_000), us(9_000_000)) - 10.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_low_or_ceasing_rate_is_told_too() {
+        let meter = Meter::default();
+        meter.record(us(1_000_000));
+        assert_eq!(meter.recent_fps(us(500_000), us(1_500_000)), 0.0); // one event is no rate
+        meter.record(us(5_000_000));
+        assert!((meter.recent_fps(us(4_500_000), us(5_500_000)) - 0.25).abs() < 1e-9);
+        assert!((meter.recent_fps(us(9_000_000), us(15_000_000)) - 0.1).abs() < 1e-9);
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! What a viewer shows at first: the cloud large on a dark ground, plots and the session's facts beside it.
 
+use rerun::datatypes::{TimeInt, TimeRange, TimeRangeBoundary};
 use rerun::external::re_log_types::BlueprintActivationCommand;
 use rerun::external::re_sdk_types::blueprint::{archetypes as bp, components as bpc};
 use rerun::external::uuid::Uuid;
 use rerun::{RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
 use crate::stats::Snapshot;
+
+/// What the plots of a live view span.
+const PLOT_WINDOW_S: i64 = 30;
 
 type Series<'a> = (&'a str, [u8; 3]);
 
@@ -34,7 +38,8 @@ pub(super) fn log_series(rec: &RecordingStream) -> RecordingStreamResult<()> {
             .with_colors(series.iter().map(|s| s.1))
             .with_widths(series.iter().map(|_| 1.5))
     };
-    rec.log_static("stats/fps", &lines(&FPS))?;
+    // `captured` is drawn wider, since `projected` mostly lies on it.
+    rec.log_static("stats/fps", &lines(&FPS).with_widths([4.0, 1.5, 1.5]))?;
     rec.log_static("stats/lost", &lines(&LOST))?;
     for (stage, color) in STAGES {
         for (quantile, color) in [("p50", color.map(|c| c / 2 + 30)), ("p99", color)] {
@@ -68,8 +73,8 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
         format!("{cloud}/EyeControls3D"),
         &bp::EyeControls3D::new()
             .with_kind(bpc::Eye3DKind::Orbital)
-            .with_position([1.1, -1.3, -1.3])
-            .with_look_target([0.0, 0.15, 2.4])
+            .with_position([0.9, -1.2, -1.7])
+            .with_look_target([0.15, 0.1, 2.3])
             .with_eye_up([0.0, -1.0, 0.0]),
     )?;
     blueprint
@@ -85,12 +90,17 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
     for (name, origin, contents) in plots {
         let plot = View { name, class: "TimeSeries", origin, contents }.log(&blueprint)?;
         blueprint.log(format!("{plot}/PlotLegend"), &bp::PlotLegend::new().with_corner(bpc::Corner2D::LeftTop))?;
+        if !is_file {
+            let ns = |s: i64| TimeRangeBoundary::CursorRelative(TimeInt(s * 1_000_000_000));
+            let window = TimeRange { start: ns(-PLOT_WINDOW_S), end: ns(0) };
+            blueprint.log(format!("{plot}/TimeAxis"), &bp::TimeAxis::new().with_view_range(window))?;
+        }
         side.push(plot);
     }
     side.push(View { name: "session", class: "TextDocument", origin: "/session", contents: &["/session"] }.log(&blueprint)?);
 
-    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[0.9, 1.2, 0.9, 1.1])?;
-    let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.3, 1.0])?;
+    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[1.0, 1.1, 0.9, 1.5])?;
+    let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.5, 1.0])?;
     blueprint.log(
         "viewport",
         &bp::ViewportBlueprint::new().with_root_container(root_id).with_auto_layout(false).with_auto_views(false),
