@@ -332,7 +332,8 @@ fn an_error_or_panic_anywhere_ends_the_run_and_is_told() {
         let (sink, _) = probe(on_cloud);
         let started = Instant::now();
         let source = Script::new(&clock, source_step);
-        let error = run(source, vec![sink], settings(Policy::Lossless), Stop::default()).err().expect("the run fails");
+        let outcome = run(source, vec![sink], settings(Policy::Lossless), Stop::default()).unwrap();
+        let error = outcome.error.expect("the run fails");
         let text = format!("{error:#}");
         assert!(want.iter().all(|w| text.contains(w)), "{text}");
         assert!(started.elapsed() < Duration::from_secs(3), "{text}");

@@ -5,6 +5,7 @@ mod info;
 mod run;
 mod status;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -141,10 +142,10 @@ struct RunArgs {
     /// What the viewer is sent
     #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     show: Option<Show>,
-    /// The most clouds a second that are shown; 0 for all
+    /// The most clouds a second that are shown, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     show_rate: Option<f64>,
-    /// The most clouds a second that --save writes; 0 for all
+    /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     save_rate: Option<f64>,
     /// Threads of the projection; 0 chooses
@@ -239,7 +240,8 @@ pub fn main() -> ExitCode {
         Ok(Done::Whole) => 0,
         Ok(Done::Damaged) => 3,
         Err(error) => {
-            eprintln!("depthcast: {error:#}");
+            // Not eprintln!, which panics when nobody can be told.
+            let _ = writeln!(std::io::stderr(), "depthcast: {error:#}");
             if error.is::<UsageError>() { 2 } else { 1 }
         }
     };
@@ -259,10 +261,11 @@ fn command(command: Command) -> anyhow::Result<Done> {
 
 /// Prints to standard output; a reader that has gone (`| head`) is no error.
 fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write as _;
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(anyhow::Error::from(error).context("cannot write to standard output"))
+        }
         _ => Ok(()),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::status::Status;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Preset, Settings, UsageError};
-use crate::pipeline::{self, PipelineSettings, Stop};
+use crate::pipeline::{self, End, PipelineSettings, Stop};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -71,13 +71,25 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
     let mut status = Status::new(&info, args.frames);
     let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
     status.clear();
-    let outcome = outcome?;
-    let report = Report::new(&info, &pipeline_settings, &outcome);
+    let mut outcome = outcome?;
+    let error = outcome.error.take();
+    if outcome.stats.captured.count() == 0 {
+        if let Some(error) = error {
+            return Err(error);
+        }
+        if outcome.end == End::EndOfInput {
+            outcome.warnings.push("no frame was delivered; does --from lie behind the end?".into());
+        }
+    }
+    let report = Report::new(&info, &pipeline_settings, &outcome, error.as_ref());
     if args.json {
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         report.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
     } else {
         print(&report.table())?;
+    }
+    if let Some(error) = error {
+        return Err(error);
     }
     Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
 }
@@ -86,7 +98,7 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
 fn stop_on_signals() -> anyhow::Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for _ in signals.forever() {
             if asked.is_asked() {
@@ -117,6 +129,14 @@ fn open_sinks(
         name: info.name.clone(),
         clock: Arc::clone(clock),
     };
+    if let Some(save) = &args.save {
+        for input in std::iter::once(std::path::Path::new(&info.name)).chain(args.config.as_deref()) {
+            if same_file(save, input) {
+                let text = format!("--save {}: this is the file that is read from; choose another", save.display());
+                return Err(UsageError(text).into());
+            }
+        }
+    }
     // The file first: a path that can't be written should not leave a viewer's window behind.
     let file = args
         .save
@@ -165,6 +185,14 @@ fn open_sinks(args: &RunArgs, _: &Settings, _: &SourceInfo, _: &Arc<dyn Clock>) 
         (View::Auto | View::None, None) => Ok(vec![Box::new(NullSink)]),
         _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
     }
+}
+
+/// Whether two paths lead to one file.
+#[cfg(feature = "viewer")]
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let id = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
+    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The text panel beside the cloud.

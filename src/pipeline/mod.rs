@@ -13,7 +13,7 @@ mod queue;
 mod stages;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -87,6 +87,8 @@ pub struct Outcome {
     pub stats: Arc<RunStats>,
     /// What went wrong without ending the run, a line each.
     pub warnings: Vec<String>,
+    /// What ended the run before its time: the first error or panic of a stage.
+    pub error: Option<anyhow::Error>,
 }
 
 /// How often figures are handed to sinks and to the caller.
@@ -102,6 +104,8 @@ struct Shared {
     stats: Arc<RunStats>,
     stop: Stop,
     abandon: Arc<AtomicBool>,
+    /// When capture is to end, once it has begun.
+    deadline: OnceLock<HostTime>,
     /// The newest figures.
     snapshot: Mutex<Arc<Snapshot>>,
 }
@@ -117,7 +121,7 @@ impl Shared {
 /// `on_tick` gets the figures a few times a second.
 ///
 /// # Errors
-/// The first error of a stage, with its name, or a panic in one.
+/// If the run can't be started. What goes wrong later is in [`Outcome::error`], beside what was counted until then.
 pub fn run(
     source: Box<dyn FrameSource>,
     sinks: Vec<Box<dyn CloudSink>>,
@@ -142,6 +146,7 @@ pub fn run(
         stats: Arc::clone(&stats),
         stop: stop.clone(),
         abandon: Arc::default(),
+        deadline: OnceLock::new(),
         snapshot: Mutex::default(),
         settings,
     });
@@ -150,7 +155,6 @@ pub fn run(
     let (capacity, dropped, abandon) = new_queue(settings.capture_queue, &stats.dropped_capture_queue);
     let (frame_tx, frame_rx) = queue::queue(capacity, settings.policy, dropped, abandon);
 
-    let started_at = clock.now();
     let mut threads = Threads::default();
     let mut cloud_txs = Vec::new();
     for (index, sink) in sinks.into_iter().enumerate() {
@@ -161,17 +165,21 @@ pub fn run(
         threads.spawn(&format!("sink{index}"), move || stages::show(sink, index, rx, &shared).map(Ended::Sink))?;
     }
     let project = stages::Project { projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
+    let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
         let shared = Arc::clone(&shared);
-        move || project.run(&shared).map(|()| Ended::Project)
+        move || project.run(ready_tx, &shared).map(|()| Ended::Project)
     })?;
+    // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
+    let _ = ready_rx.recv();
+    let started_at = clock.now();
     threads.spawn("capture", {
         let shared = Arc::clone(&shared);
         move || stages::capture(source, frames, frame_tx, &shared).map(|(end, damage)| Ended::Capture(end, damage))
     })?;
 
-    let (end, damage, mut warnings) = threads.supervise(&shared, on_tick)?;
-    let duration = clock.now().since(started_at);
+    let Supervised { end, damage, ended_at, mut warnings, error } = threads.supervise(&shared, on_tick);
+    let duration = ended_at.since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {
             warnings
@@ -179,7 +187,17 @@ pub fn run(
         }
     }
     on_tick(&stats.snapshot(clock.now()));
-    Ok(Outcome { end, duration, damage, stats, warnings })
+    Ok(Outcome { end, duration, damage, stats, warnings, error })
+}
+
+/// How the threads of a run ended.
+struct Supervised {
+    end: End,
+    damage: Damage,
+    /// When capture ended.
+    ended_at: HostTime,
+    warnings: Vec<String>,
+    error: Option<anyhow::Error>,
 }
 
 /// What a thread brings home.
@@ -223,9 +241,9 @@ impl Threads {
     }
 
     /// Joins all threads, hands out figures meanwhile, and sees to it that the end comes.
-    fn supervise(mut self, shared: &Shared, on_tick: &mut dyn FnMut(&Snapshot)) -> anyhow::Result<(End, Damage, Vec<String>)> {
+    fn supervise(mut self, shared: &Shared, on_tick: &mut dyn FnMut(&Snapshot)) -> Supervised {
         let clock = &shared.clock;
-        let (mut ended, mut failed, mut warnings) = (None, None, Vec::new());
+        let (mut ended, mut error, mut warnings) = (None, None, Vec::new());
         let mut next_tick = clock.now().plus(TICK);
         let mut stop_seen_at: Option<HostTime> = None;
         while !self.running.is_empty() {
@@ -234,13 +252,13 @@ impl Threads {
             self.running = running;
             for (name, thread) in done {
                 match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
-                    Ok(Ended::Capture(end, damage)) => ended = Some((end, damage)),
+                    Ok(Ended::Capture(end, damage)) => ended = Some((end, damage, clock.now())),
                     Ok(Ended::Project) => {}
                     Ok(Ended::Sink(warning)) => warnings.extend(warning),
-                    Err(error) => {
+                    Err(failure) => {
                         shared.stop.ask();
                         // What fails later most often fails because of the first.
-                        failed.get_or_insert((name, error));
+                        error.get_or_insert_with(|| failure.context(format!("the {name} thread failed")));
                     }
                 }
             }
@@ -251,7 +269,9 @@ impl Threads {
                 *shared.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
                 next_tick = now.plus(TICK);
             }
-            if shared.stop.is_asked() {
+            // A limit in time is one also for a lossless run whose viewer takes nothing.
+            let is_over = shared.deadline.get().is_some_and(|&deadline| now >= deadline);
+            if shared.stop.is_asked() || is_over {
                 let waited = now.since(*stop_seen_at.get_or_insert(now));
                 if waited > DRAIN {
                     shared.abandon.store(true, Ordering::Relaxed);
@@ -262,11 +282,8 @@ impl Threads {
                 }
             }
         }
-        match (failed, ended) {
-            (Some((name, error)), _) => Err(error.context(format!("the {name} thread failed"))),
-            (None, Some((end, damage))) => Ok((end, damage, warnings)),
-            (None, None) => Err(anyhow!("the capture thread did not stop")),
-        }
+        let (end, damage, ended_at) = ended.unwrap_or_else(|| (End::Interrupted, Damage::default(), clock.now()));
+        Supervised { end, damage, ended_at, warnings, error }
     }
 
     /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer.

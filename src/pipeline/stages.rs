@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{self as channel, RecvTimeoutError};
 
 use super::queue::{Receiver, Sender};
 use super::{End, Policy, Shared};
@@ -25,6 +25,8 @@ const RETRIES: u32 = 10;
 const SINK_SLICE: Duration = Duration::from_millis(100);
 /// How often a lossless run asks a busy sink again.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
+/// How long a lossless run waits for a sink that takes nothing, before it goes on without it.
+const STUCK: Duration = Duration::from_secs(10);
 /// How long a sink may take to hand over its last clouds.
 const FINISH: Duration = Duration::from_secs(3);
 
@@ -37,6 +39,7 @@ pub(super) fn capture(
 ) -> anyhow::Result<(End, Damage)> {
     let (clock, stats) = (&shared.clock, &shared.stats);
     let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
+    let _ = shared.deadline.set(deadline);
     let mut last_number = None;
     let mut errors_in_a_row = 0;
     let end = loop {
@@ -93,19 +96,22 @@ pub(super) struct Project {
 impl Project {
     /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
     /// for it.
-    pub(super) fn run(self, shared: &Shared) -> anyhow::Result<()> {
+    ///
+    /// Says `ready` when its buffers are there.
+    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(shared.settings.threads)
             .thread_name(|n| format!("project{n}"))
             .build()
             .context("cannot start the projection's threads")?;
-        pool.install(|| self.work(shared))
+        pool.install(|| self.work(ready, shared))
     }
 
-    fn work(mut self, shared: &Shared) -> anyhow::Result<()> {
+    fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
+        let _ = ready.send(());
         while let Some(frame) = self.frames.recv() {
             let taken_at = clock.now();
             let mut free = pool.free();
@@ -149,6 +155,7 @@ pub(super) fn show(
         Policy::Lossless => None,
     });
     let mut figures_of = HostTime::default();
+    let mut waits = shared.settings.policy == Policy::Lossless;
     loop {
         match clouds.recv_timeout(SINK_SLICE) {
             Ok(cloud) => {
@@ -157,7 +164,7 @@ pub(super) fn show(
                 if !pace.is_due(taken_at) {
                     stats.above_show_rate.add(1);
                 } else {
-                    match offer(sink.as_mut(), &cloud, shared) {
+                    match offer(sink.as_mut(), &cloud, &mut waits, shared) {
                         Ok(Offer::Taken) => {
                             let handed_over_at = clock.now();
                             pace.shown(taken_at);
@@ -185,16 +192,24 @@ pub(super) fn show(
     }
     // Those that come too late are counted when the receiver goes.
     drop(clouds);
-    Ok(sink.finish(FINISH).err().map(|e| format!("{name}: {e:#}")))
+    let must_finish = sink.must_finish();
+    match sink.finish(FINISH) {
+        Err(error) if must_finish => Err(error),
+        finished => Ok(finished.err().map(|e| format!("{name}: {e:#}"))),
+    }
 }
 
-/// Offers one cloud; a lossless run waits for room, unless it is given up.
-fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, shared: &Shared) -> anyhow::Result<Offer> {
+/// Offers one cloud. A lossless run `waits` for room, until the run is given up or the sink has taken nothing for too long.
+fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, waits: &mut bool, shared: &Shared) -> anyhow::Result<Offer> {
+    let since = shared.clock.now();
     loop {
         let offered = sink.offer(cloud)?;
-        let wait = shared.settings.policy == Policy::Lossless && !shared.abandon.load(Ordering::Relaxed);
-        if offered != Offer::Busy || !wait {
+        if offered != Offer::Busy || !*waits || shared.abandon.load(Ordering::Relaxed) {
             return Ok(offered);
+        }
+        if shared.clock.now().since(since) > STUCK {
+            tracing::warn!("{}: it has taken nothing for {} s; going on without waiting for it", sink.name(), STUCK.as_secs());
+            *waits = false;
         }
         std::thread::sleep(BUSY_WAIT);
     }

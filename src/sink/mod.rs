@@ -45,6 +45,11 @@ pub trait CloudSink: Send {
 
     fn needs(&self) -> Needs;
 
+    /// Whether it is an error of the run, and not only worth a warning, if it can't hand over all at the end: a file has to be whole.
+    fn must_finish(&self) -> bool {
+        false
+    }
+
     /// The most clouds a second that it wants; followed where the newest frame wins. What is passed over for it is counted.
     fn max_rate_hz(&self) -> Option<f64> {
         None

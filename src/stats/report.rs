@@ -27,6 +27,9 @@ pub struct Report {
     pub sinks: Vec<SinkReport>,
     pub damage: Damage,
     pub warnings: Vec<String>,
+    /// What ended the run before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -90,7 +93,7 @@ pub struct SinkLatencies {
 }
 
 impl Report {
-    pub fn new(source: &SourceInfo, settings: &PipelineSettings, outcome: &Outcome) -> Self {
+    pub fn new(source: &SourceInfo, settings: &PipelineSettings, outcome: &Outcome, error: Option<&anyhow::Error>) -> Self {
         let stats: &RunStats = &outcome.stats;
         let sinks: Vec<_> = stats.sinks.iter().map(SinkReport::new).collect();
         let first = &sinks[0];
@@ -125,6 +128,7 @@ impl Report {
             sinks,
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
+            error: error.map(|error| format!("{error:#}")),
         }
     }
 

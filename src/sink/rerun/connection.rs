@@ -1,9 +1,11 @@
 //! How a viewer is reached: served to a browser, started, or connected to.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -19,6 +21,8 @@ pub const BIND_IP: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const SERVER_MEMORY: &str = "512MB";
 /// What a viewer that we start may hold before it forgets the oldest data.
 const VIEWER_MEMORY: &str = "1GB";
+/// How long a run waits at its start for a viewer that runs already.
+const CONNECT: Duration = Duration::from_secs(1);
 /// How long a viewer that we start may take until it listens.
 const VIEWER_START: Duration = Duration::from_secs(10);
 
@@ -47,7 +51,7 @@ pub enum ServeError {
 
 /// What has to live as long as the sink.
 pub(super) enum Kept {
-    Nothing,
+    File { path: PathBuf, failed: Arc<AtomicBool> },
     Web { address: String, _server: Box<dyn Send> },
     Client(Arc<Client>),
 }
@@ -57,15 +61,19 @@ impl Kept {
         if let Self::Web { address, .. } = self { Some(address) } else { None }
     }
 
-    /// Rerun's client never connects again once it was disconnected.
+    /// Whether nobody is there to take anything. Rerun's client never connects again once it was disconnected.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self, Self::Client(client) if matches!(client.status(), ClientConnectionState::Disconnected(_)))
+        match self {
+            Self::Client(client) => client.status() != ClientConnectionState::Connected,
+            Self::File { failed, .. } => failed.load(Ordering::Relaxed),
+            Self::Web { .. } => false,
+        }
     }
 }
 
 /// Rerun's server says Ok on a port that is in use and discards the data, so it is tried here first.
-fn free_port(flag: &'static str, asked: Option<u16>, usual: u16) -> Result<u16, ServeError> {
-    let bind = |port| TcpListener::bind((BIND_IP, port)).and_then(|l| l.local_addr()).map(|a| a.port());
+fn free_port(flag: &'static str, asked: Option<u16>, usual: u16) -> Result<(u16, TcpListener), ServeError> {
+    let bind = |port| TcpListener::bind((BIND_IP, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     match asked {
         Some(port) => bind(port).map_err(|error| ServeError::Port { flag, port, error }),
         None => bind(usual).or_else(|_| bind(0)).map_err(|error| ServeError::Port { flag, port: 0, error }),
@@ -73,8 +81,10 @@ fn free_port(flag: &'static str, asked: Option<u16>, usual: u16) -> Result<u16, 
 }
 
 pub(super) fn serve_web(ports: Ports) -> anyhow::Result<(Box<dyn LogSink>, Kept)> {
-    let data_port = free_port("--data-port", ports.data, USUAL_DATA_PORT)?;
-    let web_port = free_port("--web-port", ports.web, USUAL_WEB_PORT)?;
+    // Both are held while they are chosen, so that they are two.
+    let (data_port, data_listener) = free_port("--data-port", ports.data, USUAL_DATA_PORT)?;
+    let (web_port, web_listener) = free_port("--web-port", ports.web, USUAL_WEB_PORT)?;
+    drop((data_listener, web_listener));
     let options = rerun::ServerOptions {
         memory_limit: rerun::MemoryLimit::parse(SERVER_MEMORY).map_err(|e| anyhow!("{SERVER_MEMORY}: {e}"))?,
         ..Default::default()
@@ -114,6 +124,14 @@ pub(super) fn connect(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Kept)> {
     })?;
     let options = Options { compression: Compression::Off, ..Default::default() };
     let client = Arc::new(Client::new(uri, options));
+    let start = Instant::now();
+    while client.status() != ClientConnectionState::Connected {
+        if start.elapsed() > CONNECT {
+            tracing::warn!("--view connect={url}: nobody answers there yet; clouds are lost until somebody does");
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
     Ok((Box::new(Uncompressed(Arc::clone(&client))), Kept::Client(client)))
 }
 
@@ -125,13 +143,16 @@ pub fn find_native_viewer() -> Option<PathBuf> {
 
 /// Starts a viewer on a port of its own and returns its address. It stays open when the run has ended.
 pub(super) fn spawn_native(viewer: &Path) -> anyhow::Result<String> {
-    let port = free_port("--data-port", None, USUAL_DATA_PORT)?;
+    let (port, listener) = free_port("--data-port", None, USUAL_DATA_PORT)?;
+    drop(listener);
     let mut child = Command::new(viewer)
         .args(["--port", &port.to_string(), "--bind", &BIND_IP.to_string(), "--memory-limit", VIEWER_MEMORY])
         .arg("--hide-welcome-screen")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
+        // Ctrl-C in the terminal is meant for us alone.
+        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start the viewer {}", viewer.display()))?;
     let start = Instant::now();

@@ -58,7 +58,6 @@ pub struct RerunSink {
     rec: RecordingStream,
     in_flight: Arc<AtomicUsize>,
     connection: connection::Kept,
-    is_file: bool,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
 }
@@ -77,7 +76,8 @@ impl RerunSink {
             rerun::sink::FileSinkError::CreateFile { source: error, .. } => anyhow!("{}: {error}", cannot()),
             other => anyhow!("{}: {other}", cannot()),
         })?;
-        Self::start("file", Box::new(sink), connection::Kept::Nothing, session, true)
+        let kept = connection::Kept::File { path: path.to_owned(), failed: Arc::default() };
+        Self::start("file", Box::new(sink), kept, session)
     }
 
     /// Serves the web viewer and the data for it from this process. The address is in [`Self::address`].
@@ -86,7 +86,7 @@ impl RerunSink {
     /// If a port is in use.
     pub fn serve_web(ports: Ports, session: Session) -> anyhow::Result<Self> {
         let (sink, kept) = connection::serve_web(ports)?;
-        Self::start("web viewer", sink, kept, session, false)
+        Self::start("web viewer", sink, kept, session)
     }
 
     /// Starts the native viewer and connects to it.
@@ -96,7 +96,7 @@ impl RerunSink {
     pub fn spawn_native(viewer: &Path, session: Session) -> anyhow::Result<Self> {
         let url = connection::spawn_native(viewer)?;
         let (sink, kept) = connection::connect(&url)?;
-        Self::start("native viewer", sink, kept, session, false)
+        Self::start("native viewer", sink, kept, session)
     }
 
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
@@ -105,7 +105,7 @@ impl RerunSink {
     /// If this is no such address. If nobody answers there, clouds are counted as lost until somebody does.
     pub fn connect(url: &str, session: Session) -> anyhow::Result<Self> {
         let (sink, kept) = connection::connect(url)?;
-        Self::start("viewer", sink, kept, session, false)
+        Self::start("viewer", sink, kept, session)
     }
 
     fn start(
@@ -113,21 +113,21 @@ impl RerunSink {
         sink: Box<dyn rerun::sink::LogSink>,
         connection: connection::Kept,
         session: Session,
-        is_file: bool,
     ) -> anyhow::Result<Self> {
-        let rec = rerun::RecordingStreamBuilder::new("depthcast")
+        let is_file = matches!(connection, connection::Kept::File { .. });
+        let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(session.name.clone())
             // Also for files: with long ticks, clouds are flushed by size and the plots between them starve.
-            .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY)
-            .buffered()
+            .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY);
+        // Not by `set_sink`: that waits five seconds for a viewer that is not there.
+        let (_, store_info, recording_info, batcher_config, batcher_hooks, _) = builder.into_args();
+        let rec = RecordingStream::new(store_info, recording_info, batcher_config, batcher_hooks, sink)
             .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        rec.set_sink(sink);
         layout::send(&rec, is_file).context("cannot send the viewer's layout")?;
-        let sink =
-            Self { name: name.into(), session, rec, in_flight: Arc::default(), connection, is_file, figures_waiting: None };
+        let sink = Self { name: name.into(), session, rec, in_flight: Arc::default(), connection, figures_waiting: None };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
@@ -168,6 +168,20 @@ impl RerunSink {
         layout::log_series(&self.rec)
     }
 
+    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which tells.
+    fn watch_file(&self) {
+        if let connection::Kept::File { path, failed } = &self.connection
+            && !failed.load(Ordering::Relaxed)
+        {
+            let (path, failed) = (path.clone(), Arc::clone(failed));
+            self.rec.inspect_sink(move |sink| {
+                if sink.flush_blocking(FILE_PATIENCE).is_err() && !failed.swap(true, Ordering::Relaxed) {
+                    tracing::error!("--save {}: cannot be written any more; is the disk full?", path.display());
+                }
+            });
+        }
+    }
+
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
         // Figures belong to a moment, not to a frame.
@@ -201,6 +215,10 @@ impl CloudSink for RerunSink {
         Needs { colors: self.session.show != Show::Depth, depth_image: self.session.show != Show::Cloud }
     }
 
+    fn must_finish(&self) -> bool {
+        matches!(self.connection, connection::Kept::File { .. })
+    }
+
     fn max_rate_hz(&self) -> Option<f64> {
         self.session.max_rate_hz
     }
@@ -231,6 +249,7 @@ impl CloudSink for RerunSink {
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        self.watch_file();
         self.figures_waiting = Some(snapshot.clone());
         if self.connection.is_lost() || self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
             return Ok(());
@@ -239,10 +258,16 @@ impl CloudSink for RerunSink {
     }
 
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
-        if !self.connection.is_lost() && (self.is_file || self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT) {
+        let file = if let connection::Kept::File { path, .. } = &self.connection { Some(path.clone()) } else { None };
+        let is_file = file.is_some();
+        if !self.connection.is_lost() && (is_file || self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT) {
             self.log_waiting_figures()?;
         }
-        let Self { rec, connection, is_file, .. } = *self;
+        let Self { rec, connection, .. } = *self;
+        if let (Some(path), true) = (&file, connection.is_lost()) {
+            std::mem::forget(rec);
+            bail!("--save {}: the file is not whole, it could not be written to the end; is the disk full?", path.display());
+        }
         if connection.is_lost() {
             // There is nobody to flush to, and trying would only take time.
             std::mem::forget((rec, connection));
@@ -260,9 +285,10 @@ impl CloudSink for RerunSink {
             }
             let _ = done_tx.send(flushed);
         })?;
+        let what = file.map_or("the last clouds".into(), |path| format!("--save {}: the last clouds", path.display()));
         match done_rx.recv_timeout(patience + Duration::from_millis(500)) {
-            Ok(flushed) => flushed.map_err(|e| anyhow!("the last clouds did not all arrive: {e}")),
-            Err(_) => bail!("the last clouds were not taken within {} s", patience.as_secs()),
+            Ok(flushed) => flushed.map_err(|e| anyhow!("{what} did not all arrive: {e}")),
+            Err(_) => bail!("{what} were not taken within {} s", patience.as_secs()),
         }
     }
 }

@@ -29,10 +29,15 @@ impl Playback {
     pub(super) fn of(frame: DepthFrame) -> Result<(Self, DepthFrame), SourceError> {
         // SAFETY: the pointer is taken out of its owner and put into a new one below, with no way out between.
         let raw = unsafe { frame.get_owned_raw() };
-        // SAFETY: `raw` is a valid frame; the sensor belongs to it and is not deleted here.
+        // SAFETY: `raw` is a valid frame. The sensor is a new handle, which is deleted once.
         let device = call("player", |error| unsafe {
             let sensor = sys::rs2_get_frame_sensor(raw.as_ptr(), error);
-            if sensor.is_null() { ptr::null_mut() } else { sys::rs2_create_device_from_sensor(sensor, error) }
+            if sensor.is_null() {
+                return ptr::null_mut();
+            }
+            let device = sys::rs2_create_device_from_sensor(sensor, error);
+            sys::rs2_delete_sensor(sensor);
+            device
         });
         let frame = DepthFrame::try_from(raw).map_err(|e| sdk_error("player", e.to_string()))?;
         let device = NonNull::new(device?).ok_or_else(|| sdk_error("player", "the frame has no device".into()))?;

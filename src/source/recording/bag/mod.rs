@@ -89,12 +89,16 @@ impl DepthReader {
         let has_none = reader.index().is_some() && topic.is_none();
 
         let mut known = Catalogue::default();
+        let mut doubtful_lenses = Vec::new();
         let mut first: Option<(ros::Stamp, u64)> = None;
         while let Some(item) = reader.next().map_err(|e| io_error(path, e))? {
             let Item::Message(message) = item else { continue };
             let Some(message_topic) = reader.topic(message.conn) else { continue };
             let body = reader.bytes(&message.body);
             known.learn(message_topic, body);
+            if message.is_doubtful && message_topic.ends_with("/info/camera_info") {
+                doubtful_lenses.push(message_topic.trim_end_matches("/info/camera_info").to_owned());
+            }
             let is_frame = matches!(Topic::parse(message_topic), Some(Topic::Stream { part: Part::Data, .. }));
             if has_none && is_frame {
                 break;
@@ -122,6 +126,9 @@ impl DepthReader {
             return Err(wrong(no_depth(&reader, &known)));
         };
         let stream_topic = depth_stream(&topic).unwrap_or_default();
+        if doubtful_lenses.iter().any(|stream| stream == stream_topic) {
+            reader.note_here("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+        }
         let facts = known.streams.remove(stream_topic).unwrap_or_default();
         let intrinsics = match facts.intrinsics {
             Some(Ok(intrinsics)) => intrinsics,
