@@ -160,3 +160,27 @@ fn frames_of_a_wrong_size_are_counted_as_lost() {
     assert_eq!(damage.frames_lost, 2);
     assert!(damage.notes[0].contains("16x12"), "{damage:?}");
 }
+
+#[test]
+fn intrinsics_from_a_chunk_that_fails_its_checksum_are_told() {
+    let bag = write_bag(&Spec { packing: Packing::Lz4, frames_a_chunk: 2, ..Spec::default() });
+    let first = &bag.chunks[0].data;
+    let mut told = 0;
+    for at in first.clone().step_by(7) {
+        let mut bytes = bag.bytes.clone();
+        bytes[at] ^= 0x10;
+        let file = File::new();
+        let Ok(source) = open(&file.put(&bytes), at_once()) else { continue };
+        if source.info().stream.intrinsics.ppx.to_bits() != expected_ppx_bits(&bag.bytes) {
+            let notes = source.damage().notes;
+            assert!(notes.iter().any(|note| note.contains("intrinsics")), "byte {at}: {notes:?}");
+        }
+        told += u32::from(source.damage().notes.iter().any(|note| note.contains("intrinsics")));
+    }
+    assert!(told > 0);
+}
+
+fn expected_ppx_bits(bytes: &[u8]) -> u32 {
+    let file = File::new();
+    open(&file.put(bytes), at_once()).unwrap().info().stream.intrinsics.ppx.to_bits()
+}

@@ -127,7 +127,7 @@ impl DepthReader {
         };
         let stream_topic = depth_stream(&topic).unwrap_or_default();
         if doubtful_lenses.iter().any(|stream| stream == stream_topic) {
-            reader.note_here("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+            reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
         }
         let facts = known.streams.remove(stream_topic).unwrap_or_default();
         let intrinsics = match facts.intrinsics {

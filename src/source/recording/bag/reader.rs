@@ -178,6 +178,11 @@ impl BagReader {
         self.note(offset, what);
     }
 
+    /// Notes what holds for every pass.
+    pub fn note_for_good(&mut self, what: &str) {
+        self.header_damage.notes.push(what.to_owned());
+    }
+
     /// Goes back to the first message; damage is counted anew.
     pub fn rewind(&mut self) {
         self.at = self.first;
