@@ -172,6 +172,12 @@ fn bad_flags_are_refused_with_one_clear_line() {
         let demo = |save: &Path| demo(&["--save", save.to_str().unwrap()], 1, &["--save", save.to_str().unwrap()]);
         demo(&dir.path().join("no/such/folder/x.rrd"));
         demo(dir.path());
+        let bag = dir.path().join("input.bag");
+        let bytes = write_bag(&Spec::default()).bytes;
+        std::fs::write(&bag, &bytes).unwrap();
+        let path = bag.to_str().unwrap();
+        refused(&["replay", path, "--view", "none", "--save", path], 2, &["--save", path, "read from"]);
+        assert!(std::fs::read(&bag).unwrap() == bytes, "the recording is untouched");
         refused(&["demo", "--view", "connect=nonsense"], 1, &["connect=nonsense", "rerun+http"]);
     } else {
         demo(&["--save", "x.rrd"], 2, &["without a viewer"]);

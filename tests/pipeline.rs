@@ -377,3 +377,29 @@ fn each_delay_appears_in_its_stage_and_in_the_total() {
     assert!(total.p50 >= log.p50 * 0.999 && total.max >= log.max, "{total:?}");
     assert!(outcome.stats.project.latency().p50 < 8000.0);
 }
+
+#[test]
+fn a_limit_in_time_ends_a_lossless_run_whose_viewer_takes_nothing() {
+    let clock = clock();
+    let (never, _) = probe(|_| Ok(Offer::Busy));
+    let source = Script::new(&clock, |_| Ok(Delivery::Frame));
+    let limited = PipelineSettings { duration: Some(Duration::from_millis(100)), ..settings(Policy::Lossless) };
+    let started = Instant::now();
+    let outcome = run(source, vec![never], limited, Stop::default()).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(6));
+    assert_eq!((outcome.end, outcome.stats.sinks[0].shown.count()), (End::Duration, 0));
+    assert_accounted(&outcome);
+}
+
+#[test]
+fn a_run_that_fails_still_tells_what_it_counted() {
+    let clock = clock();
+    let source = Script::new(&clock, |n| match n {
+        1..=30 => Ok(Delivery::Frame),
+        _ => Err(SourceError::Sdk { what: "no frame", message: "unplugged".into(), kind: ErrorKind::Fatal }),
+    });
+    let outcome = run(source, vec![Box::new(NullSink)], settings(Policy::Lossless), Stop::default()).unwrap();
+    assert!(outcome.error.as_ref().is_some_and(|error| format!("{error:#}").contains("unplugged")));
+    assert_eq!(outcome.stats.sinks[0].shown.count(), 30);
+    assert_accounted(&outcome);
+}

@@ -66,8 +66,8 @@ pub(super) fn capture(
                 }
                 last_number = Some(frame.meta.number);
                 if queue.send(frame).is_err() {
-                    // The projection has failed; the supervisor knows why.
-                    break End::Interrupted;
+                    // The projection has failed, and the supervisor knows why; or the run was given up after its time.
+                    break if clock.now() >= deadline { End::Duration } else { End::Interrupted };
                 }
             }
             Err(error) if error.kind() == ErrorKind::Retry && errors_in_a_row < RETRIES => {
