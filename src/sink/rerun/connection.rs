@@ -16,7 +16,7 @@ use rerun::sink::{LogSink, SinkFlushError};
 use rerun::web_viewer::WebViewerConfig;
 
 /// What is served is reachable from this machine alone.
-pub const BIND_IP: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const BIND_IP: Ipv4Addr = Ipv4Addr::LOCALHOST;
 /// Data that the server keeps for browsers that come late. Older data gives way.
 const SERVER_MEMORY: &str = "512MB";
 /// What a viewer that we start may hold before it forgets the oldest data.
@@ -44,7 +44,7 @@ const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
 
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
+enum ServeError {
     #[error("{flag} {port}: the port is in use on {BIND_IP} ({error}); choose another with {flag}, or 0 for any free one")]
     Port { flag: &'static str, port: u16, error: std::io::Error },
 }

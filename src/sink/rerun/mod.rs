@@ -20,7 +20,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use rerun::RecordingStream;
 
-pub use connection::{BIND_IP, Ports, ServeError, find_native_viewer};
+pub use connection::{Ports, find_native_viewer};
 
 use super::{CloudSink, Needs, Offer, Show};
 use crate::clock::{Clock, TimestampDomain};
