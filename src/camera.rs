@@ -67,5 +67,15 @@ impl Intrinsics {
     }
 }
 
+/// Where one camera stands in the frame of another; librealsense's `rs2_extrinsics`.
+///
+/// A point p of the first is `rotation * p + translation_m` in the second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Extrinsics {
+    /// Column by column, as librealsense has it.
+    pub rotation: [f32; 9],
+    pub translation_m: [f32; 3],
+}
+
 /// No depth camera comes near this; a recording that says more is damaged.
 pub const MAX_SIDE_PX: u32 = 16_384;

@@ -1,5 +1,7 @@
 //! What a source delivers: depth images and the facts that come with each.
 
+use std::sync::Arc;
+
 use crate::clock::{DeviceTime, HostTime};
 
 /// The facts of one depth frame.
@@ -15,6 +17,38 @@ pub struct FrameMeta {
     pub depth_units_m: f32,
 }
 
+/// How the pixels of a colour image are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColorFormat {
+    Rgb8,
+    Bgr8,
+    /// Two pixels in four bytes: Y0 U Y1 V; BT.601 in video range, as librealsense reads it.
+    Yuyv,
+    Mono8,
+}
+
+impl ColorFormat {
+    pub const fn bytes_per_pixel(self) -> usize {
+        match self {
+            Self::Rgb8 | Self::Bgr8 => 3,
+            Self::Yuyv => 2,
+            Self::Mono8 => 1,
+        }
+    }
+}
+
+/// One image of a colour camera.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColorImage {
+    pub number: u64,
+    pub device_time: Option<DeviceTime>,
+    pub width: u32,
+    pub height: u32,
+    pub format: ColorFormat,
+    /// Row-major, `width * height * bytes_per_pixel`, no padding.
+    pub bytes: Vec<u8>,
+}
+
 /// One depth image. Buffers of this type are made once and filled again and again ([`crate::pool::Pool`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DepthFrame {
@@ -23,11 +57,13 @@ pub struct DepthFrame {
     pub height: u32,
     /// Depth in steps of `meta.depth_units_m`, 0 where there is none; row-major, `width * height` values, no padding.
     pub depth: Vec<u16>,
+    /// The colour image that belongs to it: of all that have come, the one nearest in time. Only where colour was asked for.
+    pub color: Option<Arc<ColorImage>>,
 }
 
 impl DepthFrame {
     /// A frame of zeros.
     pub fn new(width: u32, height: u32) -> Self {
-        Self { meta: FrameMeta::default(), width, height, depth: vec![0; width as usize * height as usize] }
+        Self { meta: FrameMeta::default(), width, height, depth: vec![0; width as usize * height as usize], color: None }
     }
 }

@@ -40,8 +40,14 @@ impl Script {
         };
         let stream =
             DepthStream { intrinsics, nominal_fps: 100.0, depth_units_m: 0.001, timestamp_domain: TimestampDomain::Unknown };
-        let info =
-            SourceInfo { kind: SourceKind::Synthetic, name: "script".into(), facts: Vec::new(), stream, expected_frames: None };
+        let info = SourceInfo {
+            kind: SourceKind::Synthetic,
+            name: "script".into(),
+            facts: Vec::new(),
+            stream,
+            color: None,
+            expected_frames: None,
+        };
         Box::new(Self { info, clock: Arc::clone(clock), next: 1, step: Box::new(step) })
     }
 }

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::camera::Intrinsics;
+use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
-use crate::frame::DepthFrame;
+use crate::frame::{ColorFormat, DepthFrame};
 
 #[cfg(feature = "realsense")]
 pub mod realsense;
@@ -28,6 +28,16 @@ pub struct DepthStream {
     /// Metres per depth step; a frame may carry its own.
     pub depth_units_m: f32,
     pub timestamp_domain: TimestampDomain,
+}
+
+/// The colour stream beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColorStream {
+    pub intrinsics: Intrinsics,
+    pub format: ColorFormat,
+    pub nominal_fps: f64,
+    /// From the depth camera's frame into the colour camera's.
+    pub from_depth: Extrinsics,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,6 +57,8 @@ pub struct SourceInfo {
     /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show them.
     pub facts: Vec<(&'static str, String)>,
     pub stream: DepthStream,
+    /// Where colour was asked for and is delivered with each depth frame.
+    pub color: Option<ColorStream>,
     /// Frames that the source will deliver, where it knows.
     pub expected_frames: Option<u64>,
 }

@@ -73,6 +73,7 @@ impl SyntheticCamera {
                     depth_units_m: DEPTH_UNITS_M,
                     timestamp_domain: TimestampDomain::HardwareClock,
                 },
+                color: None,
                 expected_frames: None,
             },
             clock,

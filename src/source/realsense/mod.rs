@@ -283,6 +283,7 @@ fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceIn
             depth_units_m,
             timestamp_domain: domain(first.timestamp_domain()),
         },
+        color: None,
         expected_frames: None,
     })
 }

@@ -109,6 +109,7 @@ impl RecordingSource {
             kind: SourceKind::Recording,
             name: path.display().to_string(),
             facts: frames.facts.clone(),
+            color: None,
             expected_frames: frames.expected.filter(|_| is_whole),
             stream: frames.stream.clone(),
         };
