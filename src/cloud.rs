@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::clock::HostTime;
 use crate::frame::{DepthFrame, FrameMeta};
 
-/// The points of one depth image: only pixels with depth, in row-major order of their pixels.
+/// The points of one depth image: of the pixels with depth, in row-major order; or of all pixels in organised clouds.
 ///
 /// Camera frame: x right, y down, z forward, in metres.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Points {
     pub positions_m: Vec<[f32; 3]>,
-    /// One sRGB colour per point as `0xRRGGBBAA`, or empty if colours were not asked for.
+    /// sRGB colours as `0xRRGGBBAA`: one for each point, or one for all, or none if they were not asked for.
     pub colors_rgba: Vec<u32>,
 }
 

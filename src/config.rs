@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use crate::pipeline::Policy;
-use crate::project::{ColorByDepth, Colormap};
+use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::Show;
 
 /// The user's mistake in a flag or configuration: exit code 2.
@@ -56,6 +56,31 @@ impl FromStr for Mode {
     }
 }
 
+/// What decides a point's colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColorBy {
+    Depth,
+    Height,
+    Texture,
+    Uniform,
+}
+
+/// A colour: `#rrggbb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rgb(u32);
+
+impl TryFrom<String> for Rgb {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let rgb = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        rgb.map(Self).ok_or_else(|| format!("`{text}` is no colour; one looks like #9fb4ff"))
+    }
+}
+
 macro_rules! tables {
     ($($(#[$doc:meta])* $name:ident { $($key:ident: $type:ty),* $(,)? })*) => {$(
         $(#[$doc])*
@@ -74,7 +99,8 @@ macro_rules! tables {
 
 tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
-    Color { colormap: Colormap, near_m: f32, far_m: f32 }
+    Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
+    Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
 }
@@ -85,6 +111,7 @@ tables! {
 pub struct Config {
     pub pipeline: Pipeline,
     pub color: Color,
+    pub reduce: Reduce,
     pub viewer: Viewer,
     pub synthetic: Synthetic,
 }
@@ -115,7 +142,9 @@ pub struct Settings {
     pub capture_queue: usize,
     pub cloud_queue: usize,
     pub threads: usize,
-    pub colors: ColorByDepth,
+    /// For the viewer's own colours of depth images too.
+    pub depth_colors: ColorRange,
+    pub project: ProjectOptions,
     pub show: Show,
     /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
@@ -123,6 +152,17 @@ pub struct Settings {
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
+}
+
+/// Threads of the projection, where nobody says how many.
+///
+/// Capture and sinks keep a core. Where there are but two, they share the second one: together they need a tenth of it, and the
+/// projection finds out by itself whether it pays to use both.
+pub fn default_threads() -> usize {
+    match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+        cores @ (1 | 2) => cores,
+        cores => (cores - 1).min(4),
+    }
 }
 
 /// The preset, overlaid by the file, overlaid by the flags.
@@ -156,19 +196,16 @@ impl Config {
         Self {
             pipeline: self.pipeline.overlaid(over.pipeline),
             color: self.color.overlaid(over.color),
+            reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, viewer, synthetic } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic } = self;
         let missing = || "the preset has no value for this key";
-        let colors = ColorByDepth {
-            colormap: color.colormap.context(missing())?,
-            near_m: color.near_m.context(missing())?,
-            far_m: color.far_m.context(missing())?,
-        };
+        let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
         let [show_rate_hz, save_rate_hz] = [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
         let settings = Settings {
@@ -176,12 +213,11 @@ impl Config {
             capture_queue: pipeline.capture_queue.context(missing())?,
             cloud_queue: pipeline.cloud_queue.context(missing())?,
             threads: match pipeline.threads.context(missing())? {
-                // Capture and sinks keep a core. Measured on two cores, a second thread made the projection slower: it competes with the
-                // capture thread, and the image's cache lines travel between the cores.
-                0 => std::thread::available_parallelism().map_or(1, |n| (n.get() - 1).clamp(1, 4)),
+                0 => default_threads(),
                 n => n,
             },
-            colors,
+            depth_colors,
+            project: ProjectOptions { coloring: Some(coloring), reduction: reduce.validated()?, ..Default::default() },
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
@@ -189,16 +225,10 @@ impl Config {
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
         };
-        let check = |fits: bool, what: String| if fits { Ok(()) } else { Err(UsageError(what)) };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
         check((1..=64).contains(&cloud_queue), format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"))?;
         check(threads <= 256, format!("pipeline.threads is {threads}; it goes from 0 (automatic) to 256"))?;
-        let ColorByDepth { near_m, far_m, .. } = colors;
-        check(
-            near_m.is_finite() && far_m.is_finite() && 0.0 <= near_m && near_m < far_m,
-            format!("color.near_m is {near_m} and color.far_m {far_m}; near has to be less than far, both in metres"),
-        )?;
         for (key, hz) in [("show_rate_hz", show_rate_hz), ("save_rate_hz", save_rate_hz)] {
             let fits = hz == 0.0 || (0.1..=1000.0).contains(&hz);
             check(fits, format!("viewer.{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
@@ -208,6 +238,60 @@ impl Config {
             format!("viewer.point_size_ui is {point_size_ui}; it goes from 0.1 to 100"),
         )?;
         Ok(settings)
+    }
+}
+
+fn check(fits: bool, what: String) -> Result<(), UsageError> {
+    if fits { Ok(()) } else { Err(UsageError(what)) }
+}
+
+impl Color {
+    /// The colours of depths, and what decides the colours of points.
+    fn validated(self) -> anyhow::Result<(ColorRange, Coloring)> {
+        let missing = || "the preset has no value for this key";
+        let colormap = self.colormap.context(missing())?;
+        let range = |names: [&str; 2], first_m: Option<f32>, last_m: Option<f32>| -> anyhow::Result<ColorRange> {
+            let (first_m, last_m) = (first_m.context(missing())?, last_m.context(missing())?);
+            let [first, last] = names;
+            check(
+                first_m.is_finite() && last_m.is_finite() && first_m < last_m,
+                format!("color.{first} is {first_m} and color.{last} {last_m}; {first} has to be less, both in metres"),
+            )?;
+            Ok(ColorRange { colormap, first_m, last_m })
+        };
+        let by_depth = range(["near_m", "far_m"], self.near_m, self.far_m)?;
+        check(by_depth.first_m >= 0.0, format!("color.near_m is {}; depths begin at 0", by_depth.first_m))?;
+        let by_height = range(["low_m", "high_m"], self.low_m, self.high_m)?;
+        let Rgb(uniform) = self.uniform.context(missing())?;
+        let coloring = match self.by.context(missing())? {
+            ColorBy::Depth => Coloring::ByDepth(by_depth),
+            ColorBy::Height => Coloring::ByHeight(by_height),
+            ColorBy::Texture => Coloring::ByTexture,
+            ColorBy::Uniform => Coloring::Uniform(uniform << 8 | 0xff),
+        };
+        Ok((by_depth, coloring))
+    }
+}
+
+impl Reduce {
+    /// What is not said is not done.
+    fn validated(self) -> Result<Reduction, UsageError> {
+        let (min_m, max_m) = (self.min_m.unwrap_or(0.0), self.max_m.unwrap_or(f32::INFINITY));
+        check(
+            0.0 <= min_m && min_m < max_m,
+            format!("reduce.min_m is {min_m} and reduce.max_m {max_m}; min has to be less than max, both in metres"),
+        )?;
+        let factor = self.decimate.unwrap_or(1);
+        check((1..=4).contains(&factor), format!("reduce.decimate is {factor}; it goes from 1 (off) to 4"))?;
+        if let Some(voxel_m) = self.voxel_m {
+            check((0.001..=10.0).contains(&voxel_m), format!("reduce.voxel_m is {voxel_m}; it goes from 0.001 to 10 metres"))?;
+        }
+        Ok(Reduction {
+            roi: self.roi,
+            range: DepthRange { min_m, max_m },
+            decimate: (factor > 1).then_some(Decimate { factor, by: self.decimate_by.unwrap_or(DecimateBy::Median) }),
+            voxel_m: self.voxel_m,
+        })
     }
 }
 
@@ -256,7 +340,7 @@ mod tests {
         file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
         let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
         let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
-        assert_eq!((settings.colors.near_m, settings.colors.far_m, settings.threads), (1.0, 6.0, 1));
+        assert_eq!((settings.depth_colors.first_m, settings.depth_colors.last_m, settings.threads), (1.0, 6.0, 1));
     }
 
     #[test]
@@ -268,7 +352,13 @@ mod tests {
             ("[color]\ncolormap = \"jet\"\n", "line 2: unknown variant `jet`"),
             ("[synthetic]\ndepth = \"big\"\n", "line 2: `big` is not a mode"),
             ("[pipeline\n", "line 1: "),
-            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6"),
+            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6; near_m has to be less"),
+            ("[color]\nlow_m = 3.0\n", "color.low_m is 3 and color.high_m 1"),
+            ("[color]\nuniform = \"red\"\n", "line 2: `red` is no colour; one looks like #9fb4ff"),
+            ("[reduce]\ndecimate = 5\n", "reduce.decimate is 5; it goes from 1 (off) to 4"),
+            ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
+            ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "reduce.min_m is 2 and reduce.max_m 1"),
+            ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
         ] {

@@ -14,6 +14,7 @@
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
+//! | [`bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
 //! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`] | what flows, and what all the others stand on |
 //!
@@ -21,6 +22,7 @@
 
 #![warn(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod bench;
 pub mod camera;
 pub mod cli;
 pub mod clock;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorByDepth, Colormap};
+use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
 use depthcast::sink::{CloudSink, Needs, Offer};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::stats::Snapshot;
@@ -96,7 +96,10 @@ fn no_allocation_per_frame_from_the_source_to_the_cloud() {
         threads: 2,
         duration: None,
         frames: Some(FRAMES),
-        colors: ColorByDepth { colormap: Colormap::Turbo, near_m: 0.5, far_m: 5.0 },
+        project: ProjectOptions {
+            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
+            ..Default::default()
+        },
     };
     let watch = Watch { clouds: 0, before: 0 };
     IS_SUPERVISOR.set(true);

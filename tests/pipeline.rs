@@ -8,7 +8,7 @@ use depthcast::clock::{Clock, HostTime, MonotonicClock, TimestampDomain};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, End, Outcome, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorByDepth, Colormap};
+use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
 use depthcast::stats::Snapshot;
@@ -133,7 +133,10 @@ fn settings(policy: Policy) -> PipelineSettings {
         threads: 2,
         duration: None,
         frames: None,
-        colors: ColorByDepth { colormap: Colormap::Turbo, near_m: 0.5, far_m: 5.0 },
+        project: ProjectOptions {
+            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
+            ..Default::default()
+        },
     }
 }
 

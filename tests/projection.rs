@@ -5,7 +5,11 @@ mod common;
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::cloud::Points;
 use depthcast::frame::{DepthFrame, FrameMeta};
-use depthcast::project::{BackProjector, ColorByDepth, Colormap, ProjectError, naive};
+use depthcast::project::kernel::{Block, DepthScale, Kernel, Rays};
+use depthcast::project::{
+    BackProjector, ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, Layout, ProjectError, ProjectOptions,
+    Reduction, Roi, naive,
+};
 use proptest::prelude::*;
 
 fn intrinsics(width: u32, height: u32) -> Intrinsics {
@@ -69,30 +73,165 @@ fn images() -> impl Strategy<Value = (u32, u32, Vec<u16>)> {
         })
 }
 
+const RANGE: ColorRange = ColorRange { colormap: Colormap::Viridis, first_m: 0.3, last_m: 3.0 };
+
+fn with_colors(coloring: Coloring) -> ProjectOptions {
+    ProjectOptions { coloring: Some(coloring), ..Default::default() }
+}
+
+/// Bends no ray by much, and each differently.
+fn distorted(width: u32, height: u32) -> Intrinsics {
+    let coeffs = [-0.055, 0.066, 0.0004, -0.0003, -0.021];
+    Intrinsics { distortion: Distortion::InverseBrownConrady, coeffs, ..intrinsics(width, height) }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
+    /// Each instruction set, each number of threads and bands, with and without distortion.
     #[test]
-    fn equals_the_naive_projection_bit_for_bit((width, height, depth) in images(), threads in 1usize..5, units in 0.0001f32..0.01) {
-        let intrinsics = intrinsics(width, height);
-        let colors = ColorByDepth { colormap: Colormap::Viridis, near_m: 0.3, far_m: 3.0 };
-        let mut projector = BackProjector::new(&intrinsics, Some(colors)).unwrap();
+    fn equals_the_naive_projection_bit_for_bit(
+        (width, height, depth) in images(),
+        threads in 1usize..5,
+        bands in 1usize..9,
+        units in 0.0001f32..0.01,
+        is_distorted in any::<bool>(),
+    ) {
+        let camera = if is_distorted { distorted(width, height) } else { intrinsics(width, height) };
         let frame = frame(width, height, units, depth);
         let mut points = Points { positions_m: vec![[9.0; 3]; 5], colors_rgba: vec![7; 9] }; // what an earlier image left
-        in_threads(threads, || projector.project(&frame, &mut points)).unwrap();
-        let want = naive::valid(&frame.depth, &intrinsics, units);
-        prop_assert_eq!(bits(&points.positions_m), bits(&want));
-        prop_assert_eq!(points.colors_rgba.len(), want.len());
-        for (point, &color) in want.iter().zip(&points.colors_rgba) {
-            let [r, g, b] = Colormap::Viridis.at((point[2] - 0.3) / (3.0 - 0.3));
-            prop_assert_eq!(color, u32::from_be_bytes([r, g, b, 255]));
+        for kernel in Kernel::available() {
+            let mut project = |options| {
+                let mut projector = BackProjector::new(&camera, None, options).unwrap().with_kernel(kernel).with_bands(bands);
+                in_threads(threads, || projector.project(&frame, &mut points)).unwrap();
+                points.clone()
+            };
+            let compact = project(with_colors(Coloring::ByDepth(RANGE)));
+            let want = naive::valid(&frame.depth, &camera, units);
+            prop_assert_eq!(bits(&compact.positions_m), bits(&want));
+            prop_assert_eq!(compact.colors_rgba.len(), want.len());
+            for (point, &color) in want.iter().zip(&compact.colors_rgba) {
+                // The table has 1024 steps, each at most this far from the colour between.
+                let near = |step: f32| Colormap::Viridis.at((point[2] - 0.3) / (3.0 - 0.3) + step / 1023.0);
+                let [low, high] = [near(-0.51), near(0.51)];
+                let [r, g, b, alpha] = color.to_be_bytes();
+                prop_assert_eq!(alpha, 255);
+                for (c, (low, high)) in [r, g, b].into_iter().zip(low.into_iter().zip(high)) {
+                    prop_assert!(low.min(high) <= c && c <= low.max(high), "{} not within {} and {}", c, low, high);
+                }
+            }
+            let organized = project(ProjectOptions { layout: Layout::Organized, ..Default::default() });
+            prop_assert_eq!(bits(&organized.positions_m), bits(&naive::organized(&frame.depth, &camera, units)));
+            prop_assert_eq!(organized.colors_rgba.len(), 0);
         }
+    }
+
+    /// One row, with places for just its points, and with more.
+    #[test]
+    fn a_row_needs_no_more_places_than_it_has_points(width in 0usize..70, seed in any::<u64>(), low in 0u16..3, spare in 0usize..40) {
+        let mut random = seed | 1;
+        let depth: Vec<u16> = (0..width).map(|_| { random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1); (random >> 62) as u16 }).collect();
+        let rays: Vec<f32> = (0..width).map(|i| i as f32 * 0.37 - 3.0).collect();
+        let scale = DepthScale::new(0.5, low, 2).unwrap();
+        let counting: Vec<usize> = (0..width).filter(|&i| depth[i] != 0 && (low..=2).contains(&depth[i])).collect();
+        for own_rays in [false, true] {
+            let rays_of_row =
+                if own_rays { Rays::PerPixel { x: &rays, y: &rays } } else { Rays::Separable { x: &rays, y: &[0.25] } };
+            let want: Vec<[f32; 3]> = counting
+                .iter()
+                .map(|&i| {
+                    let z = f32::from(depth[i]) * 0.5;
+                    [rays[i] * z, if own_rays { rays[i] } else { 0.25 } * z, z]
+                })
+                .collect();
+            for kernel in Kernel::available() {
+                let row = Block { width, height: 1, depth: &depth, stride: width, rays: rays_of_row };
+                let mut out = vec![[9.0; 3]; counting.len() + spare];
+                prop_assert_eq!(kernel.count(&depth, &scale), counting.len());
+                prop_assert_eq!(kernel.compact(row, &scale, &mut out), counting.len());
+                prop_assert_eq!(bits(&out[..counting.len()]), bits(&want));
+                if let Some(fewer) = counting.len().checked_sub(1) {
+                    let panics = std::panic::catch_unwind(|| kernel.compact(row, &scale, &mut vec![[0.0; 3]; fewer]));
+                    prop_assert!(panics.is_err(), "{} wrote a point without a place", kernel.name());
+                }
+            }
+        }
+    }
+
+    /// A region of interest and a range take just the points within, at their old places.
+    #[test]
+    fn regions_and_ranges_choose_among_the_points((width, height, depth) in images(), cut in any::<[u8; 4]>(), min_m in 0.0f32..20.0) {
+        let camera = distorted(width, height);
+        let part = |a: u8, all: u32| u32::from(a) * (all - 1) / 255;
+        let (x, y) = (part(cut[0], width), part(cut[1], height));
+        let roi = Roi { x, y, width: 1 + part(cut[2], width - x), height: 1 + part(cut[3], height - y) };
+        let range = DepthRange { min_m, max_m: min_m + 10.0 };
+        let mut masked = depth.clone();
+        for (i, d) in masked.iter_mut().enumerate() {
+            let (u, v) = (i as u32 % width, i as u32 / width);
+            if !((x..x + roi.width).contains(&u) && (y..y + roi.height).contains(&v)) {
+                *d = 0;
+            }
+        }
+        let reduction = Reduction { roi: Some(roi), range, ..Default::default() };
+        let mut projector = BackProjector::new(&camera, None, ProjectOptions { reduction, ..Default::default() }).unwrap();
+        let mut points = Points::default();
+        projector.project(&frame(width, height, 0.001, depth), &mut points).unwrap();
+        prop_assert_eq!(bits(&points.positions_m), bits(&naive::within(&masked, &camera, 0.001, range)));
     }
 }
 
 #[test]
+fn a_decimated_wall_stays_where_it_is() {
+    let camera = intrinsics(90, 61);
+    let wall = frame(90, 61, 0.001, vec![2000; 90 * 61]);
+    for factor in 2..=4 {
+        let decimate = Some(Decimate { factor, by: DecimateBy::Median });
+        let options = ProjectOptions { reduction: Reduction { decimate, ..Default::default() }, ..Default::default() };
+        let mut projector = BackProjector::new(&camera, None, options).unwrap();
+        let mut points = Points::default();
+        in_threads(2, || projector.project(&wall, &mut points)).unwrap();
+        let (columns, rows) = (90 / factor, 61 / factor);
+        assert_eq!(points.positions_m.len() as u32, columns * rows);
+        // The first point stands for the middle of the first block.
+        let middle = (factor - 1) as f32 / 2.0;
+        let [x, y] = camera.ray(middle, middle);
+        assert_eq!(points.positions_m[0], [x * 2.0, y * 2.0, 2.0]);
+        let last = |blocks: u32| ((blocks - 1) * factor) as f32 + middle;
+        let [x, y] = camera.ray(last(columns), last(rows));
+        assert_eq!(points.positions_m.last(), Some(&[x * 2.0, y * 2.0, 2.0]));
+    }
+}
+
+#[test]
+fn a_voxel_grid_leaves_a_point_for_each_cube() {
+    let camera = intrinsics(100, 80);
+    let reduction = Reduction { voxel_m: Some(0.5), ..Default::default() };
+    let options = ProjectOptions { reduction, ..with_colors(Coloring::Uniform(0x1020_30ff)) };
+    let mut projector = BackProjector::new(&camera, None, options).unwrap();
+    let mut points = Points::default();
+    projector.project(&frame(100, 80, 0.001, vec![1200; 8000]), &mut points).unwrap();
+    let cell = |p: &[f32; 3]| p.map(|c| (c / 0.5).floor() as i32);
+    let cells: std::collections::HashSet<_> = points.positions_m.iter().map(cell).collect();
+    assert_eq!(cells.len(), points.positions_m.len());
+    assert!((9..60).contains(&cells.len()), "{}", cells.len());
+    assert_eq!(points.colors_rgba, [0x1020_30ff]);
+}
+
+#[test]
+fn tuning_changes_no_point() {
+    let camera = intrinsics(640, 480);
+    let image = frame(640, 480, 0.001, (0..640 * 480).map(|i| (i % 5000) as u16).collect());
+    let mut points = Points::default();
+    let mut projector = BackProjector::new(&camera, None, ProjectOptions::default()).unwrap();
+    in_threads(2, || projector.tune(&mut || {}).and_then(|()| projector.project(&image, &mut points))).unwrap();
+    assert!(matches!(projector.bands(), 1 | 8));
+    assert_eq!(bits(&points.positions_m), bits(&naive::valid(&image.depth, &camera, 0.001)));
+}
+
+#[test]
 fn without_colours_there_are_none() {
-    let mut projector = BackProjector::new(&intrinsics(4, 2), None).unwrap();
+    let mut projector = BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
     let mut points = projector.points_maker()();
     projector.project(&frame(4, 2, 0.001, vec![1, 0, 2, 0, 0, 3, 0, 4]), &mut points).unwrap();
     assert_eq!((points.positions_m.len(), points.colors_rgba.len()), (4, 0));
@@ -100,8 +239,16 @@ fn without_colours_there_are_none() {
 }
 
 #[test]
+fn one_colour_for_all_is_one_colour() {
+    let mut projector = BackProjector::new(&intrinsics(4, 2), None, with_colors(Coloring::Uniform(0x1234_56ff))).unwrap();
+    let mut points = projector.points_maker()();
+    projector.project(&frame(4, 2, 0.001, vec![1, 0, 2, 0, 0, 3, 0, 4]), &mut points).unwrap();
+    assert_eq!(points.colors_rgba, [0x1234_56ff]);
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
-    let mut projector = BackProjector::new(&intrinsics(4, 2), None).unwrap();
+    let mut projector = BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
     let mut points = Points::default();
     assert!(matches!(projector.project(&frame(2, 4, 0.001, vec![0; 8]), &mut points), Err(ProjectError::Size { .. })));
     assert!(matches!(projector.project(&frame(4, 2, 0.001, vec![0; 7]), &mut points), Err(ProjectError::Size { .. })));
@@ -110,10 +257,20 @@ fn what_does_not_fit_is_refused() {
         Intrinsics { fy: f32::NAN, ..intrinsics(4, 2) },
         Intrinsics { ppx: f32::INFINITY, ..intrinsics(4, 2) },
         Intrinsics { width: 0, ..intrinsics(4, 2) },
-        Intrinsics { coeffs: [0.1, 0.0, 0.0, 0.0, 0.0], ..intrinsics(4, 2) },
+        Intrinsics { coeffs: [f32::NAN, 0.0, 0.0, 0.0, 0.0], ..intrinsics(4, 2) },
     ] {
-        assert!(BackProjector::new(&broken, None).is_err(), "{broken:?}");
+        assert!(BackProjector::new(&broken, None, ProjectOptions::default()).is_err(), "{broken:?}");
     }
+    let refused = |options| BackProjector::new(&intrinsics(4, 2), None, options).err();
+    assert_eq!(refused(with_colors(Coloring::ByTexture)), Some(ProjectError::NoColorCamera));
+    for roi in ["0,0,5x1", "4,0,1x1", "0,1,4x2", "4294967295,0,2x1"] {
+        let reduction = Reduction { roi: Some(roi.parse().unwrap()), ..Default::default() };
+        let error = refused(ProjectOptions { reduction, ..Default::default() }).unwrap();
+        assert_eq!(error.to_string(), format!("the region of interest {roi} is not within the 4x2 image"));
+    }
+    let reduction = Reduction { decimate: Some(Decimate { factor: 3, by: DecimateBy::Min }), ..Default::default() };
+    let refused = refused(ProjectOptions { reduction, ..Default::default() });
+    assert_eq!(refused, Some(ProjectError::TooSmall { width: 4, height: 2, factor: 3 }));
 }
 
 /// `expected.json` holds hashes of librealsense's own point cloud for these recordings.
@@ -131,7 +288,9 @@ fn equals_librealsenses_point_cloud_bit_for_bit() {
     let path = data.join(name).with_extension("bag");
     let mut source = RecordingSource::open(&path, options, std::sync::Arc::new(MonotonicClock::new())).unwrap();
     let intrinsics = source.info().stream.intrinsics;
-    let mut projector = BackProjector::new(&intrinsics, None).unwrap();
+    let mut projector = BackProjector::new(&intrinsics, None, ProjectOptions::default()).unwrap().with_bands(8);
+    let options = ProjectOptions { layout: Layout::Organized, ..Default::default() };
+    let mut organizer = BackProjector::new(&intrinsics, None, options).unwrap().with_bands(8);
     let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
     let mut points = Points::default();
     let hash = |points: &[[f32; 3]]| {
@@ -144,8 +303,8 @@ fn equals_librealsenses_point_cloud_bit_for_bit() {
         in_threads(2, || projector.project(&frame, &mut points)).unwrap();
         assert_eq!(points.positions_m.len() as u64, expected["valid"].as_u64().unwrap());
         assert_eq!(hash(&points.positions_m), expected["valid_vertices_sha256"].as_str().unwrap());
-        let organized = naive::organized(&frame.depth, &intrinsics, frame.meta.depth_units_m);
-        assert_eq!(hash(&organized), expected["vertices_sha256"].as_str().unwrap());
+        in_threads(2, || organizer.project(&frame, &mut points)).unwrap();
+        assert_eq!(hash(&points.positions_m), expected["vertices_sha256"].as_str().unwrap());
         frames += 1;
     }
     assert_eq!(frames, 2);

@@ -12,7 +12,7 @@ use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::frame::FrameMeta;
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorByDepth, Colormap};
+use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
 use depthcast::sink::{CloudSink, Needs, Offer};
 use depthcast::source::FrameSource;
 use depthcast::source::realsense::{Input, RealsenseSource};
@@ -57,7 +57,10 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
         threads: 2,
         duration: None,
         frames: None,
-        colors: ColorByDepth { colormap: Colormap::Turbo, near_m: 0.5, far_m: 5.0 },
+        project: ProjectOptions {
+            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
+            ..Default::default()
+        },
     };
     let sink = Box::new(Keep(Arc::clone(&kept)));
     pipeline::run(source, vec![sink], settings, Arc::clone(clock), Stop::default(), &mut |_| {}).unwrap();

@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand, and the exit codes.
 
+mod bench;
 mod devices;
 mod info;
 mod run;
@@ -43,6 +44,9 @@ enum Command {
     Info(InfoArgs),
     /// Lists cameras with their profiles, USB link and firmware
     Devices(DevicesArgs),
+    /// Measures the projection on this machine: from a growing list to vector instructions on all threads, what memory allows, and
+    /// librealsense's own
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -109,6 +113,26 @@ struct DevicesArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Image sizes
+    #[arg(long, value_name = "WxH", value_delimiter = ',', value_parser = parse_size,
+        default_values = ["320x240", "640x480", "848x480", "1280x720", "1280x960"])]
+    sizes: Vec<(u32, u32)>,
+    /// Rounds, in each of which every row is called four times
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000).map(|n| n as usize))]
+    rounds: usize,
+    /// Threads of the rows that use several; without it, as many as a run would use
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
+    threads: Option<usize>,
+    /// As JSON (depthcast.bench.v1)
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+    /// As a Markdown table of medians
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// What demo, live and replay have in common.
@@ -217,6 +241,12 @@ fn parse_speed(text: &str) -> Result<f64, String> {
     }
 }
 
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let mode: Mode =
+        format!("{text}@1").parse().map_err(|_| "a size looks like 640x480, and goes from 1 to 4096 pixels".to_owned())?;
+    Ok((mode.width, mode.height))
+}
+
 /// How a command ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -256,6 +286,7 @@ fn command(command: Command) -> anyhow::Result<Done> {
         Command::Replay(args) => run::replay(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Bench(args) => bench::bench(&args),
     }
 }
 

@@ -66,7 +66,7 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
         threads: settings.threads,
         duration: args.duration,
         frames: args.frames,
-        colors: settings.colors,
+        project: settings.project,
     };
     let mut status = Status::new(&info, args.frames);
     let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
@@ -121,7 +121,7 @@ fn open_sinks(
     use crate::sink::rerun::{Ports, RerunSink, Session, find_native_viewer};
     let session = Session {
         show: settings.show,
-        colors: settings.colors,
+        depth_colors: settings.depth_colors,
         point_size_ui: settings.point_size_ui,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
@@ -210,10 +210,22 @@ fn session_text(settings: &Settings, info: &SourceInfo) -> String {
         ("units", format!("{} m per step", stream.depth_units_m)),
         ("device clock", stream.timestamp_domain.as_str().replace('_', " ")),
         ("policy", policy.into()),
-        ("colours", format!("{} m to {} m", settings.colors.near_m, settings.colors.far_m)),
+        ("colours", coloring_text(settings)),
     ];
     rows.extend(info.facts.iter().cloned());
     rows.push(("depthcast", env!("CARGO_PKG_VERSION").into()));
     let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
     format!("| | |\n| --- | --- |\n{rows}")
+}
+
+#[cfg(feature = "viewer")]
+fn coloring_text(settings: &Settings) -> String {
+    use crate::project::{ColorRange, Coloring};
+    let range = |of: &str, ColorRange { first_m, last_m, .. }: ColorRange| format!("by {of}, {first_m} m to {last_m} m");
+    match settings.project.coloring {
+        Some(Coloring::ByDepth(by_depth)) => range("depth", by_depth),
+        Some(Coloring::ByHeight(by_height)) => range("height", by_height),
+        Some(Coloring::ByTexture) => "of the colour camera".into(),
+        Some(Coloring::Uniform(_)) | None => "one".into(),
+    }
 }

@@ -25,7 +25,7 @@ use crate::clock::{Clock, HostTime};
 use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
-use crate::project::{BackProjector, ColorByDepth};
+use crate::project::{BackProjector, ColorCamera, ProjectOptions};
 use crate::sink::CloudSink;
 use crate::source::{Damage, FrameSource};
 use crate::stats::{RunStats, Snapshot};
@@ -75,8 +75,8 @@ pub struct PipelineSettings {
     pub threads: usize,
     pub duration: Option<Duration>,
     pub frames: Option<u64>,
-    /// Used if a sink needs colours.
-    pub colors: ColorByDepth,
+    /// Its colours are left out if no sink needs them.
+    pub project: ProjectOptions,
 }
 
 /// How a run went.
@@ -131,10 +131,13 @@ pub fn run(
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
     let stats = Arc::new(RunStats::new(sinks.iter().map(|s| s.name())));
-    let colors = sinks.iter().any(|s| s.needs().colors).then_some(settings.colors);
+    let needs_colors = sinks.iter().any(|s| s.needs().colors);
+    let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
     let intrinsics = source.info().stream.intrinsics;
-    let projector = BackProjector::new(&intrinsics, colors)?;
+    let color_camera =
+        source.info().color.as_ref().map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth });
+    let projector = BackProjector::new(&intrinsics, color_camera, options)?;
 
     // Everything that can be in flight at once: one buffer being filled, those waiting, and those held downstream.
     let cloud_count = 1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();

@@ -21,6 +21,8 @@ use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
 /// Errors in a row after which a source that asks for another try is given up.
 const RETRIES: u32 = 10;
+/// Between the images that the projection is tuned with; long enough for threads to fall asleep, as between the frames of a camera.
+const REST: Duration = Duration::from_millis(4);
 /// How often a sink without clouds looks for new figures.
 const SINK_SLICE: Duration = Duration::from_millis(100);
 /// How often a lossless run asks a busy sink again.
@@ -109,6 +111,7 @@ impl Project {
 
     fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
         let (clock, stats) = (&shared.clock, &shared.stats);
+        self.projector.tune(&mut || std::thread::sleep(REST))?;
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
         let _ = ready.send(());

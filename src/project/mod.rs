@@ -1,78 +1,227 @@
 //! Back-projection: depth image in, points out.
 //!
-//! For a pixel (u, v) with raw depth d: `z = d * units`, `x = (u - ppx) / fx * z`, `y = (v - ppy) / fy * z`, all in f32. This is
-//! `rs2_deproject_pixel_to_point` of librealsense without distortion, operation by operation, so the points agree with its point
-//! cloud bit for bit. The two quotients depend on one coordinate each and stand in tables of `width + height` values.
+//! For a pixel (u, v) with raw depth d: `z = d * units`, `x = ray_x(u, v) * z`, `y = ray_y(u, v) * z`, all in f32, where the ray is
+//! `((u - ppx) / fx, (v - ppy) / fy)`, straightened if the lens bends it ([`Intrinsics::ray`]). This is librealsense's
+//! `rs2_deproject_pixel_to_point`, operation by operation; without distortion the points agree with its point cloud bit for bit.
 //!
-//! Pixels without depth give no point. So that many threads can write one gapless list in row-major order, the image is cut into
-//! bands of rows: a first pass counts the pixels with depth in each band, which tells where its points go, a second writes them.
-//! The result does not depend on the number of threads. Work is spread by [`rayon::join`] over the pool in which [`BackProjector::project`]
-//! is called; nothing is allocated once the output has its full capacity.
+//! | file | duty |
+//! | --- | --- |
+//! | this one | what is done to an image, in which order |
+//! | `view`, `reduce` | which part of the image, and how coarse: fewer points for all that follows |
+//! | `rays` | tables of rays |
+//! | `bands` | spreads rows over threads |
+//! | `kernel` | the inner loop, per instruction set |
+//! | `color`, `colormap`, `texture` | the colours of points |
+//! | `naive` | the obviously right projection, which tests hold the fast one against |
+//!
+//! Nothing is allocated once the output has its full capacity, and the result does not depend on the number of threads: work is
+//! spread by [`rayon::join`] over the pool in which [`BackProjector::project`] is called.
 
-mod colors;
+mod bands;
+mod color;
+mod colormap;
+pub mod kernel;
 pub mod naive;
+mod rays;
+pub mod reduce;
+mod texture;
+mod view;
 
-use colors::DepthColors;
-pub use colors::{ColorByDepth, Colormap};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use bands::Bands;
+use color::Painter;
+pub use color::{ColorRange, Coloring};
+pub use colormap::Colormap;
+use kernel::Kernel;
+use rays::Rays;
+pub use reduce::{Decimate, DecimateBy};
+use reduce::{Decimator, VoxelGrid};
+use texture::Texture;
+pub use texture::{ColorCamera, UNSEEN_RGBA};
+use view::View;
+pub use view::{DepthRange, Roi};
 
 use crate::camera::Intrinsics;
 use crate::cloud::Points;
 use crate::frame::DepthFrame;
 
-/// Pixels in a band: small enough to balance threads, large enough that handing one over (a few microseconds) does not show.
-const BAND_PIXELS: usize = 32 * 1024;
-
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ProjectError {
     #[error("the camera's intrinsics make no sense: {0}")]
     Intrinsics(String),
-    #[error("depth with {0} distortion is not supported yet; depth of D400 cameras has none")]
-    Distortion(&'static str),
+    #[error("the region of interest {roi} is not within the {width}x{height} image")]
+    Roi { roi: Roi, width: u32, height: u32 },
+    #[error("{width}x{height} pixels are too few to decimate by {factor}")]
+    TooSmall { width: u32, height: u32, factor: u32 },
+    #[error("colours from a colour camera were asked for, and there is none")]
+    NoColorCamera,
     #[error("frame {number} is {got_width}x{got_height} with {got_len} values, the stream is {width}x{height}")]
     Size { number: u64, got_width: u32, got_height: u32, got_len: usize, width: u32, height: u32 },
 }
 
+/// Which pixels give a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// Those with depth, one behind the other in row-major order.
+    #[default]
+    Compact,
+    /// All, so that neighbours in the image can be found; those without depth are zeros.
+    Organized,
+}
+
+/// What is made of an image. The default is a point for each pixel with depth, without colour.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct ProjectOptions {
+    pub layout: Layout,
+    pub coloring: Option<Coloring>,
+    pub reduction: Reduction,
+}
+
+/// What makes clouds smaller before anybody pays for them. It is done in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Reduction {
+    /// The part of the image to take.
+    pub roi: Option<Roi>,
+    /// The depths to take.
+    pub range: DepthRange,
+    /// One pixel for each block of them.
+    pub decimate: Option<Decimate>,
+    /// One point for each cube with edges of so many metres, in compact clouds.
+    pub voxel_m: Option<f32>,
+}
+
 /// Turns depth images of one camera into points.
 pub struct BackProjector {
+    /// Of the whole image.
     width: u32,
     height: u32,
-    /// `(u - ppx) / fx` for each column.
-    ray_x: Vec<f32>,
-    /// `(v - ppy) / fy` for each row.
-    ray_y: Vec<f32>,
-    rows_per_band: usize,
-    /// Pixels with depth in each band of the image at hand.
-    counts: Vec<usize>,
-    colors: Option<DepthColors>,
+    view: View,
+    range: DepthRange,
+    layout: Layout,
+    decimated: Option<Decimated>,
+    rays: Rays,
+    bands: Bands,
+    kernel: Kernel,
+    painter: Option<Painter>,
+    /// The colour of all points.
+    uniform_rgba: Option<u32>,
+    voxels: Option<VoxelGrid>,
+}
+
+struct Decimated {
+    decimator: Decimator,
+    depth: Vec<u16>,
 }
 
 impl BackProjector {
+    /// `color_camera` is needed for colours by texture alone.
+    ///
     /// # Errors
-    /// If the intrinsics can't be those of a camera, or have a distortion that is not supported.
-    pub fn new(intrinsics: &Intrinsics, colors: Option<ColorByDepth>) -> Result<Self, ProjectError> {
-        intrinsics.check().map_err(ProjectError::Intrinsics)?;
-        if intrinsics.is_distorted() {
-            return Err(ProjectError::Distortion(intrinsics.distortion.as_str()));
-        }
-        let (width, height) = (intrinsics.width as usize, intrinsics.height as usize);
-        let rows_per_band = BAND_PIXELS.div_ceil(width).min(height);
+    /// If the intrinsics can't be those of a camera, or the options don't fit it.
+    pub fn new(camera: &Intrinsics, color_camera: Option<ColorCamera>, options: ProjectOptions) -> Result<Self, ProjectError> {
+        camera.check().map_err(ProjectError::Intrinsics)?;
+        let ProjectOptions { layout, coloring, reduction } = options;
+        let Reduction { roi, range, decimate, voxel_m } = reduction;
+        let view = View::new(camera, roi)?;
+        let (mut width, mut height) = (view.width, view.height);
+        let mut step_px = 1;
+        let decimated = decimate
+            .map(|decimate| {
+                let decimator = Decimator::new(decimate, width, height);
+                (width, height) = decimator.output_size();
+                if width == 0 || height == 0 {
+                    return Err(ProjectError::TooSmall { width: view.width, height: view.height, factor: decimate.factor });
+                }
+                step_px = decimate.factor;
+                Ok(Decimated { decimator, depth: vec![0; width as usize * height as usize] })
+            })
+            .transpose()?;
+        let (painter, uniform_rgba) = match coloring {
+            None => (None, None),
+            Some(Coloring::Uniform(color)) => (None, Some(color)),
+            Some(Coloring::ByDepth(range)) => (Some(Painter::by_depth(range)), None),
+            Some(Coloring::ByHeight(range)) => (Some(Painter::by_height(range)), None),
+            Some(Coloring::ByTexture) => {
+                (Some(Painter::Texture(Texture(color_camera.ok_or(ProjectError::NoColorCamera)?))), None)
+            }
+        };
+        let (width, height) = (width as usize, height as usize);
         Ok(Self {
-            width: intrinsics.width,
-            height: intrinsics.height,
-            ray_x: (0..width).map(|u| (u as f32 - intrinsics.ppx) / intrinsics.fx).collect(),
-            ray_y: (0..height).map(|v| (v as f32 - intrinsics.ppy) / intrinsics.fy).collect(),
-            rows_per_band,
-            counts: vec![0; height.div_ceil(rows_per_band)],
-            colors: colors.map(DepthColors::new),
+            width: camera.width,
+            height: camera.height,
+            range,
+            layout,
+            decimated,
+            // The middle of each block of pixels.
+            rays: Rays::new(camera, width, height, view.first_px().map(|px| px + (step_px - 1) as f32 / 2.0), step_px as f32),
+            bands: Bands::new(width, height),
+            view,
+            kernel: Kernel::best(),
+            painter,
+            uniform_rgba,
+            voxels: voxel_m.filter(|_| layout == Layout::Compact).map(|voxel_m| VoxelGrid::new(voxel_m, width * height)),
         })
+    }
+
+    /// Uses another instruction set than the best one.
+    pub fn with_kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = kernel;
+        self
+    }
+
+    /// Cuts the image into so many bands for threads to share; at first it is one.
+    pub fn with_bands(mut self, bands: usize) -> Self {
+        self.bands.set_count(bands);
+        self
+    }
+
+    pub fn bands(&self) -> usize {
+        self.bands.count()
+    }
+
+    /// Finds out whether it pays to share images among the threads of the pool in which this is called, and cuts them accordingly.
+    ///
+    /// Made-up images are projected both ways in turns, some ten times, and the medians decide. `rest` is called before each, so that
+    /// threads can fall asleep as they do between the frames of a camera: to wake one can cost more than it saves.
+    ///
+    /// # Errors
+    /// None that [`BackProjector::project`] would not have.
+    pub fn tune(&mut self, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
+        const ROUNDS: usize = 11;
+        let threads = rayon::current_num_threads();
+        // Several for each, so that a thread that comes late leaves more to the others.
+        let choices = [1, BANDS_PER_THREAD * threads];
+        self.bands.set_count(choices[1]);
+        if threads == 1 || self.bands.count() == 1 {
+            self.bands.set_count(1);
+            return Ok(());
+        }
+        let frame = made_up_image(self.width, self.height);
+        let mut points = self.points_maker()();
+        let mut times = [[Duration::ZERO; ROUNDS]; 2];
+        for round in 0..ROUNDS {
+            for (times, bands) in times.iter_mut().zip(choices) {
+                self.bands.set_count(bands);
+                rest();
+                let started = Instant::now();
+                self.project(black_box(&frame), &mut points)?;
+                times[round] = started.elapsed();
+            }
+        }
+        let [alone, shared] = times.map(|mut times| *times.select_nth_unstable(ROUNDS / 2).1);
+        self.bands.set_count(if shared < alone { choices[1] } else { 1 });
+        tracing::debug!("projecting takes {alone:?} on one thread, {shared:?} on {threads}");
+        Ok(())
     }
 
     /// Makes empty points with room for a whole image.
     ///
     /// Each value is written once, so that the system gives its pages now and not while the first clouds wait for them.
     pub fn points_maker(&self) -> impl Fn() -> Points + Send + use<> {
-        let pixels = self.width as usize * self.height as usize;
-        let colors = if self.colors.is_some() { pixels } else { 0 };
+        let pixels = self.bands.pixels();
+        let colors = if self.painter.is_some() { pixels } else { usize::from(self.uniform_rgba.is_some()) };
         move || {
             let (mut positions_m, mut colors_rgba) = (vec![[f32::NAN; 3]; pixels], vec![u32::MAX; colors]);
             positions_m.clear();
@@ -86,8 +235,9 @@ impl BackProjector {
     /// # Errors
     /// If the frame is not of the camera's size.
     pub fn project(&mut self, frame: &DepthFrame, points: &mut Points) -> Result<(), ProjectError> {
-        let (width, height) = (self.width as usize, self.height as usize);
-        if (frame.width, frame.height) != (self.width, self.height) || frame.depth.len() != width * height {
+        if (frame.width, frame.height) != (self.width, self.height)
+            || frame.depth.len() != self.width as usize * self.height as usize
+        {
             return Err(ProjectError::Size {
                 number: frame.meta.number,
                 got_width: frame.width,
@@ -97,86 +247,53 @@ impl BackProjector {
                 height: self.height,
             });
         }
-        let units = frame.meta.depth_units_m;
-        let color_table = self.colors.as_mut().map(|c| c.table(units));
-        count_bands(&frame.depth, self.rows_per_band * width, &mut self.counts);
-        let total = self.counts.iter().sum();
-        points.positions_m.resize(total, [0.0; 3]);
-        points.colors_rgba.resize(if color_table.is_some() { total } else { 0 }, 0);
-        let bands = Bands {
-            depth: &frame.depth,
-            ray_y: &self.ray_y,
-            counts: &self.counts,
-            positions: &mut points.positions_m,
-            colors: &mut points.colors_rgba,
+        let Some(scale) = self.range.scale(frame.meta.depth_units_m) else {
+            points.positions_m.clear();
+            points.colors_rgba.clear();
+            return Ok(());
         };
-        let shared = Shared { units, ray_x: &self.ray_x, rows_per_band: self.rows_per_band, color_table };
-        project_bands(bands, &shared);
+        let whole = self.view.rows(frame);
+        let rows = match &mut self.decimated {
+            None => whole,
+            Some(Decimated { decimator, depth }) => {
+                self.bands.decimate(decimator, whole, &scale, depth);
+                bands::Rows { depth, stride: self.bands.width() }
+            }
+        };
+        let image = bands::Image {
+            rows,
+            rays: &self.rays,
+            scale,
+            kernel: self.kernel,
+            painter: self.painter.as_ref(),
+            color: frame.color.as_deref(),
+        };
+        match self.layout {
+            Layout::Compact => self.bands.compact(&image, points),
+            Layout::Organized => self.bands.organize(&image, points),
+        }
+        points.colors_rgba.extend(self.uniform_rgba);
+        if let Some(voxels) = &mut self.voxels {
+            voxels.run(&mut points.positions_m, &mut points.colors_rgba);
+        }
         Ok(())
     }
 }
 
-fn count_bands(depth: &[u16], band_pixels: usize, counts: &mut [usize]) {
-    if let [count] = counts {
-        *count = depth.iter().map(|&d| usize::from(d != 0)).sum();
-        return;
-    }
-    let half = counts.len() / 2;
-    let (left, right) = counts.split_at_mut(half);
-    let (left_depth, right_depth) = depth.split_at(half * band_pixels);
-    rayon::join(|| count_bands(left_depth, band_pixels, left), || count_bands(right_depth, band_pixels, right));
-}
+/// Bands for each thread, where an image is shared.
+const BANDS_PER_THREAD: usize = 4;
 
-/// What all bands of one image share.
-struct Shared<'a> {
-    units: f32,
-    ray_x: &'a [f32],
-    rows_per_band: usize,
-    color_table: Option<&'a [u32]>,
-}
-
-/// Some neighbouring bands and the place of just their points.
-struct Bands<'a> {
-    depth: &'a [u16],
-    ray_y: &'a [f32],
-    counts: &'a [usize],
-    positions: &'a mut [[f32; 3]],
-    /// As long as `positions`, or empty.
-    colors: &'a mut [u32],
-}
-
-fn project_bands(bands: Bands<'_>, shared: &Shared<'_>) {
-    let Bands { depth, ray_y, counts, positions, colors } = bands;
-    if counts.len() == 1 {
-        return project_band(depth, ray_y, shared, positions, colors);
+/// An image with as many holes as a stereo camera's, 15 %.
+fn made_up_image(width: u32, height: u32) -> DepthFrame {
+    let mut frame = DepthFrame::new(width, height);
+    frame.meta.depth_units_m = 0.001;
+    let mut state = 1u32;
+    for d in &mut frame.depth {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        *d = if state % 100 < 15 { 0 } else { 500 + (state >> 20) as u16 };
     }
-    let half = counts.len() / 2;
-    let points: usize = counts[..half].iter().sum();
-    let (left_depth, right_depth) = depth.split_at(half * shared.rows_per_band * shared.ray_x.len());
-    let (left_ray_y, right_ray_y) = ray_y.split_at(half * shared.rows_per_band);
-    let (left_counts, right_counts) = counts.split_at(half);
-    let (left_positions, right_positions) = positions.split_at_mut(points);
-    let (left_colors, right_colors) = colors.split_at_mut(if colors.is_empty() { 0 } else { points });
-    let left =
-        Bands { depth: left_depth, ray_y: left_ray_y, counts: left_counts, positions: left_positions, colors: left_colors };
-    let right =
-        Bands { depth: right_depth, ray_y: right_ray_y, counts: right_counts, positions: right_positions, colors: right_colors };
-    rayon::join(|| project_bands(left, shared), || project_bands(right, shared));
-}
-
-fn project_band(depth: &[u16], ray_y: &[f32], shared: &Shared<'_>, positions: &mut [[f32; 3]], colors: &mut [u32]) {
-    let mut positions = positions.iter_mut();
-    for (row, &ray_y) in depth.chunks_exact(shared.ray_x.len()).zip(ray_y) {
-        for (&d, &ray_x) in row.iter().zip(shared.ray_x) {
-            if d != 0 {
-                let z = f32::from(d) * shared.units;
-                *positions.next().expect("as many places as pixels with depth were counted") = [ray_x * z, ray_y * z, z];
-            }
-        }
-    }
-    if let Some(table) = shared.color_table {
-        for (color, &d) in colors.iter_mut().zip(depth.iter().filter(|&&d| d != 0)) {
-            *color = table[usize::from(d)];
-        }
-    }
+    frame
 }

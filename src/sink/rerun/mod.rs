@@ -26,7 +26,7 @@ use super::{CloudSink, Needs, Offer, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
-use crate::project::{ColorByDepth, Colormap};
+use crate::project::{ColorRange, Colormap};
 use crate::source::DepthStream;
 use crate::stats::Snapshot;
 
@@ -39,7 +39,8 @@ const FILE_PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Session {
     pub show: Show,
-    pub colors: ColorByDepth,
+    /// Of depth images; clouds bring their own colours.
+    pub depth_colors: ColorRange,
     pub point_size_ui: f32,
     /// See [`CloudSink::max_rate_hz`].
     pub max_rate_hz: Option<f64>,
@@ -138,7 +139,7 @@ impl RerunSink {
     }
 
     fn log_static(&self) -> rerun::RecordingStreamResult<()> {
-        let Session { stream, colors, text, point_size_ui, .. } = &self.session;
+        let Session { stream, depth_colors, text, point_size_ui, .. } = &self.session;
         let i = &stream.intrinsics;
         self.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         self.rec.log_static(
@@ -152,11 +153,11 @@ impl RerunSink {
         let point_size = rerun::Radius::new_ui_points(*point_size_ui);
         self.rec.log_static("camera/cloud", &rerun::Points3D::update_fields().with_radii([point_size]))?;
         if self.session.show != Show::Cloud {
-            let range = [colors.near_m, colors.far_m].map(|m| f64::from(m / stream.depth_units_m));
+            let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
             self.rec.log_static(
                 "camera/image",
                 &rerun::DepthImage::update_fields().with_meter(1.0 / stream.depth_units_m).with_depth_range(range).with_colormap(
-                    match colors.colormap {
+                    match depth_colors.colormap {
                         Colormap::Viridis => rerun::components::Colormap::Viridis,
                         Colormap::Plasma => rerun::components::Colormap::Plasma,
                         Colormap::Turbo => rerun::components::Colormap::Turbo,

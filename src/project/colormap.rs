@@ -1,4 +1,4 @@
-//! Colours by depth.
+//! Colour maps.
 
 use serde::Deserialize;
 
@@ -52,40 +52,6 @@ fn turbo(t: f32) -> [u8; 3] {
     .map(|c| (c.clamp(0.0, 1.0) * 255.0).round() as u8)
 }
 
-/// Which colour a depth gets: `near_m` and nearer the first of the map, `far_m` and farther the last.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ColorByDepth {
-    pub colormap: Colormap,
-    pub near_m: f32,
-    pub far_m: f32,
-}
-
-/// A colour for each of the 65,536 raw depths.
-pub(super) struct DepthColors {
-    by_depth: ColorByDepth,
-    units_m: f32,
-    table: Vec<u32>,
-}
-
-impl DepthColors {
-    pub(super) fn new(by_depth: ColorByDepth) -> Self {
-        Self { by_depth, units_m: f32::NAN, table: vec![0; 1 << 16] }
-    }
-
-    /// The table for depths in steps of `units_m`. It is made anew only when the units change, which in practice they don't.
-    pub(super) fn table(&mut self, units_m: f32) -> &[u32] {
-        if self.units_m != units_m {
-            let ColorByDepth { colormap, near_m, far_m } = self.by_depth;
-            for (d, color) in self.table.iter_mut().enumerate() {
-                let [r, g, b] = colormap.at((d as f32 * units_m - near_m) / (far_m - near_m));
-                *color = u32::from_be_bytes([r, g, b, 0xff]);
-            }
-            self.units_m = units_m;
-        }
-        &self.table
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +66,5 @@ mod tests {
                 assert!(i32::from(got).abs_diff(want) < 35, "at {t}: {got} for {want}");
             }
         }
-    }
-
-    #[test]
-    fn the_table_follows_range_and_units() {
-        let mut colors = DepthColors::new(ColorByDepth { colormap: Colormap::Viridis, near_m: 1.0, far_m: 2.0 });
-        let near = 0x4401_54ff;
-        let far = 0xfde7_25ff;
-        let table = colors.table(0.001);
-        assert_eq!((table[0], table[1000], table[2000], table[65535]), (near, near, far, far));
-        assert_eq!(colors.table(0.01)[200], far);
     }
 }

@@ -1,0 +1,230 @@
+//! How fast projection is on this machine: the ladder from a growing list to threads with vector instructions, what memory allows,
+//! and librealsense's own block, all in one run.
+//!
+//! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy machine is as unfair to one as to the
+//! other. Each row has one untimed call before its timed ones (`hot`: the same buffers all the time), but for the rows that are called
+//! `rotating`, which go through as many buffers as a running pipeline does.
+
+mod ladder;
+mod report;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use crate::camera::{Distortion, Extrinsics, Intrinsics};
+use crate::clock::{HostTime, ManualClock};
+use crate::frame::{ColorFormat, ColorImage, DepthFrame};
+use crate::project::kernel::Kernel;
+use crate::project::{
+    BackProjector, ColorCamera, ColorRange, Coloring, Colormap, Decimate, DecimateBy, Layout, ProjectOptions, Reduction,
+};
+use crate::source::FrameSource as _;
+use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
+pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
+
+/// Timed calls of a row in each round.
+const CALLS: usize = 3;
+/// Frames and clouds that a live run without a viewer rotates through.
+const ROTATING: usize = 3;
+/// Pixels without depth, in percent.
+const HOLES_PERCENT: u32 = 15;
+
+#[derive(Debug, Clone)]
+pub struct BenchOptions {
+    pub sizes: Vec<(u32, u32)>,
+    pub rounds: usize,
+    pub threads: usize,
+}
+
+/// A row before it is measured: what is called, and on how many threads it runs.
+struct Candidate<'a> {
+    name: String,
+    threads: usize,
+    call: Box<dyn FnMut() + Send + 'a>,
+}
+
+/// Measures everything; `on_size` is told before each size.
+///
+/// # Errors
+/// If threads can't be started, or librealsense is built in and fails.
+pub fn run(options: &BenchOptions, on_size: &mut (dyn FnMut(u32, u32) + Send)) -> anyhow::Result<BenchReport> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build().context("cannot start threads")?;
+    let mut report = BenchReport::new(options.threads, Kernel::best().name());
+    pool.install(|| {
+        for &(width, height) in &options.sizes {
+            on_size(width, height);
+            report.rows.extend(measure_size(width, height, options)?);
+        }
+        Ok(report)
+    })
+}
+
+fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Result<Vec<BenchRow>> {
+    let (camera, frame) = camera_and_frame(width, height)?;
+    let threads = options.threads;
+    let mut candidates = Vec::new();
+    floors(&mut candidates, &frame, threads);
+    ladder::rungs(&mut candidates, &camera, &frame, threads);
+    projections(&mut candidates, &camera, &frame, threads)?;
+    #[cfg(feature = "realsense")]
+    librealsense(&mut candidates, &camera, &frame)?;
+
+    let mut times: Vec<Vec<Duration>> = vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
+    for _ in 0..options.rounds {
+        for (candidate, times) in candidates.iter_mut().zip(&mut times) {
+            (candidate.call)();
+            for _ in 0..CALLS {
+                let started = Instant::now();
+                (candidate.call)();
+                times.push(started.elapsed());
+            }
+        }
+    }
+    let rows = candidates.into_iter().zip(times);
+    Ok(rows.map(|(candidate, times)| BenchRow::new(candidate.name, (width, height), candidate.threads, times)).collect())
+}
+
+/// The synthetic camera's first image, with more holes.
+fn camera_and_frame(width: u32, height: u32) -> anyhow::Result<(Intrinsics, DepthFrame)> {
+    let options = SyntheticOptions { width, height, fps: 30.0, seed: 1 };
+    let mut source = SyntheticCamera::new(options, std::sync::Arc::new(ManualClock::new()))?;
+    let mut frame = DepthFrame::new(width, height);
+    source.next_frame(&mut frame, HostTime::from_ns(u64::MAX))?;
+    let pixels = frame.depth.len() as u32;
+    let holes = frame.depth.iter().filter(|&&d| d == 0).count() as u32;
+    // Of the pixels with depth, so many of 65,536 lose it.
+    let wanted = (pixels / 100 * HOLES_PERCENT).saturating_sub(holes);
+    let share = (u64::from(wanted) << 16) / u64::from((pixels - holes).max(1));
+    let mut state = 1u32;
+    for d in frame.depth.iter_mut().filter(|d| **d != 0) {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if u64::from(state >> 16) < share {
+            *d = 0;
+        }
+    }
+    Ok((source.info().stream.intrinsics, frame))
+}
+
+/// What memory allows.
+fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, threads: usize) {
+    fn copy(depth: &[u16], out: &mut [[f32; 3]], threads: usize) {
+        if threads == 1 {
+            return Kernel::best().copy_floor(depth, out);
+        }
+        let (first, second) = depth.split_at(depth.len() / threads * (threads / 2));
+        let (first_out, second_out) = out.split_at_mut(first.len());
+        rayon::join(|| copy(first, first_out, threads / 2), || copy(second, second_out, threads - threads / 2));
+    }
+    for threads in one_and(threads) {
+        let mut out = vec![[0.0; 3]; frame.depth.len()];
+        let call = move || copy(black_box(&frame.depth), black_box(&mut out), threads);
+        candidates.push(Candidate { name: "floor copy".into(), threads, call: Box::new(call) });
+        let mut buffers = rotating(frame, || vec![[0.0; 3]; frame.depth.len()]);
+        let call = move || {
+            buffers.rotate_left(1);
+            let (frame, out) = &mut buffers[0];
+            copy(black_box(&frame.depth), black_box(out), threads);
+        };
+        candidates.push(Candidate { name: "floor copy, rotating".into(), threads, call: Box::new(call) });
+    }
+}
+
+/// depthcast's own projection, in all its ways.
+fn projections<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    camera: &Intrinsics,
+    frame: &'a DepthFrame,
+    threads: usize,
+) -> anyhow::Result<()> {
+    let compact = ProjectOptions::default();
+    let organized = ProjectOptions { layout: Layout::Organized, ..compact };
+    let colored = |coloring| ProjectOptions { coloring: Some(coloring), ..compact };
+    let reduced = |reduction| ProjectOptions { reduction, ..compact };
+    let range = ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 6.0 };
+    let (color_camera, textured) = color_camera(camera, frame);
+    let distorted =
+        Intrinsics { distortion: Distortion::InverseBrownConrady, coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021], ..*camera };
+    let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
+
+    let best = Kernel::best();
+    for kernel in Kernel::available() {
+        let name = |what: &str| if kernel == best { what.to_owned() } else { format!("{what}, {}", kernel.name()) };
+        for (what, options) in [("simd", organized), ("compact", compact)] {
+            let projector = BackProjector::new(camera, None, options)?.with_kernel(kernel);
+            candidates.push(hot(name(what), 1, projector, frame));
+        }
+    }
+    for (what, options) in [("simd+rayon", organized), ("compact+rayon", compact)] {
+        let mut projector = BackProjector::new(camera, None, options)?;
+        projector.tune(&mut || {})?;
+        candidates.push(hot(what.into(), threads, projector, frame));
+    }
+    for (what, options) in [("simd, rotating", organized), ("compact, rotating", compact)] {
+        let mut projector = BackProjector::new(camera, None, options)?;
+        let mut buffers = rotating(frame, projector.points_maker());
+        let call = move || {
+            buffers.rotate_left(1);
+            let (frame, points) = &mut buffers[0];
+            projector.project(black_box(frame), black_box(points)).expect("the frame is the camera's");
+        };
+        candidates.push(Candidate { name: what.into(), threads: 1, call: Box::new(call) });
+    }
+    for (what, options) in [
+        ("compact, coloured by depth", colored(Coloring::ByDepth(range))),
+        ("compact, coloured by height", colored(Coloring::ByHeight(range))),
+        ("compact, decimated 2x2", reduced(Reduction { decimate, ..Default::default() })),
+        ("compact, voxels of 2 cm", reduced(Reduction { voxel_m: Some(0.02), ..Default::default() })),
+    ] {
+        candidates.push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame));
+    }
+    for (what, options) in [("simd, distorted", organized), ("compact, distorted", compact)] {
+        candidates.push(hot(what.into(), 1, BackProjector::new(&distorted, None, options)?, frame));
+    }
+    let projector = BackProjector::new(camera, Some(color_camera), colored(Coloring::ByTexture))?;
+    candidates.push(hot("compact, textured".into(), 1, projector, textured));
+    Ok(())
+}
+
+/// Calls a projector on the same frame and cloud again and again.
+fn hot<'a>(
+    name: String,
+    threads: usize,
+    mut projector: BackProjector,
+    frame: impl std::borrow::Borrow<DepthFrame> + Send + 'a,
+) -> Candidate<'a> {
+    let mut points = projector.points_maker()();
+    let call = move || projector.project(black_box(frame.borrow()), black_box(&mut points)).expect("the frame is the camera's");
+    Candidate { name, threads, call: Box::new(call) }
+}
+
+/// The frame with an image from a colour camera beside it.
+fn color_camera(camera: &Intrinsics, frame: &DepthFrame) -> (ColorCamera, DepthFrame) {
+    let Intrinsics { width, height, .. } = *camera;
+    let bytes = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
+    let image = ColorImage { number: 1, device_time: None, width, height, format: ColorFormat::Rgb8, bytes };
+    let from_depth = Extrinsics { translation_m: [0.015, 0.0, 0.0], ..Extrinsics::IDENTITY };
+    (ColorCamera { intrinsics: *camera, from_depth }, DepthFrame { color: Some(image.into()), ..frame.clone() })
+}
+
+fn rotating<T>(frame: &DepthFrame, make: impl Fn() -> T) -> Vec<(DepthFrame, T)> {
+    (0..ROTATING).map(|_| (frame.clone(), make())).collect()
+}
+
+fn one_and(threads: usize) -> impl Iterator<Item = usize> {
+    std::iter::once(1).chain((threads > 1).then_some(threads))
+}
+
+/// librealsense's own block on the same frame.
+#[cfg(feature = "realsense")]
+fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame) -> anyhow::Result<()> {
+    use crate::source::realsense::SdkPointcloud;
+    let mut block = SdkPointcloud::new(camera, frame.meta.depth_units_m)?;
+    block.set_frame(&frame.depth)?;
+    let call = move || {
+        black_box(block.calculate().expect("librealsense's block works"));
+    };
+    candidates.push(Candidate { name: "librealsense pointcloud".into(), threads: 1, call: Box::new(call) });
+    Ok(())
+}

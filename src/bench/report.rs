@@ -1,0 +1,131 @@
+//! What was measured, as a table, as Markdown and as JSON.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::ladder::ORIGIN;
+
+/// The contract that [`BenchReport`] follows when it is written as JSON.
+pub const BENCH_SCHEMA: &str = "depthcast.bench.v1";
+
+/// A run of the benchmark.
+#[derive(Debug, Clone, Serialize)]
+pub struct BenchReport {
+    pub schema: &'static str,
+    /// The processor's name.
+    pub cpu: String,
+    /// Threads of the rows that use several.
+    pub threads: usize,
+    /// The instruction set of the rows that do not name one.
+    pub instruction_set: &'static str,
+    pub rows: Vec<BenchRow>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct BenchRow {
+    pub name: String,
+    pub width: u32,
+    pub height: u32,
+    pub threads: usize,
+    pub median_us: f64,
+    pub min_us: f64,
+    /// Million pixels a second, by the median.
+    pub mpx_per_s: f64,
+}
+
+impl BenchRow {
+    pub(super) fn new(name: String, (width, height): (u32, u32), threads: usize, mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let us = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e6);
+        let median_us = us(times.get(times.len() / 2));
+        Self {
+            name,
+            width,
+            height,
+            threads,
+            median_us,
+            min_us: us(times.first()),
+            mpx_per_s: f64::from(width * height) / median_us,
+        }
+    }
+}
+
+impl BenchReport {
+    pub(super) fn new(threads: usize, instruction_set: &'static str) -> Self {
+        Self { schema: BENCH_SCHEMA, cpu: cpu_name(), threads, instruction_set, rows: Vec::new() }
+    }
+
+    /// The sizes, in the order of the rows.
+    fn sizes(&self) -> Vec<(u32, u32)> {
+        let mut sizes: Vec<_> = self.rows.iter().map(|row| (row.width, row.height)).collect();
+        sizes.dedup();
+        sizes
+    }
+
+    fn row(&self, name: &str, threads: usize, size: (u32, u32)) -> Option<&BenchRow> {
+        self.rows.iter().find(|row| row.name == name && row.threads == threads && (row.width, row.height) == size)
+    }
+
+    fn title(&self) -> String {
+        format!("{}, {} threads, {}", self.cpu, self.threads, self.instruction_set)
+    }
+
+    /// For people: a block for each size, with how many times the floor (on as many threads) each row takes.
+    pub fn table(&self) -> String {
+        let mut text = self.title() + "\n";
+        for size in self.sizes() {
+            let (width, height) = size;
+            let heading = format!("{width}x{height}");
+            write!(text, "\n{heading:<30}{:>8}{:>12}{:>12}{:>9}{:>9}\n", "threads", "median us", "min us", "Mpx/s", "x floor")
+                .expect("a String takes all");
+            for row in self.rows.iter().filter(|row| (row.width, row.height) == size) {
+                let floor = self.row("floor copy", row.threads, size).map(|floor| row.median_us / floor.median_us);
+                let floor = floor.map_or(String::new(), |ratio| format!("{ratio:.2}"));
+                let BenchRow { name, threads, median_us, min_us, mpx_per_s, .. } = row;
+                writeln!(text, "{name:<30}{threads:>8}{median_us:>12.1}{min_us:>12.1}{mpx_per_s:>9.0}{floor:>9}")
+                    .expect("a String takes all");
+            }
+        }
+        text
+    }
+
+    /// For a README: medians, a column for each size, with the origin's figures on top.
+    pub fn markdown(&self) -> String {
+        let sizes = self.sizes();
+        let mut text = format!("Median microseconds for one image on {}:\n\n| | threads |", self.title());
+        for (width, height) in &sizes {
+            write!(text, " {width}x{height} |").expect("a String takes all");
+        }
+        text += "\n| --- | ---: |";
+        text += &" ---: |".repeat(sizes.len());
+        text += "\n";
+        for (rung, seconds, _) in ORIGIN {
+            write!(text, "| *origin: {rung}* | |").expect("a String takes all");
+            for size in &sizes {
+                let scale = [(320, 240), (640, 480), (1280, 960)].iter().position(|s| s == size);
+                let cell = scale.map_or(String::new(), |scale| format!("*{:.0}*", seconds[scale] * 1e6));
+                write!(text, " {cell} |").expect("a String takes all");
+            }
+            text += "\n";
+        }
+        for first in self.rows.iter().filter(|row| sizes.first() == Some(&(row.width, row.height))) {
+            write!(text, "| {} | {} |", first.name, first.threads).expect("a String takes all");
+            for &size in &sizes {
+                let cell =
+                    self.row(&first.name, first.threads, size).map_or(String::new(), |row| format!("{:.0}", row.median_us));
+                write!(text, " {cell} |").expect("a String takes all");
+            }
+            text += "\n";
+        }
+        text
+    }
+}
+
+/// As the operating system tells it.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let named = info.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == "model name"));
+    named.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
+}

@@ -1,0 +1,109 @@
+//! The colours of points: by depth, by height, one for all, or what a colour camera sees there.
+
+use super::Colormap;
+use super::texture::Texture;
+use crate::frame::ColorImage;
+
+/// What decides a point's colour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Coloring {
+    ByDepth(ColorRange),
+    /// By height above the camera: -y.
+    ByHeight(ColorRange),
+    /// `0xRRGGBBAA`; the clouds have this one colour for all points.
+    Uniform(u32),
+    /// The image of the colour camera, as far as it sees the point.
+    ByTexture,
+}
+
+/// Which colour a depth or height gets: `first_m` and what lies before it the first of the map, `last_m` and what lies beyond the last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColorRange {
+    pub colormap: Colormap,
+    pub first_m: f32,
+    pub last_m: f32,
+}
+
+/// Colours in a ramp's table: far more than a screen can tell apart, few enough for the fastest cache.
+const STEPS: usize = 1024;
+
+/// Colours points by one of their coordinates.
+pub(super) struct Ramp {
+    /// 1 for y, 2 for z.
+    axis: usize,
+    /// From the coordinate to an index of the table: `coordinate * scale + offset`.
+    scale: f32,
+    offset: f32,
+    table: Vec<u32>,
+}
+
+impl Ramp {
+    fn new(axis: usize, sign: f32, range: ColorRange) -> Self {
+        let per_m = (STEPS - 1) as f32 / (range.last_m - range.first_m);
+        let table = (0..STEPS).map(|i| {
+            let [r, g, b] = range.colormap.at(i as f32 / (STEPS - 1) as f32);
+            u32::from_be_bytes([r, g, b, 0xff])
+        });
+        // A half more, since indices are rounded down.
+        Self { axis, scale: sign * per_m, offset: 0.5 - range.first_m * per_m, table: table.collect() }
+    }
+
+    fn paint(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
+        for (color, p) in colors_rgba.iter_mut().zip(positions_m) {
+            let index = (p[self.axis] * self.scale + self.offset).clamp(0.0, (STEPS - 1) as f32);
+            *color = self.table[index as usize % STEPS];
+        }
+    }
+}
+
+/// Gives each point its own colour.
+pub(super) enum Painter {
+    Ramp(Ramp),
+    Texture(Texture),
+}
+
+impl Painter {
+    pub(super) fn by_depth(range: ColorRange) -> Self {
+        Self::Ramp(Ramp::new(2, 1.0, range))
+    }
+
+    pub(super) fn by_height(range: ColorRange) -> Self {
+        Self::Ramp(Ramp::new(1, -1.0, range))
+    }
+
+    /// Colours points of one image.
+    pub(super) fn paint(&self, positions_m: &[[f32; 3]], image: Option<&ColorImage>, colors_rgba: &mut [u32]) {
+        match self {
+            Self::Ramp(ramp) => ramp.paint(positions_m, colors_rgba),
+            Self::Texture(texture) => texture.paint(positions_m, image, colors_rgba),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RANGE: ColorRange = ColorRange { colormap: Colormap::Viridis, first_m: 1.0, last_m: 2.0 };
+    const FIRST: u32 = 0x4401_54ff;
+    const LAST: u32 = 0xfde7_25ff;
+
+    fn painted(painter: &Painter, points: &[[f32; 3]]) -> Vec<u32> {
+        let mut colors = vec![0; points.len()];
+        painter.paint(points, None, &mut colors);
+        colors
+    }
+
+    #[test]
+    fn depth_and_height_follow_their_ranges() {
+        let depths = [0.3, 1.0, 1.5, 2.0, 60.0].map(|z| [0.0, 9.0, z]);
+        let colors = painted(&Painter::by_depth(RANGE), &depths);
+        assert_eq!((colors[0], colors[1], colors[3], colors[4]), (FIRST, FIRST, LAST, LAST));
+        let [r, g, b] = Colormap::Viridis.at(0.5);
+        for (got, want) in colors[2].to_be_bytes().into_iter().zip([r, g, b, 0xff]) {
+            assert!(got.abs_diff(want) <= 1);
+        }
+        let heights = [0.0, -1.0, -2.0, -60.0].map(|y| [9.0, y, 9.0]);
+        assert_eq!(painted(&Painter::by_height(RANGE), &heights), [FIRST, FIRST, LAST, LAST]);
+    }
+}

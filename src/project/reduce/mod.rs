@@ -1,0 +1,4 @@
+mod decimate;
+pub use decimate::{Decimate, DecimateBy, Decimator};
+mod voxel;
+pub use voxel::VoxelGrid;
