@@ -50,7 +50,8 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
     }
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let options = ReplayOptions { pace: args.pace, speed: args.speed, from: args.from, to: args.to, looped: args.looped };
+    let ReplayArgs { pace, speed, from, to, looped, .. } = args;
+    let options = ReplayOptions { pace, speed, from, to, looped, color: false };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
 }
