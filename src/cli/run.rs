@@ -30,8 +30,8 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest },
-        None => Input::Camera { serial: args.serial, mode: args.depth },
+        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color: false },
+        None => Input::Camera { serial: args.serial, mode: args.depth, color: false },
     };
     let source = RealsenseSource::open(input, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
