@@ -20,7 +20,8 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
-    let camera = SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed }, Arc::clone(&clock))?;
+    let camera =
+        SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed, color: false }, Arc::clone(&clock))?;
     run(Box::new(camera), &args.run, settings, clock)
 }
 

@@ -10,7 +10,7 @@ const MAX_APART_NS: u64 = 1_000_000_000;
 /// Depth frames that wait, at most: a third of a second at 90 frames a second.
 const MAX_DEPTHS: usize = 30;
 /// Colour images that are kept, at most.
-pub const MAX_COLORS: usize = 8;
+const MAX_COLORS: usize = 8;
 
 /// When a depth frame has waited long enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
