@@ -12,7 +12,6 @@
 //! waits for the next set.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use realsense_rust::frame::{ColorFrame, DepthFrame as SdkFrame, FrameEx as _};
 use realsense_rust::kind::Rs2Format;
@@ -45,8 +44,6 @@ pub(super) struct Coloring {
     stream: ColorStream,
     pool: Pool<ColorImage>,
     pairs: Pairs<(SdkFrame, HostTime), Arc<ColorImage>>,
-    /// The longest that a depth frame waits when no other comes.
-    pub(super) period: Duration,
     /// Numbers of the last depth frame and the last colour image.
     last: (Option<u64>, Option<u64>),
 }
@@ -54,12 +51,11 @@ pub(super) struct Coloring {
 impl Coloring {
     pub(super) fn new(stream: &ColorStream) -> Self {
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
-        let period = Duration::from_secs_f64(1.0 / stream.nominal_fps.max(1.0));
+        let half_a_period_ns = 0.5e9 / stream.nominal_fps.max(1.0);
         Self {
             stream: stream.clone(),
             pool: Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Rgb8)),
-            pairs: Pairs::new(Patience { near_ns: period.as_nanos() as i64 / 2, wait_ns: 0 }),
-            period,
+            pairs: Pairs::new(Patience { near_ns: half_a_period_ns as i64, wait_ns: 0 }),
             last: (None, None),
         }
     }

@@ -34,6 +34,8 @@ use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
 use crate::config::Mode;
 use crate::frame::{DepthFrame, FrameMeta};
 
+/// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
+const COLOR_WAIT: Duration = Duration::from_millis(500);
 /// How long a camera may be silent, at the start and later, before it counts as dead.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -180,7 +182,7 @@ impl FrameSource for RealsenseSource {
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
-        if let Some(coloring) = self.color.as_mut().filter(|coloring| has_stopped || silence > coloring.period) {
+        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT) {
             coloring.hurry();
         }
         match silence {
