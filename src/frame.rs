@@ -49,6 +49,14 @@ pub struct ColorImage {
     pub bytes: Vec<u8>,
 }
 
+impl ColorImage {
+    /// An image of zeros.
+    pub fn new(width: u32, height: u32, format: ColorFormat) -> Self {
+        let bytes = vec![0; width as usize * height as usize * format.bytes_per_pixel()];
+        Self { number: 0, device_time: None, width, height, format, bytes }
+    }
+}
+
 /// One depth image. Buffers of this type are made once and filled again and again ([`crate::pool::Pool`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DepthFrame {

@@ -87,7 +87,7 @@ impl CloudSink for Watch {
 #[test]
 fn no_allocation_per_frame_from_the_source_to_the_cloud() {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let options = SyntheticOptions { width: 320, height: 240, fps: 200.0, seed: 1 };
+    let options = SyntheticOptions { width: 320, height: 240, fps: 200.0, seed: 1, color: true };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
     let settings = PipelineSettings {
         policy: Policy::Lossless,

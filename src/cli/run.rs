@@ -20,7 +20,8 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
-    let camera = SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed }, Arc::clone(&clock))?;
+    let camera =
+        SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed, color: false }, Arc::clone(&clock))?;
     run(Box::new(camera), &args.run, settings, clock)
 }
 
@@ -30,8 +31,8 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest },
-        None => Input::Camera { serial: args.serial, mode: args.depth },
+        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color: false },
+        None => Input::Camera { serial: args.serial, mode: args.depth, color: false },
     };
     let source = RealsenseSource::open(input, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
@@ -50,7 +51,8 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
     }
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let options = ReplayOptions { pace: args.pace, speed: args.speed, from: args.from, to: args.to, looped: args.looped };
+    let ReplayArgs { pace, speed, from, to, looped, .. } = args;
+    let options = ReplayOptions { pace, speed, from, to, looped, color: false };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
 }

@@ -14,6 +14,7 @@ use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, DepthFrame};
 
+mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
@@ -29,6 +30,9 @@ pub struct DepthStream {
     pub depth_units_m: f32,
     pub timestamp_domain: TimestampDomain,
 }
+
+/// Colour images that a source makes buffers for: enough for all frames that a run has in flight. What is not used takes no memory.
+const COLOR_BUFFERS: usize = 32;
 
 /// The colour stream beside it.
 #[derive(Debug, Clone, PartialEq)]

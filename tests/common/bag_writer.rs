@@ -26,6 +26,7 @@ pub struct Spec {
     pub stamps_ns: Vec<u64>,
     pub has_depth: bool,
     pub has_color: bool,
+    pub color: Color,
     /// Name and value of the sensor's option.
     pub units_option: Option<(&'static str, f32)>,
     /// The frames' own units, behind the image.
@@ -44,6 +45,38 @@ pub struct Spec {
     pub frames_a_chunk: usize,
 }
 
+/// The colour stream, of the size of the depth stream. Its numbers are 0, 1 ...
+#[derive(Debug, Clone)]
+pub struct Color {
+    pub encoding: &'static str,
+    pub bytes_per_pixel: u32,
+    /// As those of the depth frames, if there are none.
+    pub stamps_ns: Vec<u64>,
+    /// An image stands so many depth frames behind that of its own index.
+    pub frames_behind: usize,
+    pub row_padding: u32,
+    /// Images (by index) that are one row short.
+    pub short_images: Vec<usize>,
+    pub distortion: (&'static str, [f64; 5]),
+    /// Translation and quaternion (x, y, z, w) from the group's origin to depth, and to colour.
+    pub places: Option<[[f64; 7]; 2]>,
+}
+
+impl Default for Color {
+    fn default() -> Self {
+        Self {
+            encoding: "rgb8",
+            bytes_per_pixel: 3,
+            stamps_ns: vec![],
+            frames_behind: 0,
+            row_padding: 0,
+            short_images: vec![],
+            distortion: ("Inverse Brown Conrady", [0.1, -0.2, 0.001, 0.002, 0.3]),
+            places: Some([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.015, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]),
+        }
+    }
+}
+
 impl Default for Spec {
     fn default() -> Self {
         Self {
@@ -54,6 +87,7 @@ impl Default for Spec {
             stamps_ns: (0..10).map(|i| 5_000_000_000 + i * 33_333_333).collect(),
             has_depth: true,
             has_color: false,
+            color: Color::default(),
             units_option: Some(("Depth_Units", 0.001)),
             units_in_frames: None,
             domain: Some("Hardware Clock"),
@@ -87,6 +121,12 @@ pub fn depth_of(spec: &Spec, frame: usize) -> Vec<u16> {
     (0..spec.width * spec.height).map(|i| ((i * 31) ^ (frame as u32 * 977)) as u16).collect()
 }
 
+/// The pixels of the colour image with the index `image`, as they are recorded, without padding.
+pub fn color_of(spec: &Spec, image: usize) -> Vec<u8> {
+    let bytes = spec.width * spec.height * spec.color.bytes_per_pixel;
+    (0..bytes).map(|i| ((i * 7) ^ (image as u32 * 31)) as u8).collect()
+}
+
 pub fn write_bag(spec: &Spec) -> Bag {
     let mut writer = Writer::new(spec.packing);
     let (sensor, color) = ("/device_0/sensor_0", "/device_0/sensor_1/Color_0");
@@ -94,11 +134,11 @@ pub fn write_bag(spec: &Spec) -> Bag {
     writer.message("/file_version", &4u32.to_le_bytes());
     if spec.has_depth {
         writer.message(&format!("{depth}/info"), &stream_info(spec.fps, "mono16"));
-        writer.message(&format!("{depth}/info/camera_info"), &camera_info(spec));
+        writer.message(&format!("{depth}/info/camera_info"), &camera_info(spec, spec.distortion));
     }
     if spec.has_color {
-        writer.message(&format!("{color}/info"), &stream_info(spec.fps, "rgb8"));
-        writer.message(&format!("{color}/info/camera_info"), &camera_info(spec));
+        writer.message(&format!("{color}/info"), &stream_info(spec.fps, spec.color.encoding));
+        writer.message(&format!("{color}/info/camera_info"), &camera_info(spec, spec.color.distortion));
     }
     writer.message("/device_0/info", &[string("Name"), string("Test camera")].concat());
     writer.message("/device_0/info", &[string("Serial Number"), string("0815")].concat());
@@ -106,20 +146,29 @@ pub fn write_bag(spec: &Spec) -> Bag {
     if let Some((name, value)) = spec.units_option {
         writer.message(&format!("{sensor}/option/{name}/value"), &value.to_le_bytes());
     }
-    for (i, &stamp_ns) in spec.stamps_ns.iter().enumerate() {
-        if spec.has_depth {
+    let color_stamps_ns = if spec.color.stamps_ns.is_empty() { &spec.stamps_ns } else { &spec.color.stamps_ns };
+    // An image brings its metadata, and the first one the place of its camera.
+    let about = |writer: &mut Writer, stream: &str, is_first: bool, place: usize| {
+        let metadata = format!("{stream}/image/metadata");
+        writer.message(&metadata, &[string("system_time"), string("0.000000")].concat());
+        if let Some(domain) = spec.domain {
+            writer.message(&metadata, &[string("timestamp_domain"), string(domain)].concat());
+        }
+        if let Some(places) = spec.color.places.filter(|_| is_first) {
+            let values: Vec<u8> = places[place].iter().flat_map(|v| v.to_le_bytes()).collect();
+            writer.message(&format!("{stream}/tf/0"), &values);
+        }
+    };
+    for i in 0..spec.stamps_ns.len().max(if spec.has_color { color_stamps_ns.len() + spec.color.frames_behind } else { 0 }) {
+        if let Some(&stamp_ns) = spec.stamps_ns.get(i).filter(|_| spec.has_depth) {
             writer.message(&format!("{depth}/image/data"), &depth_image(spec, i, stamp_ns));
             writer.frames += 1;
-            let metadata = format!("{depth}/image/metadata");
-            writer.message(&metadata, &[string("system_time"), string("0.000000")].concat());
-            if let Some(domain) = spec.domain {
-                writer.message(&metadata, &[string("timestamp_domain"), string(domain)].concat());
-            }
+            about(&mut writer, &depth, i == 0, 0);
         }
-        if spec.has_color {
-            let pixels = vec![i as u8; (spec.width * spec.height * 3) as usize];
-            let image = image(i as u32, stamp_ns, (spec.width, spec.height), "rgb8", false, spec.width * 3, &pixels);
-            writer.message(&format!("{color}/image/data"), &image);
+        let image = i.checked_sub(spec.color.frames_behind).filter(|_| spec.has_color);
+        if let Some((image, &stamp_ns)) = image.and_then(|image| Some((image, color_stamps_ns.get(image)?))) {
+            writer.message(&format!("{color}/image/data"), &color_image(spec, image, stamp_ns));
+            about(&mut writer, color, image == 0, 1);
         }
         if (i + 1) % spec.frames_a_chunk == 0 {
             writer.end_chunk();
@@ -141,8 +190,7 @@ fn header(seq: u32, stamp_ns: u64) -> Vec<u8> {
     [&seq.to_le_bytes()[..], &sec.to_le_bytes(), &nsec.to_le_bytes(), &string("1")].concat()
 }
 
-fn camera_info(spec: &Spec) -> Vec<u8> {
-    let (model, coeffs) = spec.distortion;
+fn camera_info(spec: &Spec, (model, coeffs): (&str, [f64; 5])) -> Vec<u8> {
     let k = [spec.focal_px, 0.0, 7.5, 0.0, spec.focal_px, 5.5, 0.0, 0.0, 1.0];
     let mut body = [header(0, 0), spec.height.to_le_bytes().to_vec(), spec.width.to_le_bytes().to_vec(), string(model)].concat();
     body.extend_from_slice(&5u32.to_le_bytes());
@@ -180,6 +228,20 @@ fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
     let mut body = image(100 + i as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
     body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
     body
+}
+
+fn color_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
+    let row_bytes = spec.width * spec.color.bytes_per_pixel;
+    let step = row_bytes + spec.color.row_padding;
+    let mut data = Vec::new();
+    for row in color_of(spec, i).chunks(row_bytes as usize) {
+        data.extend_from_slice(row);
+        data.resize(data.len() + spec.color.row_padding as usize, 0xee);
+    }
+    if spec.color.short_images.contains(&i) {
+        data.truncate(data.len() - step as usize);
+    }
+    image(i as u32, stamp_ns, (spec.width, spec.height), spec.color.encoding, false, step, &data)
 }
 
 /// Writes any messages into a bag.

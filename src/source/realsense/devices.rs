@@ -89,3 +89,9 @@ pub(super) fn depth_modes(context: &Context) -> Vec<String> {
     modes.dedup();
     modes
 }
+
+/// Whether any of the cameras has a colour stream.
+pub(super) fn has_color(context: &Context) -> bool {
+    let mut sensors = all_devices(context).into_iter().flat_map(|device| device.sensors());
+    sensors.any(|sensor| sensor.stream_profiles().iter().any(|profile| profile.kind() == Rs2StreamKind::Color))
+}

@@ -1,9 +1,10 @@
 //! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if it were one.
 //!
-//! Only the depth stream is opened. Each frame is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to
+//! Only the depth stream is opened, and the colour stream where it is asked for (see `color`). Each frame is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to
 //! librealsense: so a slow stage downstream can never exhaust librealsense's small frame pool and stall the camera, and every source
 //! delivers the same kind of buffer. The copy leaves the image in the cache, where the projection reads it next.
 
+mod color;
 mod devices;
 mod playback;
 
@@ -16,10 +17,12 @@ use std::time::Duration;
 use realsense_rust::config::Config;
 use realsense_rust::context::Context;
 use realsense_rust::device::Device;
-use realsense_rust::frame::{DepthFrame as SdkFrame, FrameEx as _};
+use realsense_rust::frame::{ColorFrame, DepthFrame as SdkFrame, FrameEx as _};
 use realsense_rust::kind::{Rs2CameraInfo, Rs2DistortionModel, Rs2Format, Rs2StreamKind, Rs2TimestampDomain};
 use realsense_rust::pipeline::{ActivePipeline, FrameWaitError, InactivePipeline};
+use realsense_rust::stream_profile::StreamProfile;
 
+use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, SensorReport, cameras};
 use playback::Playback;
@@ -31,6 +34,8 @@ use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
 use crate::config::Mode;
 use crate::frame::{DepthFrame, FrameMeta};
 
+/// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
+const COLOR_WAIT: Duration = Duration::from_millis(500);
 /// How long a camera may be silent, at the start and later, before it counts as dead.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -38,15 +43,25 @@ const SILENCE: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// A camera: the one with this serial number, or the first; in this mode, or what librealsense prefers.
-    Camera { serial: Option<String>, mode: Option<Mode> },
-    /// A recording, at the pace of its frames' stamps or as fast as they are taken.
-    File { path: PathBuf, real_time: bool },
+    Camera { serial: Option<String>, mode: Option<Mode>, color: bool },
+    /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
+    /// does not come: librealsense withholds it.
+    File { path: PathBuf, real_time: bool, color: bool },
+}
+
+impl Input {
+    /// The colour stream is asked for too: each depth frame gets the colour image nearest in time.
+    fn color(&self) -> bool {
+        matches!(self, Self::Camera { color: true, .. } | Self::File { color: true, .. })
+    }
 }
 
 pub struct RealsenseSource {
     info: SourceInfo,
     clock: Arc<dyn Clock>,
     input: Input,
+    /// Where colour was asked for. It holds frames, so it goes before what they come from.
+    color: Option<Coloring>,
     /// A camera streams from the start. A file is started anew at the first call for a frame, so that none of it is lost while the
     /// viewer opens; pausing librealsense's player instead would lose a frame.
     running: Option<Running>,
@@ -74,19 +89,21 @@ impl RealsenseSource {
         if let Input::File { path, .. } = &input {
             // librealsense's own words for a file that is none, or has no depth, are hard to understand; our reader knows better ones.
             if super::recording::sniff(path)? == Format::Bag {
-                RecordingSource::open(path, ReplayOptions::default(), Arc::clone(&clock))?;
+                let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
+                RecordingSource::open(path, options, Arc::clone(&clock))?;
             }
         }
         let mut running = Running::start(&input)?;
         let first = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
         let info = describe(&input, running.pipeline.profile().device(), &first)?;
         drop(first);
+        let color = info.color.as_ref().map(Coloring::new);
         let running = matches!(input, Input::Camera { .. }).then_some(running);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, input, running, is_first_call: true, last_frame_at })
+        Ok(Self { info, clock, input, color, running, is_first_call: true, last_frame_at })
     }
 
-    fn take(&mut self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
+    fn take(&self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let row_bytes = width * 2;
@@ -112,8 +129,15 @@ impl RealsenseSource {
             device_time: Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) }),
             depth_units_m: self.info.stream.depth_units_m,
         };
-        self.last_frame_at = arrived_at;
         Ok(())
+    }
+
+    /// The next depth frame whose colour image is certain.
+    fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool, SourceError> {
+        let Some(((depth, arrived_at), image)) = self.color.as_mut().and_then(Coloring::next) else { return Ok(false) };
+        self.take(&depth, arrived_at, into)?;
+        into.color = image;
+        Ok(true)
     }
 }
 
@@ -134,21 +158,38 @@ impl FrameSource for RealsenseSource {
                 let _ = running.pipeline.poll();
             }
         }
-        match wait(&mut running.pipeline, until.since(self.clock.now()))? {
-            Some(mut got) => {
-                let arrived_at = self.clock.now();
-                if let (Input::File { real_time, .. }, None) = (&self.input, &running.playback) {
-                    let (playback, back) = Playback::of(got)?;
-                    playback.set_real_time(*real_time)?;
-                    (running.playback, got) = (Some(playback), back);
-                }
-                self.take(&got, arrived_at, frame)?;
-                Ok(Delivery::Frame)
+        if self.take_paired(frame)? {
+            return Ok(Delivery::Frame);
+        }
+        let Some(running) = &mut self.running else { return Ok(Delivery::Idle) };
+        let set = wait(&mut running.pipeline, until.since(self.clock.now()))?;
+        // The end of a file is a mere time-out for librealsense; its player knows better.
+        let has_stopped = set.is_none() && running.playback.as_ref().is_some_and(Playback::has_stopped);
+        if let Some((mut depth, color)) = set {
+            let arrived_at = self.clock.now();
+            if let (Input::File { real_time, .. }, None) = (&self.input, &running.playback) {
+                let (playback, back) = Playback::of(depth)?;
+                playback.set_real_time(*real_time)?;
+                (running.playback, depth) = (Some(playback), back);
             }
-            // The end of a file is a mere time-out for librealsense; its player knows better.
-            None if running.playback.as_ref().is_some_and(Playback::has_stopped) => Ok(Delivery::End),
-            None if self.clock.now().since(self.last_frame_at) > SILENCE => Err(silent(&self.info.name)),
-            None => Ok(Delivery::Idle),
+            let Some(coloring) = &mut self.color else {
+                self.last_frame_at = arrived_at;
+                self.take(&depth, arrived_at, frame)?;
+                return Ok(Delivery::Frame);
+            };
+            if coloring.add(depth, color, arrived_at)? {
+                self.last_frame_at = arrived_at;
+            }
+        }
+        let silence = self.clock.now().since(self.last_frame_at);
+        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT) {
+            coloring.hurry();
+        }
+        match silence {
+            _ if self.take_paired(frame)? => Ok(Delivery::Frame),
+            _ if has_stopped => Ok(Delivery::End),
+            silence if silence > SILENCE => Err(silent(&self.info.name)),
+            _ => Ok(Delivery::Idle),
         }
     }
 }
@@ -156,43 +197,59 @@ impl FrameSource for RealsenseSource {
 impl Running {
     fn start(input: &Input) -> Result<Self, SourceError> {
         let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
-        let mut config = Config::new();
         let (width, height, fps) = match input {
             Input::Camera { mode: Some(m), .. } => (m.width as usize, m.height as usize, m.fps.round() as usize),
             _ => (0, 0, 0),
         };
-        let device = match input {
-            Input::Camera { serial, .. } => {
-                let serial = CString::new(devices::choose(&context, serial.as_deref())?).unwrap_or_default();
-                config.enable_device_from_serial(&serial).map(drop).map_err(anyhow::Error::from)
-            }
-            Input::File { path, .. } => config.enable_device_from_file(path, false).map(drop),
+        let start = |color_fps: Option<usize>| -> Result<anyhow::Result<ActivePipeline>, SourceError> {
+            let mut config = Config::new();
+            let device = match input {
+                Input::Camera { serial, .. } => {
+                    let serial = CString::new(devices::choose(&context, serial.as_deref())?).unwrap_or_default();
+                    config.enable_device_from_serial(&serial).map(drop).map_err(anyhow::Error::from)
+                }
+                Input::File { path, .. } => config.enable_device_from_file(path, false).map(drop),
+            };
+            Ok(device.and_then(|()| {
+                config.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps)?;
+                if let Some(fps) = color_fps {
+                    config.enable_stream(Rs2StreamKind::Color, None, 0, 0, Rs2Format::Rgb8, fps)?;
+                }
+                InactivePipeline::try_from(&context)?.start(Some(config))
+            }))
         };
-        let started = device.and_then(|()| {
-            config.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps)?;
-            InactivePipeline::try_from(&context)?.start(Some(config))
-        });
+        let mut started = start(input.color().then_some(fps))?;
+        if started.is_err() && input.color() && fps != 0 {
+            // Depth is faster than any colour camera can be.
+            started = start(Some(0))?;
+        }
         let pipeline = started.map_err(|e| cannot_open(input, &e, &context))?;
         Ok(Self { pipeline, playback: None, _context: context })
     }
 }
 
-/// The next depth frame, or `None` if there is none within `timeout`.
-fn wait(pipeline: &mut ActivePipeline, timeout: Duration) -> Result<Option<SdkFrame>, SourceError> {
+/// A depth frame and the newest colour image, where colour streams.
+type Set = (SdkFrame, Option<ColorFrame>);
+
+/// The next set with depth, or `None` if there is none within `timeout`.
+fn wait(pipeline: &mut ActivePipeline, timeout: Duration) -> Result<Option<Set>, SourceError> {
     // Rounded up: with 0 ms librealsense would return at once, and the caller spin.
     let timeout = timeout.max(Duration::from_millis(1));
     match pipeline.wait(Some(timeout)) {
-        Ok(frames) => Ok(frames.frames_of_type::<SdkFrame>().pop()),
+        Ok(frames) => {
+            let color = if frames.count() > 1 { frames.frames_of_type::<ColorFrame>().pop() } else { None };
+            Ok(frames.frames_of_type::<SdkFrame>().pop().map(|depth| (depth, color)))
+        }
         Err(FrameWaitError::DidTimeoutBeforeFrameArrival) => Ok(None),
         Err(error) => Err(SourceError::Sdk { what: "no frame", message: error.to_string(), kind: ErrorKind::Retry }),
     }
 }
 
-fn first_frame(pipeline: &mut ActivePipeline, clock: &dyn Clock, input: &Input) -> Result<SdkFrame, SourceError> {
+fn first_frame(pipeline: &mut ActivePipeline, clock: &dyn Clock, input: &Input) -> Result<Set, SourceError> {
     let deadline = clock.now().plus(SILENCE);
     while clock.now() < deadline {
-        if let Some(frame) = wait(pipeline, Duration::from_millis(100))? {
-            return Ok(frame);
+        if let Some(set) = wait(pipeline, Duration::from_millis(100))? {
+            return Ok(set);
         }
     }
     Err(match input {
@@ -222,6 +279,9 @@ fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> Sourc
                 "librealsense cannot play it ({reason}); `depthcast info` tells what is in it, `depthcast replay` reads damaged ones"
             ),
         },
+        Input::Camera { color: true, .. } if !devices::has_color(context) => SourceError::Unsupported(
+            "colour was asked for, and the camera has no colour stream; `depthcast devices` lists what it has".into(),
+        ),
         Input::Camera { mode: Some(mode), .. } => {
             let modes = devices::depth_modes(context);
             SourceError::Unsupported(format!(
@@ -238,10 +298,8 @@ fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> Sourc
     }
 }
 
-fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceInfo, SourceError> {
+fn describe(input: &Input, device: &Device, (first, color): &Set) -> Result<SourceInfo, SourceError> {
     let profile = first.stream_profile();
-    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics")(&e))?;
-    let distortion = intrinsics.distortion();
     let depth_units_m = first.depth_units().map_err(|e| sdk_error("no depth units")(&e))?;
     let fact = |what| device.info(what).map(|text| text.to_string_lossy().into_owned());
     let mut facts = Vec::new();
@@ -262,29 +320,35 @@ fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceIn
         },
         facts,
         stream: DepthStream {
-            intrinsics: Intrinsics {
-                width: intrinsics.width() as u32,
-                height: intrinsics.height() as u32,
-                fx: intrinsics.fx(),
-                fy: intrinsics.fy(),
-                ppx: intrinsics.ppx(),
-                ppy: intrinsics.ppy(),
-                distortion: match distortion.model {
-                    Rs2DistortionModel::None => Distortion::None,
-                    Rs2DistortionModel::BrownConrady => Distortion::BrownConrady,
-                    Rs2DistortionModel::BrownConradyModified => Distortion::ModifiedBrownConrady,
-                    Rs2DistortionModel::BrownConradyInverse => Distortion::InverseBrownConrady,
-                    Rs2DistortionModel::FThetaFisheye => Distortion::Ftheta,
-                    Rs2DistortionModel::KannalaBrandt => Distortion::KannalaBrandt4,
-                },
-                coeffs: distortion.coeffs,
-            },
+            intrinsics: intrinsics(profile)?,
             nominal_fps: f64::from(profile.framerate()),
             depth_units_m,
             timestamp_domain: domain(first.timestamp_domain()),
         },
-        color: None,
+        color: color.as_ref().map(|color| color::describe(color, profile)).transpose()?,
         expected_frames: None,
+    })
+}
+
+fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics, SourceError> {
+    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics")(&e))?;
+    let distortion = intrinsics.distortion();
+    Ok(Intrinsics {
+        width: intrinsics.width() as u32,
+        height: intrinsics.height() as u32,
+        fx: intrinsics.fx(),
+        fy: intrinsics.fy(),
+        ppx: intrinsics.ppx(),
+        ppy: intrinsics.ppy(),
+        distortion: match distortion.model {
+            Rs2DistortionModel::None => Distortion::None,
+            Rs2DistortionModel::BrownConrady => Distortion::BrownConrady,
+            Rs2DistortionModel::BrownConradyModified => Distortion::ModifiedBrownConrady,
+            Rs2DistortionModel::BrownConradyInverse => Distortion::InverseBrownConrady,
+            Rs2DistortionModel::FThetaFisheye => Distortion::Ftheta,
+            Rs2DistortionModel::KannalaBrandt => Distortion::KannalaBrandt4,
+        },
+        coeffs: distortion.coeffs,
     })
 }
 

@@ -3,12 +3,14 @@
 //! | file | duty |
 //! | --- | --- |
 //! | this one | the source: pace, section and loop over the frames of a file |
+//! | `frames` | depth frames and the colour images that belong to them |
 //! | `sniff` | which format a file has |
 //! | `pace` | when a frame is due |
 //! | `info` | what is in a recording |
 //! | `bag` | ROS bags |
 
 mod bag;
+mod frames;
 mod info;
 mod pace;
 mod sniff;
@@ -19,7 +21,8 @@ use std::time::Duration;
 
 pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 
-use self::bag::{DepthReader, ImageFacts, Step};
+use self::bag::DepthFacts;
+use self::frames::{Frames, Step};
 use self::pace::Schedule;
 pub(super) use self::sniff::{Format, sniff};
 use super::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
@@ -48,11 +51,13 @@ pub struct ReplayOptions {
     pub to: Option<Duration>,
     /// Begin again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
+    /// Give each depth frame the colour image nearest in time, up to a second apart; none where colour is missing or damaged.
+    pub color: bool,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false }
+        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, color: false }
     }
 }
 
@@ -61,7 +66,7 @@ pub struct RecordingSource {
     info: SourceInfo,
     options: ReplayOptions,
     clock: Arc<dyn Clock>,
-    frames: DepthReader,
+    frames: Frames,
     schedule: Schedule,
     pass: Pass,
     /// The next frame, found and not yet delivered.
@@ -82,7 +87,7 @@ struct Pass {
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    facts: ImageFacts,
+    facts: DepthFacts,
     /// With the pass's offset.
     stamp_ns: i64,
     due: HostTime,
@@ -92,7 +97,8 @@ impl RecordingSource {
     /// Opens the recording at `path`. Reads no more than its index and what stands before the first depth frame.
     ///
     /// # Errors
-    /// If the file cannot be read, is no recording, or has no depth to deliver; if an option makes no sense.
+    /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that was asked for; if an option makes
+    /// no sense.
     pub fn open(path: &Path, options: ReplayOptions, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         if !(options.speed.is_finite() && options.speed > 0.0) {
             return Err(SourceError::Unsupported(format!("a speed of {}; give one above 0", options.speed)));
@@ -103,15 +109,16 @@ impl RecordingSource {
             return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
         }
         require_bag(path)?;
-        let frames = DepthReader::open(path)?;
+        let frames = Frames::open(path, options.color)?;
+        let reader = &frames.reader;
         let is_whole = options.from.is_none() && options.to.is_none() && !options.looped;
         let info = SourceInfo {
             kind: SourceKind::Recording,
             name: path.display().to_string(),
-            facts: frames.facts.clone(),
-            color: None,
-            expected_frames: frames.expected.filter(|_| is_whole),
-            stream: frames.stream.clone(),
+            facts: reader.facts.clone(),
+            stream: reader.stream.clone(),
+            color: reader.color().cloned(),
+            expected_frames: reader.expected.filter(|_| is_whole),
         };
         let schedule = Schedule::new(options.speed, period(info.stream.nominal_fps));
         let pass = Pass::default();
@@ -125,8 +132,8 @@ impl RecordingSource {
                 return Ok(Delivery::End);
             }
             match self.frames.step()? {
-                Step::Image(facts) => {
-                    let since_first_ns = facts.stamp_ns.saturating_sub(self.frames.first_stamp_ns);
+                Step::Frame(facts) => {
+                    let since_first_ns = facts.stamp_ns.saturating_sub(self.frames.reader.first_stamp_ns);
                     // Once the section has begun, stamps that go back do not leave it again.
                     let is_before = self.pass.stamps_ns.is_none() && is_less(since_first_ns, self.options.from);
                     let is_behind = self.options.to.is_some() && !is_less(since_first_ns, self.options.to);
@@ -155,13 +162,13 @@ impl RecordingSource {
 
     /// Begins the next pass, or the end.
     fn end_pass(&mut self) {
-        self.damage.get_or_insert_with(|| self.frames.damage());
+        self.damage.get_or_insert_with(|| self.frames.reader.damage());
         match self.pass.stamps_ns {
             Some((first_ns, last_ns)) if self.options.looped => {
                 let period_ns = i64::try_from(period(self.info.stream.nominal_fps).as_nanos()).unwrap_or(0);
                 let length_ns = last_ns.saturating_sub(first_ns).max(0).saturating_add(period_ns);
                 self.pass = Pass { offset_ns: self.pass.offset_ns.saturating_add(length_ns), stamps_ns: None };
-                self.frames.rewind();
+                self.frames.rewind(self.pass.offset_ns);
             }
             _ => self.is_over = true,
         }
@@ -192,7 +199,7 @@ impl FrameSource for RecordingSource {
         if (frame.width, frame.height, frame.depth.len()) != (width, height, width as usize * height as usize) {
             *frame = DepthFrame::new(width, height);
         }
-        self.frames.copy_image(&mut frame.depth);
+        self.frames.take(frame);
         self.waiting = None;
         frame.meta = FrameMeta {
             number: next.facts.number,
@@ -204,7 +211,7 @@ impl FrameSource for RecordingSource {
     }
 
     fn damage(&self) -> Damage {
-        self.damage.clone().unwrap_or_else(|| self.frames.damage())
+        self.damage.clone().unwrap_or_else(|| self.frames.reader.damage())
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::ros;
-use crate::camera::Intrinsics;
+use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 
 /// A topic of librealsense's, taken apart.
@@ -17,6 +17,8 @@ pub enum Topic<'a> {
     Property { sensor: &'a str },
     /// `/device_0/sensor_0/Depth_0/...`
     Stream { stream: &'a str, part: Part },
+    /// `/device_0/sensor_0/Depth_0/tf/0`: the stream's place in a group of streams.
+    Place { stream: &'a str, group: &'a str },
     /// Of librealsense, and nothing to us.
     Other,
 }
@@ -57,6 +59,7 @@ impl<'a> Topic<'a> {
             ("property", [None, ..]) => return Some(Self::Property { sensor }),
             (_, [Some("info"), None, _]) => Part::Info,
             (_, [Some("info"), Some("camera_info"), None]) => Part::CameraInfo,
+            (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Place { stream, group }),
             (_, [Some("image" | "imu"), Some("data"), None]) => Part::Data,
             (_, [Some("pose"), Some("transform"), Some("data")]) => Part::Data,
             (_, [Some(_), Some("metadata"), None]) => Part::Metadata,
@@ -74,8 +77,13 @@ pub fn kind_of(stream: &str) -> &str {
 
 /// The stream of a topic with depth images.
 pub fn depth_stream(topic: &str) -> Option<&str> {
+    image_stream(topic, "Depth")
+}
+
+/// The stream of a topic with images of a kind.
+pub fn image_stream<'a>(topic: &'a str, kind: &str) -> Option<&'a str> {
     match Topic::parse(topic)? {
-        Topic::Stream { stream, part: Part::Data } if kind_of(stream) == "Depth" => Some(stream),
+        Topic::Stream { stream, part: Part::Data } if kind_of(stream) == kind => Some(stream),
         _ => None,
     }
 }
@@ -89,6 +97,8 @@ pub struct StreamFacts {
     /// The error is the name of a distortion model that depthcast does not know.
     pub intrinsics: Option<Result<Intrinsics, String>>,
     pub timestamp_domain: Option<TimestampDomain>,
+    /// The group of streams that it belongs to, and how it is reached from the group's origin.
+    pub place: Option<(String, Extrinsics)>,
 }
 
 /// What is known of a recording, without its images.
@@ -128,6 +138,11 @@ impl Catalogue {
                 }
             }
             Some(Topic::Stream { stream, part }) => self.learn_stream(stream, part, body),
+            Some(Topic::Place { stream, group }) => {
+                if let Ok(place) = ros::parse_transform(body) {
+                    self.facts_of(stream).place.get_or_insert_with(|| (group.to_owned(), place));
+                }
+            }
             _ => {}
         }
     }
@@ -139,10 +154,7 @@ impl Catalogue {
     }
 
     fn learn_stream(&mut self, stream: &str, part: Part, body: &[u8]) {
-        if !self.streams.contains_key(stream) {
-            self.streams.insert(stream.to_owned(), StreamFacts::default());
-        }
-        let Some(facts) = self.streams.get_mut(stream) else { return };
+        let facts = self.facts_of(stream);
         match part {
             Part::Info => {
                 if let Ok((fps, encoding)) = ros::parse_stream_info(body) {
@@ -165,11 +177,40 @@ impl Catalogue {
         }
     }
 
+    fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
+        self.streams.entry(stream.to_owned()).or_default()
+    }
+
+    /// Where the stream `from` stands in the frame of the stream `to`, if both belong to one group.
+    ///
+    /// librealsense writes with each stream the way from its group's origin to it, and goes the first way back (`calc_extrinsic` in
+    /// its `playback_device.cpp`; what the comment there says of the direction is not what its recorder writes).
+    pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
+        let (from_group, from) = self.streams.get(from)?.place.as_ref()?;
+        let (to_group, to) = self.streams.get(to)?.place.as_ref()?;
+        (from_group == to_group).then(|| behind_the_inverse(to, from))
+    }
+
     /// Metres per depth step of a stream, by its sensor's option.
     pub fn depth_units_m(&self, stream: &str) -> Option<f32> {
         let (sensor, _) = stream.rsplit_once('/')?;
         self.depth_units_m.get(sensor).copied()
     }
+}
+
+/// Back along `first`, then along `second`.
+fn behind_the_inverse(second: &Extrinsics, first: &Extrinsics) -> Extrinsics {
+    let column = |e: &Extrinsics, c: usize| [e.rotation[3 * c], e.rotation[3 * c + 1], e.rotation[3 * c + 2]];
+    let row = |e: &Extrinsics, r: usize| [e.rotation[r], e.rotation[r + 3], e.rotation[r + 6]];
+    let dot = |a: [f32; 3], b: [f32; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    // The inverse of a rotation is its transpose, whose columns are its rows.
+    let mut rotation = [0.0; 9];
+    for (i, value) in rotation.iter_mut().enumerate() {
+        *value = dot(row(second, i % 3), row(first, i / 3));
+    }
+    let back_m = [0, 1, 2].map(|c| -dot(column(first, c), first.translation_m));
+    let translation_m = [0, 1, 2].map(|r| dot(row(second, r), back_m) + second.translation_m[r]);
+    Extrinsics { rotation, translation_m }
 }
 
 fn intrinsics(info: &ros::CameraInfo<'_>) -> Result<Intrinsics, String> {
@@ -206,7 +247,8 @@ mod tests {
             ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Topic::Stream { stream, part: Part::CameraInfo })),
             ("/device_0/sensor_0/Depth_0/image/data", Some(Topic::Stream { stream, part: Part::Data })),
             ("/device_0/sensor_0/Depth_0/image/metadata", Some(Topic::Stream { stream, part: Part::Metadata })),
-            ("/device_0/sensor_0/Depth_0/tf/0", Some(Topic::Other)),
+            ("/device_0/sensor_0/Depth_0/tf/0", Some(Topic::Place { stream, group: "0" })),
+            ("/device_0/sensor_0/Depth_0/tf", Some(Topic::Other)),
             ("/device_0/sensor_0/Depth_/image/data", Some(Topic::Other)),
         ] {
             assert_eq!(Topic::parse(topic), want, "{topic}");
@@ -214,5 +256,32 @@ mod tests {
         assert_eq!(kind_of("/device_0/sensor_1/Infrared_2"), "Infrared");
         assert_eq!(depth_stream("/device_0/sensor_0/Depth_0/image/data"), Some(stream));
         assert_eq!(depth_stream("/device_0/sensor_0/Color_0/image/data"), None);
+    }
+
+    #[test]
+    fn extrinsics_lead_back_to_the_origin_and_on() {
+        let transform = |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let half = std::f64::consts::FRAC_1_SQRT_2;
+        let mut known = Catalogue::default();
+        let streams = ["/device_0/sensor_0/Depth_0", "/device_0/sensor_1/Color_0", "/device_0/sensor_2/Color_1"];
+        // A quarter turn about z for depth, another about x for colour.
+        for (stream, group, values) in [
+            (streams[0], 4, [0.1, 0.2, 0.3, 0.0, 0.0, half, half]),
+            (streams[1], 4, [-0.5, 0.0, 0.25, half, 0.0, 0.0, half]),
+            (streams[2], 5, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        ] {
+            known.learn(&format!("{stream}/tf/{group}"), &transform(values));
+        }
+        let apply = |e: &Extrinsics, p: [f32; 3]| {
+            [0, 1, 2].map(|r| (0..3).map(|c| e.rotation[3 * c + r] * p[c]).sum::<f32>() + e.translation_m[r])
+        };
+        let place = |stream: &str| known.streams[stream].place.clone().unwrap().1;
+        let from_depth = known.extrinsics(streams[0], streams[1]).unwrap();
+        for point in [[0.0; 3], [1.0, 0.0, 0.0], [0.3, -2.0, 1.5]] {
+            let (in_depth, in_color) = (apply(&place(streams[0]), point), apply(&place(streams[1]), point));
+            let got = apply(&from_depth, in_depth);
+            assert!(got.iter().zip(in_color).all(|(a, b)| (a - b).abs() < 1e-5), "{got:?} {in_color:?}");
+        }
+        assert_eq!(known.extrinsics(streams[0], streams[2]), None, "another group");
     }
 }

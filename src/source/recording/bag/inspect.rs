@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::catalogue::{Catalogue, Part, Topic, depth_stream, kind_of};
+use super::catalogue::{Catalogue, Part, Topic, kind_of};
 use super::ledger::Ledger;
 use super::reader::{BagReader, Item};
 use super::{Stamps, io_error, ros};
@@ -151,7 +151,7 @@ fn describe(stream: &str, known: &Catalogue, frames: Option<&Frames>) -> StreamI
     }
 }
 
-/// `Color (rgb8 640x480), Gyro`: what a recording has, for messages to people.
+/// `Color (rgb8 640x480), Gyro`: which streams a recording has, for messages to people.
 pub fn list_streams(known: &Catalogue) -> String {
     let one = |(stream, facts): (&String, &super::catalogue::StreamFacts)| {
         let encoding = facts.encoding.clone().unwrap_or_default();
@@ -161,6 +161,6 @@ pub fn list_streams(known: &Catalogue) -> String {
             details => format!("{} ({details})", kind_of(stream)),
         }
     };
-    let streams: Vec<String> = known.streams.iter().filter(|(s, _)| depth_stream(s).is_none()).map(one).collect();
+    let streams: Vec<String> = known.streams.iter().map(one).collect();
     if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
 }

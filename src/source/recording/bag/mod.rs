@@ -7,11 +7,15 @@
 //! | `unpack` | chunks |
 //! | `file`, `index`, `reader` | the file to records to messages, and on behind damage |
 //! | `catalogue` | what topics and messages tell about streams |
+//! | `begin` | which streams to deliver, and what is told of them |
+//! | `color` | the colour stream and its images |
 //! | `ledger` | which frames are missing |
-//! | this one | the frames of one depth stream |
+//! | this one | the images of one depth stream, and of one colour stream where asked for |
 //! | `inspect` | what is in a bag |
 
+mod begin;
 mod catalogue;
+mod color;
 mod file;
 mod index;
 mod inspect;
@@ -25,7 +29,9 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use catalogue::{Catalogue, Part, Topic, depth_stream};
+use begin::Begin;
+use catalogue::{Catalogue, Topic, depth_stream};
+use color::ColorReader;
 pub use inspect::inspect;
 use ledger::Ledger;
 use reader::{BagReader, Item};
@@ -33,101 +39,81 @@ pub use record::MAGIC;
 
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
-use crate::source::{Damage, DepthStream, SourceError};
+use crate::source::{ColorStream, Damage, DepthStream, SourceError};
 
 /// What is taken if a recording does not tell; what every D400 is set to.
 const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
 const DEFAULT_FPS: u32 = 30;
-/// How far behind the first image its metadata are looked for. librealsense writes them right behind it.
-const MAX_METADATA_BYTES: u64 = 64 << 20;
-
 /// The facts of a depth image; the image itself waits in the reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ImageFacts {
+pub struct DepthFacts {
     pub number: u64,
     /// In nanoseconds of the device's clock.
     pub stamp_ns: i64,
     pub depth_units_m: f32,
 }
 
+/// The facts of a colour image, which waits likewise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColorFacts {
+    pub number: u64,
+    pub stamp_ns: i64,
+}
+
 /// What a step through the bag brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Step {
-    Image(ImageFacts),
-    /// A chunk without an image of the stream ended; there is more.
+    Depth(DepthFacts),
+    /// Only where colour was asked for.
+    Color(ColorFacts),
+    /// A chunk without an image of these streams ended; there is more.
     Going,
     End,
 }
 
-/// The depth images of one stream of a bag, in the order of the file.
-pub struct DepthReader {
+/// The depth images of one stream of a bag, and the colour images beside them where asked for, in the order of the file.
+pub struct ImageReader {
     path: PathBuf,
     reader: BagReader,
     topic: String,
     pub stream: DepthStream,
+    color: Option<ColorReader>,
     pub facts: Vec<(&'static str, String)>,
-    /// Images, by an intact index.
+    /// Depth images, by an intact index.
     pub expected: Option<u64>,
-    /// The stamp of the first readable image.
+    /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
     ledger: Ledger,
-    /// Where in the reader the last image's rows are, their distance in bytes and their byte order.
+    /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
     image: (Range<usize>, usize, bool),
 }
 
-impl DepthReader {
-    /// Opens the bag at `path`. Reads its index and what stands before the first depth image and its metadata.
+impl ImageReader {
+    /// Opens the bag at `path`. Reads its index and what stands before the first images and their metadata.
     ///
-    /// The stream is the first one by topic; in a bag without an intact index, the one whose image comes first.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
+    /// A stream is the first of its kind by topic; in a bag without an intact index, the one whose image comes first.
+    pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
         let mut reader = BagReader::open(path).map_err(|e| io_error(path, e))?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let mut topic: Option<String> = reader.index().and_then(|index| {
-            let depth = index.topics.values().filter(|t| depth_stream(t).is_some() && index.count(t) > 0);
-            depth.min().cloned()
-        });
-        let has_none = reader.index().is_some() && topic.is_none();
-
-        let mut known = Catalogue::default();
-        let mut doubtful_lenses = Vec::new();
-        let mut first: Option<(ros::Stamp, u64)> = None;
-        while let Some(item) = reader.next().map_err(|e| io_error(path, e))? {
-            let Item::Message(message) = item else { continue };
-            let Some(message_topic) = reader.topic(message.conn) else { continue };
-            let body = reader.bytes(&message.body);
-            known.learn(message_topic, body);
-            if message.is_doubtful && message_topic.ends_with("/info/camera_info") {
-                doubtful_lenses.push(message_topic.trim_end_matches("/info/camera_info").to_owned());
-            }
-            let is_frame = matches!(Topic::parse(message_topic), Some(Topic::Stream { part: Part::Data, .. }));
-            if has_none && is_frame {
-                break;
-            }
-            let is_depth = depth_stream(message_topic).is_some() && topic.as_deref().is_none_or(|t| t == message_topic);
-            if is_depth && !message.is_doubtful {
-                if first.is_some() {
-                    break;
-                }
-                if let Ok(stamp) = ros::parse_stamp(body) {
-                    first = Some((stamp, reader.offset()));
-                    topic = Some(message_topic.to_owned());
-                }
-            }
-            if let Some((_, offset)) = first {
-                let facts = topic.as_deref().and_then(depth_stream).and_then(|stream| known.streams.get(stream));
-                let is_known = facts.is_some_and(|f| f.timestamp_domain.is_some() && f.intrinsics.is_some());
-                if is_known || reader.offset() > offset + MAX_METADATA_BYTES {
-                    break;
-                }
-            }
-        }
-
-        let (Some(topic), Some((first, _))) = (topic, first) else {
+        let Begin { mut known, depth, color, doubtful_lenses } =
+            begin::look(&mut reader, with_color).map_err(|e| io_error(path, e))?;
+        let Some((topic, first)) = depth else {
             return Err(wrong(no_depth(&reader, &known)));
         };
         let stream_topic = depth_stream(&topic).unwrap_or_default();
+        let color = match color {
+            Some(color) => Some(ColorReader::new(&known, stream_topic, &color).map_err(wrong)?),
+            None if with_color => return Err(SourceError::Unsupported(no_color(path, &reader, &known))),
+            None => None,
+        };
         if doubtful_lenses.iter().any(|stream| stream == stream_topic) {
             reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+        }
+        let color_topic = color.as_ref().and_then(|c| color::color_stream(&c.topic));
+        if doubtful_lenses.iter().any(|stream| Some(stream.as_str()) == color_topic) {
+            reader.note_for_good(
+                "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
+            );
         }
         let facts = known.streams.remove(stream_topic).unwrap_or_default();
         let intrinsics = match facts.intrinsics {
@@ -175,11 +161,17 @@ impl DepthReader {
             reader,
             topic,
             stream,
+            color,
             facts: shown,
             first_stamp_ns: first.stamp_ns,
             ledger: Ledger::default(),
             image: (0..0, 0, false),
         })
+    }
+
+    /// The colour stream, where it was asked for.
+    pub fn color(&self) -> Option<&ColorStream> {
+        self.color.as_ref().map(|color| &color.stream)
     }
 
     /// Reads on to the next image, at most to the end of the chunk.
@@ -208,7 +200,7 @@ impl DepthReader {
                     match self.look_at(&message.body) {
                         Ok(facts) => {
                             self.ledger.good_frame();
-                            return Ok(Step::Image(facts));
+                            return Ok(Step::Depth(facts));
                         }
                         Err(what) => {
                             self.ledger.bad_frame();
@@ -216,32 +208,55 @@ impl DepthReader {
                         }
                     }
                 }
+                // What is lost of colour costs no frame; a damaged chunk has been told of.
+                Item::Message(message) if !message.is_doubtful => match self.look_at_color(message.conn, &message.body) {
+                    Some(Ok(facts)) => return Ok(Step::Color(facts)),
+                    Some(Err(what)) => self.reader.note_here(&what),
+                    None => {}
+                },
                 _ => {}
             }
         }
     }
 
-    /// Checks an image and remembers where its rows are.
-    fn look_at(&mut self, body: &Range<usize>) -> Result<ImageFacts, String> {
+    /// Checks a depth image and remembers where its rows are.
+    fn look_at(&mut self, body: &Range<usize>) -> Result<DepthFacts, String> {
         let bytes = self.reader.bytes(body);
         let image = ros::Image::parse(bytes).map_err(|e| format!("a depth image cannot be read: {e}"))?;
         let Intrinsics { width, height, .. } = self.stream.intrinsics;
         image.check_depth(width, height)?;
-        let data = body.start + (image.data.as_ptr() as usize - bytes.as_ptr() as usize);
-        self.image = (data..data + image.data.len(), image.step_bytes as usize, image.is_bigendian);
-        Ok(ImageFacts {
+        self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
+        Ok(DepthFacts {
             number: u64::from(image.stamp.seq),
             stamp_ns: image.stamp.stamp_ns,
             depth_units_m: image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m),
         })
     }
 
-    /// Writes the image that [`DepthReader::step`] found last into `depth`, `width * height` values.
-    pub fn copy_image(&self, depth: &mut [u16]) {
+    /// The same for colour; nothing if the message is another stream's.
+    fn look_at_color(&mut self, conn: u32, body: &Range<usize>) -> Option<Result<ColorFacts, String>> {
+        let color = self.color.as_mut().filter(|color| self.reader.topic(conn) == Some(&color.topic))?;
+        let bytes = self.reader.bytes(body);
+        let image = ros::Image::parse(bytes).map_err(|e| format!("a colour image cannot be read: {e}"));
+        Some(image.and_then(|image| {
+            color.look_at(&image, place_of(image.data, bytes, body))?;
+            Ok(ColorFacts { number: u64::from(image.stamp.seq), stamp_ns: image.stamp.stamp_ns })
+        }))
+    }
+
+    /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
+    pub fn copy_depth(&self, depth: &mut [u16]) {
         let (data, step_bytes, is_bigendian) = &self.image;
         if !data.is_empty() {
             let width = self.stream.intrinsics.width as usize;
             ros::copy_depth(self.reader.bytes(data), *step_bytes, width, *is_bigendian, depth);
+        }
+    }
+
+    /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
+    pub fn copy_color(&self, bytes: &mut [u8]) {
+        if let Some(color) = &self.color {
+            color.copy(self.reader.bytes(color.data()), bytes);
         }
     }
 
@@ -256,6 +271,21 @@ impl DepthReader {
     pub fn damage(&self) -> Damage {
         Damage { frames_lost: self.ledger.lost(), ..self.reader.damage().clone() }
     }
+}
+
+/// Where in the reader `data` stands, a part of the `bytes` of the message at `body`.
+fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
+    let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
+    start..start + data.len()
+}
+
+/// Why a bag has no colour to deliver.
+fn no_color(path: &Path, reader: &BagReader, known: &Catalogue) -> String {
+    let path = path.display();
+    if reader.topics().any(|topic| color::color_stream(topic).is_some()) {
+        return format!("{path}: colour was asked for, and its colour stream has no image that can be read");
+    }
+    format!("{path}: colour was asked for, and it has no colour stream; it has: {}", inspect::list_streams(known))
 }
 
 /// Why a bag has no depth to deliver.

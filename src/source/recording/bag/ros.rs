@@ -1,7 +1,10 @@
 //! The ROS messages that librealsense puts into a bag, as far as they are needed. No I/O; strings and images stay where they are.
 
-use crate::camera::Distortion;
+use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
+
+/// No two cameras of one device are farther apart.
+const MAX_TRANSLATION_M: f64 = 10.0;
 
 /// A message that is not what its topic says; the text says which part is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,6 +171,31 @@ impl<'a> CameraInfo<'a> {
     }
 }
 
+/// `geometry_msgs/Transform`, as librealsense turns it into extrinsics (`quat2rot` in its `ros_file_format.h`).
+pub fn parse_transform(bytes: &[u8]) -> Result<Extrinsics, MessageError> {
+    let mut fields = Fields { bytes };
+    let mut values = [0.0; 7];
+    for value in &mut values {
+        *value = fields.f64("transform")?;
+    }
+    let [tx, ty, tz, x, y, z, w] = values;
+    let norm = x * x + y * y + z * z + w * w;
+    // The other way round, not-a-number would pass.
+    if !((norm - 1.0).abs() < 1e-3 && [tx, ty, tz].iter().all(|t| t.abs() < MAX_TRANSLATION_M)) {
+        return Err(MessageError("transform"));
+    }
+    let rotation = [
+        [1.0 - 2.0 * y * y - 2.0 * z * z, 2.0 * x * y + 2.0 * z * w, 2.0 * x * z - 2.0 * y * w],
+        [2.0 * x * y - 2.0 * z * w, 1.0 - 2.0 * x * x - 2.0 * z * z, 2.0 * y * z + 2.0 * x * w],
+        [2.0 * x * z + 2.0 * y * w, 2.0 * y * z - 2.0 * x * w, 1.0 - 2.0 * x * x - 2.0 * y * y],
+    ];
+    let mut columns = [0.0; 9];
+    for (to, from) in columns.iter_mut().zip(rotation.as_flattened()) {
+        *to = *from as f32;
+    }
+    Ok(Extrinsics { rotation: columns, translation_m: [tx as f32, ty as f32, tz as f32] })
+}
+
 /// The distortion model that librealsense calls `name`.
 pub fn distortion(name: &str) -> Option<Distortion> {
     Some(match spelling(name).as_str() {
@@ -256,11 +284,26 @@ mod tests {
         assert_eq!(timestamp_domain("?"), TimestampDomain::Unknown);
     }
 
+    #[test]
+    fn a_transform_is_read_as_librealsense_reads_it() {
+        let bytes = |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let half = std::f64::consts::FRAC_1_SQRT_2;
+        // A quarter turn about z takes x to y and y to -x: the columns of the matrix.
+        let turned = parse_transform(&bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
+        assert_eq!(turned.translation_m, [1.0, 2.0, 3.0]);
+        let want = [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        assert!(turned.rotation.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{turned:?}");
+        assert!(parse_transform(&bytes([0.0; 7])).is_err(), "no rotation");
+        assert!(parse_transform(&bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err());
+        assert!(parse_transform(&bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err());
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_a_message_panic(bytes: Vec<u8>) {
             let _ = Image::parse(&bytes).map(|image| image.check_depth(4, 4));
             let _ = CameraInfo::parse(&bytes);
+            let _ = parse_transform(&bytes);
             let _ = parse_stream_info(&bytes);
             let _ = parse_key_value(&bytes);
         }

@@ -1,0 +1,147 @@
+//! The colour stream beside the depth stream: what it is like, and how its images are read.
+
+use std::ops::Range;
+
+use super::DEFAULT_FPS;
+use super::catalogue::{Catalogue, image_stream};
+use super::ros::Image;
+use crate::frame::ColorFormat;
+use crate::source::ColorStream;
+
+/// The stream of a topic with colour images.
+pub fn color_stream(topic: &str) -> Option<&str> {
+    image_stream(topic, "Color")
+}
+
+/// How recorded pixels become those of a [`ColorFormat`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    Same,
+    /// U Y0 V Y1 instead of Y0 U Y1 V.
+    Swapped,
+    /// A fourth byte in each pixel, which is left out.
+    WithAlpha,
+}
+
+impl Layout {
+    fn bytes_per_pixel(self, format: ColorFormat) -> usize {
+        format.bytes_per_pixel() + usize::from(self == Self::WithAlpha)
+    }
+}
+
+/// The pixel format that librealsense or ROS call `encoding`. What ROS and librealsense's recorder call `yuv422` is UYVY.
+fn pixels(encoding: &str) -> Option<(ColorFormat, Layout)> {
+    Some(match encoding.to_ascii_lowercase().as_str() {
+        "rgb8" => (ColorFormat::Rgb8, Layout::Same),
+        "bgr8" => (ColorFormat::Bgr8, Layout::Same),
+        "rgba8" => (ColorFormat::Rgb8, Layout::WithAlpha),
+        "bgra8" => (ColorFormat::Bgr8, Layout::WithAlpha),
+        "yuyv" | "yuy2" | "yuv422_yuy2" => (ColorFormat::Yuyv, Layout::Same),
+        "uyvy" | "yuv422" => (ColorFormat::Yuyv, Layout::Swapped),
+        "mono8" | "8uc1" | "y8" => (ColorFormat::Mono8, Layout::Same),
+        _ => return None,
+    })
+}
+
+/// Reads the images of one colour stream.
+#[derive(Debug, Clone)]
+pub struct ColorReader {
+    pub topic: String,
+    pub stream: ColorStream,
+    layout: Layout,
+    /// Where in the reader the last image's rows are, and their distance in bytes.
+    image: (Range<usize>, usize),
+}
+
+impl ColorReader {
+    /// The reader of a topic's images.
+    ///
+    /// # Errors
+    /// Tells what the recording does not tell, or what depthcast cannot read.
+    pub fn new(known: &Catalogue, depth_stream: &str, topic: &str) -> Result<Self, String> {
+        let stream = color_stream(topic).unwrap_or_default();
+        let facts = known.streams.get(stream).cloned().unwrap_or_default();
+        let encoding =
+            facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
+        let (format, layout) = pixels(&encoding).ok_or_else(|| {
+            format!("its colour stream has the pixel format '{}', which depthcast does not read", encoding.escape_debug())
+        })?;
+        let intrinsics = match facts.intrinsics {
+            Some(Ok(intrinsics)) => intrinsics,
+            Some(Err(model)) => {
+                return Err(format!("its colour stream has the lens distortion model '{model}', which depthcast does not know"));
+            }
+            None => return Err(format!("the intrinsics of its colour stream ({stream}/info/camera_info) are missing")),
+        };
+        intrinsics.check().map_err(|what| format!("the intrinsics of its colour stream cannot be right: {what}"))?;
+        if format == ColorFormat::Yuyv && intrinsics.width % 2 == 1 {
+            return Err(format!("its colour stream is {} pixels wide, which {encoding} cannot be", intrinsics.width));
+        }
+        let from_depth = known
+            .extrinsics(depth_stream, stream)
+            .ok_or_else(|| format!("it does not tell where its colour camera stands ({stream}/tf and {depth_stream}/tf)"))?;
+        let nominal_fps = f64::from(facts.nominal_fps.unwrap_or(DEFAULT_FPS));
+        let stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
+        Ok(Self { topic: topic.to_owned(), stream, layout, image: (0..0, 0) })
+    }
+
+    /// Checks an image whose message stands at `body` in the reader, and remembers where its rows are.
+    pub fn look_at(&mut self, image: &Image<'_>, data: Range<usize>) -> Result<(), String> {
+        let (width, height) = (self.stream.intrinsics.width, self.stream.intrinsics.height);
+        if (image.width, image.height) != (width, height) {
+            return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
+        }
+        if pixels(image.encoding) != Some((self.stream.format, self.layout)) {
+            return Err(format!("a colour image with the encoding '{}'", image.encoding.escape_debug()));
+        }
+        let row_bytes = u64::from(width) * self.layout.bytes_per_pixel(self.stream.format) as u64;
+        let (step, len) = (u64::from(image.step_bytes), image.data.len() as u64);
+        if step < row_bytes || step * u64::from(height) != len {
+            return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
+        }
+        self.image = (data, image.step_bytes as usize);
+        Ok(())
+    }
+
+    /// Where the last image's rows are.
+    pub fn data(&self) -> &Range<usize> {
+        &self.image.0
+    }
+
+    /// Writes the rows of the last image into `out`, without what stands between them.
+    pub fn copy(&self, data: &[u8], out: &mut [u8]) {
+        let format = self.stream.format;
+        let width = self.stream.intrinsics.width as usize;
+        let (recorded_bytes, out_bytes) = (width * self.layout.bytes_per_pixel(format), width * format.bytes_per_pixel());
+        for (from, to) in data.chunks_exact(self.image.1).zip(out.chunks_exact_mut(out_bytes)) {
+            let from = &from[..recorded_bytes];
+            match self.layout {
+                Layout::Same => to.copy_from_slice(from),
+                Layout::Swapped => {
+                    for (from, to) in from.chunks_exact(2).zip(to.chunks_exact_mut(2)) {
+                        to.copy_from_slice(&[from[1], from[0]]);
+                    }
+                }
+                Layout::WithAlpha => {
+                    for (from, to) in from.chunks_exact(4).zip(to.chunks_exact_mut(3)) {
+                        to.copy_from_slice(&from[..3]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixel_formats_have_many_names() {
+        assert_eq!(pixels("YUYV"), Some((ColorFormat::Yuyv, Layout::Same)));
+        assert_eq!(pixels("yuv422"), Some((ColorFormat::Yuyv, Layout::Swapped)));
+        assert_eq!(pixels("8UC1"), Some((ColorFormat::Mono8, Layout::Same)));
+        assert_eq!(pixels("RGBA8"), Some((ColorFormat::Rgb8, Layout::WithAlpha)));
+        assert_eq!(pixels("MJPEG"), None);
+    }
+}
