@@ -1,11 +1,15 @@
 //! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if it were one.
 //!
-//! Only the depth stream is opened. Each frame is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to
-//! librealsense: so a slow stage downstream can never exhaust librealsense's small frame pool and stall the camera, and every source
-//! delivers the same kind of buffer. The copy leaves the image in the cache, where the projection reads it next.
+//! Only the depth stream is opened. Each frame goes through those of librealsense's filters that are on, is copied at once into the
+//! pipeline's own buffer (0.8 MB at 848x480) and given back to librealsense: so a slow stage downstream can never exhaust librealsense's
+//! small frame pool and stall the camera, and every source delivers the same kind of buffer. The copy leaves the image in the cache, where
+//! the projection reads it next.
 
 mod devices;
+mod filters;
 mod playback;
+mod sdk;
+mod software;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -22,13 +26,16 @@ use realsense_rust::pipeline::{ActivePipeline, FrameWaitError, InactivePipeline}
 
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, SensorReport, cameras};
+use filters::FilterChain;
 use playback::Playback;
+use sdk::sdk_error;
+pub use software::{SdkFilters, SdkPointcloud};
 
 use super::recording::{Format, RecordingSource, ReplayOptions};
 use super::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
-use crate::config::Mode;
+use crate::config::{Filters, Mode};
 use crate::frame::{DepthFrame, FrameMeta};
 
 /// How long a camera may be silent, at the start and later, before it counts as dead.
@@ -50,6 +57,7 @@ pub struct RealsenseSource {
     /// A camera streams from the start. A file is started anew at the first call for a frame, so that none of it is lost while the
     /// viewer opens; pausing librealsense's player instead would lose a frame.
     running: Option<Running>,
+    filters: FilterChain,
     is_first_call: bool,
     last_frame_at: HostTime,
 }
@@ -61,16 +69,14 @@ struct Running {
     _context: Context,
 }
 
-fn sdk_error(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> SourceError {
-    move |error| SourceError::Sdk { what, message: error.to_string(), kind: ErrorKind::Fatal }
-}
-
 impl RealsenseSource {
-    /// Opens the input and waits for a frame that tells what the stream is like.
+    /// Opens the input and waits for a frame that tells what the stream is like once it is filtered.
     ///
     /// # Errors
-    /// If there is no such camera or file, it has no such mode, or it stays silent.
-    pub fn open(input: Input, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    /// If there is no such camera or file, it has no such mode, or it stays silent; [`SourceError::Unsupported`] for filters with values
+    /// that librealsense does not take.
+    pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let mut probe = FilterChain::new(filters)?;
         if let Input::File { path, .. } = &input {
             // librealsense's own words for a file that is none, or has no depth, are hard to understand; our reader knows better ones.
             if super::recording::sniff(path)? == Format::Bag {
@@ -78,12 +84,16 @@ impl RealsenseSource {
             }
         }
         let mut running = Running::start(&input)?;
-        let first = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
-        let info = describe(&input, running.pipeline.profile().device(), &first)?;
+        let first = probe.process(first_frame(&mut running.pipeline, clock.as_ref(), &input)?.into())?;
+        let depth_units_m = first.depth_units_m()?;
+        let first = first.into_depth()?;
+        let info = describe(&input, running.pipeline.profile().device(), &probe, &first, depth_units_m)?;
         drop(first);
+        // The run's filters have not seen the frame that the probe saw.
+        let filters = FilterChain::new(filters)?;
         let running = matches!(input, Input::Camera { .. }).then_some(running);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, input, running, is_first_call: true, last_frame_at })
+        Ok(Self { info, clock, input, running, filters, is_first_call: true, last_frame_at })
     }
 
     fn take(&mut self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
@@ -142,6 +152,7 @@ impl FrameSource for RealsenseSource {
                     playback.set_real_time(*real_time)?;
                     (running.playback, got) = (Some(playback), back);
                 }
+                let got = self.filters.apply(got)?;
                 self.take(&got, arrived_at, frame)?;
                 Ok(Delivery::Frame)
             }
@@ -155,7 +166,7 @@ impl FrameSource for RealsenseSource {
 
 impl Running {
     fn start(input: &Input) -> Result<Self, SourceError> {
-        let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
+        let context = Context::new().map_err(|e| sdk_error("cannot start", e))?;
         let mut config = Config::new();
         let (width, height, fps) = match input {
             Input::Camera { mode: Some(m), .. } => (m.width as usize, m.height as usize, m.fps.round() as usize),
@@ -238,11 +249,16 @@ fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> Sourc
     }
 }
 
-fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceInfo, SourceError> {
+fn describe(
+    input: &Input,
+    device: &Device,
+    filters: &FilterChain,
+    first: &SdkFrame,
+    depth_units_m: f32,
+) -> Result<SourceInfo, SourceError> {
     let profile = first.stream_profile();
-    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics")(&e))?;
+    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics", e))?;
     let distortion = intrinsics.distortion();
-    let depth_units_m = first.depth_units().map_err(|e| sdk_error("no depth units")(&e))?;
     let fact = |what| device.info(what).map(|text| text.to_string_lossy().into_owned());
     let mut facts = Vec::new();
     for (name, what) in [
@@ -253,7 +269,8 @@ fn describe(input: &Input, device: &Device, first: &SdkFrame) -> Result<SourceIn
     ] {
         facts.extend(fact(what).map(|value| (name, value)));
     }
-    facts.push(("librealsense", playback::sdk_version()));
+    facts.push(("librealsense", sdk::sdk_version()));
+    facts.extend(filters.summary().map(|summary| ("filters", summary)));
     Ok(SourceInfo {
         kind: SourceKind::Realsense,
         name: match input {
