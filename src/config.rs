@@ -3,12 +3,16 @@
 //! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
+mod filters;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+
+pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
@@ -103,6 +107,15 @@ tables! {
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
+    /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
+    Filters {
+        decimation: Decimation,
+        threshold: Threshold,
+        disparity: bool,
+        spatial: Spatial,
+        temporal: Temporal,
+        hole_filling: HoleFilling,
+    }
 }
 
 /// A configuration file, or the flags that stand for its keys.
@@ -114,6 +127,7 @@ pub struct Config {
     pub reduce: Reduce,
     pub viewer: Viewer,
     pub synthetic: Synthetic,
+    pub filters: Filters,
 }
 
 /// The built-in configurations.
@@ -152,6 +166,7 @@ pub struct Settings {
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
+    pub filters: Filters,
 }
 
 /// Threads of the projection, where nobody says how many.
@@ -199,11 +214,12 @@ impl Config {
             reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
+            filters: self.filters.overlaid(over.filters),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, filters } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -224,6 +240,7 @@ impl Config {
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
+            filters,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
@@ -351,6 +368,8 @@ mod tests {
             ("[pipeline]\nthreads = \"two\"\n", "line 2: invalid type: string \"two\""),
             ("[color]\ncolormap = \"jet\"\n", "line 2: unknown variant `jet`"),
             ("[synthetic]\ndepth = \"big\"\n", "line 2: `big` is not a mode"),
+            ("[filters]\ndecimation = { size = 2 }\n", "line 2: unknown field `size`"),
+            ("[filters]\n\nspatial = { magnitude = 2.5 }\n", "line 3: invalid type: floating point `2.5`"),
             ("[pipeline\n", "line 1: "),
             ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6; near_m has to be less"),
             ("[color]\nlow_m = 3.0\n", "color.low_m is 3 and color.high_m 1"),
@@ -367,6 +386,26 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(want) && !message.contains('\n'), "{message:?} should contain {want:?}");
         }
+    }
+
+    #[test]
+    fn filters_are_on_by_being_there() {
+        for preset in [Preset::LiveDemo, Preset::Profiling, Preset::Replay] {
+            assert!(settings(preset, None, Config::default()).unwrap().filters.are_off());
+        }
+        assert!(with_file("[filters]\ndisparity = false\n").unwrap().filters.are_off());
+        for on in ["decimation = {}", "threshold = {}", "disparity = true", "spatial = {}", "temporal = {}", "hole_filling = {}"]
+        {
+            assert!(!with_file(&format!("[filters]\n{on}\n")).unwrap().filters.are_off(), "{on}");
+        }
+        let (_, live_demo) = Preset::LiveDemo.file();
+        let (_, example) = live_demo.split_once("# [filters]\n").unwrap();
+        let example: String = example.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
+        let filters = with_file(&format!("[filters]\n{example}")).unwrap().filters;
+        assert!(filters.disparity.is_some() && filters.spatial.unwrap().holes_fill == Some(0) && filters.hole_filling.is_some());
+        let filters = with_file("[filters.threshold]\nmax_m = 2\n").unwrap().filters;
+        let threshold = filters.threshold.unwrap();
+        assert_eq!((threshold.min_m, threshold.max_m), (None, Some(2.0)));
     }
 
     #[test]

@@ -168,6 +168,8 @@ fn bad_flags_are_refused_with_one_clear_line() {
     let config = dir.path().join("mine.toml");
     std::fs::write(&config, "[pipeline]\nthreads = 1\npolicies = \"newest\"\n").unwrap();
     demo(&["--config", config.to_str().unwrap()], 2, &["mine.toml, line 3", "policies"]);
+    std::fs::write(&config, "[filters]\nspatial = {}\n").unwrap();
+    demo(&["--config", config.to_str().unwrap()], 2, &["[filters]", "live --from-file"]);
     if cfg!(feature = "viewer") {
         let demo = |save: &Path| demo(&["--save", save.to_str().unwrap()], 1, &["--save", save.to_str().unwrap()]);
         demo(&dir.path().join("no/such/folder/x.rrd"));

@@ -11,6 +11,7 @@ use std::time::Duration;
 use depthcast::camera::Extrinsics;
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
+use depthcast::config::Filters;
 use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
@@ -82,7 +83,7 @@ fn compare(path: &Path, frames: usize) {
     assert_eq!(ours.len(), frames);
     for real_time in [false, true] {
         let input = Input::File { path: path.into(), real_time, color: false };
-        let theirs = RealsenseSource::open(input, Arc::clone(&clock)).unwrap();
+        let theirs = RealsenseSource::open(input, &Filters::default(), Arc::clone(&clock)).unwrap();
         let info = theirs.info().clone();
         assert_eq!(info.stream.intrinsics, stream.intrinsics);
         assert_eq!(info.stream.depth_units_m.to_bits(), stream.depth_units_m.to_bits());

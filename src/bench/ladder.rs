@@ -22,7 +22,7 @@ pub const ORIGIN: [(&str, [f64; 3], &str); 6] = [
 ];
 
 pub(super) fn rungs<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame, threads: usize) {
-    let mut add = |name: &str, threads, call: Box<dyn FnMut() + Send + 'a>| {
+    let mut add = |name: &str, threads, call: Box<dyn FnMut() + 'a>| {
         candidates.push(Candidate { name: name.into(), threads, call });
     };
     let image = Image { camera: *camera, depth: &frame.depth, units_m: frame.meta.depth_units_m };
@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn all_rungs_lead_to_the_same_points() {
-        let (camera, frame) = crate::bench::camera_and_frame(64, 48).unwrap();
+        let (cameras, frame) = crate::bench::cameras_and_frame(64, 48).unwrap();
+        let camera = cameras.stream.intrinsics;
         let image = Image { camera, depth: &frame.depth, units_m: frame.meta.depth_units_m };
         let want = naive::organized(&frame.depth, &camera, frame.meta.depth_units_m);
         assert_eq!(image.push(), want);

@@ -13,15 +13,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use crate::camera::{Distortion, Extrinsics, Intrinsics};
+use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{HostTime, ManualClock};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame};
+use crate::frame::DepthFrame;
 use crate::project::kernel::Kernel;
-use crate::project::{
-    BackProjector, ColorCamera, ColorRange, Coloring, Colormap, Decimate, DecimateBy, Layout, ProjectOptions, Reduction,
-};
-use crate::source::FrameSource as _;
+use crate::project::{BackProjector, ColorRange, Coloring, Colormap, Decimate, DecimateBy, Layout, ProjectOptions, Reduction};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use crate::source::{FrameSource as _, SourceInfo};
 pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
 
 /// Timed calls of a row in each round.
@@ -42,7 +40,7 @@ pub struct BenchOptions {
 struct Candidate<'a> {
     name: String,
     threads: usize,
-    call: Box<dyn FnMut() + Send + 'a>,
+    call: Box<dyn FnMut() + 'a>,
 }
 
 /// Measures everything; `on_size` is told before each size.
@@ -62,14 +60,15 @@ pub fn run(options: &BenchOptions, on_size: &mut (dyn FnMut(u32, u32) + Send)) -
 }
 
 fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Result<Vec<BenchRow>> {
-    let (camera, frame) = camera_and_frame(width, height)?;
+    let (cameras, frame) = cameras_and_frame(width, height)?;
+    let camera = &cameras.stream.intrinsics;
     let threads = options.threads;
     let mut candidates = Vec::new();
     floors(&mut candidates, &frame, threads);
-    ladder::rungs(&mut candidates, &camera, &frame, threads);
-    projections(&mut candidates, &camera, &frame, threads)?;
+    ladder::rungs(&mut candidates, camera, &frame, threads);
+    projections(&mut candidates, &cameras, &frame, threads)?;
     #[cfg(feature = "realsense")]
-    librealsense(&mut candidates, &camera, &frame)?;
+    librealsense(&mut candidates, camera, &frame)?;
 
     let mut times: Vec<Vec<Duration>> = vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
     for _ in 0..options.rounds {
@@ -87,8 +86,8 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
 }
 
 /// The synthetic camera's first image, with more holes.
-fn camera_and_frame(width: u32, height: u32) -> anyhow::Result<(Intrinsics, DepthFrame)> {
-    let options = SyntheticOptions { width, height, fps: 30.0, seed: 1 };
+fn cameras_and_frame(width: u32, height: u32) -> anyhow::Result<(SourceInfo, DepthFrame)> {
+    let options = SyntheticOptions { width, height, fps: 30.0, seed: 1, color: true };
     let mut source = SyntheticCamera::new(options, std::sync::Arc::new(ManualClock::new()))?;
     let mut frame = DepthFrame::new(width, height);
     source.next_frame(&mut frame, HostTime::from_ns(u64::MAX))?;
@@ -104,7 +103,7 @@ fn camera_and_frame(width: u32, height: u32) -> anyhow::Result<(Intrinsics, Dept
             *d = 0;
         }
     }
-    Ok((source.info().stream.intrinsics, frame))
+    Ok((source.info().clone(), frame))
 }
 
 /// What memory allows.
@@ -134,16 +133,16 @@ fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, thread
 /// depthcast's own projection, in all its ways.
 fn projections<'a>(
     candidates: &mut Vec<Candidate<'a>>,
-    camera: &Intrinsics,
+    cameras: &SourceInfo,
     frame: &'a DepthFrame,
     threads: usize,
 ) -> anyhow::Result<()> {
+    let camera = &cameras.stream.intrinsics;
     let compact = ProjectOptions::default();
     let organized = ProjectOptions { layout: Layout::Organized, ..compact };
     let colored = |coloring| ProjectOptions { coloring: Some(coloring), ..compact };
     let reduced = |reduction| ProjectOptions { reduction, ..compact };
     let range = ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 6.0 };
-    let (color_camera, textured) = color_camera(camera, frame);
     let distorted =
         Intrinsics { distortion: Distortion::InverseBrownConrady, coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021], ..*camera };
     let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
@@ -182,30 +181,16 @@ fn projections<'a>(
     for (what, options) in [("simd, distorted", organized), ("compact, distorted", compact)] {
         candidates.push(hot(what.into(), 1, BackProjector::new(&distorted, None, options)?, frame));
     }
-    let projector = BackProjector::new(camera, Some(color_camera), colored(Coloring::ByTexture))?;
-    candidates.push(hot("compact, textured".into(), 1, projector, textured));
+    let projector = BackProjector::new(camera, cameras.color_camera(), colored(Coloring::ByTexture))?;
+    candidates.push(hot("compact, textured".into(), 1, projector, frame));
     Ok(())
 }
 
 /// Calls a projector on the same frame and cloud again and again.
-fn hot<'a>(
-    name: String,
-    threads: usize,
-    mut projector: BackProjector,
-    frame: impl std::borrow::Borrow<DepthFrame> + Send + 'a,
-) -> Candidate<'a> {
+fn hot<'a>(name: String, threads: usize, mut projector: BackProjector, frame: &'a DepthFrame) -> Candidate<'a> {
     let mut points = projector.points_maker()();
-    let call = move || projector.project(black_box(frame.borrow()), black_box(&mut points)).expect("the frame is the camera's");
+    let call = move || projector.project(black_box(frame), black_box(&mut points)).expect("the frame is the camera's");
     Candidate { name, threads, call: Box::new(call) }
-}
-
-/// The frame with an image from a colour camera beside it.
-fn color_camera(camera: &Intrinsics, frame: &DepthFrame) -> (ColorCamera, DepthFrame) {
-    let Intrinsics { width, height, .. } = *camera;
-    let bytes = (0..width * height * 3).map(|i| (i * 7 % 251) as u8).collect();
-    let image = ColorImage { number: 1, device_time: None, width, height, format: ColorFormat::Rgb8, bytes };
-    let from_depth = Extrinsics { translation_m: [0.015, 0.0, 0.0], ..Extrinsics::IDENTITY };
-    (ColorCamera { intrinsics: *camera, from_depth }, DepthFrame { color: Some(image.into()), ..frame.clone() })
 }
 
 fn rotating<T>(frame: &DepthFrame, make: impl Fn() -> T) -> Vec<(DepthFrame, T)> {
@@ -220,6 +205,10 @@ fn one_and(threads: usize) -> impl Iterator<Item = usize> {
 #[cfg(feature = "realsense")]
 fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame) -> anyhow::Result<()> {
     use crate::source::realsense::SdkPointcloud;
+    // The block does not take others.
+    if !frame.depth.len().is_multiple_of(8) {
+        return Ok(());
+    }
     let mut block = SdkPointcloud::new(camera, frame.meta.depth_units_m)?;
     block.set_frame(&frame.depth)?;
     let call = move || {

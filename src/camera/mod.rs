@@ -89,6 +89,14 @@ impl Extrinsics {
     }
 }
 
+/// A colour camera beside a depth camera.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColorCamera {
+    pub intrinsics: Intrinsics,
+    /// From the depth camera's frame into the colour camera's.
+    pub from_depth: Extrinsics,
+}
+
 /// No depth camera comes near this; a recording that says more is damaged.
 pub const MAX_SIDE_PX: u32 = 16_384;
 

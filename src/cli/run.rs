@@ -18,6 +18,7 @@ use crate::stats::report::Report;
 pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
     let flags = config::Synthetic { depth: args.depth, seed: args.seed };
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
+    refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
     let camera =
@@ -27,6 +28,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
 
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
+    use crate::source::SourceError;
     use crate::source::realsense::{Input, RealsenseSource};
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -34,7 +36,10 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
         Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color: false },
         None => Input::Camera { serial: args.serial, mode: args.depth, color: false },
     };
-    let source = RealsenseSource::open(input, Arc::clone(&clock))?;
+    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
+        SourceError::Unsupported(text) => UsageError(text).into(),
+        error => anyhow::Error::from(error),
+    })?;
     run(Box::new(source), &args.run, settings, clock)
 }
 
@@ -50,11 +55,22 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
         return Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between")).into());
     }
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
+    refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let ReplayArgs { pace, speed, from, to, looped, .. } = args;
     let options = ReplayOptions { pace, speed, from, to, looped, color: false };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
+}
+
+/// A run without librealsense must not look as if it were filtered.
+fn refuse_filters(settings: &Settings) -> Result<(), UsageError> {
+    if settings.filters.are_off() {
+        return Ok(());
+    }
+    Err(UsageError(
+        "[filters]: the filters are librealsense's, so only `live` has them; `live --from-file FILE` for a recording".into(),
+    ))
 }
 
 fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {

@@ -25,7 +25,7 @@ use crate::clock::{Clock, HostTime};
 use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
-use crate::project::{BackProjector, ColorCamera, ProjectOptions};
+use crate::project::{BackProjector, ProjectOptions};
 use crate::sink::CloudSink;
 use crate::source::{Damage, FrameSource};
 use crate::stats::{RunStats, Snapshot};
@@ -135,9 +135,7 @@ pub fn run(
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
     let intrinsics = source.info().stream.intrinsics;
-    let color_camera =
-        source.info().color.as_ref().map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth });
-    let projector = BackProjector::new(&intrinsics, color_camera, options)?;
+    let projector = BackProjector::new(&intrinsics, source.info().color_camera(), options)?;
 
     // Everything that can be in flight at once: one buffer being filled, those waiting, and those held downstream.
     let cloud_count = 1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();

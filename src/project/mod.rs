@@ -39,11 +39,11 @@ use rays::Rays;
 pub use reduce::{Decimate, DecimateBy};
 use reduce::{Decimator, VoxelGrid};
 use texture::Texture;
-pub use texture::{ColorCamera, UNSEEN_RGBA};
+pub use texture::UNSEEN_RGBA;
 use view::View;
 pub use view::{DepthRange, Roi};
 
-use crate::camera::Intrinsics;
+use crate::camera::{ColorCamera, Intrinsics};
 use crate::cloud::Points;
 use crate::frame::DepthFrame;
 

@@ -1,18 +1,10 @@
 //! Colours from a colour camera's image.
 
-use crate::camera::{Extrinsics, Intrinsics};
+use crate::camera::{ColorCamera, Intrinsics};
 use crate::frame::{ColorFormat, ColorImage};
 
 /// The colour of points that the colour camera does not see: grey, and marked by an alpha of 0.
 pub const UNSEEN_RGBA: u32 = 0x8080_8000;
-
-/// The colour camera beside the depth camera.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ColorCamera {
-    pub intrinsics: Intrinsics,
-    /// From the depth camera's frame into the colour camera's.
-    pub from_depth: Extrinsics,
-}
 
 /// Looks points up in the colour camera's image: the point goes into that camera's frame by the extrinsics, then onto its image by its
 /// intrinsics, lens distortion included; the nearest pixel has the colour (`rs2_transform_point_to_point` and
@@ -85,7 +77,7 @@ fn yuyv(bytes: &[u8], pixel: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::Distortion;
+    use crate::camera::{Distortion, Extrinsics};
 
     const SIDE: u32 = 8;
 

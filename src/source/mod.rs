@@ -3,14 +3,14 @@
 //! | source | clock behind `device_time` | arrival (`FrameMeta::arrived_at`) is read |
 //! | --- | --- | --- |
 //! | [`synthetic`] | its own schedule (`hardware_clock`) | when the frame is due |
-//! | `realsense` | the camera's, in the domain that librealsense names | when librealsense's pipeline has handed the frame over |
+//! | `realsense` | the camera's, in the domain that librealsense names | when librealsense's pipeline has handed the frame over, before filters |
 //! | [`recording`] | that of the recorded camera | when the reader hands the frame over, at its recorded pace or at once |
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::camera::{Extrinsics, Intrinsics};
+use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, DepthFrame};
 
@@ -65,6 +65,13 @@ pub struct SourceInfo {
     pub color: Option<ColorStream>,
     /// Frames that the source will deliver, where it knows.
     pub expected_frames: Option<u64>,
+}
+
+impl SourceInfo {
+    /// The colour camera as the projection needs it.
+    pub fn color_camera(&self) -> Option<ColorCamera> {
+        self.color.as_ref().map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth })
+    }
 }
 
 /// What a call for a frame brought.

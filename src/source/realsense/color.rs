@@ -28,7 +28,7 @@ use crate::source::{COLOR_BUFFERS, ColorStream, ErrorKind, SourceError};
 /// What the colour camera of this frame is like, and where it stands.
 pub(super) fn describe(color: &ColorFrame, depth: &StreamProfile) -> Result<ColorStream, SourceError> {
     let profile = color.stream_profile();
-    let place = depth.extrinsics(profile).map_err(|e| sdk_error("no extrinsics")(&e))?;
+    let place = depth.extrinsics(profile).map_err(|e| sdk_error("no extrinsics", e))?;
     Ok(ColorStream {
         intrinsics: intrinsics(profile)?,
         format: ColorFormat::Rgb8,
@@ -60,17 +60,23 @@ impl Coloring {
         }
     }
 
-    /// Takes in what of a set is new; tells whether depth is.
-    pub(super) fn add(&mut self, depth: SdkFrame, color: Option<ColorFrame>, arrived_at: HostTime) -> Result<bool, SourceError> {
-        if let Some(color) = color.filter(|color| self.last.1.replace(color.frame_number()) != Some(color.frame_number())) {
-            let image = self.copy(&color)?;
+    /// Takes in the colour image of a set, unless it came before.
+    pub(super) fn add_color(&mut self, color: &ColorFrame) -> Result<(), SourceError> {
+        if self.last.1.replace(color.frame_number()) != Some(color.frame_number()) {
+            let image = self.copy(color)?;
             self.pairs.add_color(ns(color.timestamp()), image);
         }
-        let is_new = self.last.0.replace(depth.frame_number()) != Some(depth.frame_number());
-        if is_new {
-            self.pairs.add_depth(ns(depth.timestamp()), (depth, arrived_at));
-        }
-        Ok(is_new)
+        Ok(())
+    }
+
+    /// Whether the depth frame of a set is not the one of the set before.
+    pub(super) fn is_new(&mut self, depth: &SdkFrame) -> bool {
+        self.last.0.replace(depth.frame_number()) != Some(depth.frame_number())
+    }
+
+    /// Takes in a new depth frame.
+    pub(super) fn add_depth(&mut self, depth: SdkFrame, arrived_at: HostTime) {
+        self.pairs.add_depth(ns(depth.timestamp()), (depth, arrived_at));
     }
 
     pub(super) fn next(&mut self) -> Option<Paired> {

@@ -5,7 +5,8 @@ use realsense_rust::device::Device;
 use realsense_rust::kind::{Rs2CameraInfo, Rs2Format, Rs2StreamKind};
 use serde::Serialize;
 
-use super::{all_devices, sdk_error};
+use super::all_devices;
+use super::sdk::sdk_error;
 use crate::source::SourceError;
 
 /// A camera as `depthcast devices` shows it.
@@ -35,7 +36,7 @@ fn info(device: &Device, what: Rs2CameraInfo) -> Option<String> {
 /// # Errors
 /// If librealsense can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
-    let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
+    let context = Context::new().map_err(|e| sdk_error("cannot start", e))?;
     Ok(all_devices(&context).iter().map(camera).collect())
 }
 

@@ -1,12 +1,16 @@
 //! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if it were one.
 //!
-//! Only the depth stream is opened, and the colour stream where it is asked for (see `color`). Each frame is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to
-//! librealsense: so a slow stage downstream can never exhaust librealsense's small frame pool and stall the camera, and every source
-//! delivers the same kind of buffer. The copy leaves the image in the cache, where the projection reads it next.
+//! Only the depth stream is opened, and the colour stream where it is asked for (see `color`). Each depth frame goes through those of
+//! librealsense's filters that are on, is copied at once into the pipeline's own buffer (0.8 MB at 848x480) and given back to librealsense:
+//! so a slow stage downstream can never exhaust librealsense's small frame pool and stall the camera, and every source delivers the same
+//! kind of buffer. The copy leaves the image in the cache, where the projection reads it next.
 
 mod color;
 mod devices;
+mod filters;
 mod playback;
+mod sdk;
+mod software;
 
 use std::collections::HashSet;
 use std::ffi::CString;
@@ -25,13 +29,16 @@ use realsense_rust::stream_profile::StreamProfile;
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, SensorReport, cameras};
+use filters::FilterChain;
 use playback::Playback;
+use sdk::sdk_error;
+pub use software::{SdkFilters, SdkPointcloud};
 
 use super::recording::{Format, RecordingSource, ReplayOptions};
-use super::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
+use super::{ColorStream, Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
-use crate::config::Mode;
+use crate::config::{Filters, Mode};
 use crate::frame::{DepthFrame, FrameMeta};
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
@@ -65,6 +72,7 @@ pub struct RealsenseSource {
     /// A camera streams from the start. A file is started anew at the first call for a frame, so that none of it is lost while the
     /// viewer opens; pausing librealsense's player instead would lose a frame.
     running: Option<Running>,
+    filters: FilterChain,
     is_first_call: bool,
     last_frame_at: HostTime,
 }
@@ -76,16 +84,14 @@ struct Running {
     _context: Context,
 }
 
-fn sdk_error(what: &'static str) -> impl Fn(&dyn std::fmt::Display) -> SourceError {
-    move |error| SourceError::Sdk { what, message: error.to_string(), kind: ErrorKind::Fatal }
-}
-
 impl RealsenseSource {
-    /// Opens the input and waits for a frame that tells what the stream is like.
+    /// Opens the input and waits for a frame that tells what the stream is like once it is filtered.
     ///
     /// # Errors
-    /// If there is no such camera or file, it has no such mode, or it stays silent.
-    pub fn open(input: Input, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    /// If there is no such camera or file, it has no such mode, or it stays silent; [`SourceError::Unsupported`] for filters with values
+    /// that librealsense does not take.
+    pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let mut probe = FilterChain::new(filters)?;
         if let Input::File { path, .. } = &input {
             // librealsense's own words for a file that is none, or has no depth, are hard to understand; our reader knows better ones.
             if super::recording::sniff(path)? == Format::Bag {
@@ -94,13 +100,19 @@ impl RealsenseSource {
             }
         }
         let mut running = Running::start(&input)?;
-        let first = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
-        let info = describe(&input, running.pipeline.profile().device(), &first)?;
+        let (first, color) = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
+        let color = color.map(|color| color::describe(&color, first.stream_profile())).transpose()?;
+        let first = probe.process(first.into())?;
+        let depth_units_m = first.depth_units_m()?;
+        let first = first.into_depth()?;
+        let info = describe(&input, running.pipeline.profile().device(), &probe, &first, depth_units_m, color)?;
         drop(first);
+        // The run's filters have not seen the frame that the probe saw.
+        let filters = FilterChain::new(filters)?;
         let color = info.color.as_ref().map(Coloring::new);
         let running = matches!(input, Input::Camera { .. }).then_some(running);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, input, color, running, is_first_call: true, last_frame_at })
+        Ok(Self { info, clock, input, color, running, filters, is_first_call: true, last_frame_at })
     }
 
     fn take(&self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
@@ -174,11 +186,17 @@ impl FrameSource for RealsenseSource {
             }
             let Some(coloring) = &mut self.color else {
                 self.last_frame_at = arrived_at;
+                let depth = self.filters.apply(depth)?;
                 self.take(&depth, arrived_at, frame)?;
                 return Ok(Delivery::Frame);
             };
-            if coloring.add(depth, color, arrived_at)? {
+            if let Some(color) = color {
+                coloring.add_color(&color)?;
+            }
+            // The filters see each frame once.
+            if coloring.is_new(&depth) {
                 self.last_frame_at = arrived_at;
+                coloring.add_depth(self.filters.apply(depth)?, arrived_at);
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
@@ -196,7 +214,7 @@ impl FrameSource for RealsenseSource {
 
 impl Running {
     fn start(input: &Input) -> Result<Self, SourceError> {
-        let context = Context::new().map_err(|e| sdk_error("cannot start")(&e))?;
+        let context = Context::new().map_err(|e| sdk_error("cannot start", e))?;
         let (width, height, fps) = match input {
             Input::Camera { mode: Some(m), .. } => (m.width as usize, m.height as usize, m.fps.round() as usize),
             _ => (0, 0, 0),
@@ -298,9 +316,15 @@ fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> Sourc
     }
 }
 
-fn describe(input: &Input, device: &Device, (first, color): &Set) -> Result<SourceInfo, SourceError> {
+fn describe(
+    input: &Input,
+    device: &Device,
+    filters: &FilterChain,
+    first: &SdkFrame,
+    depth_units_m: f32,
+    color: Option<ColorStream>,
+) -> Result<SourceInfo, SourceError> {
     let profile = first.stream_profile();
-    let depth_units_m = first.depth_units().map_err(|e| sdk_error("no depth units")(&e))?;
     let fact = |what| device.info(what).map(|text| text.to_string_lossy().into_owned());
     let mut facts = Vec::new();
     for (name, what) in [
@@ -311,7 +335,8 @@ fn describe(input: &Input, device: &Device, (first, color): &Set) -> Result<Sour
     ] {
         facts.extend(fact(what).map(|value| (name, value)));
     }
-    facts.push(("librealsense", playback::sdk_version()));
+    facts.push(("librealsense", sdk::sdk_version()));
+    facts.extend(filters.summary().map(|summary| ("filters", summary)));
     Ok(SourceInfo {
         kind: SourceKind::Realsense,
         name: match input {
@@ -325,13 +350,13 @@ fn describe(input: &Input, device: &Device, (first, color): &Set) -> Result<Sour
             depth_units_m,
             timestamp_domain: domain(first.timestamp_domain()),
         },
-        color: color.as_ref().map(|color| color::describe(color, profile)).transpose()?,
+        color,
         expected_frames: None,
     })
 }
 
 fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics, SourceError> {
-    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics")(&e))?;
+    let intrinsics = profile.intrinsics().map_err(|e| sdk_error("no intrinsics", e))?;
     let distortion = intrinsics.distortion();
     Ok(Intrinsics {
         width: intrinsics.width() as u32,

@@ -2,13 +2,13 @@
 //!
 //! A frame leads to its sensor, and the sensor to its device: for a frame from a file that is the player.
 
-use std::ffi::CStr;
 use std::ptr::{self, NonNull};
 
 use realsense_rust::frame::{DepthFrame, FrameEx as _};
 use realsense_sys as sys;
 
-use crate::source::{ErrorKind, SourceError};
+use super::sdk::{call, sdk_error};
+use crate::source::SourceError;
 
 pub(super) struct Playback {
     device: NonNull<sys::rs2_device>,
@@ -39,8 +39,8 @@ impl Playback {
             sys::rs2_delete_sensor(sensor);
             device
         });
-        let frame = DepthFrame::try_from(raw).map_err(|e| sdk_error("player", e.to_string()))?;
-        let device = NonNull::new(device?).ok_or_else(|| sdk_error("player", "the frame has no device".into()))?;
+        let frame = DepthFrame::try_from(raw).map_err(|e| sdk_error("player", e))?;
+        let device = NonNull::new(device?).ok_or_else(|| sdk_error("player", "the frame has no device"))?;
         Ok((Self { device }, frame))
     }
 
@@ -58,34 +58,4 @@ impl Playback {
         let status = call("status", |error| unsafe { sys::rs2_playback_device_get_current_status(self.device.as_ptr(), error) });
         matches!(status, Ok(sys::rs2_playback_status_RS2_PLAYBACK_STATUS_STOPPED))
     }
-}
-
-/// The version of the library that is linked, such as 2.56.5.
-pub(super) fn sdk_version() -> String {
-    // SAFETY: has no arguments but the place for an error.
-    match call("version", |error| unsafe { sys::rs2_get_api_version(error) }) {
-        Ok(v) => format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100),
-        Err(_) => "unknown".into(),
-    }
-}
-
-/// Calls librealsense and turns its error into ours.
-fn call<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_error) -> T) -> Result<T, SourceError> {
-    let mut error = ptr::null_mut();
-    let value = f(&mut error);
-    if error.is_null() {
-        return Ok(value);
-    }
-    // SAFETY: `error` was set by librealsense; its message lives until the error is freed.
-    let message = unsafe {
-        let text = sys::rs2_get_error_message(error);
-        let message = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
-        sys::rs2_free_error(error);
-        message
-    };
-    Err(sdk_error(what, message))
-}
-
-fn sdk_error(what: &'static str, message: String) -> SourceError {
-    SourceError::Sdk { what, message, kind: ErrorKind::Fatal }
 }
