@@ -1,11 +1,13 @@
 //! The command line: one file for each subcommand, and the exit codes.
 
 mod devices;
+mod export;
 mod info;
 mod run;
 mod status;
 
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,6 +17,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, Mode, Preset, Settings, UsageError, parse_duration};
+use crate::export::Format;
 use crate::pipeline::Policy;
 use crate::sink::Show;
 use crate::source::recording::Pace;
@@ -39,6 +42,8 @@ enum Command {
     Live(LiveArgs),
     /// Replays a recording (.bag), read without librealsense
     Replay(ReplayArgs),
+    /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
+    Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
     /// Lists cameras with their profiles, USB link and firmware
@@ -93,6 +98,33 @@ struct ReplayArgs {
     looped: bool,
     #[command(flatten)]
     run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The recording
+    file: PathBuf,
+    /// The folder for the files; it is made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// ply and pcd: binary clouds; npy: float32 (N,3); csv: x,y,z as text; png: the raw depth as 16-bit grey
+    #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
+    format: Format,
+    /// Begin at this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    from: Option<Duration>,
+    /// End before this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    to: Option<Duration>,
+    /// Only the first of every N frames
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroU64,
+    /// Replace files that exist already
+    #[arg(long)]
+    force: bool,
+    /// Print a summary as JSON (depthcast.export.v1)
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +286,7 @@ fn command(command: Command) -> anyhow::Result<Done> {
         Command::Demo(args) => run::demo(args),
         Command::Live(args) => run::live(args),
         Command::Replay(args) => run::replay(args),
+        Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
     }

@@ -1,6 +1,7 @@
 //! `demo`, `live` and `replay`: a source, the pipeline, sinks, and a report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -43,16 +44,20 @@ pub(super) fn live(_: LiveArgs) -> anyhow::Result<Done> {
 }
 
 pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
-    if let (Some(from), Some(to)) = (args.from, args.to)
-        && from >= to
-    {
-        return Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between")).into());
-    }
+    check_section(args.from, args.to)?;
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let options = ReplayOptions { pace: args.pace, speed: args.speed, from: args.from, to: args.to, looped: args.looped };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
+}
+
+/// Refuses a section of a recording that has no length.
+pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Result<(), UsageError> {
+    match (from, to) {
+        (Some(from), Some(to)) if from >= to => Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between"))),
+        _ => Ok(()),
+    }
 }
 
 fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {
@@ -95,7 +100,7 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
 }
 
 /// The first signal asks the run to stop and lets it drain; the second ends the process at once.
-fn stop_on_signals() -> anyhow::Result<Stop> {
+pub(super) fn stop_on_signals() -> anyhow::Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
