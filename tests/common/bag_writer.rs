@@ -24,6 +24,8 @@ pub struct Spec {
     pub fps: u32,
     /// Stamps of the depth frames; their numbers are 100, 101 ...
     pub stamps_ns: Vec<u64>,
+    /// After so many frames the numbers begin again at 100.
+    pub restart_after: usize,
     pub has_depth: bool,
     pub has_color: bool,
     /// Name and value of the sensor's option.
@@ -52,6 +54,7 @@ impl Default for Spec {
             height: 12,
             fps: 30,
             stamps_ns: (0..10).map(|i| 5_000_000_000 + i * 33_333_333).collect(),
+            restart_after: usize::MAX,
             has_depth: true,
             has_color: false,
             units_option: Some(("Depth_Units", 0.001)),
@@ -177,7 +180,7 @@ fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
         data.truncate(data.len() - step as usize);
     }
     let size = (spec.width, spec.height);
-    let mut body = image(100 + i as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
+    let mut body = image(100 + (i % spec.restart_after) as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
     body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
     body
 }
