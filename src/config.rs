@@ -169,6 +169,13 @@ pub struct Settings {
     pub filters: Filters,
 }
 
+impl Settings {
+    /// Whether the colour camera's images are asked for.
+    pub fn wants_color_images(&self) -> bool {
+        self.project.coloring == Some(Coloring::ByTexture)
+    }
+}
+
 /// Threads of the projection, where nobody says how many.
 ///
 /// Capture and sinks keep a core. Where there are but two, they share the second one: together they need a tenth of it, and the

@@ -13,6 +13,7 @@
 //! | [`pipeline`] | threads, queues, policies, shutdown |
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
+//! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
 //! | [`bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod export;
 pub mod frame;
 pub mod pipeline;
 pub mod pool;

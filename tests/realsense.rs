@@ -144,7 +144,7 @@ fn a_file_as_camera_gives_the_same_colour_byte_for_byte() {
         let (stream, ours) = (ours.info().color.clone().unwrap(), colors(&mut ours));
         for real_time in [false, true] {
             let input = Input::File { path: path.clone(), real_time, color: true };
-            let mut theirs = RealsenseSource::open(input, Arc::clone(&clock)).unwrap();
+            let mut theirs = RealsenseSource::open(input, &Filters::default(), Arc::clone(&clock)).unwrap();
             let their_stream = theirs.info().color.clone().unwrap();
             assert_eq!(their_stream.intrinsics, stream.intrinsics);
             assert_eq!((their_stream.format, their_stream.nominal_fps), (stream.format, stream.nominal_fps));

@@ -2,11 +2,13 @@
 
 mod bench;
 mod devices;
+mod export;
 mod info;
 mod run;
 mod status;
 
 use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -15,8 +17,10 @@ use std::time::Duration;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, Mode, Preset, Settings, UsageError, parse_duration};
+use crate::config::{self, ColorBy, Config, Mode, Preset, Settings, UsageError, parse_duration};
+use crate::export::Format;
 use crate::pipeline::Policy;
+use crate::project::{DecimateBy, Roi};
 use crate::sink::Show;
 use crate::source::recording::Pace;
 
@@ -40,6 +44,8 @@ enum Command {
     Live(LiveArgs),
     /// Replays a recording (.bag), read without librealsense
     Replay(ReplayArgs),
+    /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
+    Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
     /// Lists cameras with their profiles, USB link and firmware
@@ -97,6 +103,36 @@ struct ReplayArgs {
     looped: bool,
     #[command(flatten)]
     run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExportArgs {
+    /// The recording
+    file: PathBuf,
+    /// The folder for the files; it is made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// ply and pcd: binary clouds; npy: float32 (N,3); csv: x,y,z as text; png: the raw depth as 16-bit grey
+    #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
+    format: Format,
+    /// Begin at this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    from: Option<Duration>,
+    /// End before this time after the first frame
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    to: Option<Duration>,
+    /// Only the first of every N frames
+    #[arg(long, value_name = "N", default_value = "1")]
+    every: NonZeroU64,
+    /// Give points the colours of the recording's colour camera (ply, pcd, csv)
+    #[arg(long)]
+    color: bool,
+    /// Replace files that exist already
+    #[arg(long)]
+    force: bool,
+    /// Print a summary as JSON (depthcast.export.v1)
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -172,7 +208,12 @@ struct RunArgs {
     /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     save_rate: Option<f64>,
-    /// Threads of the projection; 0 chooses
+    /// What decides the colours of points
+    #[arg(long, value_name = "BY", value_parser = one_of::<ColorBy>(&["depth", "height", "texture", "uniform"]))]
+    color_by: Option<ColorBy>,
+    #[command(flatten)]
+    reduce: ReduceArgs,
+    /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     /// Port of the web viewer's page; 0 for any free one
@@ -181,6 +222,29 @@ struct RunArgs {
     /// Port of the web viewer's data; 0 for any free one
     #[arg(long, value_name = "PORT")]
     data_port: Option<u16>,
+}
+
+/// What makes clouds smaller before anybody pays for them.
+#[derive(Debug, Args)]
+struct ReduceArgs {
+    /// Leave out depths nearer than this, in metres
+    #[arg(long, value_name = "M")]
+    min_m: Option<f32>,
+    /// Leave out depths farther than this, in metres
+    #[arg(long, value_name = "M")]
+    max_m: Option<f32>,
+    /// Take this region of the depth image: left, top, size, in pixels
+    #[arg(long, value_name = "X,Y,WxH")]
+    roi: Option<Roi>,
+    /// Make one pixel of each block of N x N (2, 3 or 4)
+    #[arg(long, value_name = "N")]
+    decimate: Option<u32>,
+    /// What a block becomes
+    #[arg(long, value_parser = one_of::<DecimateBy>(&["median", "min"]))]
+    decimate_by: Option<DecimateBy>,
+    /// Make one point of all within each cube with edges of so many metres
+    #[arg(long, value_name = "M")]
+    voxel_m: Option<f32>,
 }
 
 impl RunArgs {
@@ -192,6 +256,15 @@ impl RunArgs {
                 show_rate_hz: self.show_rate,
                 save_rate_hz: self.save_rate,
                 ..Default::default()
+            },
+            color: config::Color { by: self.color_by, ..Default::default() },
+            reduce: config::Reduce {
+                min_m: self.reduce.min_m,
+                max_m: self.reduce.max_m,
+                roi: self.reduce.roi,
+                decimate: self.reduce.decimate,
+                decimate_by: self.reduce.decimate_by,
+                voxel_m: self.reduce.voxel_m,
             },
             synthetic,
             ..Default::default()
@@ -284,6 +357,7 @@ fn command(command: Command) -> anyhow::Result<Done> {
         Command::Demo(args) => run::demo(args),
         Command::Live(args) => run::live(args),
         Command::Replay(args) => run::replay(args),
+        Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
         Command::Bench(args) => bench::bench(&args),

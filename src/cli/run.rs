@@ -1,6 +1,7 @@
 //! `demo`, `live` and `replay`: a source, the pipeline, sinks, and a report.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -21,8 +22,10 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
-    let camera =
-        SyntheticCamera::new(SyntheticOptions { width, height, fps, seed: settings.seed, color: false }, Arc::clone(&clock))?;
+    let camera = SyntheticCamera::new(
+        SyntheticOptions { width, height, fps, seed: settings.seed, color: settings.wants_color_images() },
+        Arc::clone(&clock),
+    )?;
     run(Box::new(camera), &args.run, settings, clock)
 }
 
@@ -32,9 +35,10 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
     use crate::source::realsense::{Input, RealsenseSource};
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let color = settings.wants_color_images();
     let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color: false },
-        None => Input::Camera { serial: args.serial, mode: args.depth, color: false },
+        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
+        None => Input::Camera { serial: args.serial, mode: args.depth, color },
     };
     let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
         SourceError::Unsupported(text) => UsageError(text).into(),
@@ -49,16 +53,12 @@ pub(super) fn live(_: LiveArgs) -> anyhow::Result<Done> {
 }
 
 pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
-    if let (Some(from), Some(to)) = (args.from, args.to)
-        && from >= to
-    {
-        return Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between")).into());
-    }
+    check_section(args.from, args.to)?;
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let ReplayArgs { pace, speed, from, to, looped, .. } = args;
-    let options = ReplayOptions { pace, speed, from, to, looped, color: false };
+    let options = ReplayOptions { pace, speed, from, to, looped, color: settings.wants_color_images() };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     run(Box::new(source), &args.run, settings, clock)
 }
@@ -71,6 +71,14 @@ fn refuse_filters(settings: &Settings) -> Result<(), UsageError> {
     Err(UsageError(
         "[filters]: the filters are librealsense's, so only `live` has them; `live --from-file FILE` for a recording".into(),
     ))
+}
+
+/// Refuses a section of a recording that has no length.
+pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Result<(), UsageError> {
+    match (from, to) {
+        (Some(from), Some(to)) if from >= to => Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between"))),
+        _ => Ok(()),
+    }
 }
 
 fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {
@@ -113,7 +121,7 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
 }
 
 /// The first signal asks the run to stop and lets it drain; the second ends the process at once.
-fn stop_on_signals() -> anyhow::Result<Stop> {
+pub(super) fn stop_on_signals() -> anyhow::Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;

@@ -14,19 +14,11 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn new(info: &SourceInfo, frames: Option<u64>) -> Self {
-        if !std::io::stderr().is_terminal() {
-            return Self { bar: None };
-        }
         let total = match (info.expected_frames, frames) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        let (bar, template) = match total {
-            Some(total) => (ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
-            None => (ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {msg}"),
-        };
-        bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Self { bar: Some(bar) }
+        Self { bar: bar(total) }
     }
 
     pub(super) fn show(&mut self, s: &Snapshot) {
@@ -49,4 +41,17 @@ impl Status {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A bar up to `total`, or a spinner where that is not known; nothing where standard error is no terminal.
+pub(super) fn bar(total: Option<u64>) -> Option<ProgressBar> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
+        None => (ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    Some(bar)
 }

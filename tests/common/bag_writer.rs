@@ -24,6 +24,8 @@ pub struct Spec {
     pub fps: u32,
     /// Stamps of the depth frames; their numbers are 100, 101 ...
     pub stamps_ns: Vec<u64>,
+    /// After so many frames the numbers begin again at 100.
+    pub restart_after: usize,
     pub has_depth: bool,
     pub has_color: bool,
     pub color: Color,
@@ -85,6 +87,7 @@ impl Default for Spec {
             height: 12,
             fps: 30,
             stamps_ns: (0..10).map(|i| 5_000_000_000 + i * 33_333_333).collect(),
+            restart_after: usize::MAX,
             has_depth: true,
             has_color: false,
             color: Color::default(),
@@ -225,7 +228,7 @@ fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
         data.truncate(data.len() - step as usize);
     }
     let size = (spec.width, spec.height);
-    let mut body = image(100 + i as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
+    let mut body = image(100 + (i % spec.restart_after) as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
     body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
     body
 }
