@@ -1,12 +1,10 @@
 //! A smaller depth image: one pixel for each block of 2x2, 3x3 or 4x4.
 //!
-//! Eight neighbouring blocks are worked on at once: pixel n of all eight stands in one array, and whatever is done to a pixel is done
-//! to the array, without branches, so that the compiler makes vector instructions of it.
+//! Some neighbouring blocks are worked on at once. Whatever is done to one is done to all of them, without branches, in loops of fixed
+//! length, so that the compiler makes vector instructions of it. All of it is inlined, so that a caller that is compiled for a newer
+//! instruction set gets the loops in that set; closures would not be, hence there are none.
 
-use std::array;
 use std::ops::RangeInclusive;
-
-use crate::camera::Intrinsics;
 
 /// What a block becomes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -31,6 +29,9 @@ impl Decimate {
 }
 
 /// Makes depth images of one size smaller.
+///
+/// Pixel i of the smaller image stands for the pixels `i * f` to `i * f + f - 1`, so its ray is that of their middle, `i * f + (f - 1) / 2`.
+/// (librealsense's decimation divides the principal point by f and no more, which shifts the points by up to one and a half pixels.)
 ///
 /// Columns and rows at the right and lower edge that don't fill a block are dropped. So does librealsense, which then pads the image
 /// with zeros to multiples of four pixels; this one doesn't.
@@ -62,180 +63,286 @@ impl Decimator {
         (self.output_width, self.output_height)
     }
 
-    /// Intrinsics of the smaller image.
-    ///
-    /// Its pixel i stands for the full pixels `i * f` to `i * f + f - 1`, whose middle is `i * f + (f - 1) / 2`. For its ray to be the
-    /// ray of that middle, `fx' = fx / f` and `ppx' = (ppx - (f - 1) / 2) / f`, and so in y. (The decimation of librealsense divides the
-    /// principal point by f and no more, which shifts the points by up to one and a half full pixels.) Distortion acts on the
-    /// normalised ray, so its coefficients stay.
-    pub fn intrinsics(&self, full: &Intrinsics) -> Intrinsics {
-        let factor = self.decimate.factor as f32;
-        let to_middle = (factor - 1.0) / 2.0;
-        Intrinsics {
-            width: self.output_width,
-            height: self.output_height,
-            fx: full.fx / factor,
-            fy: full.fy / factor,
-            ppx: (full.ppx - to_middle) / factor,
-            ppy: (full.ppy - to_middle) / factor,
-            ..*full
-        }
-    }
-
     /// Fills `out` with whole rows of the smaller image: all of them, or, for one thread among many, a band of them.
     ///
     /// `depth` starts at the first full pixel of the first of these rows; each row of it begins `stride` values after the one before.
     /// Raw depths within `range` are valid, but 0 never is. A block without a valid depth becomes 0.
     ///
-    /// It is inlined so that a caller compiled for AVX2 gets it in AVX2.
+    /// A caller with `#[target_feature(enable = "avx2")]` gets it in AVX2.
     ///
     /// # Panics
     /// If `out` is not a whole number of rows, or `depth` has too few rows for it.
     #[inline(always)]
     pub fn run(&self, depth: &[u16], stride: usize, range: RangeInclusive<u16>, out: &mut [u16]) {
-        let width = self.output_width as usize;
-        let range = (*range.start().max(&1), *range.end());
+        let image =
+            Image { depth, stride, output_width: self.output_width as usize, range: (*range.start().max(&1), *range.end()) };
         match self.decimate.factor {
-            2 => image::<2, 4>(self.decimate.by, depth, stride, width, range, out),
-            3 => image::<3, 9>(self.decimate.by, depth, stride, width, range, out),
-            _ => image::<4, 16>(self.decimate.by, depth, stride, width, range, out),
+            2 => image.reduce::<2, 4>(self.decimate.by, out),
+            3 => image.reduce::<3, 9>(self.decimate.by, out),
+            _ => image.reduce::<4, 16>(self.decimate.by, out),
         }
     }
 }
 
 /// Blocks that are worked on at once: as many as a vector register of SSE2 has places for depths.
-const LANES: usize = 16;
+const LANES: usize = 8;
 
-/// `F` is the factor, `N` is `F * F`.
-#[inline(always)]
-fn image<const F: usize, const N: usize>(
-    by: DecimateBy,
-    depth: &[u16],
+/// A row of each of `L` neighbouring blocks.
+type BlockRows<const F: usize, const L: usize> = [[u16; F]; L];
+
+/// A full image, or a band of one.
+struct Image<'a> {
+    depth: &'a [u16],
     stride: usize,
-    width: usize,
+    output_width: usize,
+    /// The least and the largest depth that is valid.
     range: (u16, u16),
-    out: &mut [u16],
-) {
-    if width < LANES {
-        rows::<F, N, 1>(by, depth, stride, width, range, out)
-    } else {
-        rows::<F, N, LANES>(by, depth, stride, width, range, out)
-    }
 }
 
-#[inline(always)]
-fn rows<const F: usize, const N: usize, const L: usize>(
-    by: DecimateBy,
-    depth: &[u16],
-    stride: usize,
-    width: usize,
-    range: (u16, u16),
-    out: &mut [u16],
-) {
-    for (y, out) in out.chunks_exact_mut(width).enumerate() {
-        let mut rows = [&[][..]; F];
-        for (r, row) in rows.iter_mut().enumerate() {
-            *row = depth[(y * F + r) * stride..][..width * F].as_chunks::<F>().0;
-        }
-        for x in (0..width).step_by(L) {
-            let x = x.min(width - L);
-            let blocks = rows.map(|row| row[x..].first_chunk::<L>().expect("all"));
-            let o = match by {
-                DecimateBy::Median => median::<F, N, L>(blocks, range),
-                DecimateBy::Min => min(blocks, range),
-            };
-            out[x..x + L].copy_from_slice(&o);
+impl Image<'_> {
+    /// `F` is the factor, `N` the number of pixels in a block.
+    #[inline(always)]
+    fn reduce<const F: usize, const N: usize>(&self, by: DecimateBy, out: &mut [u16]) {
+        const { assert!(N == F * F) };
+        match self.output_width {
+            0 => assert!(out.is_empty(), "an image that is narrower than a block has no output"),
+            1..LANES => self.reduce_rows::<F, N, 1>(by, out),
+            _ => self.reduce_rows::<F, N, LANES>(by, out),
         }
     }
-}
 
-#[inline(always)]
-fn min<const F: usize, const L: usize>(blocks: [&[[u16; F]; L]; F], (lo, hi): (u16, u16)) -> [u16; L] {
-    let mut nearest = [[u16::MAX; F]; L];
-    for row in blocks {
-        for (nearest, d) in nearest.as_flattened_mut().iter_mut().zip(row.as_flattened()) {
-            let key = if (*d >= lo) & (*d <= hi) { d.wrapping_sub(1) } else { u16::MAX };
-            *nearest = key.min(*nearest);
-        }
-    }
-    let mut out = [0; L];
-    for (out, nearest) in out.iter_mut().zip(&nearest) {
-        let mut m = nearest[0];
-        for c in 1..F {
-            m = m.min(nearest[c]);
-        }
-        *out = m.wrapping_add(1);
-    }
-    out
-}
-
-#[inline(always)]
-fn median<const F: usize, const N: usize, const L: usize>(rows: [&[[u16; F]; L]; F], (lo, hi): (u16, u16)) -> [u16; L] {
-    let mut keys = [[0; L]; N];
-    for (r, row) in rows.iter().enumerate() {
-        for c in 0..F {
-            for l in 0..L {
-                keys[r * F + c][l] = row[l][c];
+    #[inline(always)]
+    fn reduce_rows<const F: usize, const N: usize, const L: usize>(&self, by: DecimateBy, out: &mut [u16]) {
+        let width = self.output_width;
+        assert!(out.len().is_multiple_of(width), "{} pixels are no whole rows of {width}", out.len());
+        for (y, out) in out.chunks_exact_mut(width).enumerate() {
+            let mut rows = [&[][..]; F];
+            for (r, row) in rows.iter_mut().enumerate() {
+                (*row, _) = self.depth[(y * F + r) * self.stride..][..width * F].as_chunks::<F>();
+            }
+            for x in (0..width).step_by(L) {
+                // The last blocks of a row overlap those before them where the width is no multiple of L.
+                let x = x.min(width - L);
+                let blocks = rows.map(|row| row[x..].first_chunk::<L>().expect("a row has at least L blocks from here"));
+                let reduced = match by {
+                    DecimateBy::Median => medians::<F, N, L>(blocks, self.range),
+                    DecimateBy::Min => minima(blocks, self.range),
+                };
+                out[x..x + L].copy_from_slice(&reduced);
             }
         }
     }
-    let mut stand_in = [if N % 2 == 0 { u16::MAX } else { 0 }; L];
-    for keys in &mut keys {
-        for l in 0..L {
-            let key = keys[l];
-            let invalid = if (key >= lo) & (key <= hi) { 0 } else { u16::MAX };
-            keys[l] = (key & !invalid) | (stand_in[l] & invalid);
-            stand_in[l] ^= invalid;
+}
+
+/// Depths are compared less one, by which 0 for "no depth" becomes the largest, and is 0 again in the end.
+#[inline(always)]
+fn minima<const F: usize, const L: usize>(rows: [&BlockRows<F, L>; F], (least, most): (u16, u16)) -> [u16; L] {
+    let mut columns = [[u16::MAX; F]; L];
+    for row in rows {
+        for (min, &d) in columns.as_flattened_mut().iter_mut().zip(row.as_flattened()) {
+            let valid = (least..=most).contains(&d);
+            *min = (*min).min(if valid { d.wrapping_sub(1) } else { u16::MAX });
         }
     }
-    let mut m = [0; L];
-    for l in 0..L {
-        let mut b = [0; N];
-        for n in 0..N {
-            b[n] = keys[n][l];
+    let mut minima = [u16::MAX; L];
+    for (min, columns) in minima.iter_mut().zip(columns) {
+        for column in columns {
+            *min = (*min).min(column);
         }
-        m[l] = middle(b);
+        *min = min.wrapping_add(1);
     }
-    m
+    minima
+}
+
+/// The median of a block's valid depths, wherever in it they are, by always taking the same rank of all its depths: its invalid pixels
+/// count as nearest and as farthest by turns, so that the valid ones stay in the middle. Of a block without a valid one that makes 0.
+#[inline(always)]
+fn medians<const F: usize, const N: usize, const L: usize>(rows: [&BlockRows<F, L>; F], (least, most): (u16, u16)) -> [u16; L] {
+    let mut pixels = [[0; L]; N];
+    for (r, row) in rows.iter().enumerate() {
+        for c in 0..F {
+            for l in 0..L {
+                pixels[r * F + c][l] = row[l][c];
+            }
+        }
+    }
+    // Of an even number the rank is the lower middle one, with one more above it than below: the first invalid pixel goes there.
+    let mut stand_in = [if N.is_multiple_of(2) { u16::MAX } else { 0 }; L];
+    for pixels in &mut pixels {
+        for (d, stand_in) in pixels.iter_mut().zip(&mut stand_in) {
+            let invalid = if (least..=most).contains(d) { 0 } else { u16::MAX };
+            *d = (*d & !invalid) | (*stand_in & invalid);
+            *stand_in ^= invalid;
+        }
+    }
+    let mut medians = [0; L];
+    for (l, median) in medians.iter_mut().enumerate() {
+        let mut block = [0; N];
+        for (d, pixels) in block.iter_mut().zip(&pixels) {
+            *d = pixels[l];
+        }
+        *median = middle(block);
+    }
+    medians
+}
+
+/// The lower median of 4, 9 or 16 values.
+///
+/// Of nine in three sorted triples it is the median of the largest minimum, the median median and the least maximum. Of two sorted
+/// halves a and b with n values each it is the largest of all `min(a[i], b[n - 1 - i])`, which are the n least values.
+#[inline(always)]
+fn middle<const N: usize>(v: [u16; N]) -> u16 {
+    match N {
+        4 => {
+            let ([a0, a1], [b0, b1]) = (sort2(v[0], v[1]), sort2(v[2], v[3]));
+            a0.min(b1).max(a1.min(b0))
+        }
+        9 => {
+            let [a0, a1, a2] = sort3(v[0], v[1], v[2]);
+            let [b0, b1, b2] = sort3(v[3], v[4], v[5]);
+            let [c0, c1, c2] = sort3(v[6], v[7], v[8]);
+            sort3(a0.max(b0).max(c0), sort3(a1, b1, c1)[1], a2.min(b2).min(c2))[1]
+        }
+        _ => {
+            let a = sort8([v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]]);
+            let b = sort8([v[8], v[9], v[10], v[11], v[12], v[13], v[14], v[15]]);
+            let mut largest = 0;
+            for i in 0..8 {
+                largest = largest.max(a[i].min(b[7 - i]));
+            }
+            largest
+        }
+    }
 }
 
 #[inline(always)]
-fn middle<const N: usize>(k: [u16; N]) -> u16 {
-    match N {
-        4 => {
-            let (a, b) = (sort2(k[0], k[1]), sort2(k[2], k[3]));
-            a.0.min(b.1).max(a.1.min(b.0))
-        }
-        9 => {
-            let (a, b, c) = (sort3(k[0], k[1], k[2]), sort3(k[3], k[4], k[5]), sort3(k[6], k[7], k[8]));
-            sort3(a.0.max(b.0).max(c.0), sort3(a.1, b.1, c.1).1, a.2.min(b.2).min(c.2)).1
-        }
-        _ => {
-            let a = sort8([k[0], k[1], k[2], k[3], k[4], k[5], k[6], k[7]]);
-            let b = sort8([k[8], k[9], k[10], k[11], k[12], k[13], k[14], k[15]]);
-            let lower = |i: usize| a[i].min(b[7 - i]);
-            lower(0).max(lower(1)).max(lower(2).max(lower(3))).max(lower(4).max(lower(5)).max(lower(6).max(lower(7))))
-        }
-    }
+fn sort2(a: u16, b: u16) -> [u16; 2] {
+    [a.min(b), a.max(b)]
 }
+
 #[inline(always)]
-fn sort2(a: u16, b: u16) -> (u16, u16) {
-    (a.min(b), a.max(b))
+fn sort3(a: u16, b: u16, c: u16) -> [u16; 3] {
+    let [a, b] = sort2(a, b);
+    let [b, c] = sort2(b, c);
+    let [a, b] = sort2(a, b);
+    [a, b, c]
 }
-#[inline(always)]
-fn sort3(a: u16, b: u16, c: u16) -> (u16, u16, u16) {
-    let (a, b) = sort2(a, b);
-    let (b, c) = sort2(b, c);
-    let (a, b) = sort2(a, b);
-    (a, b, c)
-}
+
+/// The network of 19 comparisons in 6 layers; Knuth, The Art of Computer Programming, volume 3, 5.3.4.
 #[inline(always)]
 fn sort8([a, b, c, d, e, f, g, h]: [u16; 8]) -> [u16; 8] {
-    let ((a, c), (b, d), (e, g), (f, h)) = (sort2(a, c), sort2(b, d), sort2(e, g), sort2(f, h));
-    let ((a, e), (b, f), (c, g), (d, h)) = (sort2(a, e), sort2(b, f), sort2(c, g), sort2(d, h));
-    let ((a, b), (c, d), (e, f), (g, h)) = (sort2(a, b), sort2(c, d), sort2(e, f), sort2(g, h));
-    let ((c, e), (d, f)) = (sort2(c, e), sort2(d, f));
-    let ((b, e), (d, g)) = (sort2(b, e), sort2(d, g));
-    let ((b, c), (d, e), (f, g)) = (sort2(b, c), sort2(d, e), sort2(f, g));
+    let ([a, c], [b, d], [e, g], [f, h]) = (sort2(a, c), sort2(b, d), sort2(e, g), sort2(f, h));
+    let ([a, e], [b, f], [c, g], [d, h]) = (sort2(a, e), sort2(b, f), sort2(c, g), sort2(d, h));
+    let ([a, b], [c, d], [e, f], [g, h]) = (sort2(a, b), sort2(c, d), sort2(e, f), sort2(g, h));
+    let ([c, e], [d, f]) = (sort2(c, e), sort2(d, f));
+    let ([b, e], [d, g]) = (sort2(b, e), sort2(d, g));
+    let ([b, c], [d, e], [f, g]) = (sort2(b, c), sort2(d, e), sort2(f, g));
     [a, b, c, d, e, f, g, h]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::camera::Distortion;
+
+    /// The obviously right decimation: sort the valid depths of each block.
+    fn naive(decimate: Decimate, depth: &[u16], stride: usize, size: (u32, u32), range: RangeInclusive<u16>) -> Vec<u16> {
+        let factor = decimate.factor as usize;
+        let (width, height) = (size.0 as usize / factor, size.1 as usize / factor);
+        let block = |x: usize, y: usize| {
+            let pixels = (0..factor).flat_map(|r| &depth[(y * factor + r) * stride + x * factor..][..factor]);
+            let mut valid: Vec<u16> = pixels.copied().filter(|d| *d != 0 && range.contains(d)).collect();
+            valid.sort_unstable();
+            match decimate.by {
+                _ if valid.is_empty() => 0,
+                DecimateBy::Median => valid[(valid.len() - 1) / 2],
+                DecimateBy::Min => valid[0],
+            }
+        };
+        (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| block(x, y)).collect()
+    }
+
+    fn all_decimations() -> impl Iterator<Item = Decimate> {
+        let bys = [DecimateBy::Median, DecimateBy::Min];
+        Decimate::FACTORS.flat_map(move |factor| bys.map(|by| Decimate { factor, by }))
+    }
+
+    /// Runs all decimations, whole and in bands of one row, and holds them against the naive one.
+    fn check(depth: &[u16], stride: usize, (width, height): (u32, u32), range: &RangeInclusive<u16>) {
+        for decimate in all_decimations() {
+            let decimator = Decimator::new(decimate, width, height);
+            let (output_width, output_height) = decimator.output_size();
+            let want = naive(decimate, depth, stride, (width, height), range.clone());
+            let mut whole = vec![7; output_width as usize * output_height as usize];
+            decimator.run(depth, stride, range.clone(), &mut whole);
+            assert_eq!(whole, want, "{decimate:?} of {width}x{height}, stride {stride}, {range:?}");
+
+            let mut bands = vec![7; whole.len()];
+            for (row, band) in bands.chunks_exact_mut((output_width as usize).max(1)).enumerate() {
+                decimator.run(&depth[row * decimate.factor as usize * stride..], stride, range.clone(), band);
+            }
+            assert_eq!(bands, want, "{decimate:?} of {width}x{height} in bands");
+        }
+    }
+
+    fn depths() -> impl Strategy<Value = u16> {
+        prop_oneof![3 => Just(0), 1 => Just(1), 1 => Just(u16::MAX), 2 => 995u16..1005, 3 => any::<u16>()]
+    }
+
+    fn ranges() -> impl Strategy<Value = RangeInclusive<u16>> {
+        let any_range = (any::<u16>(), any::<u16>()).prop_map(|(a, b)| a..=b); // often empty
+        prop_oneof![3 => Just(0..=u16::MAX), 1 => Just(0..=0), 1 => Just(1..=u16::MAX - 1), 2 => Just(998..=1002), 2 => any_range]
+    }
+
+    fn images() -> impl Strategy<Value = (u32, u32, usize, Vec<u16>)> {
+        let sizes = (prop_oneof![0u32..20, 60u32..80], 0u32..20, 0usize..5);
+        sizes.prop_flat_map(|(width, height, padding)| {
+            let stride = width as usize + padding;
+            let pixels = prop_oneof![
+                proptest::collection::vec(depths(), stride * height as usize),
+                proptest::collection::vec(1000u16..3000, stride * height as usize),
+            ];
+            (Just(width), Just(height), Just(stride), pixels)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn fast_and_naive_agree((width, height, stride, depth) in images(), range in ranges()) {
+            check(&depth, stride, (width, height), &range);
+        }
+    }
+
+    /// A network that sorts all rows of zeros and ones sorts everything (Knuth's zero-one principle), and so with its ranks.
+    #[test]
+    fn every_mask_of_valid_pixels_in_a_block_has_its_median() {
+        for decimate in all_decimations() {
+            let side = decimate.factor;
+            for mask in 0..1u32 << (side * side) {
+                let zeros_and_ones: Vec<u16> = (0..side * side).map(|i| 500 + (mask >> i & 1) as u16).collect();
+                let with_holes: Vec<u16> =
+                    (0..side * side).map(|i| (mask >> i & 1) as u16 * (900 - i as u16 * 37 % 16)).collect();
+                for block in [zeros_and_ones, with_holes] {
+                    let mut out = [7];
+                    Decimator::new(decimate, side, side).run(&block, side as usize, 0..=u16::MAX, &mut out);
+                    assert_eq!(out[..], naive(decimate, &block, side as usize, (side, side), 0..=u16::MAX), "{block:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn images_of_one_depth_keep_it() {
+        for depth in [0, 1, 1000, u16::MAX] {
+            check(&[depth; 67 * 9], 67, (67, 9), &(0..=u16::MAX));
+        }
+    }
+
+    #[test]
+    #[should_panic = "not by 5"]
+    fn other_factors_are_refused() {
+        Decimator::new(Decimate { factor: 5, by: DecimateBy::Min }, 848, 480);
+    }
 }
