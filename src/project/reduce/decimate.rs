@@ -245,7 +245,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::camera::Distortion;
 
     /// The obviously right decimation: sort the valid depths of each block.
     fn naive(decimate: Decimate, depth: &[u16], stride: usize, size: (u32, u32), range: RangeInclusive<u16>) -> Vec<u16> {
