@@ -92,9 +92,13 @@ impl Bands {
     }
 
     /// Fills `out` with the decimated image of `rows`.
-    pub(super) fn decimate(&self, decimator: &Decimator, rows: Rows<'_>, scale: &DepthScale, out: &mut [u16]) {
+    pub(super) fn decimate(&self, kernel: Kernel, decimator: &Decimator, rows: Rows<'_>, scale: &DepthScale, out: &mut [u16]) {
         let Self { width, height, rows_per_band, .. } = *self;
-        Cut { width, rows_per_band }.decimate(decimator, rows, scale, 0..height, out);
+        let decimate = |rows_out: Range<usize>, out: &mut [u16]| {
+            let first = rows_out.start * decimator.factor() * rows.stride;
+            kernel.decimate(decimator, &rows.depth[first..], rows.stride, scale, out);
+        };
+        Cut { width, rows_per_band }.each(0..height, out, &decimate);
     }
 }
 
@@ -189,16 +193,13 @@ impl Cut {
         }
     }
 
-    fn decimate(self, decimator: &Decimator, from: Rows<'_>, scale: &DepthScale, rows: Range<usize>, out: &mut [u16]) {
+    /// Calls `f` with the rows of each band and their part of `out`.
+    fn each(self, rows: Range<usize>, out: &mut [u16], f: &(impl Fn(Range<usize>, &mut [u16]) + Sync)) {
         if let Some(middle) = self.middle(&rows) {
             let (upper, lower) = out.split_at_mut((middle - rows.start) * self.width);
-            rayon::join(
-                || self.decimate(decimator, from, scale, rows.start..middle, upper),
-                || self.decimate(decimator, from, scale, middle..rows.end, lower),
-            );
+            rayon::join(|| self.each(rows.start..middle, upper, f), || self.each(middle..rows.end, lower, f));
         } else {
-            let first = rows.start * decimator.factor() * from.stride;
-            decimator.run(&from.depth[first..], from.stride, scale.range(), out);
+            f(rows, out);
         }
     }
 }

@@ -256,7 +256,7 @@ impl BackProjector {
         let rows = match &mut self.decimated {
             None => whole,
             Some(Decimated { decimator, depth }) => {
-                self.bands.decimate(decimator, whole, &scale, depth);
+                self.bands.decimate(self.kernel, decimator, whole, &scale, depth);
                 bands::Rows { depth, stride: self.bands.width() }
             }
         };

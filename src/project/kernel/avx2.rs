@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
-use super::{Block, DepthScale, Places, Row, portable};
+use super::{Block, Decimator, DepthScale, Places, Row, portable};
 
 /// Pixels in a group.
 const LANES: usize = 8;
@@ -63,6 +63,12 @@ impl Constants {
 #[target_feature(enable = "avx2,popcnt")]
 pub(super) fn count(depth: &[u16], scale: &DepthScale) -> usize {
     portable::count(depth, scale)
+}
+
+/// As above.
+#[target_feature(enable = "avx2")]
+pub(super) fn decimate(decimator: &Decimator, depth: &[u16], stride: usize, scale: &DepthScale, out: &mut [u16]) {
+    decimator.run(depth, stride, scale.range(), out);
 }
 
 #[target_feature(enable = "avx2,popcnt")]

@@ -27,6 +27,8 @@ mod neon;
 
 use std::mem::MaybeUninit;
 
+use super::reduce::Decimator;
+
 /// Places for points, whatever stands there now. The loops write points into them and read nothing.
 type Places = [MaybeUninit<[f32; 3]>];
 
@@ -232,6 +234,16 @@ impl Kernel {
             // SAFETY: as above.
             #[cfg(target_arch = "aarch64")]
             Set::Neon => unsafe { compact_with!(neon, block, scale, out) },
+        }
+    }
+
+    /// [`Decimator::run`], for whole rows of the smaller image.
+    pub fn decimate(self, decimator: &Decimator, depth: &[u16], stride: usize, scale: &DepthScale, out: &mut [u16]) {
+        match self.0 {
+            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 | Set::Avx512 => unsafe { avx2::decimate(decimator, depth, stride, scale, out) },
+            _ => decimator.run(depth, stride, scale.range(), out),
         }
     }
 

@@ -368,4 +368,11 @@ mod tests {
         sum.add(u32::MAX);
         assert_eq!(sum.mean(), u32::MAX);
     }
+
+    /// A table of 16 slots with 12 cells in it: a probe that comes past only some of the slots would not end.
+    #[test]
+    fn the_smallest_table_can_be_filled() {
+        let cloud: Vec<[f32; 3]> = (0..12).map(|i| [i as f32 * 0.3, (i * i) as f32 * 0.1, 1.0]).collect();
+        check(&mut VoxelGrid::new(0.05, cloud.len()), &cloud, &[]);
+    }
 }
