@@ -2,8 +2,8 @@
 //! and librealsense's own block, all in one run.
 //!
 //! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy machine is as unfair to one as to the
-//! other. Each row has one untimed call before its timed ones (`hot`: the same buffers all the time), but for the rows that are called
-//! `rotating`, which go through as many buffers as a running pipeline does.
+//! other. In its turn each row is called untimed for a while, until caches are hot and threads awake, and then timed. It uses the same
+//! buffers all the time, but for the rows that are called `rotating`, which go through as many as a running pipeline does.
 
 mod ladder;
 mod report;
@@ -23,7 +23,9 @@ use crate::source::{FrameSource as _, SourceInfo};
 pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
 
 /// Timed calls of a row in each round.
-const CALLS: usize = 3;
+const CALLS: usize = 5;
+/// How long a row is called before that.
+const WARM_UP: Duration = Duration::from_micros(500);
 /// Frames and clouds that a live run without a viewer rotates through.
 const ROTATING: usize = 3;
 /// Pixels without depth, in percent.
@@ -73,7 +75,10 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
     let mut times: Vec<Vec<Duration>> = vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
     for _ in 0..options.rounds {
         for (candidate, times) in candidates.iter_mut().zip(&mut times) {
-            (candidate.call)();
+            let turn = Instant::now();
+            while turn.elapsed() < WARM_UP {
+                (candidate.call)();
+            }
             for _ in 0..CALLS {
                 let started = Instant::now();
                 (candidate.call)();
@@ -157,7 +162,8 @@ fn projections<'a>(
     }
     for (what, options) in [("simd+rayon", organized), ("compact+rayon", compact)] {
         let mut projector = BackProjector::new(camera, None, options)?;
-        projector.tune(&mut || {})?;
+        // Threads are awake in a benchmark.
+        projector.tune(&mut || drop(rayon::broadcast(|_| ())))?;
         candidates.push(hot(what.into(), threads, projector, frame));
     }
     for (what, options) in [("simd, rotating", organized), ("compact, rotating", compact)] {

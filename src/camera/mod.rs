@@ -42,6 +42,7 @@ impl Intrinsics {
     /// The pixel on which the camera sees a point of its own frame, which may lie outside of the image; the opposite of
     /// [`ray`](Self::ray), but for [`Distortion::Ftheta`]. The point must lie in front of the camera: with z at or below 0 the result
     /// means nothing.
+    #[inline]
     pub fn pixel(&self, [x, y, z]: [f32; 3]) -> [f32; 2] {
         let ray = [x / z, y / z];
         let [x, y] = if self.is_distorted() { self.distortion.bend(&self.coeffs, ray) } else { ray };
@@ -83,9 +84,10 @@ impl Extrinsics {
     pub const IDENTITY: Self = Self { rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], translation_m: [0.0; 3] };
 
     /// A point of the first camera's frame, in metres, in the frame of the second.
+    #[inline]
     pub fn apply(&self, [x, y, z]: [f32; 3]) -> [f32; 3] {
         let (r, t) = (&self.rotation, &self.translation_m);
-        [0, 1, 2].map(|row| r[row] * x + r[row + 3] * y + r[row + 6] * z + t[row])
+        [r[0] * x + r[3] * y + r[6] * z + t[0], r[1] * x + r[4] * y + r[7] * z + t[1], r[2] * x + r[5] * y + r[8] * z + t[2]]
     }
 }
 

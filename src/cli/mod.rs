@@ -157,7 +157,7 @@ struct BenchArgs {
     #[arg(long, value_name = "WxH", value_delimiter = ',', value_parser = parse_size,
         default_values = ["320x240", "640x480", "848x480", "1280x720", "1280x960"])]
     sizes: Vec<(u32, u32)>,
-    /// Rounds, in each of which every row is called four times
+    /// Rounds, in each of which every row has its turn
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000).map(|n| n as usize))]
     rounds: usize,
     /// Threads of the rows that use several; without it, as many as a run would use

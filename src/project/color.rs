@@ -26,6 +26,8 @@ pub struct ColorRange {
 
 /// Colours in a ramp's table: far more than a screen can tell apart, few enough for the fastest cache.
 const STEPS: usize = 1024;
+/// Points that are coloured at a time.
+const CHUNK: usize = 64;
 
 /// Colours points by one of their coordinates.
 pub(super) struct Ramp {
@@ -34,26 +36,38 @@ pub(super) struct Ramp {
     /// From the coordinate to an index of the table: `coordinate * scale + offset`.
     scale: f32,
     offset: f32,
-    table: Vec<u32>,
+    table: Box<[u32; STEPS]>,
 }
 
 impl Ramp {
     fn new(axis: usize, sign: f32, range: ColorRange) -> Self {
         let per_m = (STEPS - 1) as f32 / (range.last_m - range.first_m);
-        let table = (0..STEPS).map(|i| {
+        let table = std::array::from_fn(|i| {
             let [r, g, b] = range.colormap.at(i as f32 / (STEPS - 1) as f32);
             u32::from_be_bytes([r, g, b, 0xff])
         });
-        // A half more, since indices are rounded down.
-        Self { axis, scale: sign * per_m, offset: 0.5 - range.first_m * per_m, table: table.collect() }
+        Self { axis, scale: sign * per_m, offset: -range.first_m * per_m, table: Box::new(table) }
     }
 
     fn paint(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
-        for (color, p) in colors_rgba.iter_mut().zip(positions_m) {
-            let index = (p[self.axis] * self.scale + self.offset).clamp(0.0, (STEPS - 1) as f32);
-            *color = self.table[index as usize % STEPS];
+        // Indices first, which the compiler computes several at a time, then colours, which it cannot look up so.
+        let mut indices = [0; CHUNK];
+        for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
+            for (index, p) in indices.iter_mut().zip(points) {
+                *index = nearest((p[self.axis] * self.scale + self.offset).clamp(0.0, (STEPS - 1) as f32));
+            }
+            for (color, &index) in colors.iter_mut().zip(&indices) {
+                *color = self.table[index as usize % STEPS];
+            }
         }
     }
+}
+
+/// The whole number nearest to a number from 0 to 2^22. `as` would cut off, and care for numbers that cannot be here, one at a time.
+pub(super) fn nearest(x: f32) -> u32 {
+    // Beyond 2^23 there are only whole numbers, and they stand in the lowest bits.
+    const BEYOND: f32 = (1 << 23) as f32;
+    (x + BEYOND).to_bits() & 0x7f_ffff
 }
 
 /// Gives each point its own colour.

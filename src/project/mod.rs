@@ -183,8 +183,8 @@ impl BackProjector {
 
     /// Finds out whether it pays to share images among the threads of the pool in which this is called, and cuts them accordingly.
     ///
-    /// Made-up images are projected both ways in turns, some ten times, and the medians decide. `rest` is called before each, so that
-    /// threads can fall asleep as they do between the frames of a camera: to wake one can cost more than it saves.
+    /// Made-up images are projected both ways in turns, some ten times, and the medians decide. `rest` is called before each: between the
+    /// frames of a camera threads fall asleep, and to wake one can cost more than it saves.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.

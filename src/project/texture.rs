@@ -1,10 +1,15 @@
 //! Colours from a colour camera's image.
 
+use super::color::nearest;
 use crate::camera::{ColorCamera, Intrinsics};
 use crate::frame::{ColorFormat, ColorImage};
 
 /// The colour of points that the colour camera does not see: grey, and marked by an alpha of 0.
 pub const UNSEEN_RGBA: u32 = 0x8080_8000;
+/// Points that are coloured at a time.
+const CHUNK: usize = 64;
+/// The index of no pixel.
+const NOWHERE: u32 = u32::MAX;
 
 /// Looks points up in the colour camera's image: the point goes into that camera's frame by the extrinsics, then onto its image by its
 /// intrinsics, lens distortion included; the nearest pixel has the colour (`rs2_transform_point_to_point` and
@@ -26,18 +31,41 @@ impl Texture {
     }
 
     fn sample(&self, positions_m: &[[f32; 3]], image: &ColorImage, at: impl Fn(&[u8], usize) -> u32, colors_rgba: &mut [u32]) {
-        let ColorCamera { intrinsics, from_depth } = &self.0;
-        let (width, height) = (image.width as usize, image.height as usize);
-        for (color, &point) in colors_rgba.iter_mut().zip(positions_m) {
-            let point = from_depth.apply(point);
-            let [u, v] = intrinsics.pixel(point);
-            // Rounded to the nearest pixel. What is not a number is nowhere; behind the camera is nothing.
-            let (i, j) = (u + 0.5, v + 0.5);
-            *color = if point[2] > 0.0 && i >= 0.0 && j >= 0.0 && i < width as f32 && j < height as f32 {
-                at(&image.bytes, i as usize + j as usize * width)
-            } else {
-                UNSEEN_RGBA
-            };
+        let camera = &self.0.intrinsics;
+        if camera.is_distorted() {
+            self.look_up(positions_m, image, |point| camera.pixel(point), at, colors_rgba);
+        } else {
+            let Intrinsics { fx, fy, ppx, ppy, .. } = *camera;
+            self.look_up(positions_m, image, |[x, y, z]| [x / z * fx + ppx, y / z * fy + ppy], at, colors_rgba);
+        }
+    }
+
+    /// `pixel_of` is [`Intrinsics::pixel`], or the part of it that is needed.
+    fn look_up(
+        &self,
+        positions_m: &[[f32; 3]],
+        image: &ColorImage,
+        pixel_of: impl Fn([f32; 3]) -> [f32; 2],
+        color_at: impl Fn(&[u8], usize) -> u32,
+        colors_rgba: &mut [u32],
+    ) {
+        let from_depth = self.0.from_depth;
+        let (columns, rows) = (image.width as f32, image.height as f32);
+        // Indices first, which the compiler computes several at a time, then colours, which it cannot look up so.
+        let mut indices = [NOWHERE; CHUNK];
+        for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
+            for (index, &point) in indices.iter_mut().zip(points) {
+                let point = from_depth.apply(point);
+                let [u, v] = pixel_of(point);
+                let column = nearest(u.clamp(0.0, columns - 1.0));
+                let row = nearest(v.clamp(0.0, rows - 1.0));
+                // Behind the camera is nothing, and what is not a number is nowhere. All of it is computed, without a branch.
+                let is_seen = (point[2] > 0.0) & (u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5);
+                *index = if is_seen { row * image.width + column } else { NOWHERE };
+            }
+            for (color, &index) in colors.iter_mut().zip(&indices) {
+                *color = if index == NOWHERE { UNSEEN_RGBA } else { color_at(&image.bytes, index as usize) };
+            }
         }
     }
 }
@@ -47,10 +75,12 @@ fn is_of(image: &ColorImage, intrinsics: &Intrinsics) -> bool {
         && image.bytes.len() == image.width as usize * image.height as usize * image.format.bytes_per_pixel()
 }
 
+#[inline]
 fn rgba(r: u8, g: u8, b: u8) -> u32 {
     u32::from_be_bytes([r, g, b, 0xff])
 }
 
+#[inline]
 fn rgb8(bytes: &[u8], pixel: usize) -> u32 {
     rgba(bytes[3 * pixel], bytes[3 * pixel + 1], bytes[3 * pixel + 2])
 }

@@ -148,6 +148,8 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
         let (groups, _) = row.depth.as_chunks::<LANES>();
         let (ray_x, _) = row.ray_x.as_chunks::<LANES>();
         let (own_ray_y, _) = row.ray_y.as_chunks::<LANES>();
+        // Of the last rows of a band points may fill all places there are.
+        let has_room = out.len() - n >= groups.len() * LANES;
         for (i, (depth, ray_x)) in groups.iter().zip(ray_x).enumerate() {
             let depth = load_u16(depth);
             let counting = constants.counting(depth);
@@ -156,9 +158,15 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
             let ray_y = if OWN_RAY_Y { squeeze(counting, load(&own_ray_y[i])) } else { same_ray_y };
             let y = _mm512_mul_ps(ray_y, z);
             let count = counting.count_ones() as usize;
-            match out[n..].first_chunk_mut() {
-                Some(places) => store(constants.interleave.run([x, y, z]), places),
-                None => store_some(x, y, z, &mut out[n..n + count]),
+            if has_room {
+                // SAFETY: the row began with room for all its pixels, and each group before has taken no more than its own.
+                let places = unsafe { &mut *out.as_mut_ptr().add(n).cast() };
+                store(constants.interleave.run([x, y, z]), places);
+            } else {
+                match out[n..].first_chunk_mut() {
+                    Some(places) => store(constants.interleave.run([x, y, z]), places),
+                    None => store_some(x, y, z, &mut out[n..n + count]),
+                }
             }
             n += count;
         }
