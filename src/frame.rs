@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::{DeviceTime, HostTime};
+use crate::huge_pages;
 
 /// The facts of one depth frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -72,6 +73,12 @@ pub struct DepthFrame {
 impl DepthFrame {
     /// A frame of zeros.
     pub fn new(width: u32, height: u32) -> Self {
-        Self { meta: FrameMeta::default(), width, height, depth: vec![0; width as usize * height as usize], color: None }
+        Self {
+            meta: FrameMeta::default(),
+            width,
+            height,
+            depth: huge_pages::vec(0, width as usize * height as usize),
+            color: None,
+        }
     }
 }

@@ -17,7 +17,7 @@
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
 //! | [`bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
-//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`] | what flows, and what all the others stand on |
+//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], [`huge_pages`] | what flows, and what all the others stand on |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward, in metres as `f32`.
 
@@ -31,6 +31,7 @@ pub mod cloud;
 pub mod config;
 pub mod export;
 pub mod frame;
+pub mod huge_pages;
 pub mod pipeline;
 pub mod pool;
 pub mod project;

@@ -46,6 +46,7 @@ pub use view::{DepthRange, Roi};
 use crate::camera::{ColorCamera, Intrinsics};
 use crate::cloud::Points;
 use crate::frame::DepthFrame;
+use crate::huge_pages;
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ProjectError {
@@ -217,13 +218,11 @@ impl BackProjector {
     }
 
     /// Makes empty points with room for a whole image.
-    ///
-    /// Each value is written once, so that the system gives its pages now and not while the first clouds wait for them.
     pub fn points_maker(&self) -> impl Fn() -> Points + Send + use<> {
         let pixels = self.bands.pixels();
         let colors = if self.painter.is_some() { pixels } else { usize::from(self.uniform_rgba.is_some()) };
         move || {
-            let (mut positions_m, mut colors_rgba) = (vec![[f32::NAN; 3]; pixels], vec![u32::MAX; colors]);
+            let (mut positions_m, mut colors_rgba) = (huge_pages::vec([0.0; 3], pixels), huge_pages::vec(0, colors));
             positions_m.clear();
             colors_rgba.clear();
             Points { positions_m, colors_rgba }
