@@ -22,10 +22,11 @@ endif
 help:
 	@echo 'make demo    build, show 10 s of a synthetic camera in the Rerun viewer and keep them in target/demo.rrd'
 	@echo 'make test    all tests, optimised, then those of the core with debug assertions'
+	@echo 'make bench   how fast the projection is here, beside what memory allows and librealsense does'
 	@echo 'make lint    formatting, clippy, documentation'
 	@echo 'make setup   fetch what building takes, if it is not there; the others do this themselves'
 	@echo 'make clean   remove what was built; .librealsense/ stays'
-	@echo 'With CAMERAS=no, demo, test and lint do without librealsense.'
+	@echo 'With CAMERAS=no, demo, bench, test and lint do without librealsense.'
 
 setup:
 	@: $(features)
@@ -34,6 +35,10 @@ demo:
 	$(CARGO) build --release --locked $(features)
 	@mkdir -p target
 	$(CARGO) run --quiet --release --locked $(features) -- demo --duration 10s --save target/demo.rrd
+
+bench:
+	$(CARGO) build --release --locked $(features)
+	$(CARGO) run --quiet --release --locked $(features) -- bench
 
 # The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
 test:
@@ -52,4 +57,4 @@ lint:
 clean:
 	$(CARGO) clean
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup demo bench test lint clean

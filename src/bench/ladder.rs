@@ -23,7 +23,7 @@ pub const ORIGIN: [(&str, [f64; 3], &str); 6] = [
 
 pub(super) fn rungs<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame, threads: usize) {
     let mut add = |name: &str, threads, call: Box<dyn FnMut() + 'a>| {
-        candidates.push(Candidate { name: name.into(), threads, call });
+        candidates.push(Candidate::new(name, threads, call));
     };
     let image = Image { camera: *camera, depth: &frame.depth, units_m: frame.meta.depth_units_m };
     let empty = || vec![[0.0; 3]; frame.depth.len()];

@@ -3,7 +3,9 @@
 //!
 //! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy machine is as unfair to one as to the
 //! other. In its turn each row is called untimed for a while, until caches are hot and threads awake, and then timed. It uses the same
-//! buffers all the time, but for the rows that are called `rotating`, which go through as many as a running pipeline does.
+//! buffers all the time, but for the rows that are called `rotating`, which go through as many as a running pipeline does. Rows that are
+//! called `rested` are timed once in a turn, after a pause as between two frames of a camera at 90 frames a second, in which caches cool
+//! down and others use the machine: what a live run can at best expect.
 
 mod ladder;
 mod report;
@@ -16,6 +18,7 @@ use anyhow::Context as _;
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{HostTime, ManualClock};
 use crate::frame::DepthFrame;
+use crate::huge_pages;
 use crate::project::kernel::Kernel;
 use crate::project::{BackProjector, ColorRange, Coloring, Colormap, Decimate, DecimateBy, Layout, ProjectOptions, Reduction};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -26,6 +29,8 @@ pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
 const CALLS: usize = 5;
 /// How long a row is called before that.
 const WARM_UP: Duration = Duration::from_micros(500);
+/// The pause before calls that are `rested`.
+const REST: Duration = Duration::from_millis(11);
 /// Frames and clouds that a live run without a viewer rotates through.
 const ROTATING: usize = 3;
 /// Pixels without depth, in percent.
@@ -43,6 +48,35 @@ struct Candidate<'a> {
     name: String,
     threads: usize,
     call: Box<dyn FnMut() + 'a>,
+    is_rested: bool,
+}
+
+impl<'a> Candidate<'a> {
+    fn new(name: impl Into<String>, threads: usize, call: impl FnMut() + 'a) -> Self {
+        Self { name: name.into(), threads, call: Box::new(call), is_rested: false }
+    }
+
+    fn rested(self) -> Self {
+        Self { name: format!("{}, rested", self.name), is_rested: true, ..self }
+    }
+
+    /// Adds the times of a turn.
+    fn take_turn(&mut self, times: &mut Vec<Duration>) {
+        let mut timed = || {
+            let started = Instant::now();
+            (self.call)();
+            started.elapsed()
+        };
+        if self.is_rested {
+            std::thread::sleep(REST);
+            return times.push(timed());
+        }
+        let turn = Instant::now();
+        while turn.elapsed() < WARM_UP {
+            timed();
+        }
+        times.extend((0..CALLS).map(|_| timed()));
+    }
 }
 
 /// Measures everything; `on_size` is told before each size.
@@ -75,15 +109,7 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
     let mut times: Vec<Vec<Duration>> = vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
     for _ in 0..options.rounds {
         for (candidate, times) in candidates.iter_mut().zip(&mut times) {
-            let turn = Instant::now();
-            while turn.elapsed() < WARM_UP {
-                (candidate.call)();
-            }
-            for _ in 0..CALLS {
-                let started = Instant::now();
-                (candidate.call)();
-                times.push(started.elapsed());
-            }
+            candidate.take_turn(times);
         }
     }
     let rows = candidates.into_iter().zip(times);
@@ -122,16 +148,19 @@ fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, thread
         rayon::join(|| copy(first, first_out, threads / 2), || copy(second, second_out, threads - threads / 2));
     }
     for threads in one_and(threads) {
-        let mut out = vec![[0.0; 3]; frame.depth.len()];
+        let mut out = huge_pages::vec([0.0; 3], frame.depth.len());
         let call = move || copy(black_box(&frame.depth), black_box(&mut out), threads);
-        candidates.push(Candidate { name: "floor copy".into(), threads, call: Box::new(call) });
-        let mut buffers = rotating(frame, || vec![[0.0; 3]; frame.depth.len()]);
+        candidates.push(Candidate::new("floor copy", threads, call));
+        let mut out = huge_pages::vec([0.0; 3], frame.depth.len());
+        let call = move || copy(black_box(&frame.depth), black_box(&mut out), threads);
+        candidates.push(Candidate::new("floor copy", threads, call).rested());
+        let mut buffers = rotating(frame, || huge_pages::vec([0.0; 3], frame.depth.len()));
         let call = move || {
             buffers.rotate_left(1);
             let (frame, out) = &mut buffers[0];
             copy(black_box(&frame.depth), black_box(out), threads);
         };
-        candidates.push(Candidate { name: "floor copy, rotating".into(), threads, call: Box::new(call) });
+        candidates.push(Candidate::new("floor copy, rotating", threads, call));
     }
 }
 
@@ -166,6 +195,9 @@ fn projections<'a>(
         projector.tune(&mut || drop(rayon::broadcast(|_| ())))?;
         candidates.push(hot(what.into(), threads, projector, frame));
     }
+    for (what, options) in [("simd", organized), ("compact", compact)] {
+        candidates.push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame).rested());
+    }
     for (what, options) in [("simd, rotating", organized), ("compact, rotating", compact)] {
         let mut projector = BackProjector::new(camera, None, options)?;
         let mut buffers = rotating(frame, projector.points_maker());
@@ -174,7 +206,7 @@ fn projections<'a>(
             let (frame, points) = &mut buffers[0];
             projector.project(black_box(frame), black_box(points)).expect("the frame is the camera's");
         };
-        candidates.push(Candidate { name: what.into(), threads: 1, call: Box::new(call) });
+        candidates.push(Candidate::new(what, 1, call));
     }
     for (what, options) in [
         ("compact, coloured by depth", colored(Coloring::ByDepth(range))),
@@ -196,7 +228,7 @@ fn projections<'a>(
 fn hot<'a>(name: String, threads: usize, mut projector: BackProjector, frame: &'a DepthFrame) -> Candidate<'a> {
     let mut points = projector.points_maker()();
     let call = move || projector.project(black_box(frame), black_box(&mut points)).expect("the frame is the camera's");
-    Candidate { name, threads, call: Box::new(call) }
+    Candidate::new(name, threads, call)
 }
 
 fn rotating<T>(frame: &DepthFrame, make: impl Fn() -> T) -> Vec<(DepthFrame, T)> {
@@ -207,10 +239,11 @@ fn one_and(threads: usize) -> impl Iterator<Item = usize> {
     std::iter::once(1).chain((threads > 1).then_some(threads))
 }
 
-/// librealsense's own block on the same frame.
+/// librealsense's own blocks on the same frame.
 #[cfg(feature = "realsense")]
 fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame) -> anyhow::Result<()> {
-    use crate::source::realsense::SdkPointcloud;
+    use crate::config::Filters;
+    use crate::source::realsense::{SdkFilters, SdkPointcloud};
     // The block does not take others.
     if !frame.depth.len().is_multiple_of(8) {
         return Ok(());
@@ -220,6 +253,18 @@ fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, fr
     let call = move || {
         black_box(block.calculate().expect("librealsense's block works"));
     };
-    candidates.push(Candidate { name: "librealsense pointcloud".into(), threads: 1, call: Box::new(call) });
+    candidates.push(Candidate::new("librealsense pointcloud", 1, call));
+    for (name, filters) in [
+        ("librealsense decimation", Filters { decimation: Some(Default::default()), ..Default::default() }),
+        ("librealsense spatial", Filters { spatial: Some(Default::default()), ..Default::default() }),
+        ("librealsense temporal", Filters { temporal: Some(Default::default()), ..Default::default() }),
+    ] {
+        let mut filter = SdkFilters::new(&filters, camera, frame.meta.depth_units_m)?;
+        filter.set_frame(&frame.depth)?;
+        let call = move || {
+            black_box(filter.apply().expect("librealsense's filter works"));
+        };
+        candidates.push(Candidate::new(name, 1, call));
+    }
     Ok(())
 }
