@@ -52,6 +52,59 @@ fn the_demo_reports_what_its_contract_says() {
 }
 
 #[test]
+fn flags_choose_colours_and_make_clouds_smaller() {
+    let points = |flags: &[&str]| {
+        let demo = ["demo", "--depth", "320x240@50", "--frames", "5", "--view", "none", "--policy", "lossless", "--json"];
+        let output = depthcast(&[&demo, flags].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        report(&output)["points"]["total"].as_u64().unwrap()
+    };
+    let all = points(&[]);
+    for by in ["depth", "height", "texture", "uniform"] {
+        assert_eq!(points(&["--color-by", by]), all, "{by}");
+    }
+    assert!(points(&["--decimate", "2"]) < all / 3);
+    assert!(points(&["--decimate", "4", "--decimate-by", "min"]) < all / 12);
+    assert!(points(&["--roi", "100,60,100x50"]) <= 5 * 100 * 50);
+    let (near, far) = (points(&["--max-m", "2.0"]), points(&["--min-m", "2.000001"]));
+    assert_eq!(near + far, all);
+    assert!(near > 0 && far > 0);
+    assert!(points(&["--voxel-m", "0.2"]) < all / 10);
+    refused(&["demo", "--roi", "800,0,100x100", "--frames", "1", "--view", "none"], 1, &["region of interest 800,0,100x100", "848x480"]);
+    refused(&["demo", "--decimate", "9", "--frames", "1", "--view", "none"], 2, &["reduce.decimate is 9", "1 (off) to 4"]);
+}
+
+#[test]
+fn the_bench_has_its_rows() {
+    let output = depthcast(&["bench", "--sizes", "64x48,160x120", "--rounds", "1", "--threads", "2", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let bench: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&bench["schema"], &bench["threads"]), (&"depthcast.bench.v1".into(), &2.into()));
+    assert!(!bench["cpu"].as_str().unwrap().is_empty());
+    for (width, height) in [(64, 48), (160, 120)] {
+        let rows: Vec<&Value> = bench["rows"].as_array().unwrap().iter().filter(|r| r["width"] == width).collect();
+        assert!(rows.iter().all(|row| row["height"] == height));
+        for row in &rows {
+            let figure = |name: &str| row[name].as_f64().unwrap();
+            assert!(0.0 < figure("min_us") && figure("min_us") <= figure("median_us") && figure("mpx_per_s") > 0.0, "{row}");
+        }
+        let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
+        let mut wanted = vec!["floor copy", "push", "preallocated", "slices", "rayon", "simd", "simd+rayon", "compact"];
+        if cfg!(feature = "realsense") {
+            wanted.push("librealsense pointcloud");
+        }
+        assert!(wanted.iter().all(|name| names.contains(name)), "{names:?}");
+        let threads =
+            |name: &str| rows.iter().filter(|r| r["name"] == name).map(|r| r["threads"].as_u64().unwrap()).collect::<Vec<_>>();
+        assert_eq!((threads("floor copy"), threads("simd"), threads("simd+rayon")), (vec![1, 2], vec![1], vec![2]));
+    }
+    let markdown = depthcast(&["bench", "--sizes", "320x240", "--rounds", "1", "--markdown"]);
+    let markdown = String::from_utf8(markdown.stdout).unwrap();
+    assert!(markdown.contains("| *origin: memory views* | | *6100* |") && markdown.contains("| simd | 1 |"), "{markdown}");
+    refused(&["bench", "--sizes", "640"], 2, &["--sizes", "640x480"]);
+}
+
+#[test]
 fn without_json_there_is_a_table() {
     let output = depthcast(&["demo", "--depth", "64x48@100", "--duration", "300ms", "--view", "none"]);
     let table = String::from_utf8(output.stdout).unwrap();
