@@ -5,7 +5,7 @@ mod common;
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::cloud::Points;
 use depthcast::frame::{DepthFrame, FrameMeta};
-use depthcast::project::kernel::{Block, DepthScale, Kernel, Rays};
+use depthcast::project::kernel::Kernel;
 use depthcast::project::{
     BackProjector, ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, Layout, ProjectError, ProjectOptions,
     Reduction, Roi, naive,
@@ -123,38 +123,6 @@ proptest! {
             let organized = project(ProjectOptions { layout: Layout::Organized, ..Default::default() });
             prop_assert_eq!(bits(&organized.positions_m), bits(&naive::organized(&frame.depth, &camera, units)));
             prop_assert_eq!(organized.colors_rgba.len(), 0);
-        }
-    }
-
-    /// One row, with places for just its points, and with more.
-    #[test]
-    fn a_row_needs_no_more_places_than_it_has_points(width in 0usize..70, seed in any::<u64>(), low in 0u16..3, spare in 0usize..40) {
-        let mut random = seed | 1;
-        let depth: Vec<u16> = (0..width).map(|_| { random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1); (random >> 62) as u16 }).collect();
-        let rays: Vec<f32> = (0..width).map(|i| i as f32 * 0.37 - 3.0).collect();
-        let scale = DepthScale::new(0.5, low, 2).unwrap();
-        let counting: Vec<usize> = (0..width).filter(|&i| depth[i] != 0 && (low..=2).contains(&depth[i])).collect();
-        for own_rays in [false, true] {
-            let rays_of_row =
-                if own_rays { Rays::PerPixel { x: &rays, y: &rays } } else { Rays::Separable { x: &rays, y: &[0.25] } };
-            let want: Vec<[f32; 3]> = counting
-                .iter()
-                .map(|&i| {
-                    let z = f32::from(depth[i]) * 0.5;
-                    [rays[i] * z, if own_rays { rays[i] } else { 0.25 } * z, z]
-                })
-                .collect();
-            for kernel in Kernel::available() {
-                let row = Block { width, height: 1, depth: &depth, stride: width, rays: rays_of_row };
-                let mut out = vec![[9.0; 3]; counting.len() + spare];
-                prop_assert_eq!(kernel.count(&depth, &scale), counting.len());
-                prop_assert_eq!(kernel.compact(row, &scale, &mut out), counting.len());
-                prop_assert_eq!(bits(&out[..counting.len()]), bits(&want));
-                if let Some(fewer) = counting.len().checked_sub(1) {
-                    let panics = std::panic::catch_unwind(|| kernel.compact(row, &scale, &mut vec![[0.0; 3]; fewer]));
-                    prop_assert!(panics.is_err(), "{} wrote a point without a place", kernel.name());
-                }
-            }
         }
     }
 

@@ -119,7 +119,7 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
     let constants = Constants::new(scale);
     let mut n = 0;
     for row in block.rows() {
-        let same_ray_y = _mm256_set1_ps(row.ray_y.first().copied().unwrap_or(0.0));
+        let same_ray_y = _mm256_set1_ps(row.ray_y[0]);
         let (groups, _) = row.depth.as_chunks::<LANES>();
         let (ray_x, _) = row.ray_x.as_chunks::<LANES>();
         let (own_ray_y, _) = row.ray_y.as_chunks::<LANES>();

@@ -29,7 +29,8 @@ use std::mem::MaybeUninit;
 
 use super::reduce::Decimator;
 
-/// Places for points, whatever stands there now. The loops write points into them and read nothing.
+/// Places for points, whatever stands there now. The loops write nothing but points into them and read nothing: `as_places` and
+/// `append` rely on it.
 type Places = [MaybeUninit<[f32; 3]>];
 
 /// Calls the loop that is made for such a block.
@@ -181,8 +182,7 @@ impl Kernel {
     /// # Panics
     /// If the parts of the block do not fit together, or `out` has not just a place for each pixel.
     pub fn organize(self, block: Block<'_>, scale: &DepthScale, out: &mut [[f32; 3]]) {
-        block.check();
-        assert_eq!(block.width * block.height, out.len(), "a place for each pixel");
+        assert_eq!(block.pixels(), out.len(), "a place for each pixel");
         if out.is_empty() {
             return;
         }
@@ -215,14 +215,16 @@ impl Kernel {
     /// # Panics
     /// If the parts of the block do not fit together.
     pub fn append(self, block: Block<'_>, scale: &DepthScale, points: &mut Vec<[f32; 3]>) {
-        points.reserve(block.width * block.height);
+        points.reserve(block.pixels());
         let n = self.compact_into(block, scale, points.spare_capacity_mut());
-        // SAFETY: `compact_into` has written the first `n` places behind the vector's end, or panicked if there were fewer.
+        // SAFETY: `compact_into` has written points to the first `n` places behind the vector's end.
         unsafe { points.set_len(points.len() + n) }
     }
 
     fn compact_into(self, block: Block<'_>, scale: &DepthScale, out: &mut Places) -> usize {
-        block.check();
+        if block.pixels() == 0 {
+            return 0;
+        }
         match self.0 {
             Set::Portable => portable::compact(block, scale, out),
             // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
@@ -268,7 +270,7 @@ impl Kernel {
 }
 
 fn as_places(points: &mut [[f32; 3]]) -> &mut Places {
-    // SAFETY: MaybeUninit has the layout of what it may hold; only points are ever written through the result.
+    // SAFETY: MaybeUninit has the layout of what it may hold, and nothing but points is ever written through the result.
     unsafe { &mut *(std::ptr::from_mut(points) as *mut Places) }
 }
 
@@ -281,18 +283,23 @@ struct Row<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn check(&self) {
+    /// How many pixels it has.
+    ///
+    /// # Panics
+    /// If the parts of the block do not fit together.
+    fn pixels(&self) -> usize {
         let Self { width, height, depth, stride, rays } = *self;
-        if width > 0 && height > 0 {
-            let fits = stride >= width && stride.checked_mul(height - 1).is_some_and(|last| depth.len() >= last + width);
-            assert!(fits, "{height} rows of {width} depths, {stride} from one to the next, in {}", depth.len());
-        }
+        let is_empty = width == 0 || height == 0;
+        let end = || stride.checked_mul(height - 1)?.checked_add(width);
+        let fits = is_empty || stride >= width && end().is_some_and(|end| end <= depth.len());
+        assert!(fits, "{height} rows of {width} depths, {stride} from one to the next, in {}", depth.len());
+        // It does not overflow: there are as many depths.
+        let pixels = width * height;
         match rays {
             Rays::Separable { x, y } => assert!(x.len() == width && y.len() == height, "a ray for each row and column"),
-            Rays::PerPixel { x, y } => {
-                assert!(x.len() == width * height && y.len() == width * height, "a ray for each pixel");
-            }
+            Rays::PerPixel { x, y } => assert!(x.len() == pixels && y.len() == pixels, "a ray for each pixel"),
         }
+        pixels
     }
 
     /// Whether each pixel has a ray_y of its own.
@@ -300,6 +307,7 @@ impl<'a> Block<'a> {
         matches!(self.rays, Rays::PerPixel { .. })
     }
 
+    /// Of a block that has pixels.
     #[inline(always)]
     fn rows(self) -> impl Iterator<Item = Row<'a>> {
         (0..self.height).map(move |v| {

@@ -106,21 +106,21 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
     let constants = Constants::new(scale);
     let mut n = 0;
     for row in block.rows() {
-        let same_ray_y = vdupq_n_f32(row.ray_y.first().copied().unwrap_or(0.0));
+        let same_ray_y = vdupq_n_f32(row.ray_y[0]);
         let (groups, _) = row.depth.as_chunks::<LANES>();
         let (ray_x, _) = row.ray_x.as_chunks::<LANES>();
         let (own_ray_y, _) = row.ray_y.as_chunks::<LANES>();
         for (i, (depth, ray_x)) in groups.iter().zip(ray_x).enumerate() {
             let depth = load_u16(depth);
-            let bits = vcreate_u16(0x0008_0004_0002_0001);
-            let mask = usize::from(vaddv_u16(vand_u16(constants.counting(depth), bits)));
-            let lanes = load_u8(&SQUEEZE[mask & 0xf]);
+            // A bit of the mask from each lane that counts, and 16 to count them: NEON's own way to count bits is a longer one.
+            let sum = usize::from(vaddv_u16(vand_u16(constants.counting(depth), vcreate_u16(0x0018_0014_0012_0011))));
+            let (mask, count) = (sum % 16, sum / 16);
+            let lanes = load_u8(&SQUEEZE[mask]);
             let squeeze = |v| vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(v), lanes));
             let z = squeeze(constants.z(depth));
             let x = vmulq_f32(squeeze(load(ray_x)), z);
             let ray_y = if OWN_RAY_Y { squeeze(load(&own_ray_y[i])) } else { same_ray_y };
             let y = vmulq_f32(ray_y, z);
-            let count = mask.count_ones() as usize;
             match out[n..].first_chunk_mut() {
                 Some(places) => store([x, y, z], places),
                 None => store_some(x, y, z, &mut out[n..n + count]),
