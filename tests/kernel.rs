@@ -214,6 +214,14 @@ fn blocks_without_pixels_give_no_points() {
 }
 
 #[test]
+fn counts_may_be_larger_than_depths() {
+    let depth = vec![u16::MAX; 200_001];
+    for kernel in Kernel::available() {
+        assert_eq!(kernel.count(&depth, &DepthScale::all(UNITS_M)), depth.len(), "{}", kernel.name());
+    }
+}
+
+#[test]
 fn the_floor_writes_each_place_and_no_other() {
     for len in 0..100 {
         for kernel in Kernel::available() {

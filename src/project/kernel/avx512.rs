@@ -229,3 +229,17 @@ fn store_some(x: __m512, y: __m512, z: __m512, places: &mut Places) {
     store(Interleave::new().run([x, y, z]), &mut group);
     places.copy_from_slice(&group[..places.len()]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_between_the_ends_begin_cache_lines() {
+        for address in (0..64).step_by(size_of::<f32>()) {
+            let index = aligned_within(address);
+            assert!((1..=LANES).contains(&index), "{index} from {address}");
+            assert!((address + index * size_of::<[f32; 3]>()).is_multiple_of(64), "{index} from {address}");
+        }
+    }
+}
