@@ -70,7 +70,11 @@ fn flags_choose_colours_and_make_clouds_smaller() {
     assert_eq!(near + far, all);
     assert!(near > 0 && far > 0);
     assert!(points(&["--voxel-m", "0.2"]) < all / 10);
-    refused(&["demo", "--roi", "800,0,100x100", "--frames", "1", "--view", "none"], 1, &["region of interest 800,0,100x100", "848x480"]);
+    refused(
+        &["demo", "--roi", "800,0,100x100", "--frames", "1", "--view", "none"],
+        1,
+        &["region of interest 800,0,100x100", "848x480"],
+    );
     refused(&["demo", "--decimate", "9", "--frames", "1", "--view", "none"], 2, &["reduce.decimate is 9", "1 (off) to 4"]);
 }
 

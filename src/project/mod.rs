@@ -184,13 +184,13 @@ impl BackProjector {
 
     /// Finds out whether it pays to share images among the threads of the pool in which this is called, and cuts them accordingly.
     ///
-    /// Made-up images are projected both ways in turns, some ten times, and the medians decide. `rest` is called before each: between the
+    /// Made-up images are projected both ways in turns, some twenty times, and the medians decide. `rest` is called before each: between the
     /// frames of a camera threads fall asleep, and to wake one can cost more than it saves.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.
     pub fn tune(&mut self, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
-        const ROUNDS: usize = 11;
+        const ROUNDS: usize = 21;
         let threads = rayon::current_num_threads();
         // Several for each, so that a thread that comes late leaves more to the others.
         let choices = [1, BANDS_PER_THREAD * threads];
