@@ -145,7 +145,9 @@ impl BackProjector {
             Some(Coloring::ByDepth(range)) => (Some(Painter::by_depth(range)), None),
             Some(Coloring::ByHeight(range)) => (Some(Painter::by_height(range)), None),
             Some(Coloring::ByTexture) => {
-                (Some(Painter::Texture(Texture(color_camera.ok_or(ProjectError::NoColorCamera)?))), None)
+                let camera = color_camera.ok_or(ProjectError::NoColorCamera)?;
+                camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
+                (Some(Painter::Texture(Texture(camera))), None)
             }
         };
         let (width, height) = (width as usize, height as usize);
