@@ -54,7 +54,8 @@ fn the_demo_reports_what_its_contract_says() {
 #[test]
 fn flags_choose_colours_and_make_clouds_smaller() {
     let points = |flags: &[&str]| {
-        let demo = ["demo", "--depth", "320x240@50", "--frames", "5", "--view", "none", "--policy", "lossless", "--json"];
+        // Slow enough that no frame is lost on a loaded machine: the same frames each time.
+        let demo = ["demo", "--depth", "320x240@10", "--frames", "3", "--view", "none", "--policy", "lossless", "--json"];
         let output = depthcast(&[&demo, flags].concat());
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         report(&output)["points"]["total"].as_u64().unwrap()
@@ -65,7 +66,7 @@ fn flags_choose_colours_and_make_clouds_smaller() {
     }
     assert!(points(&["--decimate", "2"]) < all / 3);
     assert!(points(&["--decimate", "4", "--decimate-by", "min"]) < all / 12);
-    assert!(points(&["--roi", "100,60,100x50"]) <= 5 * 100 * 50);
+    assert!(points(&["--roi", "100,60,100x50"]) <= 3 * 100 * 50);
     let (near, far) = (points(&["--max-m", "2.0"]), points(&["--min-m", "2.000001"]));
     assert_eq!(near + far, all);
     assert!(near > 0 && far > 0);
