@@ -4,9 +4,11 @@
 //! before or behind. So a depth frame waits here until no nearer colour image can come, or until it has waited long enough.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// A colour image farther from a depth frame than this shows something else: colour has failed, or the stamps have jumped.
-const MAX_APART_NS: u64 = 1_000_000_000;
+pub const MAX_APART: Duration = Duration::from_secs(1);
+const MAX_APART_NS: u64 = MAX_APART.as_nanos() as u64;
 /// Depth frames that wait, at most: a third of a second at 90 frames a second.
 const MAX_DEPTHS: usize = 30;
 /// Colour images that are kept, at most.

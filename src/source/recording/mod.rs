@@ -3,15 +3,29 @@
 //! | file | duty |
 //! | --- | --- |
 //! | this one | the source: pace, section and loop over the frames of a file |
-//! | `frames` | depth frames and the colour images that belong to them |
-//! | `sniff` | which format a file has |
 //! | `pace` | when a frame is due |
-//! | `info` | what is in a recording |
+//! | `frames` | depth frames and the colour images that belong to them |
+//! | `images` | the depth images of a file, and the colour images |
+//! | `begin`, `catalogue` | which streams there are, and what topics and messages tell of them |
+//! | `color` | how colour images are read |
+//! | `ledger` | which frames are missing |
+//! | `messages` | bytes to messages |
+//! | `container` | what a file is: messages of topics |
 //! | `bag` | ROS bags |
+//! | `sniff` | which format a file has |
+//! | `inspect`, `info` | what is in a recording |
 
 mod bag;
+mod begin;
+mod catalogue;
+mod color;
+mod container;
 mod frames;
+mod images;
 mod info;
+mod inspect;
+mod ledger;
+mod messages;
 mod pace;
 mod sniff;
 
@@ -20,10 +34,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
+pub use inspect::inspect;
 
-use self::bag::DepthFacts;
 use self::frames::{Frames, Step};
+use self::images::DepthFacts;
 use self::pace::Schedule;
+#[cfg(feature = "realsense")]
 pub(super) use self::sniff::{Format, sniff};
 use super::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, DeviceTime, HostTime};
@@ -108,8 +124,10 @@ impl RecordingSource {
         {
             return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
         }
-        require_bag(path)?;
-        let frames = Frames::open(path, options.color)?;
+        let mut frames = Frames::open(path, options.color)?;
+        if let Some(from) = options.from {
+            frames.seek(from)?;
+        }
         let reader = &frames.reader;
         let is_whole = options.from.is_none() && options.to.is_none() && !options.looped;
         let info = SourceInfo {
@@ -213,25 +231,6 @@ impl FrameSource for RecordingSource {
     fn damage(&self) -> Damage {
         self.damage.clone().unwrap_or_else(|| self.frames.reader.damage())
     }
-}
-
-/// Tells what is in the recording at `path`; reads all of it.
-///
-/// # Errors
-/// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
-    require_bag(path)?;
-    bag::inspect(path)
-}
-
-fn require_bag(path: &Path) -> Result<(), SourceError> {
-    let what = match sniff(path)? {
-        Format::Bag => return Ok(()),
-        Format::Db3 => "SQLite, .db3",
-        Format::Mcap => ".mcap",
-    };
-    let path = path.display();
-    Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording ({what}); depthcast reads .bag so far")))
 }
 
 /// From frame to frame, nominally.

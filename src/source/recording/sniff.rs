@@ -29,6 +29,16 @@ pub enum Format {
     Mcap,
 }
 
+impl Format {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bag => "bag",
+            Self::Db3 => "db3",
+            Self::Mcap => "mcap",
+        }
+    }
+}
+
 /// Tells the format of the file at `path`.
 ///
 /// # Errors

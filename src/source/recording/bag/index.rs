@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::io;
 
 use super::file::BagFile;
-use super::record::{Header, MAX_HEADER_BYTES, parse_header, u32_at};
+use super::record::{Header, MAX_HEADER_BYTES, connection_type, parse_header, u32_at};
+use crate::source::recording::container::{Topic, Wire};
 
 /// An index of which every record could be read, and which has as many as the bag's first record says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
     /// Topics by number of connection.
-    pub topics: HashMap<u32, String>,
+    pub topics: HashMap<u32, Topic>,
+    /// Where chunks begin, in the order of the file.
+    pub chunks: Vec<u64>,
     /// Messages by number of connection.
     messages: HashMap<u32, u64>,
 }
@@ -18,7 +21,7 @@ pub struct Index {
 impl Index {
     /// Messages on a topic.
     pub fn count(&self, topic: &str) -> u64 {
-        self.topics.iter().filter(|(_, t)| *t == topic).filter_map(|(conn, _)| self.messages.get(conn)).sum()
+        self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(conn, _)| self.messages.get(conn)).sum()
     }
 }
 
@@ -30,7 +33,7 @@ pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_cou
     let mut index = Index::default();
     let (mut connections, mut chunks) = (0u32, 0u32);
     let mut at = index_pos;
-    let (mut header, mut counts) = (Vec::new(), Vec::new());
+    let (mut header, mut data) = (Vec::new(), Vec::new());
     while at < file.len() {
         let cut = || Ok(Err(format!("the index is cut off at byte {at}")));
         let mut len = [0; 4];
@@ -54,14 +57,13 @@ pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_cou
         match parse_header(&header[..header_len]).and_then(|h| h.check_data_len(data_len).map(|()| h)) {
             Ok(Header::Connection { conn, topic }) => {
                 connections += 1;
-                index.topics.insert(conn, topic.to_owned());
+                let schema = read_data(file, data_at, data_len, &mut data)?.and_then(connection_type).unwrap_or_default();
+                index.topics.insert(conn, Topic::new(topic, schema, Wire::Ros1));
             }
             Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
                 chunks += 1;
-                counts.resize(data_len as usize, 0);
-                if !file.read_at(data_at, &mut counts)? {
-                    return cut();
-                }
+                index.chunks.push(chunk_pos);
+                let Some(counts) = read_data(file, data_at, data_len, &mut data)? else { return cut() };
                 for pair in counts.chunks_exact(8) {
                     let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else { continue };
                     *index.messages.entry(conn).or_default() += u64::from(messages);
@@ -73,8 +75,18 @@ pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_cou
         at = end;
     }
     if (connections, chunks) == (conn_count, chunk_count) {
+        index.chunks.sort_unstable();
         return Ok(Ok(index));
     }
     let there = format!("{connections} connections and {chunks} chunks");
     Ok(Err(format!("the index has {there}, the bag's header says {conn_count} and {chunk_count}")))
+}
+
+/// Reads the data of a record; nothing if they are longer than those of any index, or if the file ends before.
+pub fn read_data<'a>(file: &mut BagFile, at: u64, len: u32, data: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+    if len as usize > MAX_HEADER_BYTES {
+        return Ok(None);
+    }
+    data.resize(len as usize, 0);
+    Ok(file.read_at(at, data)?.then_some(&**data))
 }

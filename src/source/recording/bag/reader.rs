@@ -12,10 +12,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::file::BagFile;
-use super::index::{Index, read_index};
+use super::index::{Index, read_data, read_index};
 use super::record::{self, Compression, Header, MAGIC, MAX_HEADER_BYTES, RecordError};
 use super::unpack::Unpacker;
 use crate::source::Damage;
+use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
@@ -24,33 +25,6 @@ const MAX_NOTES: usize = 50;
 /// What the search for records in the file looks for.
 const ANY_RECORD: &[u8] =
     &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
-
-/// What comes next in the bag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// A chunk begins.
-    Chunk,
-    Message(Message),
-    /// A message that the end of the file cuts off.
-    CutMessage {
-        conn: u32,
-    },
-    /// The chunk before had (or should have had) so many messages of that connection.
-    ChunkIndex {
-        conn: u32,
-        count: u32,
-    },
-}
-
-/// A message in the unpacked chunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
-    pub conn: u32,
-    /// Where it stands, for [`BagReader::bytes`] until the next call of [`BagReader::next`].
-    pub body: Range<usize>,
-    /// It comes from the readable begin of a damaged chunk: its bytes may be wrong.
-    pub is_doubtful: bool,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wholeness {
@@ -97,7 +71,7 @@ pub struct BagReader {
     /// Findings about the header and the index. They hold for every pass through the file.
     header_damage: Damage,
     damage: Damage,
-    topics: HashMap<u32, String>,
+    topics: HashMap<u32, Topic>,
     /// Where the next record begins.
     at: u64,
     /// From where to search if there is no record at `at`, because the length of the chunk before is doubtful.
@@ -138,75 +112,13 @@ impl BagReader {
         Ok(reader)
     }
 
-    /// The index, if the bag was closed and the index is intact.
-    pub fn index(&self) -> Option<&Index> {
-        self.index.as_ref()
-    }
-
-    pub fn topic(&self, conn: u32) -> Option<&str> {
-        self.topics.get(&conn).map(String::as_str)
-    }
-
-    /// The topics known so far.
-    pub fn topics(&self) -> impl Iterator<Item = &str> {
-        self.topics.values().map(String::as_str)
-    }
-
-    /// What packs the first chunk.
-    pub fn compression(&self) -> Option<Compression> {
-        self.first_compression
-    }
-
-    /// How far in the file reading has come.
-    pub fn offset(&self) -> u64 {
-        self.at
-    }
-
-    /// The bytes of a message's body.
-    pub fn bytes(&self, body: &Range<usize>) -> &[u8] {
-        &self.raw[body.clone()]
-    }
-
-    /// What was found damaged in this pass, frames apart.
-    pub fn damage(&self) -> &Damage {
-        &self.damage
-    }
-
-    /// Notes a finding at the chunk that is being read.
-    pub fn note_here(&mut self, what: &str) {
-        let offset = self.chunk.map_or(self.at, |chunk| chunk.data_offset);
-        self.note(offset, what);
-    }
-
-    /// Notes what holds for every pass.
-    pub fn note_for_good(&mut self, what: &str) {
-        self.header_damage.notes.push(what.to_owned());
-    }
-
-    /// Goes back to the first message; damage is counted anew.
-    pub fn rewind(&mut self) {
-        self.at = self.first;
-        self.search_from = Some(MAGIC.len() as u64);
+    fn go_to(&mut self, at: u64) {
+        self.at = at;
+        self.search_from = Some(MAGIC.len() as u64).filter(|_| at == self.first);
         self.chunk = None;
         self.raw.clear();
         self.cursor = 0;
         self.damage.clone_from(&self.header_damage);
-    }
-
-    /// What comes next; nothing at the end of the bag.
-    pub fn next(&mut self) -> io::Result<Option<Item>> {
-        loop {
-            let item = if self.cursor < self.raw.len() {
-                self.next_in_chunk()
-            } else if self.at < self.end {
-                self.next_in_file()?
-            } else {
-                return Ok(None);
-            };
-            if item.is_some() {
-                return Ok(item);
-            }
-        }
     }
 
     fn read_bag_header(&mut self) -> io::Result<()> {
@@ -259,11 +171,12 @@ impl BagReader {
                 match found.header {
                     Header::Message { conn } => {
                         self.cursor = data.end;
-                        return Some(Item::Message(Message { conn, body: data, is_doubtful }));
+                        return Some(Item::Message(Message { channel: conn, body: data, is_doubtful, sequence: None }));
                     }
                     Header::Connection { conn, topic } => {
                         // The first one holds: what the index or an earlier chunk said is at least as good.
-                        self.topics.entry(conn).or_insert_with(|| topic.to_owned());
+                        let schema = record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
+                        self.topics.entry(conn).or_insert_with(|| Topic::new(topic, schema, Wire::Ros1));
                         self.cursor = data.end;
                         return None;
                     }
@@ -280,7 +193,7 @@ impl BagReader {
             }
             Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
                 let cut = match record::parse_head(rest) {
-                    Ok((Header::Message { conn }, _)) => Some(Item::CutMessage { conn }),
+                    Ok((Header::Message { conn }, _)) => Some(Item::CutMessage { channel: conn }),
                     _ => None,
                 };
                 if chunk.compression == Compression::None {
@@ -335,7 +248,7 @@ impl BagReader {
         self.search_from = None;
         self.at = after;
         match head {
-            Head::IndexData { conn, count } => return Ok(Some(Item::ChunkIndex { conn, count })),
+            Head::IndexData { conn, count } => return Ok(Some(Item::ChunkIndex { channel: conn, count })),
             // A message outside of chunks stands here when the header of its chunk is lost. It is read as a chunk of one.
             Head::Message if after - at <= MAX_CHUNK_BYTES => {
                 self.raw.resize((after - at) as usize, 0);
@@ -372,22 +285,24 @@ impl BagReader {
         let (header, data_len) = self.header.split_at(header_len as usize);
         let data_len = record::u32_at(data_len, 0).unwrap_or(0);
         let parsed = record::parse_header(header).and_then(|h| h.check_data_len(data_len).map(|()| h));
-        Ok(match parsed {
-            Ok(header) => {
-                let head = match header {
-                    Header::Chunk { compression, size_bytes } => Head::Chunk { compression, size_bytes },
-                    Header::IndexData { conn, count } => Head::IndexData { conn, count },
-                    Header::Message { .. } => Head::Message,
-                    Header::Connection { conn, topic } => {
-                        self.topics.entry(conn).or_insert_with(|| topic.to_owned());
-                        Head::Other
-                    }
-                    Header::Bag { .. } | Header::ChunkInfo { .. } => Head::Other,
-                };
-                Ok((head, at + needed))
+        let head = match parsed {
+            Ok(Header::Chunk { compression, size_bytes }) => Head::Chunk { compression, size_bytes },
+            Ok(Header::IndexData { conn, count }) => Head::IndexData { conn, count },
+            Ok(Header::Message { .. }) => Head::Message,
+            Ok(Header::Connection { conn, topic }) => {
+                if !self.topics.contains_key(&conn) {
+                    let topic = topic.to_owned();
+                    let data = read_data(&mut self.file, at + needed, data_len, &mut self.raw)?;
+                    let schema = data.and_then(record::connection_type).unwrap_or_default();
+                    self.topics.insert(conn, Topic::new(&topic, schema, Wire::Ros1));
+                    self.leave_chunk();
+                }
+                Head::Other
             }
-            Err(e) => Err(e.to_string()),
-        })
+            Ok(Header::Bag { .. } | Header::ChunkInfo { .. }) => Head::Other,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        Ok(Ok((head, at + needed)))
     }
 
     /// The header that [`Self::read_head`] read last, and the length of the data behind it.
@@ -483,5 +398,76 @@ impl BagReader {
         } else if notes.len() == MAX_NOTES {
             notes.push("further findings are counted, not told".to_owned());
         }
+    }
+}
+
+impl Container for BagReader {
+    fn next(&mut self) -> io::Result<Option<Item>> {
+        loop {
+            let item = if self.cursor < self.raw.len() {
+                self.next_in_chunk()
+            } else if self.at < self.end {
+                self.next_in_file()?
+            } else {
+                return Ok(None);
+            };
+            if item.is_some() {
+                return Ok(item);
+            }
+        }
+    }
+
+    fn bytes(&self, body: &Range<usize>) -> &[u8] {
+        &self.raw[body.clone()]
+    }
+
+    fn topic(&self, channel: u32) -> Option<&Topic> {
+        self.topics.get(&channel)
+    }
+
+    fn topics(&self) -> Vec<&Topic> {
+        self.topics.values().collect()
+    }
+
+    fn has_index(&self) -> bool {
+        self.index.is_some()
+    }
+
+    fn indexed(&self, topic: &str) -> Option<u64> {
+        self.index.as_ref().map(|index| index.count(topic))
+    }
+
+    fn compression(&self) -> Option<&'static str> {
+        self.first_compression.map(Compression::as_str)
+    }
+
+    fn offset(&self) -> u64 {
+        self.at
+    }
+
+    fn damage(&self) -> &Damage {
+        &self.damage
+    }
+
+    fn note_here(&mut self, what: &str) {
+        let offset = self.chunk.map_or(self.at, |chunk| chunk.data_offset);
+        self.note(offset, what);
+    }
+
+    fn note_for_good(&mut self, what: &str) {
+        self.header_damage.notes.push(what.to_owned());
+    }
+
+    fn rewind(&mut self) {
+        self.go_to(self.first);
+    }
+
+    fn places(&self) -> usize {
+        self.index.as_ref().map_or(0, |index| index.chunks.len())
+    }
+
+    fn enter(&mut self, place: usize) {
+        let at = self.index.as_ref().and_then(|index| index.chunks.get(place).copied());
+        self.go_to(at.unwrap_or(self.end));
     }
 }

@@ -123,6 +123,26 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(four.try_into().ok()?))
 }
 
+/// Takes the field that `bytes` begin with off them: its name and its value.
+fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RecordError> {
+    let have = bytes.len() as u64;
+    let len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
+    let field = bytes[4..].get(..len as usize).ok_or(RecordError::FieldTooLong { len, left: bytes.len() - 4 })?;
+    *bytes = &bytes[4 + field.len()..];
+    let equals = field.iter().position(|&b| b == b'=').ok_or(RecordError::Nameless)?;
+    Ok((&field[..equals], &field[equals + 1..]))
+}
+
+/// The type of a connection's messages, `sensor_msgs/Image`; it stands in the record's data.
+pub fn connection_type(mut data: &[u8]) -> Option<&str> {
+    while !data.is_empty() {
+        if let (b"type", value) = take_field(&mut data).ok()? {
+            return std::str::from_utf8(value).ok();
+        }
+    }
+    None
+}
+
 /// Parses a header without its length.
 pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let mut op = None;
@@ -130,12 +150,7 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let (mut conn_count, mut chunk_count, mut conn, mut count, mut size) = (None, None, None, None, None);
     let (mut compression, mut topic) = (None, None);
     while !bytes.is_empty() {
-        let have = bytes.len() as u64;
-        let len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
-        let field = bytes[4..].get(..len as usize).ok_or(RecordError::FieldTooLong { len, left: bytes.len() - 4 })?;
-        bytes = &bytes[4 + field.len()..];
-        let equals = field.iter().position(|&b| b == b'=').ok_or(RecordError::Nameless)?;
-        let (name, value) = (&field[..equals], &field[equals + 1..]);
+        let (name, value) = take_field(&mut bytes)?;
         match name {
             b"op" => op = value.first().copied().filter(|_| value.len() == 1),
             b"index_pos" => index_pos = u64_of(value),

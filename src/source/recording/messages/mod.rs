@@ -1,78 +1,38 @@
-//! The ROS messages that librealsense puts into a bag, as far as they are needed. No I/O; strings and images stay where they are.
+//! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O; strings and images stay where they are.
+
+mod fields;
+
+pub use fields::{Fields, MessageError};
 
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
+use crate::source::recording::container::Wire;
 
 /// No two cameras of one device are farther apart.
 const MAX_TRANSLATION_M: f64 = 10.0;
 
-/// A message that is not what its topic says; the text says which part is missing.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a message ends within its {0}")]
-pub struct MessageError(&'static str);
-
-/// Reads the fields of a message one after the other.
-struct Fields<'a> {
-    bytes: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], MessageError> {
-        let (taken, rest) = self.bytes.split_at_checked(n).ok_or(MessageError(what))?;
-        self.bytes = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], MessageError> {
-        self.take(N, what)?.try_into().map_err(|_| MessageError(what))
-    }
-
-    fn u8(&mut self, what: &'static str) -> Result<u8, MessageError> {
-        self.array(what).map(|[b]: [u8; 1]| b)
-    }
-
-    fn u32(&mut self, what: &'static str) -> Result<u32, MessageError> {
-        self.array(what).map(u32::from_le_bytes)
-    }
-
-    fn f32(&mut self, what: &'static str) -> Result<f32, MessageError> {
-        self.array(what).map(f32::from_le_bytes)
-    }
-
-    fn f64(&mut self, what: &'static str) -> Result<f64, MessageError> {
-        self.array(what).map(f64::from_le_bytes)
-    }
-
-    /// Bytes with their number before them.
-    fn counted(&mut self, what: &'static str) -> Result<&'a [u8], MessageError> {
-        let n = self.u32(what)?;
-        self.take(n as usize, what)
-    }
-
-    fn string(&mut self, what: &'static str) -> Result<&'a str, MessageError> {
-        std::str::from_utf8(self.counted(what)?).map_err(|_| MessageError(what))
-    }
-}
-
 /// `std_msgs/Header`, which images and IMU samples begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// librealsense puts the frame number here.
-    pub seq: u32,
+    /// librealsense puts the frame number here, ROS counts; ROS 2 has none.
+    pub seq: Option<u32>,
     /// The frame's time stamp, in nanoseconds of the device's clock.
     pub stamp_ns: i64,
 }
 
 fn stamp(fields: &mut Fields<'_>) -> Result<Stamp, MessageError> {
-    let seq = fields.u32("header")?;
-    let (sec, nsec) = (fields.u32("header")?, fields.u32("header")?);
+    let (seq, sec) = match fields.wire() {
+        Wire::Ros1 => (Some(fields.u32("header")?), i64::from(fields.u32("header")?)),
+        Wire::Cdr => (None, i64::from(fields.i32("header")?)),
+    };
+    let nsec = fields.u32("header")?;
     fields.string("header")?;
-    Ok(Stamp { seq, stamp_ns: i64::from(sec) * 1_000_000_000 + i64::from(nsec) })
+    Ok(Stamp { seq, stamp_ns: sec * 1_000_000_000 + i64::from(nsec) })
 }
 
 /// The header of an image or an IMU sample.
-pub fn parse_stamp(bytes: &[u8]) -> Result<Stamp, MessageError> {
-    stamp(&mut Fields { bytes })
+pub fn parse_stamp(wire: Wire, bytes: &[u8]) -> Result<Stamp, MessageError> {
+    stamp(&mut Fields::new(wire, bytes)?)
 }
 
 /// `sensor_msgs/Image`, with librealsense's addition.
@@ -91,15 +51,15 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        let mut fields = Fields { bytes };
+    pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut fields = Fields::new(wire, bytes)?;
         let stamp = stamp(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
         let encoding = fields.string("encoding")?;
         let is_bigendian = fields.u8("byte order")? != 0;
         let step_bytes = fields.u32("row length")?;
         let data = fields.counted("image data")?;
-        let depth_units_m = fields.f32("").ok();
+        let depth_units_m = fields.f32("").ok().filter(|_| wire == Wire::Ros1);
         Ok(Self { stamp, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m })
     }
 
@@ -150,8 +110,8 @@ pub struct CameraInfo<'a> {
 }
 
 impl<'a> CameraInfo<'a> {
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        let mut fields = Fields { bytes };
+    pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+        let mut fields = Fields::new(wire, bytes)?;
         stamp(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
         let distortion = fields.string("distortion model")?;
@@ -172,8 +132,8 @@ impl<'a> CameraInfo<'a> {
 }
 
 /// `geometry_msgs/Transform`, as librealsense turns it into extrinsics (`quat2rot` in its `ros_file_format.h`).
-pub fn parse_transform(bytes: &[u8]) -> Result<Extrinsics, MessageError> {
-    let mut fields = Fields { bytes };
+pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
+    let mut fields = Fields::new(wire, bytes)?;
     let mut values = [0.0; 7];
     for value in &mut values {
         *value = fields.f64("transform")?;
@@ -225,20 +185,20 @@ pub fn spelling(name: &str) -> String {
 }
 
 /// `realsense_msgs/StreamInfo`: frames a second and encoding.
-pub fn parse_stream_info(bytes: &[u8]) -> Result<(u32, &str), MessageError> {
-    let mut fields = Fields { bytes };
+pub fn parse_stream_info(wire: Wire, bytes: &[u8]) -> Result<(u32, &str), MessageError> {
+    let mut fields = Fields::new(wire, bytes)?;
     Ok((fields.u32("frame rate")?, fields.string("encoding")?))
 }
 
 /// `diagnostic_msgs/KeyValue`.
-pub fn parse_key_value(bytes: &[u8]) -> Result<(&str, &str), MessageError> {
-    let mut fields = Fields { bytes };
+pub fn parse_key_value(wire: Wire, bytes: &[u8]) -> Result<(&str, &str), MessageError> {
+    let mut fields = Fields::new(wire, bytes)?;
     Ok((fields.string("key")?, fields.string("value")?))
 }
 
 /// `std_msgs/Float32`.
-pub fn parse_f32(bytes: &[u8]) -> Result<f32, MessageError> {
-    Fields { bytes }.f32("value")
+pub fn parse_f32(wire: Wire, bytes: &[u8]) -> Result<f32, MessageError> {
+    Fields::new(wire, bytes)?.f32("value")
 }
 
 #[cfg(test)]
@@ -258,7 +218,7 @@ mod tests {
     #[test]
     fn an_image_must_have_the_size_it_says() {
         let image = Image {
-            stamp: Stamp { seq: 1, stamp_ns: 0 },
+            stamp: Stamp { seq: Some(1), stamp_ns: 0 },
             width: 2,
             height: 2,
             encoding: "mono16",
@@ -289,23 +249,25 @@ mod tests {
         let bytes = |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let half = std::f64::consts::FRAC_1_SQRT_2;
         // A quarter turn about z takes x to y and y to -x: the columns of the matrix.
-        let turned = parse_transform(&bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
+        let turned = parse_transform(Wire::Ros1, &bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
         assert_eq!(turned.translation_m, [1.0, 2.0, 3.0]);
         let want = [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
         assert!(turned.rotation.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{turned:?}");
-        assert!(parse_transform(&bytes([0.0; 7])).is_err(), "no rotation");
-        assert!(parse_transform(&bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err());
-        assert!(parse_transform(&bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err());
+        assert!(parse_transform(Wire::Ros1, &bytes([0.0; 7])).is_err(), "no rotation");
+        assert!(parse_transform(Wire::Ros1, &bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err());
+        assert!(parse_transform(Wire::Ros1, &bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err());
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_a_message_panic(bytes: Vec<u8>) {
-            let _ = Image::parse(&bytes).map(|image| image.check_depth(4, 4));
-            let _ = CameraInfo::parse(&bytes);
-            let _ = parse_transform(&bytes);
-            let _ = parse_stream_info(&bytes);
-            let _ = parse_key_value(&bytes);
+            for wire in [Wire::Ros1, Wire::Cdr] {
+                let _ = Image::parse(wire, &bytes).map(|image| image.check_depth(4, 4));
+                let _ = CameraInfo::parse(wire, &bytes);
+                let _ = parse_transform(wire, &bytes);
+                let _ = parse_stream_info(wire, &bytes);
+                let _ = parse_key_value(wire, &bytes);
+            }
         }
     }
 }

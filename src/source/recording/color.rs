@@ -2,16 +2,11 @@
 
 use std::ops::Range;
 
-use super::DEFAULT_FPS;
-use super::catalogue::{Catalogue, image_stream};
-use super::ros::Image;
+use super::catalogue::Catalogue;
+use super::images::DEFAULT_FPS;
+use super::messages::Image;
 use crate::frame::ColorFormat;
 use crate::source::ColorStream;
-
-/// The stream of a topic with colour images.
-pub fn color_stream(topic: &str) -> Option<&str> {
-    image_stream(topic, "Color")
-}
 
 /// How recorded pixels become those of a [`ColorFormat`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +41,7 @@ fn pixels(encoding: &str) -> Option<(ColorFormat, Layout)> {
 /// Reads the images of one colour stream.
 #[derive(Debug, Clone)]
 pub struct ColorReader {
+    /// The name of the topic with its images.
     pub topic: String,
     pub stream: ColorStream,
     layout: Layout,
@@ -58,8 +54,7 @@ impl ColorReader {
     ///
     /// # Errors
     /// Tells what the recording does not tell, or what depthcast cannot read.
-    pub fn new(known: &Catalogue, depth_stream: &str, topic: &str) -> Result<Self, String> {
-        let stream = color_stream(topic).unwrap_or_default();
+    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &str) -> Result<Self, String> {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
         let encoding =
             facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::ros;
+use super::container::{Topic, Wire};
+use super::messages as ros;
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 
-/// A topic of librealsense's, taken apart.
+/// The name of a topic of librealsense's, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Topic<'a> {
+pub enum Place<'a> {
     /// `/device_0/info`
     DeviceInfo,
     /// `/device_0/sensor_0/option/Depth Units/value`
@@ -17,8 +18,8 @@ pub enum Topic<'a> {
     Property { sensor: &'a str },
     /// `/device_0/sensor_0/Depth_0/...`
     Stream { stream: &'a str, part: Part },
-    /// `/device_0/sensor_0/Depth_0/tf/0`: the stream's place in a group of streams.
-    Place { stream: &'a str, group: &'a str },
+    /// `/device_0/sensor_0/Depth_0/tf/0`: how the stream is reached from the origin of a group of streams.
+    Extrinsics { stream: &'a str, group: &'a str },
     /// Of librealsense, and nothing to us.
     Other,
 }
@@ -32,7 +33,7 @@ pub enum Part {
     Metadata,
 }
 
-impl<'a> Topic<'a> {
+impl<'a> Place<'a> {
     /// Nothing if the topic is not one of librealsense's.
     pub fn parse(topic: &'a str) -> Option<Self> {
         if topic == "/file_version" {
@@ -59,7 +60,7 @@ impl<'a> Topic<'a> {
             ("property", [None, ..]) => return Some(Self::Property { sensor }),
             (_, [Some("info"), None, _]) => Part::Info,
             (_, [Some("info"), Some("camera_info"), None]) => Part::CameraInfo,
-            (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Place { stream, group }),
+            (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Extrinsics { stream, group }),
             (_, [Some("image" | "imu"), Some("data"), None]) => Part::Data,
             (_, [Some("pose"), Some("transform"), Some("data")]) => Part::Data,
             (_, [Some(_), Some("metadata"), None]) => Part::Metadata,
@@ -69,28 +70,17 @@ impl<'a> Topic<'a> {
     }
 }
 
-/// The kind of a stream, `Depth` of `/device_0/sensor_0/Depth_0`.
-pub fn kind_of(stream: &str) -> &str {
+/// The kind of a stream of librealsense's, `Depth` of `/device_0/sensor_0/Depth_0`.
+fn kind_of(stream: &str) -> &str {
     let name = stream.rsplit('/').next().unwrap_or(stream);
     name.rsplit_once('_').map_or(name, |(kind, _)| kind)
-}
-
-/// The stream of a topic with depth images.
-pub fn depth_stream(topic: &str) -> Option<&str> {
-    image_stream(topic, "Depth")
-}
-
-/// The stream of a topic with images of a kind.
-pub fn image_stream<'a>(topic: &'a str, kind: &str) -> Option<&'a str> {
-    match Topic::parse(topic)? {
-        Topic::Stream { stream, part: Part::Data } if kind_of(stream) == kind => Some(stream),
-        _ => None,
-    }
 }
 
 /// What is known of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StreamFacts {
+    /// `Depth`, `Color`, `Infrared`, `Gyro` ...
+    pub kind: String,
     pub nominal_fps: Option<u32>,
     pub encoding: Option<String>,
     pub size_px: Option<(u32, u32)>,
@@ -115,10 +105,11 @@ pub struct Catalogue {
 
 impl Catalogue {
     /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is needed.
-    pub fn learn(&mut self, topic: &str, body: &[u8]) {
-        match Topic::parse(topic) {
-            Some(Topic::DeviceInfo) => {
-                let Ok((key, value)) = ros::parse_key_value(body) else { return };
+    pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
+        let wire = topic.wire;
+        match Place::parse(&topic.name) {
+            Some(Place::DeviceInfo) => {
+                let Ok((key, value)) = ros::parse_key_value(wire, body) else { return };
                 let place = match ros::spelling(key).as_str() {
                     "name" => &mut self.device,
                     "serial number" => &mut self.serial,
@@ -128,18 +119,18 @@ impl Catalogue {
                 // The first device's; recordings have one.
                 place.get_or_insert_with(|| value.to_owned());
             }
-            Some(Topic::Option { sensor, name }) if ros::spelling(name) == "depth units" => {
-                self.learn_units(sensor, ros::parse_f32(body).ok());
+            Some(Place::Option { sensor, name }) if ros::spelling(name) == "depth units" => {
+                self.learn_units(sensor, ros::parse_f32(wire, body).ok());
             }
-            Some(Topic::Property { sensor }) => {
-                let Ok((key, value)) = ros::parse_key_value(body) else { return };
+            Some(Place::Property { sensor }) => {
+                let Ok((key, value)) = ros::parse_key_value(wire, body) else { return };
                 if ros::spelling(key) == "depth units" {
                     self.learn_units(sensor, value.parse().ok());
                 }
             }
-            Some(Topic::Stream { stream, part }) => self.learn_stream(stream, part, body),
-            Some(Topic::Place { stream, group }) => {
-                if let Ok(place) = ros::parse_transform(body) {
+            Some(Place::Stream { stream, part }) => self.learn_stream(stream, part, wire, body),
+            Some(Place::Extrinsics { stream, group }) => {
+                if let Ok(place) = ros::parse_transform(wire, body) {
                     self.facts_of(stream).place.get_or_insert_with(|| (group.to_owned(), place));
                 }
             }
@@ -153,23 +144,23 @@ impl Catalogue {
         }
     }
 
-    fn learn_stream(&mut self, stream: &str, part: Part, body: &[u8]) {
+    fn learn_stream(&mut self, stream: &str, part: Part, wire: Wire, body: &[u8]) {
         let facts = self.facts_of(stream);
         match part {
             Part::Info => {
-                if let Ok((fps, encoding)) = ros::parse_stream_info(body) {
+                if let Ok((fps, encoding)) = ros::parse_stream_info(wire, body) {
                     facts.nominal_fps = Some(fps).filter(|&fps| fps > 0);
                     facts.encoding.get_or_insert_with(|| encoding.to_owned());
                 }
             }
             Part::CameraInfo => {
-                if let Ok(info) = ros::CameraInfo::parse(body) {
+                if let Ok(info) = ros::CameraInfo::parse(wire, body) {
                     facts.size_px = Some((info.width, info.height));
                     facts.intrinsics = Some(intrinsics(&info));
                 }
             }
             Part::Metadata if facts.timestamp_domain.is_none() => {
-                if let Ok(("timestamp_domain", value)) = ros::parse_key_value(body) {
+                if let Ok(("timestamp_domain", value)) = ros::parse_key_value(wire, body) {
                     facts.timestamp_domain = Some(ros::timestamp_domain(value));
                 }
             }
@@ -178,7 +169,22 @@ impl Catalogue {
     }
 
     fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
-        self.streams.entry(stream.to_owned()).or_default()
+        self.streams
+            .entry(stream.to_owned())
+            .or_insert_with(|| StreamFacts { kind: kind_of(stream).to_owned(), ..StreamFacts::default() })
+    }
+
+    /// The stream whose frames a topic has, and its kind.
+    pub fn stream_of<'a>(&self, topic: &'a Topic) -> Option<(&'a str, &'a str)> {
+        match Place::parse(&topic.name)? {
+            Place::Stream { stream, part: Part::Data } => Some((stream, kind_of(stream))),
+            _ => None,
+        }
+    }
+
+    /// The stream of a topic with frames of a kind.
+    pub fn stream_of_kind<'a>(&self, topic: &'a Topic, kind: &str) -> Option<&'a str> {
+        self.stream_of(topic).filter(|(_, k)| *k == kind).map(|(stream, _)| stream)
     }
 
     /// Where the stream `from` stands in the frame of the stream `to`, if both belong to one group.
@@ -233,28 +239,32 @@ mod tests {
         let stream = "/device_0/sensor_0/Depth_0";
         let sensor = "/device_0/sensor_0";
         for (topic, want) in [
-            ("/file_version", Some(Topic::Other)),
+            ("/file_version", Some(Place::Other)),
             ("/camera/depth/image_raw", None),
             ("device_0/info", None),
             ("/device_0", None),
-            ("/device_0/info", Some(Topic::DeviceInfo)),
-            ("/device_0/sensor_0/info", Some(Topic::Other)),
-            ("/device_0/sensor_0/option/Depth Units/value", Some(Topic::Option { sensor, name: "Depth Units" })),
-            ("/device_0/sensor_0/option/Depth_Units/value", Some(Topic::Option { sensor, name: "Depth_Units" })),
-            ("/device_0/sensor_0/option/Depth_Units/description", Some(Topic::Other)),
-            ("/device_0/sensor_0/property", Some(Topic::Property { sensor })),
-            ("/device_0/sensor_0/Depth_0/info", Some(Topic::Stream { stream, part: Part::Info })),
-            ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Topic::Stream { stream, part: Part::CameraInfo })),
-            ("/device_0/sensor_0/Depth_0/image/data", Some(Topic::Stream { stream, part: Part::Data })),
-            ("/device_0/sensor_0/Depth_0/image/metadata", Some(Topic::Stream { stream, part: Part::Metadata })),
-            ("/device_0/sensor_0/Depth_0/tf/0", Some(Topic::Place { stream, group: "0" })),
-            ("/device_0/sensor_0/Depth_0/tf", Some(Topic::Other)),
-            ("/device_0/sensor_0/Depth_/image/data", Some(Topic::Other)),
+            ("/device_0/info", Some(Place::DeviceInfo)),
+            ("/device_0/sensor_0/info", Some(Place::Other)),
+            ("/device_0/sensor_0/option/Depth Units/value", Some(Place::Option { sensor, name: "Depth Units" })),
+            ("/device_0/sensor_0/option/Depth_Units/value", Some(Place::Option { sensor, name: "Depth_Units" })),
+            ("/device_0/sensor_0/option/Depth_Units/description", Some(Place::Other)),
+            ("/device_0/sensor_0/property", Some(Place::Property { sensor })),
+            ("/device_0/sensor_0/Depth_0/info", Some(Place::Stream { stream, part: Part::Info })),
+            ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
+            ("/device_0/sensor_0/Depth_0/image/data", Some(Place::Stream { stream, part: Part::Data })),
+            ("/device_0/sensor_0/Depth_0/image/metadata", Some(Place::Stream { stream, part: Part::Metadata })),
+            ("/device_0/sensor_0/Depth_0/tf/0", Some(Place::Extrinsics { stream, group: "0" })),
+            ("/device_0/sensor_0/Depth_0/tf", Some(Place::Other)),
+            ("/device_0/sensor_0/Depth_/image/data", Some(Place::Other)),
         ] {
-            assert_eq!(Topic::parse(topic), want, "{topic}");
+            assert_eq!(Place::parse(topic), want, "{topic}");
         }
         assert_eq!(kind_of("/device_0/sensor_1/Infrared_2"), "Infrared");
-        assert_eq!(depth_stream("/device_0/sensor_0/Depth_0/image/data"), Some(stream));
+        let depth_stream = |name: &str| {
+            let topic = Topic::new(name, "sensor_msgs/Image", Wire::Ros1);
+            Catalogue::default().stream_of_kind(&topic, "Depth").map(str::to_owned)
+        };
+        assert_eq!(depth_stream("/device_0/sensor_0/Depth_0/image/data").as_deref(), Some(stream));
         assert_eq!(depth_stream("/device_0/sensor_0/Color_0/image/data"), None);
     }
 
@@ -270,7 +280,7 @@ mod tests {
             (streams[1], 4, [-0.5, 0.0, 0.25, half, 0.0, 0.0, half]),
             (streams[2], 5, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
         ] {
-            known.learn(&format!("{stream}/tf/{group}"), &transform(values));
+            known.learn(&Topic::new(&format!("{stream}/tf/{group}"), "geometry_msgs/Transform", Wire::Ros1), &transform(values));
         }
         let apply = |e: &Extrinsics, p: [f32; 3]| {
             [0, 1, 2].map(|r| (0..3).map(|c| e.rotation[3 * c + r] * p[c]).sum::<f32>() + e.translation_m[r])

@@ -1,13 +1,13 @@
-//! What is in a bag: one pass through all of it.
+//! What is in a recording: one pass through all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::catalogue::{Catalogue, Part, Topic, kind_of};
+use super::catalogue::{Catalogue, StreamFacts};
+use super::container::{self, Item, Topic};
+use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
-use super::reader::{BagReader, Item};
-use super::{Stamps, io_error, ros};
-use crate::source::recording::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
+use super::messages;
 use crate::source::{Damage, SourceError};
 
 /// The frames of one stream.
@@ -20,39 +20,56 @@ struct Frames {
     depth_units_m: Option<f32>,
 }
 
-/// Reads the whole bag at `path`.
+/// First and last stamp of a stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Stamps(Option<(i64, i64)>);
+
+impl Stamps {
+    fn add(&mut self, stamp_ns: i64) {
+        self.0 = Some((self.0.map_or(stamp_ns, |(first, _)| first), stamp_ns));
+    }
+
+    /// From the first to the last; 0 if they go back.
+    fn duration_s(self) -> f64 {
+        self.0.map_or(0.0, |(first, last)| last.saturating_sub(first).max(0) as f64 / 1e9)
+    }
+}
+
+/// Tells what is in the recording at `path`; reads all of it.
+///
+/// # Errors
+/// If the file cannot be read or is no recording.
 pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
-    let mut reader = BagReader::open(path).map_err(|e| io_error(path, e))?;
+    let (mut reader, format) = container::open(path)?;
     let mut known = Catalogue::default();
     let mut frames: BTreeMap<String, Frames> = BTreeMap::new();
     let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
-    while let Some(item) = reader.next().map_err(|e| io_error(path, e))? {
-        let frame_stream = |conn: u32| match reader.topic(conn).and_then(Topic::parse) {
-            Some(Topic::Stream { stream, part: Part::Data }) => Some(stream.to_owned()),
-            _ => None,
+    while let Some(item) = reader.next().map_err(|source| SourceError::Io { path: path.to_owned(), source })? {
+        let frame_stream = |channel: u32, known: &Catalogue| {
+            let stream = reader.topic(channel).and_then(|topic| known.stream_of(topic));
+            stream.map(|(stream, _)| stream.to_owned())
         };
         match item {
             Item::Chunk => ledgers.values_mut().for_each(Ledger::next_chunk),
-            Item::ChunkIndex { conn, count } => {
-                if let Some(stream) = frame_stream(conn) {
+            Item::ChunkIndex { channel, count } => {
+                if let Some(stream) = frame_stream(channel, &known) {
                     ledgers.entry(stream).or_default().announced(count);
                 }
             }
-            Item::CutMessage { conn } => {
-                if let Some(stream) = frame_stream(conn) {
+            Item::CutMessage { channel } => {
+                if let Some(stream) = frame_stream(channel, &known) {
                     ledgers.entry(stream).or_default().bad_frame();
                 }
             }
             Item::Message(message) => {
+                let Some(topic) = reader.topic(message.channel) else { continue };
                 let body = reader.bytes(&message.body);
-                if let Some(topic) = reader.topic(message.conn) {
-                    known.learn(topic, body);
-                }
-                let Some(stream) = frame_stream(message.conn) else { continue };
-                let ledger = ledgers.entry(stream.clone()).or_default();
+                known.learn(topic, body);
+                let Some((stream, kind)) = known.stream_of(topic) else { continue };
+                let ledger = ledgers.entry(stream.to_owned()).or_default();
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
-                    false => frames.entry(stream.clone()).or_default().take(&stream, body, &known),
+                    false => frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, &known),
                 };
                 match checked {
                     Ok(()) => ledger.good_frame(),
@@ -68,15 +85,17 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
     }
 
     for (stream, ledger) in &mut ledgers {
-        let indexed = reader.index().map(|index| {
-            let topics = index.topics.values().filter(|t| is_data_of(t, stream));
-            let topics: std::collections::BTreeSet<&String> = topics.collect();
-            topics.into_iter().map(|t| index.count(t)).sum()
-        });
-        ledger.end(indexed);
+        let topics = reader.topics();
+        let topics: BTreeSet<&str> = topics
+            .iter()
+            .filter(|topic| known.stream_of(topic).is_some_and(|(s, _)| s == stream))
+            .map(|topic| topic.name.as_str())
+            .collect();
+        ledger.end(topics.into_iter().map(|topic| reader.indexed(topic)).sum());
     }
     // A replay delivers the first depth stream; what is lost in others is no loss to it.
-    let depth = known.streams.keys().find(|stream| kind_of(stream) == "Depth" && frames.contains_key(*stream)).cloned();
+    let is_depth = |stream: &&String| known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth");
+    let depth = frames.keys().find(is_depth).cloned();
     let frames_lost = match &depth {
         Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
         None => ledgers.values().map(Ledger::lost).sum(),
@@ -87,12 +106,12 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
     Ok(RecordingInfo {
         schema: INFO_SCHEMA,
         file: path.display().to_string(),
-        format: "bag",
-        complete: reader.index().is_some() && damage.is_none(),
+        format: format.as_str(),
+        complete: reader.has_index() && damage.is_none(),
         duration_s,
         timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
-        compression: reader.compression().map(|c| c.as_str()),
-        streams: known.streams.keys().map(|stream| describe(stream, &known, frames.get(stream))).collect(),
+        compression: reader.compression(),
+        streams: known.streams.iter().map(|(stream, facts)| describe(stream, facts, &known, frames.get(stream))).collect(),
         device: known.device,
         serial: known.serial,
         firmware: known.firmware,
@@ -100,15 +119,11 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
     })
 }
 
-fn is_data_of(topic: &str, stream: &str) -> bool {
-    matches!(Topic::parse(topic), Some(Topic::Stream { stream: s, part: Part::Data }) if s == stream)
-}
-
 impl Frames {
     /// Counts a frame, if it is one that a reader can use.
-    fn take(&mut self, stream: &str, body: &[u8], known: &Catalogue) -> Result<(), String> {
-        if kind_of(stream) == "Depth" {
-            let image = ros::Image::parse(body).map_err(|e| e.to_string())?;
+    fn take(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<(), String> {
+        if kind == "Depth" {
+            let image = messages::Image::parse(topic.wire, body).map_err(|e| e.to_string())?;
             let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
             let (width, height) = size_px.unwrap_or((image.width, image.height));
             image.check_depth(width, height)?;
@@ -116,9 +131,9 @@ impl Frames {
             self.encoding.get_or_insert_with(|| image.encoding.to_owned());
         }
         // Poses have no header, and so no number.
-        if kind_of(stream) != "Pose" {
-            let stamp = ros::parse_stamp(body).map_err(|e| e.to_string())?;
-            let number = u64::from(stamp.seq);
+        if kind != "Pose" {
+            let stamp = messages::parse_stamp(topic.wire, body).map_err(|e| e.to_string())?;
+            let number = stamp.seq.map_or(self.count, u64::from);
             self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
             self.stamps.add(stamp.stamp_ns);
         }
@@ -127,18 +142,17 @@ impl Frames {
     }
 }
 
-fn describe(stream: &str, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {
-    let facts = known.streams.get(stream).cloned().unwrap_or_default();
+fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {
     let frames = frames.cloned().unwrap_or_default();
-    let intrinsics = facts.intrinsics.and_then(Result::ok);
-    let is_depth = kind_of(stream) == "Depth";
+    let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
+    let is_depth = facts.kind == "Depth";
     StreamInfo {
-        kind: kind_of(stream).to_ascii_lowercase(),
+        kind: facts.kind.to_ascii_lowercase(),
         topic: stream.to_owned(),
         width: facts.size_px.map(|(width, _)| width),
         height: facts.size_px.map(|(_, height)| height),
         nominal_fps: facts.nominal_fps.map(f64::from),
-        encoding: facts.encoding.or(frames.encoding),
+        encoding: facts.encoding.clone().or(frames.encoding),
         frames: frames.count,
         first_frame_number: frames.numbers.map(|(first, _)| first),
         last_frame_number: frames.numbers.map(|(_, last)| last),
@@ -153,14 +167,14 @@ fn describe(stream: &str, known: &Catalogue, frames: Option<&Frames>) -> StreamI
 
 /// `Color (rgb8 640x480), Gyro`: which streams a recording has, for messages to people.
 pub fn list_streams(known: &Catalogue) -> String {
-    let one = |(stream, facts): (&String, &super::catalogue::StreamFacts)| {
+    let one = |facts: &StreamFacts| {
         let encoding = facts.encoding.clone().unwrap_or_default();
         let size = facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
         match format!("{encoding} {size}").trim() {
-            "" => kind_of(stream).to_owned(),
-            details => format!("{} ({details})", kind_of(stream)),
+            "" => facts.kind.clone(),
+            details => format!("{} ({details})", facts.kind),
         }
     };
-    let streams: Vec<String> = known.streams.iter().map(one).collect();
+    let streams: Vec<String> = known.streams.values().map(one).collect();
     if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
 }

@@ -1,0 +1,337 @@
+//! The images of one depth stream of a recording, and of one colour stream beside it where that is asked for.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::begin::{self, Begin, Images};
+use super::catalogue::{Catalogue, Place};
+use super::color::ColorReader;
+use super::container::{self, Container, Item, Topic, Wire};
+use super::inspect::list_streams;
+use super::ledger::Ledger;
+use super::messages::{self, Image};
+use crate::camera::Intrinsics;
+use crate::clock::TimestampDomain;
+use crate::source::{ColorStream, Damage, DepthStream, SourceError};
+
+/// What is taken if a recording does not tell; what every D400 is set to.
+const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
+pub const DEFAULT_FPS: u32 = 30;
+/// The facts of a depth image; the image itself waits in the reader.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DepthFacts {
+    pub number: u64,
+    /// In nanoseconds of the device's clock.
+    pub stamp_ns: i64,
+    pub depth_units_m: f32,
+}
+
+/// The facts of a colour image, which waits likewise.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ColorFacts {
+    pub number: u64,
+    pub stamp_ns: i64,
+}
+
+/// What a step through the recording brought.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step {
+    Depth(DepthFacts),
+    /// Only where colour was asked for.
+    Color(ColorFacts),
+    /// A chunk without an image of these streams ended; there is more.
+    Going,
+    End,
+}
+
+/// Reads the images, in the order of the file.
+pub struct ImageReader {
+    path: PathBuf,
+    reader: Box<dyn Container>,
+    /// The name of the topic with the depth images.
+    topic: String,
+    pub stream: DepthStream,
+    color: Option<ColorReader>,
+    pub facts: Vec<(&'static str, String)>,
+    /// Depth images, by an intact index.
+    pub expected: Option<u64>,
+    /// The stamp of the first readable depth image.
+    pub first_stamp_ns: i64,
+    ledger: Ledger,
+    /// This pass began at the first image.
+    is_whole_pass: bool,
+    /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
+    image: (Range<usize>, usize, bool),
+}
+
+impl ImageReader {
+    /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
+    ///
+    /// A stream is the first of its kind by topic; in a recording without an intact index, the one whose image comes first.
+    pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
+        let (mut reader, format) = container::open(path)?;
+        let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
+        let Begin { mut known, depth, color, doubtful_lenses } =
+            begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
+        let Some((Images { stream: stream_topic, topic }, first)) = depth else {
+            return Err(wrong(no_depth(&*reader, &known)));
+        };
+        let color_stream = color.as_ref().map(|color| color.stream.clone());
+        let color = match color {
+            Some(Images { stream, topic }) => Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?),
+            None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
+            None => None,
+        };
+        if doubtful_lenses.contains(&stream_topic) {
+            reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+        }
+        if color_stream.is_some_and(|stream| doubtful_lenses.contains(&stream)) {
+            reader.note_for_good(
+                "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
+            );
+        }
+        let facts = known.streams.remove(&stream_topic).unwrap_or_default();
+        let intrinsics = match facts.intrinsics {
+            Some(Ok(intrinsics)) => intrinsics,
+            Some(Err(model)) => {
+                return Err(wrong(format!(
+                    "its depth stream has the lens distortion model '{model}', which depthcast does not know"
+                )));
+            }
+            None => {
+                let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
+                return Err(wrong(format!(
+                    "the intrinsics of its depth stream ({stream_topic}/info/camera_info) are missing{why}"
+                )));
+            }
+        };
+        intrinsics.check().map_err(|what| wrong(format!("the intrinsics of its depth stream cannot be right: {what}")))?;
+
+        let units_m = known.depth_units_m(&stream_topic);
+        let packed = reader.compression().unwrap_or("unpacked");
+        let mut shown = vec![];
+        shown.extend(known.device.map(|name| ("device", name)));
+        shown.extend(known.serial.map(|serial| ("serial", serial)));
+        shown.extend(known.firmware.map(|version| ("firmware", version)));
+        shown.push(("format", format!("{}, {packed}", format.as_str())));
+        if units_m.is_none() {
+            shown.push((
+                "depth units",
+                format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"),
+            ));
+        }
+        if facts.nominal_fps.is_none() {
+            shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell")));
+        }
+        let stream = DepthStream {
+            intrinsics,
+            nominal_fps: f64::from(facts.nominal_fps.unwrap_or(DEFAULT_FPS)),
+            depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
+            timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
+        };
+        reader.rewind();
+        Ok(Self {
+            path: path.to_owned(),
+            expected: reader.indexed(&topic),
+            reader,
+            topic,
+            stream,
+            color,
+            facts: shown,
+            first_stamp_ns: first.stamp_ns,
+            ledger: Ledger::default(),
+            is_whole_pass: true,
+            image: (0..0, 0, false),
+        })
+    }
+
+    /// The colour stream, where it was asked for.
+    pub fn color(&self) -> Option<&ColorStream> {
+        self.color.as_ref().map(|color| &color.stream)
+    }
+
+    /// Reads on to the next image, at most to the end of the chunk.
+    pub fn step(&mut self) -> Result<Step, SourceError> {
+        let mut is_fresh = true;
+        loop {
+            let Some(item) = self.reader.next().map_err(|e| io_error(&self.path, e))? else {
+                self.ledger.end(self.expected.filter(|_| self.is_whole_pass));
+                return Ok(Step::End);
+            };
+            let is_ours = |channel: u32| self.reader.topic(channel).is_some_and(|topic| topic.name == self.topic);
+            match item {
+                Item::Chunk => {
+                    self.ledger.next_chunk();
+                    if !std::mem::take(&mut is_fresh) {
+                        return Ok(Step::Going);
+                    }
+                }
+                Item::ChunkIndex { channel, count } if is_ours(channel) => self.ledger.announced(count),
+                Item::CutMessage { channel } if is_ours(channel) => self.ledger.bad_frame(),
+                Item::Message(message) if is_ours(message.channel) => {
+                    if message.is_doubtful {
+                        self.ledger.bad_frame();
+                        continue;
+                    }
+                    match self.look_at(message.channel, &message.body) {
+                        Ok(facts) => {
+                            self.ledger.good_frame();
+                            return Ok(Step::Depth(facts));
+                        }
+                        Err(what) => {
+                            self.ledger.bad_frame();
+                            self.reader.note_here(&what);
+                        }
+                    }
+                }
+                // What is lost of colour costs no frame; a damaged chunk has been told of.
+                Item::Message(message) if !message.is_doubtful => match self.look_at_color(message.channel, &message.body) {
+                    Some(Ok(facts)) => return Ok(Step::Color(facts)),
+                    Some(Err(what)) => self.reader.note_here(&what),
+                    None => {}
+                },
+                _ => {}
+            }
+        }
+    }
+
+    /// Checks a depth image and remembers where its rows are.
+    fn look_at(&mut self, channel: u32, body: &Range<usize>) -> Result<DepthFacts, String> {
+        let bytes = self.reader.bytes(body);
+        let wire = self.reader.topic(channel).map_or(Wire::Ros1, |topic| topic.wire);
+        let image = Image::parse(wire, bytes).map_err(|e| format!("a depth image cannot be read: {e}"))?;
+        let Intrinsics { width, height, .. } = self.stream.intrinsics;
+        image.check_depth(width, height)?;
+        self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
+        Ok(DepthFacts {
+            number: image.stamp.seq.map_or(0, u64::from),
+            stamp_ns: image.stamp.stamp_ns,
+            depth_units_m: image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m),
+        })
+    }
+
+    /// The same for colour; nothing if the message is another stream's.
+    fn look_at_color(&mut self, channel: u32, body: &Range<usize>) -> Option<Result<ColorFacts, String>> {
+        let topic = self.reader.topic(channel)?;
+        let color = self.color.as_mut().filter(|color| color.topic == topic.name)?;
+        let bytes = self.reader.bytes(body);
+        let image = Image::parse(topic.wire, bytes).map_err(|e| format!("a colour image cannot be read: {e}"));
+        Some(image.and_then(|image| {
+            color.look_at(&image, place_of(image.data, bytes, body))?;
+            Ok(ColorFacts { number: image.stamp.seq.map_or(0, u64::from), stamp_ns: image.stamp.stamp_ns })
+        }))
+    }
+
+    /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
+    pub fn copy_depth(&self, depth: &mut [u16]) {
+        let (data, step_bytes, is_bigendian) = &self.image;
+        if !data.is_empty() {
+            let width = self.stream.intrinsics.width as usize;
+            messages::copy_depth(self.reader.bytes(data), *step_bytes, width, *is_bigendian, depth);
+        }
+    }
+
+    /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
+    pub fn copy_color(&self, bytes: &mut [u8]) {
+        if let Some(color) = &self.color {
+            color.copy(self.reader.bytes(color.data()), bytes);
+        }
+    }
+
+    /// Goes back to the first image; damage is counted anew.
+    pub fn rewind(&mut self) {
+        self.reader.rewind();
+        self.begin_pass(true);
+    }
+
+    /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later: the next depth image is that one
+    /// or stands before it. Without an intact index the next one is the first of all. Damage is counted anew.
+    ///
+    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+        let target_ns = self.first_stamp_ns.saturating_add(since_first_ns);
+        // The first image at `low` or behind stands before the target, the one at `high` does not.
+        let (mut low, mut high) = (0, self.reader.places());
+        while high.saturating_sub(low) > 1 {
+            let middle = low + (high - low) / 2;
+            self.enter(middle);
+            let stamp_ns = loop {
+                match self.step()? {
+                    Step::Depth(facts) => break Some(facts.stamp_ns),
+                    Step::End => break None,
+                    Step::Color(_) | Step::Going => {}
+                }
+            };
+            if stamp_ns.is_some_and(|stamp_ns| stamp_ns < target_ns) {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        if low == 0 {
+            self.rewind()
+        } else {
+            self.enter(low)
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, place: usize) {
+        self.reader.enter(place);
+        self.begin_pass(false);
+    }
+
+    fn begin_pass(&mut self, is_whole: bool) {
+        self.is_whole_pass = is_whole;
+        self.ledger = Ledger::default();
+        self.image = (0..0, 0, false);
+    }
+
+    /// What was found damaged in this pass.
+    pub fn damage(&self) -> Damage {
+        Damage { frames_lost: self.ledger.lost(), ..self.reader.damage().clone() }
+    }
+}
+
+/// Where in the reader `data` stands, a part of the `bytes` of the message at `body`.
+fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
+    let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
+    start..start + data.len()
+}
+
+/// Why a recording has no colour to deliver.
+fn no_color(path: &Path, reader: &dyn Container, known: &Catalogue) -> String {
+    let path = path.display();
+    if reader.topics().iter().any(|topic| known.stream_of_kind(topic, "Color").is_some()) {
+        return format!("{path}: colour was asked for, and its colour stream has no image that can be read");
+    }
+    format!("{path}: colour was asked for, and it has no colour stream; it has: {}", list_streams(known))
+}
+
+/// Why a recording has no depth to deliver.
+fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
+    let mut topics: Vec<&Topic> = reader.topics();
+    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let has_depth = topics.iter().any(|topic| known.stream_of_kind(topic, "Depth").is_some());
+    let damage = reader.damage().notes.first();
+    match damage {
+        Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
+        _ if has_depth => "its depth stream has no frames".to_owned(),
+        _ if topics.is_empty() => "is a recording without any messages".to_owned(),
+        _ if topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) => {
+            format!("has no depth stream; it has: {}", list_streams(known))
+        }
+        _ => {
+            let some: Vec<&str> = topics.iter().take(4).map(|topic| topic.name.as_str()).collect();
+            format!("is a recording, but not one that librealsense made; it has: {}", some.join(", "))
+        }
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> SourceError {
+    SourceError::Io { path: path.to_owned(), source }
+}
