@@ -65,7 +65,7 @@ impl FrameSource for Script {
                 frame.depth.fill(0);
                 frame.depth[..pixels].fill(1000);
                 frame.meta =
-                    FrameMeta { number: self.next, arrived_at: self.clock.now(), device_time: None, depth_units_m: 0.001 };
+                    FrameMeta { number: self.next, arrived_at: self.clock.now(), depth_units_m: 0.001, ..Default::default() };
                 self.next += 1;
             }
             Delivery::Idle => self.clock.sleep_until(until),

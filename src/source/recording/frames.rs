@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bag::{DepthFacts, ImageReader, Step as ImageStep};
 use crate::clock::DeviceTime;
@@ -88,14 +89,18 @@ impl Frames {
         }
     }
 
-    /// Goes back to the first frame; damage is counted anew. `offset_ns` is what the stamps are shifted by in the new pass.
-    pub fn rewind(&mut self, offset_ns: i64) {
+    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or to one before it; damage is counted
+    /// anew. `offset_ns` is what the stamps are shifted by from here on.
+    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
+        // The reader knows no shorter way yet than from the begin; whoever asks leaves out what comes too early.
+        let _ = since_first;
         self.reader.rewind();
         if let Some(color) = &mut self.color {
             color.pairs.clear();
             color.found = None;
             color.offset_ns = offset_ns;
         }
+        Ok(())
     }
 }
 
