@@ -4,8 +4,11 @@ mod bench;
 mod devices;
 mod export;
 mod info;
+mod keys;
 mod run;
+mod signals;
 mod status;
+mod terminal;
 
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -23,6 +26,7 @@ use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
 use crate::sink::Show;
 use crate::source::recording::Pace;
+use crate::source::recording::control::SPEEDS;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
 /// and every lost frame on the way is accounted for.
@@ -43,6 +47,7 @@ enum Command {
     /// Runs a RealSense camera
     Live(LiveArgs),
     /// Replays a recording (.bag), read without librealsense
+    #[command(after_help = keys::HELP)]
     Replay(ReplayArgs),
     /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
     Export(ExportArgs),
@@ -309,8 +314,8 @@ where
 
 fn parse_speed(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(speed) if (0.01..=1000.0).contains(&speed) => Ok(speed),
-        _ => Err("a speed goes from 0.01 to 1000".into()),
+        Ok(speed) if SPEEDS.contains(&speed) => Ok(speed),
+        _ => Err(format!("a speed goes from {} to {}", SPEEDS.start(), SPEEDS.end())),
     }
 }
 

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
+use super::keys::Keys;
+use super::signals::stop_on_signals;
 use super::status::Status;
+use super::terminal::Terminal;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Preset, Settings, UsageError};
-use crate::pipeline::{self, End, PipelineSettings, Stop};
+use crate::pipeline::{self, End, PipelineSettings};
 use crate::sink::{CloudSink, NullSink};
+use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceInfo};
@@ -26,7 +28,7 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
         SyntheticOptions { width, height, fps, seed: settings.seed, color: settings.wants_color_images() },
         Arc::clone(&clock),
     )?;
-    run(Box::new(camera), &args.run, settings, clock)
+    run(Box::new(camera), None, &args.run, settings, clock)
 }
 
 #[cfg(feature = "realsense")]
@@ -44,7 +46,7 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
         SourceError::Unsupported(text) => UsageError(text).into(),
         error => anyhow::Error::from(error),
     })?;
-    run(Box::new(source), &args.run, settings, clock)
+    run(Box::new(source), None, &args.run, settings, clock)
 }
 
 #[cfg(not(feature = "realsense"))]
@@ -60,7 +62,8 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
     let ReplayArgs { pace, speed, from, to, looped, .. } = args;
     let options = ReplayOptions { pace, speed, from, to, looped, color: settings.wants_color_images() };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
-    run(Box::new(source), &args.run, settings, clock)
+    let remote = source.remote();
+    run(Box::new(source), Some(remote), &args.run, settings, clock)
 }
 
 /// A run without librealsense must not look as if it were filtered.
@@ -81,8 +84,16 @@ pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Res
     }
 }
 
-fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {
-    let stop = stop_on_signals()?;
+/// `remote` is that of a recording, which keys and the line on the terminal want.
+fn run(
+    source: Box<dyn FrameSource>,
+    remote: Option<Remote>,
+    args: &RunArgs,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Done> {
+    let terminal = remote.as_ref().and_then(|_| Terminal::find());
+    let stop = stop_on_signals(terminal.clone())?;
     let info = source.info().clone();
     let sinks = open_sinks(args, &settings, &info, &clock)?;
     let pipeline_settings = PipelineSettings {
@@ -94,9 +105,14 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
         frames: args.frames,
         project: settings.project,
     };
-    let mut status = Status::new(&info, args.frames);
+    let keys = match (terminal, &remote) {
+        (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
+        _ => None,
+    };
+    let mut status = Status::new(&info, args.frames, remote);
     let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
     status.clear();
+    drop(keys);
     let mut outcome = outcome?;
     let error = outcome.error.take();
     if outcome.stats.captured.count() == 0 {
@@ -118,22 +134,6 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
         return Err(error);
     }
     Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
-}
-
-/// The first signal asks the run to stop and lets it drain; the second ends the process at once.
-pub(super) fn stop_on_signals() -> anyhow::Result<Stop> {
-    let stop = Stop::default();
-    let asked = stop.clone();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for _ in signals.forever() {
-            if asked.is_asked() {
-                std::process::exit(130);
-            }
-            asked.ask();
-        }
-    })?;
-    Ok(stop)
 }
 
 /// The sinks that the flags ask for; the viewer first, since the report's `shown` speaks of the first.

@@ -63,7 +63,7 @@ pub(super) fn capture(
                 errors_in_a_row = 0;
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
-                if let Some(last) = last_number {
+                if let Some(last) = last_number.filter(|_| !frame.meta.is_restart) {
                     stats.dropped_by_source.add(frame.meta.number.saturating_sub(last + 1));
                 }
                 last_number = Some(frame.meta.number);

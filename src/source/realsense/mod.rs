@@ -137,6 +137,7 @@ impl RealsenseSource {
         }
         into.meta = FrameMeta {
             number: frame.frame_number(),
+            is_restart: false,
             arrived_at,
             device_time: Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) }),
             depth_units_m: self.info.stream.depth_units_m,

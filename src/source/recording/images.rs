@@ -253,6 +253,10 @@ impl ImageReader {
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+        if since_first_ns <= 0 {
+            self.rewind();
+            return Ok(());
+        }
         let target_ns = self.first_stamp_ns.saturating_add(since_first_ns);
         // The first image at `low` or behind stands before the target, the one at `high` does not.
         let (mut low, mut high) = (0, self.reader.places());
