@@ -29,7 +29,8 @@ impl Status {
             .find(|l| l.0 == "total")
             .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
         let recorder = ("recorder", s.dropped_by_recorder);
-        let lost: Vec<_> = s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
+        let lost: Vec<_> =
+            s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
         let fps = &s.fps;
         bar.set_message(format!("{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));

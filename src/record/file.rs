@@ -50,7 +50,10 @@ impl Write for ChunkFile {
             // the one to tell of.
             Err(_) => {
                 let saved_bytes = self.saved_bytes.get();
-                let _ = self.file.set_len(saved_bytes).and_then(|()| io::Seek::seek(&mut self.file, io::SeekFrom::Start(saved_bytes)));
+                let _ = self
+                    .file
+                    .set_len(saved_bytes)
+                    .and_then(|()| io::Seek::seek(&mut self.file, io::SeekFrom::Start(saved_bytes)));
             }
         }
         self.waiting.clear();

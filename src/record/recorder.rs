@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use super::file::ChunkFile;
 use super::writer::{Times, Writer};
 use super::{
-    CHUNK_TIME, COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, Ending, RecordOptions, STATIC_TRANSFORMS,
-    messages, schemas,
+    CHUNK_TIME, COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, Ending, RecordOptions,
+    STATIC_TRANSFORMS, messages, schemas,
 };
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{ColorImage, DepthFrame};
@@ -85,7 +85,11 @@ impl Recorder {
             bail!("{name}: {text}; make room, or give a smaller --min-free");
         }
         let mut open = OpenOptions::new();
-        if options.overwrite { open.create(true).truncate(true) } else { open.create_new(true) };
+        if options.overwrite {
+            open.create(true).truncate(true)
+        } else {
+            open.create_new(true)
+        };
         let file = open.write(true).open(path).with_context(|| format!("{name}: cannot be written"))?;
         let color = source.color.clone().filter(|_| options.color);
         let stats = Arc::new(RecordingStats::new(name.to_string(), options.compression));
@@ -317,10 +321,7 @@ impl Channels {
 
 /// Colour has the stamps of the depth stream's clock.
 fn image_metadata(depth: &DepthStream, nominal_fps: f64) -> [(String, String); 2] {
-    [
-        ("timestamp_domain".into(), depth.timestamp_domain.as_str().into()),
-        ("nominal_fps".into(), nominal_fps.to_string()),
-    ]
+    [("timestamp_domain".into(), depth.timestamp_domain.as_str().into()), ("nominal_fps".into(), nominal_fps.to_string())]
 }
 
 /// What the file tells of its source.
