@@ -12,7 +12,7 @@
 //!
 //! - **Times.** `header.stamp` and `publish_time` are the device's time, in whole nanoseconds; the host's wall-clock time of arrival where
 //!   the device gave none. `log_time` is the wall-clock time of arrival; if the source is a recording, it is the stamp, so that the same
-//!   file always becomes the same bytes. `sequence` has the low 32 bits of the frame number.
+//!   file always becomes the same bytes (but for the order of schemas and channels in the index, which `mcap` leaves to chance). `sequence` has the low 32 bits of the frame number.
 //! - **Metadata of channels.** Images: `timestamp_domain`, `nominal_fps`, and for depth `depth_units_m`, the shortest decimal of the
 //!   `f32`. When a frame has other units, its channel is another one with the same topic. Camera infos: `distortion`, the model by
 //!   depthcast's own name.
@@ -20,7 +20,7 @@
 //!   k1, k2, p1, p2, k3; Kannala-Brandt is `equidistant` with k1 to k4. ROS has no name for librealsense's other models: they keep
 //!   librealsense's (`Inverse Brown Conrady`, `Modified Brown Conrady`, `Ftheta`), and their five coefficients.
 //! - **Transforms.** TF takes points of the child to the parent, so it has the inverse of [`crate::source::ColorStream::from_depth`].
-//! - **Chunks** end after [`CHUNK_TIME`], of the host's time and of recorded time, and at [`CHUNK_BYTES`]. Each begins with all camera infos
+//! - **Chunks** end after [`CHUNK_TIME`], of recorded time and (unless the source is a recording) of the host's, and at [`CHUNK_BYTES`]. Each begins with all camera infos
 //!   and transforms, goes to the operating system in one write when it is whole, and the file has no other bytes: what a killed
 //!   process leaves is a valid beginning that lacks the last chunk. Chunks are not forced to the disk (no `fsync`), so a power failure
 //!   can cost the seconds that the kernel still had in memory.
@@ -55,7 +55,7 @@ pub const DEPTH_FRAME: &str = "camera_depth_optical_frame";
 pub const COLOR_FRAME: &str = "camera_color_optical_frame";
 pub const METADATA: &str = "depthcast";
 
-/// The longest that a frame waits in memory for its chunk to end, and the most time that a chunk covers.
+/// The longest that a frame waits in memory for its chunk to end, and about the most time that a chunk covers.
 pub const CHUNK_TIME: Duration = Duration::from_millis(500);
 /// Uncompressed bytes at which a chunk ends.
 pub const CHUNK_BYTES: u64 = 4 << 20;

@@ -168,10 +168,7 @@ impl Recorder {
         }
         let is_long = u128::from(times.log_ns.abs_diff(begun_log_ns)) >= CHUNK_TIME.as_nanos();
         let is_full = self.writer.as_ref().is_some_and(Writer::is_chunk_full);
-        if is_full || is_long || self.clock.now().since(begun_at) >= CHUNK_TIME {
-            self.end_chunk()?;
-        }
-        Ok(())
+        if is_full || is_long || self.has_waited(begun_at) { self.end_chunk() } else { Ok(()) }
     }
 
     /// Writes out what has waited long enough; to be called when no frame comes.
@@ -180,9 +177,14 @@ impl Recorder {
     /// Why the recording has to end.
     pub fn tick(&mut self) -> Result<(), Ending> {
         match self.chunk.begun {
-            Some((begun_at, _)) if self.clock.now().since(begun_at) >= CHUNK_TIME => self.end_chunk(),
+            Some((begun_at, _)) if self.has_waited(begun_at) => self.end_chunk(),
             _ => Ok(()),
         }
+    }
+
+    /// Whether the chunk that begun then has to end. Where a recording's chunks end shall not depend on how fast this machine is.
+    fn has_waited(&self, begun_at: HostTime) -> bool {
+        !self.is_recording && self.clock.now().since(begun_at) >= CHUNK_TIME
     }
 
     /// Saves what waits and ends the file.
