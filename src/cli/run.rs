@@ -100,7 +100,10 @@ fn run(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Done> {
     let stop = stop_on_signals()?;
-    let info = source.info().clone();
+    let mut info = source.info().clone();
+    if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
+        info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
+    }
     recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
     let sinks = open_sinks(args, &settings, &info, &clock)?;
     // Last, so that nothing else can fail when an old file is replaced.

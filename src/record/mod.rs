@@ -29,11 +29,13 @@
 //! | file | duty |
 //! | --- | --- |
 //! | `recorder` | which messages a frame becomes; limits |
-//! | `writer` | channels and chunks, through the `mcap` crate |
+//! | `channels` | topics with their types and metadata |
+//! | `writer` | the file's records, through the `mcap` crate |
 //! | `file` | a file that grows by whole chunks |
 //! | `messages`, `schemas`, `cdr` | ROS 2 messages as bytes; no I/O |
 
 mod cdr;
+mod channels;
 mod file;
 mod messages;
 mod recorder;

@@ -1,4 +1,4 @@
-//! Channels and chunks of an MCAP file, through the `mcap` crate, which writes into a [`ChunkFile`].
+//! The records of an MCAP file, through the `mcap` crate, which writes into a [`ChunkFile`].
 
 use std::collections::BTreeMap;
 use std::io;
