@@ -458,6 +458,40 @@ fn a_disk_that_gets_too_full_ends_the_run_in_order() {
 }
 
 #[test]
+fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file that takes nothing for two seconds and a half: longer than frames may wait.
+    let out = dir.path().join("slow.mcap");
+    assert!(Command::new("mkfifo").arg(&out).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let out = out.clone();
+        move || {
+            let mut file = std::fs::File::open(out).unwrap();
+            std::thread::sleep(Duration::from_millis(2500));
+            let mut bytes = vec![];
+            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+            bytes
+        }
+    });
+    let demo = ["--", "demo", "--depth", "160x120@40", "--duration", "3s", "--view", "none", "--json"];
+    let output = record(&out, &["--force", "--min-free", "0", "--compression", "none"], &demo);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = report(&output);
+    assert_eq!(report["end"], "duration");
+    let figure = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).unwrap();
+    assert!(figure("/recording/dropped") >= 10.0, "{report}");
+    assert!(figure("/frames/shown") > 90.0 && figure("/duration_s") < 3.5, "{report}");
+    assert_eq!(said(&output).matches("too slow").count(), 1, "{output:?}");
+    // What was written is whole, and in order.
+    let read = dir.path().join("read.mcap");
+    std::fs::write(&read, reader.join().unwrap()).unwrap();
+    let messages = messages(&read);
+    let depth = of_topic(&messages, DEPTH_IMAGE);
+    assert_eq!(report["recording"]["frames"], depth.len());
+    assert!(depth.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+}
+
+#[test]
 fn a_killed_recording_lacks_no_more_than_the_last_second() {
     let dir = tempfile::tempdir().unwrap();
     std::thread::scope(|scope| {

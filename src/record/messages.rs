@@ -157,13 +157,12 @@ mod tests {
             let in_child = from_parent.apply(p).map(f64::from);
             let (translation_m, quaternion) = inverse(&from_parent);
             let rotation = matrix(quaternion);
-            for i in 0..3 {
-                let back: f64 = translation_m[i] + (0..3).map(|k| rotation[i][k] * in_child[k]).sum::<f64>();
+            for (i, row) in rotation.iter().enumerate() {
+                let back: f64 = translation_m[i] + row.iter().zip(in_child).map(|(r, c)| r * c).sum::<f64>();
                 prop_assert!((back - f64::from(p[i])).abs() < 1e-5, "{back} {}", p[i]);
                 // The rotation of the child is the transposed one: its rows are the columns.
-                for k in 0..3 {
-                    prop_assert!((rotation[i][k] - f64::from(from_parent.rotation[3 * i + k])).abs() < 1e-6);
-                }
+                let column = &from_parent.rotation[3 * i..][..3];
+                prop_assert!(row.iter().zip(column).all(|(a, &b)| (a - f64::from(b)).abs() < 1e-6));
             }
         }
     }

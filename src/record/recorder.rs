@@ -179,16 +179,14 @@ impl Recorder {
     /// # Errors
     /// If that fails. What was saved before is still there.
     pub fn finish(mut self) -> Result<(), Ending> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
-        match writer.finish() {
-            Ok(()) => {
-                self.chunk_is_saved();
-                Ok(())
-            }
-            Err((error, writer)) => {
-                self.writer = Some(writer);
-                Err(self.failed(&error))
-            }
+        if self.chunk.begun.is_some()
+            && let Err(ending @ Ending::Failed(_)) = self.end_chunk()
+        {
+            return Err(ending);
+        }
+        match self.writer.as_mut().map(Writer::finish) {
+            Some(Err(error)) => Err(self.failed(&error)),
+            Some(Ok(())) | None => Ok(()),
         }
     }
 

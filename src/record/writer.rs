@@ -87,12 +87,9 @@ impl Writer {
         bytes + bytes / 128 + END_BYTES + END_BYTES_PER_CHUNK * (self.chunks + 1)
     }
 
-    /// Ends the chunk and writes the index.
-    pub fn finish(mut self) -> Result<(), (io::Error, Self)> {
-        match self.mcap.finish() {
-            Ok(_) => Ok(()),
-            Err(error) => Err((io_error(error), self)),
-        }
+    /// Writes the index; nothing may come behind it.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.mcap.finish().map(drop).map_err(io_error)
     }
 
     /// After an error: ends the file behind its last whole chunk, without an index.
