@@ -5,6 +5,7 @@ mod devices;
 mod export;
 mod info;
 mod keys;
+mod record;
 mod run;
 mod signals;
 mod status;
@@ -49,6 +50,9 @@ enum Command {
     /// Replays a recording (.bag), read without librealsense
     #[command(after_help = keys::HELP)]
     Replay(ReplayArgs),
+    /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at
+    /// any moment, it lacks no more than the last second
+    Record(record::RecordArgs),
     /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
     Export(ExportArgs),
     /// Tells what is in a recording
@@ -359,9 +363,10 @@ pub fn main() -> ExitCode {
 
 fn command(command: Command) -> anyhow::Result<Done> {
     match command {
-        Command::Demo(args) => run::demo(args),
-        Command::Live(args) => run::live(args),
-        Command::Replay(args) => run::replay(args),
+        Command::Demo(args) => run::demo(args, None),
+        Command::Live(args) => run::live(args, None),
+        Command::Replay(args) => run::replay(args, None),
+        Command::Record(args) => record::record(args),
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),

@@ -32,7 +32,9 @@ impl Status {
 
     pub(super) fn show(&mut self, s: &Snapshot) {
         let Some(bar) = &self.bar else { return };
-        let lost: Vec<_> = s.lost().iter().filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
+        let recorder = ("recorder", s.dropped_by_recorder);
+        let lost: Vec<_> =
+            s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
         let fps = &s.fps;
         if let Some(remote) = &self.remote {
