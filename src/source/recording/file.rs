@@ -4,12 +4,10 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::record::{MAX_FOUND_HEADER_BYTES, find_record};
-
 const BUFFER_BYTES: usize = 1 << 16;
 const SEARCH_WINDOW_BYTES: usize = 1 << 18;
 
-pub struct BagFile {
+pub struct RecordingFile {
     file: BufReader<File>,
     /// Where `file` stands, if that is certain.
     position: Option<u64>,
@@ -17,7 +15,7 @@ pub struct BagFile {
     window: Vec<u8>,
 }
 
-impl BagFile {
+impl RecordingFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
@@ -36,20 +34,32 @@ impl BagFile {
             Some(position) => self.file.seek_relative(offset.wrapping_sub(position) as i64)?,
             None => self.file.seek(SeekFrom::Start(offset)).map(|_| ())?,
         }
-        match self.file.read_exact(buffer) {
-            Ok(()) => {
-                self.position = Some(offset + buffer.len() as u64);
-                Ok(true)
-            }
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(e) => Err(e),
+        let is_there = is_filled(self.file.read_exact(buffer))?;
+        if is_there {
+            self.position = Some(offset + buffer.len() as u64);
         }
+        Ok(is_there)
     }
 
-    /// Where between `from` and `end` the next record of one of the types `ops` begins.
-    pub fn find(&mut self, from: u64, end: u64, ops: &[u8]) -> io::Result<Option<u64>> {
-        // A record that stands across the end of a window is found in the next one.
-        const OVERLAP_BYTES: u64 = 2 * MAX_FOUND_HEADER_BYTES as u64;
+    /// As [`Self::read_at`], for a few bytes somewhere else: it takes no more than these from the file.
+    pub fn peek_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
+        self.position = None;
+        let file = self.file.get_mut();
+        file.seek(SeekFrom::Start(offset))?;
+        is_filled(file.read_exact(buffer))
+    }
+
+    /// Where between `from` and `end` the first thing stands that `find_in` finds in a part of the file.
+    ///
+    /// It is given the part and its offset, and tells where in the part it has found something. What reaches less than
+    /// `overlap_bytes` over the end of one part is whole in the next one.
+    pub fn find(
+        &mut self,
+        from: u64,
+        end: u64,
+        overlap_bytes: u64,
+        mut find_in: impl FnMut(&mut Self, &[u8], u64) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<u64>> {
         let mut window = std::mem::take(&mut self.window);
         let mut at = from;
         let mut found = None;
@@ -60,13 +70,21 @@ impl BagFile {
             if !self.read_at(at, &mut window)? {
                 break;
             }
-            found = find_record(&window, ops, room).map(|i| at + i as u64);
+            found = find_in(self, &window, at)?.map(|i| at + i as u64);
             if found.is_some() || len == room {
                 break;
             }
-            at += len - OVERLAP_BYTES;
+            at += len - overlap_bytes;
         }
         self.window = window;
         Ok(found)
+    }
+}
+
+fn is_filled(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
     }
 }
