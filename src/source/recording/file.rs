@@ -5,7 +5,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 const BUFFER_BYTES: usize = 1 << 16;
-const SEARCH_WINDOW_BYTES: usize = 1 << 18;
+/// What is searched for is mostly near; where it is not, windows grow.
+const SEARCH_WINDOW_BYTES: [u64; 2] = [1 << 14, 1 << 18];
 
 pub struct RecordingFile {
     file: BufReader<File>,
@@ -63,9 +64,10 @@ impl RecordingFile {
         let mut window = std::mem::take(&mut self.window);
         let mut at = from;
         let mut found = None;
+        let [mut window_bytes, max_window_bytes] = SEARCH_WINDOW_BYTES;
         while at < end {
             let room = end - at;
-            let len = room.min(SEARCH_WINDOW_BYTES as u64);
+            let len = room.min(window_bytes);
             window.resize(len as usize, 0);
             if !self.read_at(at, &mut window)? {
                 break;
@@ -75,6 +77,7 @@ impl RecordingFile {
                 break;
             }
             at += len - overlap_bytes;
+            window_bytes = max_window_bytes.min(window_bytes * 2);
         }
         self.window = window;
         Ok(found)

@@ -60,6 +60,12 @@ pub struct McapReader {
     nameless: Vec<u16>,
     /// Where the next record begins.
     at: u64,
+    /// The chunk or the message outside of chunks that was read last.
+    here: u64,
+    /// Between these places no record can be recognised; at the second there is one, or the end.
+    searched: Option<(u64, u64)>,
+    /// The last length was wrong: the next one is tested before anything is read for it.
+    is_wary: bool,
     /// The end of the messages was there; a summary may follow.
     is_behind_data: bool,
     /// The begin of the record at `at`, or all of it.
@@ -88,6 +94,9 @@ impl McapReader {
             damage: Damage::default(),
             nameless: vec![],
             at: 0,
+            here: 0,
+            searched: None,
+            is_wary: false,
             is_behind_data: false,
             record: vec![],
             unpacker: Unpacker::new(),
@@ -122,7 +131,6 @@ impl McapReader {
                         self.take_description(offset, len)?;
                     }
                 }
-                // Only now: what is read above may not be taken for messages.
                 self.end = data_end;
             }
         }
@@ -131,6 +139,9 @@ impl McapReader {
 
     fn go_to(&mut self, at: u64) {
         self.at = at;
+        self.here = at;
+        self.searched = None;
+        self.is_wary = false;
         self.is_behind_data = false;
         self.leave_chunk();
         self.loose_bytes = None;
@@ -346,6 +357,11 @@ impl McapReader {
             }
             return Ok(Some(Item::CutMessage { channel: channel.into() }).filter(|_| self.at == self.end));
         }
+        self.here = at;
+        if self.is_wary && !self.ends_at(at, after)? {
+            return Ok(None);
+        }
+        self.is_wary = false;
         // What stands behind tells whether the length is right.
         let with_next = whole + (self.end - after).min(HEAD_BYTES as u64);
         self.raw.resize(with_next as usize, 0);
@@ -370,10 +386,10 @@ impl McapReader {
         if is_begin(&mut self.file, after, self.end)? {
             return Ok(true);
         }
-        let next = self.find(at + HEAD_BYTES as u64, |_| true)?;
+        let next = self.find_any(at + HEAD_BYTES as u64)?;
         let len = after - at;
         let next = match next {
-            Some(next) if next < after => {
+            next if next < after.min(self.end) => {
                 self.note(at, &format!("a record says that it has {len} bytes; the next one begins earlier, at byte {next}"));
                 next
             }
@@ -386,6 +402,7 @@ impl McapReader {
         };
         self.damage.bytes_skipped += next - at;
         self.at = next;
+        self.is_wary = true;
         Ok(false)
     }
 
@@ -420,6 +437,7 @@ impl McapReader {
         self.loose_bytes = None;
         self.leave_chunk();
         let data_at = at + chunk.data_at as u64;
+        (self.here, self.is_wary) = (data_at, false);
         let (by_record, by_chunk) = (at.saturating_add(head.whole_bytes()), data_at.saturating_add(chunk.packed_bytes));
         let name = &self.record[chunk.compression.clone()];
         let compression =
@@ -431,11 +449,13 @@ impl McapReader {
             Ok(compression) if len.max(size_bytes) <= MAX_CHUNK_BYTES => compression,
             Ok(_) => {
                 self.note(data_at, &format!("a chunk of {len} bytes, {size_bytes} unpacked, is not read: no recorder writes that"));
-                return self.skip_chunk(len);
+                self.skip_chunk(len);
+                return Ok(());
             }
             Err(name) => {
                 self.note(data_at, &format!("a chunk with the unknown compression '{name}' cannot be read"));
-                return self.skip_chunk(len);
+                self.skip_chunk(len);
+                return Ok(());
             }
         };
         let buffer = if compression == Compression::None { &mut self.raw } else { self.unpacker.packed() };
@@ -444,7 +464,8 @@ impl McapReader {
         if !self.file.read_at(data_at, buffer)? {
             self.leave_chunk();
             self.note(data_at, "the file became shorter while it was read");
-            return self.skip_chunk(len);
+            self.skip_chunk(len);
+            return Ok(());
         }
         self.first_compression.get_or_insert(compression);
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
@@ -469,32 +490,43 @@ impl McapReader {
         if let Some(what) = damaged {
             wholeness = Wholeness::Damaged;
             self.note(data_at, &what);
-            self.skip_chunk(len)?;
+            self.skip_chunk(len);
         }
         self.cursor = 0;
         self.chunk = Some(Chunk { data_offset: data_at, compression, wholeness });
         Ok(())
     }
 
-    #[expect(clippy::unnecessary_wraps, reason = "it is what its callers return")]
-    fn skip_chunk(&mut self, len: u64) -> io::Result<()> {
+    fn skip_chunk(&mut self, len: u64) {
         self.damage.chunks_skipped += 1;
         self.damage.bytes_skipped += len;
-        Ok(())
     }
 
     /// Moves `at` to the next record behind a place where there is none, or to the end.
     fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
-        let next = self.find(at + 1, |_| true)?.unwrap_or(self.end);
+        let next = self.find_any(at + 1)?;
         self.damage.bytes_skipped += next - at;
         let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
         self.note(at, &format!("no record can be read ({error}){going_on}"));
         self.leave_chunk();
         self.at = next;
+        self.is_wary = true;
         Ok(())
     }
 
-    /// Where the next record begins at `from` or behind that is wanted and can be recognised.
+    /// Where the next record begins at `from` or behind that can be recognised; the end if there is none.
+    fn find_any(&mut self, from: u64) -> io::Result<u64> {
+        if let Some((searched_from, next)) = self.searched
+            && (searched_from..=next).contains(&from)
+        {
+            return Ok(next);
+        }
+        let next = self.find(from, |_| true)?.unwrap_or(self.end);
+        self.searched = Some((from, next));
+        Ok(next)
+    }
+
+    /// Where the next record begins that is wanted and can be recognised.
     fn find(&mut self, from: u64, is_wanted: fn(&Body) -> bool) -> io::Result<Option<u64>> {
         let (end, channels) = (self.end, &self.channels);
         self.file.find(from, end, MAX_FOUND_BYTES, |file, part, part_at| {
@@ -588,8 +620,7 @@ impl Container for McapReader {
     }
 
     fn note_here(&mut self, what: &str) {
-        let offset = self.chunk.map_or(self.at, |chunk| chunk.data_offset);
-        self.note(offset, what);
+        self.note(self.here, what);
     }
 
     fn note_for_good(&mut self, what: &str) {
