@@ -292,16 +292,8 @@ impl McapReader {
                 return Ok(Err(RecordError::Incomplete { needed, have: 0 }));
             }
             let parsed = record::parse_head(&self.record);
-            // A chunk whose type was damaged is still known by its lengths, and must not be skipped as something unknown.
-            if !matches!(&parsed, Ok(head) if head.is_exact || matches!(head.body, Body::Message { .. } | Body::Chunk(_)))
-                && let Some((begin, body)) = self.record.split_first_chunk::<HEAD_BYTES>()
-                && let [_, len @ ..] = *begin
-                && let Ok(head) = record::parse_head_as(op::CHUNK, u64::from_le_bytes(len), body)
-                && let Body::Chunk(chunk) = &head.body
-                && head.is_exact
-                && record::compression(&self.record[chunk.compression.clone()]).is_some()
-            {
-                self.note(at, &format!("a chunk says that it is a record of type {}", begin[0]));
+            if let Some(head) = self.undisguised(&parsed) {
+                self.note(at, &format!("a record of type {} says that it is of type {}", head.op, self.record[0]));
                 return Ok(Ok(head));
             }
             match parsed {
@@ -312,6 +304,23 @@ impl McapReader {
                 }
                 parsed => return Ok(parsed),
             }
+        }
+    }
+
+    /// A chunk whose type was damaged is still known by its lengths, and must not be skipped as something unknown. Nor is the
+    /// index behind a chunk a message.
+    fn undisguised(&self, parsed: &Result<Head, RecordError>) -> Option<Head> {
+        let op = match parsed {
+            Ok(Head { body: Body::Chunk(_), .. }) | Ok(Head { is_exact: true, .. }) => return None,
+            Ok(Head { body: Body::Message { .. }, .. }) if self.chunk.is_none() => return None,
+            Ok(Head { body: Body::Message { .. }, .. }) => op::MESSAGE_INDEX,
+            _ => op::CHUNK,
+        };
+        let ([_, len @ ..], body) = self.record.split_first_chunk::<HEAD_BYTES>()?;
+        let head = record::parse_head_as(op, u64::from_le_bytes(*len), body).ok().filter(|head| head.is_exact)?;
+        match &head.body {
+            Body::Chunk(chunk) => record::compression(&self.record[chunk.compression.clone()]).map(|_| head),
+            _ => Some(head),
         }
     }
 
@@ -471,9 +480,11 @@ impl McapReader {
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
         let mut damaged = None;
         if compression == Compression::None {
-            // Behind its own data a chunk may have what newer versions know.
-            self.raw.truncate(usize::try_from(chunk.packed_bytes).unwrap_or(usize::MAX));
-            if !is_cut && self.raw.len() as u64 != size_bytes {
+            if by_record != by_chunk {
+                // Behind its data a chunk may have what newer versions know.
+                self.raw.truncate(size_bytes as usize);
+            }
+            if !is_cut && chunk.crc == 0 && self.raw.len() as u64 != size_bytes {
                 damaged = Some(format!("a chunk of {len} bytes should have {size_bytes}"));
             }
         } else if let Err(e) = self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {

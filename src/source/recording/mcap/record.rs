@@ -19,6 +19,8 @@ use crate::source::recording::unpack::Compression;
 pub const HEAD_BYTES: usize = 9;
 /// What stands before the data in the body of a message.
 pub const MESSAGE_HEAD_BYTES: usize = 22;
+/// Where in the record of a message the times stand at which it was recorded and sent.
+const MESSAGE_TIMES: Range<usize> = HEAD_BYTES + 6..HEAD_BYTES + MESSAGE_HEAD_BYTES;
 /// A body of a kind that describes something is not longer than this, or it is damage.
 pub const MAX_DESCRIPTION_BYTES: u64 = 16 << 20;
 /// No recorder makes chunks or messages this long; a longer one is damage.
@@ -273,7 +275,8 @@ pub fn find_record(bytes: &[u8], room_bytes: u64, is_wanted: impl Fn(&Head) -> b
                     && head.len.max(chunk.unpacked_bytes) <= MAX_CHUNK_BYTES
                     && compression(&bytes[i..][chunk.compression.clone()]).is_some()
             }
-            Body::Message { .. } => fits && head.len <= MAX_CHUNK_BYTES,
+            // In an image something like a message is soon found, but hardly with a time.
+            Body::Message { .. } => fits && head.len <= MAX_CHUNK_BYTES && bytes[i..][MESSAGE_TIMES].iter().any(|&b| b != 0),
             _ => fits && head.is_exact,
         };
         if is_one && is_wanted(&head) {
@@ -392,7 +395,7 @@ mod tests {
     }
 
     fn message(data: &[u8]) -> Vec<u8> {
-        record(op::MESSAGE, &[&[3, 0, 9, 0, 0, 0][..], &[0; 16], data].concat())
+        record(op::MESSAGE, &[&[3, 0, 9, 0, 0, 0][..], &[1; 16], data].concat())
     }
 
     fn channel() -> Vec<u8> {

@@ -61,7 +61,7 @@ impl Pass {
     /// Which of [`messages`] were delivered and are not doubtful; all have to be among them.
     fn genuine(&self) -> Vec<usize> {
         let all = messages();
-        let place = |got: &Got| all.iter().position(|(_, body)| *body == got.body).expect("a message that is none of the file's");
+        let place = |got: &Got| all.iter().position(|(_, body)| *body == got.body).unwrap_or_else(|| panic!("a message that is none of the file's: {got:?} {:?}", self.damage));
         self.sound().map(place).collect()
     }
 }
@@ -251,7 +251,7 @@ fn no_damaged_byte_does_more_than_cost_messages() {
                 reader.rewind();
                 assert!(read_on(&mut reader).sound().count() >= count);
             }
-            assert!(kept > 500 * 18, "{packing:?}: {kept} of 10,000 messages");
+            assert!(kept > 500 * 17, "{packing:?}: {kept} of 10,000 messages");
         }
     }
 }
@@ -296,7 +296,8 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
                     let genuine = pass.genuine();
                     let others = (0..9).chain(12..20);
                     assert!(others.clone().all(|i| genuine.contains(&i)), "{packing:?} {at} {wrong}: {genuine:?} {:?}", pass.damage);
-                    assert!(!pass.damage.is_none(), "{packing:?} {at} {wrong}");
+                    // One that is too short could be a newer version's.
+                    assert!(!pass.damage.is_none() || genuine.len() == 20, "{packing:?} {at} {wrong}");
                     // One of the two lengths is right.
                     if wrong != 0 {
                         assert_eq!(genuine.len(), 20, "{packing:?} {at} {wrong}: {genuine:?} {:?}", pass.damage);
