@@ -129,7 +129,9 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
         Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
         Format::Db3 => {
             let path = path.display();
-            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag and .mcap so far")));
+            return Err(SourceError::Unsupported(format!(
+                "{path}: this is a ROS 2 recording; depthcast reads .bag and .mcap so far"
+            )));
         }
     };
     Ok((container, format))

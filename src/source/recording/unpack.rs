@@ -282,9 +282,11 @@ mod tests {
         encoder.write_all(&data).unwrap();
         let mut unpacker = Unpacker::new();
         let mut out = Vec::new();
-        for (compression, packed) in
-            [(Compression::Lz4, lz4(&data, BlockSize::Max64KB)), (Compression::Bz2, encoder.finish().unwrap()), (Compression::Zstd, zstd(&data))]
-        {
+        for (compression, packed) in [
+            (Compression::Lz4, lz4(&data, BlockSize::Max64KB)),
+            (Compression::Bz2, encoder.finish().unwrap()),
+            (Compression::Zstd, zstd(&data)),
+        ] {
             for len in (0..packed.len()).step_by(997) {
                 *unpacker.packed() = packed[..len].to_vec();
                 assert!(unpacker.unpack(compression, data.len(), &mut out).is_err(), "{compression:?} {len}");
@@ -299,9 +301,11 @@ mod tests {
         let mut unpacker = Unpacker::new();
         let mut out = Vec::new();
         for size in [data.len() - 1, data.len() + 1, 0] {
-            for (compression, packed) in
-                [(Compression::Lz4, lz4(&data, BlockSize::Max64KB)), (Compression::Zstd, zstd(&data)), (Compression::Zstd, zstd_stream(&data))]
-            {
+            for (compression, packed) in [
+                (Compression::Lz4, lz4(&data, BlockSize::Max64KB)),
+                (Compression::Zstd, zstd(&data)),
+                (Compression::Zstd, zstd_stream(&data)),
+            ] {
                 *unpacker.packed() = packed;
                 assert!(unpacker.unpack(compression, size, &mut out).is_err());
                 assert!(out.len() <= size);

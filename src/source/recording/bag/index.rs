@@ -29,7 +29,12 @@ impl Index {
 ///
 /// # Errors
 /// The inner error tells what is damaged, the outer one that reading failed.
-pub fn read_index(file: &mut RecordingFile, index_pos: u64, conn_count: u32, chunk_count: u32) -> io::Result<Result<Index, String>> {
+pub fn read_index(
+    file: &mut RecordingFile,
+    index_pos: u64,
+    conn_count: u32,
+    chunk_count: u32,
+) -> io::Result<Result<Index, String>> {
     let mut index = Index::default();
     let (mut connections, mut chunks) = (0u32, 0u32);
     let mut at = index_pos;

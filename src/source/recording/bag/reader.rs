@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::index::{Index, read_data, read_index};
-use super::record::{self, Header, MAX_FOUND_HEADER_BYTES, MAGIC, MAX_HEADER_BYTES, RecordError};
+use super::record::{self, Header, MAGIC, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
 use crate::source::Damage;
 use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
 use crate::source::recording::file::RecordingFile;

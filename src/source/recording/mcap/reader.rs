@@ -6,15 +6,18 @@
 //! no other begins, the file is searched for the next begin of a record. The position only ever moves forward, so every file comes
 //! to an end.
 
+mod chunk;
+mod search;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use self::chunk::Chunk;
 use super::channels::{Channels, Origin};
 use super::record::{
-    self, Body, ChunkHead, HEAD_BYTES, Head, MAGIC, MAX_CHUNK_BYTES, MAX_DESCRIPTION_BYTES, MAX_FOUND_BYTES, MESSAGE_HEAD_BYTES,
-    RecordError, op,
+    self, Body, HEAD_BYTES, Head, MAGIC, MAX_CHUNK_BYTES, MAX_DESCRIPTION_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
 };
 use super::summary::{End, Index, read_end};
 use crate::source::Damage;
@@ -28,23 +31,6 @@ const MAX_NOTES: usize = 50;
 const FIRST_BYTES: u64 = 96;
 /// Among messages outside of chunks, a chunk is said to begin as often.
 const LOOSE_CHUNK_BYTES: u64 = 1 << 20;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wholeness {
-    Whole,
-    /// The file ends within the chunk; what is there is right.
-    Cut,
-    /// The chunk is not what was written; what came out of it may be wrong.
-    Damaged,
-}
-
-/// The chunk that is being read.
-#[derive(Debug, Clone, Copy)]
-struct Chunk {
-    data_offset: u64,
-    compression: Compression,
-    wholeness: Wholeness,
-}
 
 pub struct McapReader {
     file: RecordingFile,
@@ -154,76 +140,6 @@ impl McapReader {
         self.cursor = self.raw.len();
     }
 
-    fn next_in_chunk(&mut self) -> Option<Item> {
-        let Some(chunk) = self.chunk else {
-            self.leave_chunk();
-            return None;
-        };
-        let is_doubtful = chunk.wholeness == Wholeness::Damaged;
-        let origin = if is_doubtful { Origin::Doubtful } else { Origin::Sound };
-        let rest = &self.raw[self.cursor..];
-        let have = rest.len() as u64;
-        let parsed = record::parse_head(rest).and_then(|head| match head.whole_bytes() {
-            needed if needed > have => Err(RecordError::Incomplete { needed, have }),
-            _ => Ok(head),
-        });
-        let error = match parsed {
-            Ok(Head { op, len, body, .. }) => {
-                let begin = self.cursor + HEAD_BYTES;
-                let end = begin + len as usize;
-                match body {
-                    Body::Message { channel, sequence } => {
-                        self.cursor = end;
-                        return Some(self.message(channel, sequence, begin + MESSAGE_HEAD_BYTES..end, is_doubtful));
-                    }
-                    Body::Schema => self.channels.add_schema(&self.raw[begin..end], origin),
-                    Body::Channel => self.channels.add_channel(&self.raw[begin..end], origin),
-                    // What others have invented may stand anywhere.
-                    Body::Other if op > op::DATA_END => {}
-                    _ => return self.skip_in_chunk(chunk, &format!("a record of type {op} does not belong into a chunk")),
-                }
-                self.cursor = end;
-                return None;
-            }
-            Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
-                let cut = match record::parse_head(rest) {
-                    Ok(Head { body: Body::Message { channel, .. }, .. }) => Some(Item::CutMessage { channel: channel.into() }),
-                    _ => None,
-                };
-                if chunk.compression == Compression::None {
-                    self.damage.bytes_skipped += have;
-                }
-                self.leave_chunk();
-                return cut;
-            }
-            Err(e) => e,
-        };
-        self.skip_in_chunk(chunk, &error.to_string())
-    }
-
-    /// Goes on at the next record of a chunk in which one makes no sense.
-    fn skip_in_chunk(&mut self, chunk: Chunk, error: &str) -> Option<Item> {
-        if chunk.wholeness == Wholeness::Damaged {
-            // The chunk has been told of and counted.
-            self.leave_chunk();
-            return None;
-        }
-        let behind = &self.raw[self.cursor + 1..];
-        let found = record::find_record(behind, behind.len() as u64, |head| match head.body {
-            Body::Message { channel, .. } => self.channels.may_have(channel),
-            _ => matches!(head.body, Body::Schema | Body::Channel),
-        });
-        let skipped = found.map_or(behind.len(), |(i, _)| i) + 1;
-        self.damage.bytes_skipped += skipped as u64;
-        let (offset, place) = match chunk.compression {
-            Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
-        };
-        self.note(offset, &format!("no record can be read{place} ({error})"));
-        self.cursor += skipped;
-        None
-    }
-
     fn message(&mut self, channel: u16, sequence: u32, body: Range<usize>, is_doubtful: bool) -> Item {
         if self.channels.topic(channel).is_none() && !is_doubtful && !self.nameless.contains(&channel) {
             self.nameless.push(channel);
@@ -245,7 +161,9 @@ impl McapReader {
             Body::Chunk(ref chunk) => return self.enter_chunk(at, &head, chunk).map(|()| Some(Item::Chunk)),
             Body::Message { channel, sequence } => return self.loose_message(at, &head, channel, sequence),
             Body::Summary if !self.is_behind_data => {
-                return self.search(at, &format!("a record of type {} stands before the end of the data", head.op)).map(|()| None);
+                return self
+                    .search(at, &format!("a record of type {} stands before the end of the data", head.op))
+                    .map(|()| None);
             }
             _ => {}
         }
@@ -390,176 +308,6 @@ impl McapReader {
         Ok(Some(self.message(channel, sequence, HEAD_BYTES + MESSAGE_HEAD_BYTES..whole as usize, false)))
     }
 
-    /// Whether the record at `at` really ends at `after`. If it does not, goes on where the next one begins.
-    fn ends_at(&mut self, at: u64, after: u64) -> io::Result<bool> {
-        if is_begin(&mut self.file, after, self.end)? {
-            return Ok(true);
-        }
-        let next = self.find_any(at + HEAD_BYTES as u64)?;
-        let len = after - at;
-        let next = match next {
-            next if next < after.min(self.end) => {
-                self.note(at, &format!("a record says that it has {len} bytes; the next one begins earlier, at byte {next}"));
-                next
-            }
-            // The damage is behind it.
-            _ if after <= self.end => return Ok(true),
-            _ => {
-                self.note(at, &format!("a record is cut off: {} of its {len} bytes are there", self.end - at));
-                self.end
-            }
-        };
-        self.damage.bytes_skipped += next - at;
-        self.at = next;
-        self.is_wary = true;
-        Ok(false)
-    }
-
-    /// Where the data of a chunk end, and whether the end of the file cuts them off.
-    fn end_of_chunk(&mut self, data_at: u64, by_record: u64, by_chunk: u64) -> io::Result<(u64, bool)> {
-        if by_record == by_chunk && by_record <= self.end {
-            return Ok((by_record, false));
-        }
-        // Newer versions may put something behind the data.
-        for (end, is_usual) in [(by_record, by_chunk < by_record), (by_chunk, false)] {
-            if end >= data_at && is_begin(&mut self.file, end, self.end)? {
-                if !is_usual {
-                    self.note(data_at, "a chunk tells its length twice, and not the same");
-                }
-                return Ok((end, false));
-            }
-        }
-        // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
-        let len = by_record.saturating_sub(data_at);
-        let is_behind_chunks =
-            |body: &Body| matches!(body, Body::Chunk(_) | Body::MessageIndex { .. } | Body::DataEnd | Body::Footer);
-        if let Some(next) = self.find(data_at, is_behind_chunks)? {
-            self.note(data_at, &format!("a chunk says that it has {len} bytes; the next record begins at byte {next}"));
-            return Ok((next, false));
-        }
-        self.note(data_at, &format!("a chunk is cut off: {} of its {len} bytes are there", self.end - data_at));
-        Ok((self.end, true))
-    }
-
-    /// Reads and unpacks the chunk whose record begins at `at`.
-    fn enter_chunk(&mut self, at: u64, head: &Head, chunk: &ChunkHead) -> io::Result<()> {
-        self.loose_bytes = None;
-        self.leave_chunk();
-        let data_at = at + chunk.data_at as u64;
-        (self.here, self.is_wary) = (data_at, false);
-        let (by_record, by_chunk) = (at.saturating_add(head.whole_bytes()), data_at.saturating_add(chunk.packed_bytes));
-        let name = &self.record[chunk.compression.clone()];
-        let compression =
-            record::compression(name).ok_or_else(|| name.escape_ascii().take(40).map(char::from).collect::<String>());
-        let (end, is_cut) = self.end_of_chunk(data_at, by_record, by_chunk)?;
-        self.at = end;
-        let (len, size_bytes) = (end - data_at, chunk.unpacked_bytes);
-        let compression = match compression {
-            Ok(compression) if len.max(size_bytes) <= MAX_CHUNK_BYTES => compression,
-            Ok(_) => {
-                self.note(data_at, &format!("a chunk of {len} bytes, {size_bytes} unpacked, is not read: no recorder writes that"));
-                self.skip_chunk(len);
-                return Ok(());
-            }
-            Err(name) => {
-                self.note(data_at, &format!("a chunk with the unknown compression '{name}' cannot be read"));
-                self.skip_chunk(len);
-                return Ok(());
-            }
-        };
-        let buffer = if compression == Compression::None { &mut self.raw } else { self.unpacker.packed() };
-        // Not cleared before: only what a buffer grows by is set to zero.
-        buffer.resize(len as usize, 0);
-        if !self.file.read_at(data_at, buffer)? {
-            self.leave_chunk();
-            self.note(data_at, "the file became shorter while it was read");
-            self.skip_chunk(len);
-            return Ok(());
-        }
-        self.first_compression.get_or_insert(compression);
-        let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
-        let mut damaged = None;
-        if compression == Compression::None {
-            if by_record != by_chunk {
-                // Behind its data a chunk may have what newer versions know.
-                self.raw.truncate(size_bytes as usize);
-            }
-            if !is_cut && chunk.crc == 0 && self.raw.len() as u64 != size_bytes {
-                damaged = Some(format!("a chunk of {len} bytes should have {size_bytes}"));
-            }
-        } else if let Err(e) = self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {
-            if is_cut {
-                self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                self.damage.chunks_skipped += u64::from(self.raw.is_empty());
-            } else {
-                damaged = Some(format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
-            }
-        }
-        if damaged.is_none() && !is_cut && chunk.crc != 0 && crc32fast::hash(&self.raw) != chunk.crc {
-            damaged = Some(format!("a chunk of {len} bytes fails its checksum"));
-        }
-        if let Some(what) = damaged {
-            wholeness = Wholeness::Damaged;
-            self.note(data_at, &what);
-            self.skip_chunk(len);
-        }
-        self.cursor = 0;
-        self.chunk = Some(Chunk { data_offset: data_at, compression, wholeness });
-        Ok(())
-    }
-
-    fn skip_chunk(&mut self, len: u64) {
-        self.damage.chunks_skipped += 1;
-        self.damage.bytes_skipped += len;
-    }
-
-    /// Moves `at` to the next record behind a place where there is none, or to the end.
-    fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
-        let next = self.find_any(at + 1)?;
-        self.damage.bytes_skipped += next - at;
-        let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
-        self.note(at, &format!("no record can be read ({error}){going_on}"));
-        self.leave_chunk();
-        self.at = next;
-        self.is_wary = true;
-        Ok(())
-    }
-
-    /// Where the next record begins at `from` or behind that can be recognised; the end if there is none.
-    fn find_any(&mut self, from: u64) -> io::Result<u64> {
-        if let Some((searched_from, next)) = self.searched
-            && (searched_from..=next).contains(&from)
-        {
-            return Ok(next);
-        }
-        let next = self.find(from, |_| true)?.unwrap_or(self.end);
-        self.searched = Some((from, next));
-        Ok(next)
-    }
-
-    /// Where the next record begins that is wanted and can be recognised.
-    fn find(&mut self, from: u64, is_wanted: fn(&Body) -> bool) -> io::Result<Option<u64>> {
-        let (end, channels) = (self.end, &self.channels);
-        self.file.find(from, end, MAX_FOUND_BYTES, |file, part, part_at| {
-            let mut next = 0;
-            loop {
-                let room = end - part_at - next as u64;
-                let found = record::find_record(&part[next..], room, |head| match head.body {
-                    Body::Message { channel, .. } => is_wanted(&head.body) && channels.may_have(channel),
-                    _ => is_wanted(&head.body),
-                });
-                let Some((i, head)) = found else { return Ok(None) };
-                let after = part_at + (next + i) as u64 + head.whole_bytes();
-                // Something like these is soon found in an image.
-                let is_weak = matches!(head.body, Body::Message { .. } | Body::DataEnd | Body::Footer);
-                if !is_weak || is_begin(file, after, end)? {
-                    return Ok(Some(next + i));
-                }
-                next += i + 1;
-            }
-        })
-    }
-
     fn note(&mut self, offset: u64, what: &str) {
         let notes = &mut self.damage.notes;
         if notes.len() < MAX_NOTES {
@@ -568,14 +316,6 @@ impl McapReader {
             notes.push("further findings are counted, not told".to_owned());
         }
     }
-}
-
-/// Whether a record may begin at `at`, or the messages end there.
-fn is_begin(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<bool> {
-    let Some(room) = end.checked_sub(at) else { return Ok(false) };
-    let mut begin = [0; HEAD_BYTES];
-    let begin = &mut begin[..room.min(HEAD_BYTES as u64) as usize];
-    Ok(file.peek_at(at, begin)? && record::is_begin(begin, room))
 }
 
 impl Container for McapReader {

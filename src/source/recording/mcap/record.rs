@@ -236,7 +236,9 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
             (fields.ends_behind(entries_bytes.into())? && !name.is_empty(), Body::Metadata)
         }
         op::DATA_END => (fields.ends_behind(4)?, Body::DataEnd),
-        op::CHUNK_INDEX | op::ATTACHMENT_INDEX | op::STATISTICS | op::METADATA_INDEX | op::SUMMARY_OFFSET => (false, Body::Summary),
+        op::CHUNK_INDEX | op::ATTACHMENT_INDEX | op::STATISTICS | op::METADATA_INDEX | op::SUMMARY_OFFSET => {
+            (false, Body::Summary)
+        }
         _ => (false, Body::Other),
     };
     Ok(Head { op, len, is_exact, body })

@@ -137,7 +137,9 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
             op::CHUNK_INDEX => {
                 let (chunk, len) = record::parse_chunk_index(body).map_err(broken)?;
                 if chunk < MAGIC.len() as u64 || chunk.checked_add(len).is_none_or(|end| end > start) {
-                    return Err(format!("the summary says that a chunk of {len} bytes stands at byte {chunk}, outside of the data"));
+                    return Err(format!(
+                        "the summary says that a chunk of {len} bytes stands at byte {chunk}, outside of the data"
+                    ));
                 }
                 chunks.push(chunk);
             }

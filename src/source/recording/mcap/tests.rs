@@ -61,7 +61,11 @@ impl Pass {
     /// Which of [`messages`] were delivered and are not doubtful; all have to be among them.
     fn genuine(&self) -> Vec<usize> {
         let all = messages();
-        let place = |got: &Got| all.iter().position(|(_, body)| *body == got.body).unwrap_or_else(|| panic!("a message that is none of the file's: {got:?} {:?}", self.damage));
+        let place = |got: &Got| {
+            all.iter()
+                .position(|(_, body)| *body == got.body)
+                .unwrap_or_else(|| panic!("a message that is none of the file's: {got:?} {:?}", self.damage))
+        };
         self.sound().map(place).collect()
     }
 }
@@ -295,7 +299,11 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
                     let pass = file.read(&bytes);
                     let genuine = pass.genuine();
                     let others = (0..9).chain(12..20);
-                    assert!(others.clone().all(|i| genuine.contains(&i)), "{packing:?} {at} {wrong}: {genuine:?} {:?}", pass.damage);
+                    assert!(
+                        others.clone().all(|i| genuine.contains(&i)),
+                        "{packing:?} {at} {wrong}: {genuine:?} {:?}",
+                        pass.damage
+                    );
                     // One that is too short could be a newer version's.
                     assert!(!pass.damage.is_none() || genuine.len() == 20, "{packing:?} {at} {wrong}");
                     // One of the two lengths is right.
