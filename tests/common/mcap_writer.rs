@@ -45,8 +45,8 @@ impl Default for Layout {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct Channel {
-    pub topic: &'static str,
+pub struct Channel<'a> {
+    pub topic: &'a str,
     pub schema: &'static str,
     /// `cdr` or `ros1`.
     pub encoding: &'static str,
@@ -54,12 +54,12 @@ pub struct Channel {
 }
 
 /// A ROS 2 channel.
-pub const fn ros2(topic: &'static str, schema: &'static str) -> Channel {
+pub const fn ros2(topic: &'static str, schema: &'static str) -> Channel<'static> {
     Channel { topic, schema, encoding: "cdr", notes: &[] }
 }
 
 /// Writes the messages, each with the index of its channel, their sequence numbers counted up from 1 in each channel.
-pub fn write_mcap(layout: &Layout, channels: &[Channel], messages: &[(usize, Vec<u8>)]) -> Vec<u8> {
+pub fn write_mcap(layout: &Layout, channels: &[Channel<'_>], messages: &[(usize, Vec<u8>)]) -> Vec<u8> {
     let options = WriteOptions::new()
         .profile("ros2")
         .compression(match layout.packing {

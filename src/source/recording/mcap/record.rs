@@ -186,9 +186,8 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
     let (is_exact, body) = match op {
         0 => return Err(RecordError::NoType),
         op::HEADER => {
-            fields.counted()?;
-            fields.counted()?;
-            (fields.ends_behind(0)?, Body::Other)
+            let names = [fields.counted()?, fields.counted()?];
+            (fields.ends_behind(0)? && names != [b""; 2], Body::Other)
         }
         op::FOOTER => (fields.ends_behind(20)?, Body::Footer),
         op::SCHEMA => {
