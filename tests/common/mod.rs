@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub mod bag_writer;
 pub mod export_readers;
+pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;
 

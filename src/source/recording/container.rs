@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::bag::BagReader;
+use super::mcap::McapReader;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
 
@@ -92,6 +93,11 @@ pub trait Container: Send {
     /// How far in the file reading has come, in bytes.
     fn offset(&self) -> u64;
 
+    /// What the recorder has noted of the whole recording and has been read so far, by `name/key` (only `.mcap` has it).
+    fn notes(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// What was found damaged in this pass, frames apart.
     fn damage(&self) -> &Damage;
 
@@ -120,9 +126,12 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
     let format = sniff(path)?;
     let container: Box<dyn Container> = match format {
         Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
-        Format::Db3 | Format::Mcap => {
+        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
+        Format::Db3 => {
             let path = path.display();
-            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag so far")));
+            return Err(SourceError::Unsupported(format!(
+                "{path}: this is a ROS 2 recording; depthcast reads .bag and .mcap so far"
+            )));
         }
     };
     Ok((container, format))

@@ -13,7 +13,8 @@
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
-//! | `bag` | ROS bags |
+//! | `bag`, `mcap` | the formats |
+//! | `file`, `unpack` | what formats have in common: reading at offsets, packed chunks |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
@@ -23,15 +24,18 @@ mod catalogue;
 mod color;
 mod container;
 pub mod control;
+mod file;
 mod frames;
 mod images;
 mod info;
 mod inspect;
 mod ledger;
+mod mcap;
 mod messages;
 mod pace;
 mod section;
 mod sniff;
+mod unpack;
 
 use std::path::Path;
 use std::sync::Arc;
