@@ -4,6 +4,7 @@ use std::io;
 
 use super::catalogue::{Catalogue, Part, Place, StreamFacts};
 use super::container::{Container, Item, Topic};
+use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 
 /// How far behind the first image its metadata are looked for. librealsense writes them right behind it.
@@ -15,6 +16,8 @@ pub struct Begin {
     pub known: Catalogue,
     /// The depth images, and the header of the first that can be read.
     pub depth: Option<(Images, Stamp)>,
+    /// The stamp in the metadata of the first depth image, where metadata come as text behind it.
+    pub depth_behind: Option<i64>,
     /// The colour images, where they were asked for.
     pub color: Option<Images>,
     /// Streams whose intrinsics stand in a damaged chunk.
@@ -71,6 +74,12 @@ impl Wanted {
         }
     }
 
+    /// The topic has the metadata of the images, as text.
+    fn is_behind(&self, topic: &Topic) -> bool {
+        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return false };
+        topic.schema == text::SCHEMA && self.images.as_ref().is_some_and(|images| images.stream == stream)
+    }
+
     /// All is known that can be found near the first image.
     fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
         let Some((_, first)) = self.first else { return false };
@@ -99,6 +108,9 @@ pub fn look(reader: &mut dyn Container, with_color: bool) -> io::Result<Begin> {
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
         begin.known.learn(topic, body);
+        if begin.depth_behind.is_none() && depth.first.is_some() && depth.is_behind(topic) {
+            begin.depth_behind = FrameText::parse(topic.wire, body).ok().map(|text| text.stamp_ns);
+        }
         let place = Place::parse(&topic.name);
         if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
             begin.doubtful_lenses.push(stream.to_owned());

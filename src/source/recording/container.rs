@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::bag::BagReader;
+use super::db3::Db3Reader;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
 
@@ -83,6 +84,11 @@ pub trait Container: Send {
     /// The file was closed, and its index is intact.
     fn has_index(&self) -> bool;
 
+    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the format tells it.
+    fn recorded_ns(&self) -> Option<i64> {
+        None
+    }
+
     /// Messages on a topic, by an intact index.
     fn indexed(&self, topic: &str) -> Option<u64>;
 
@@ -120,9 +126,10 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
     let format = sniff(path)?;
     let container: Box<dyn Container> = match format {
         Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
-        Format::Db3 | Format::Mcap => {
+        Format::Db3 => Box::new(Db3Reader::open(path)?),
+        Format::Mcap => {
             let path = path.display();
-            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag so far")));
+            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag and .db3 so far")));
         }
     };
     Ok((container, format))

@@ -8,26 +8,34 @@
 //! | `images` | the depth images of a file, and the colour images |
 //! | `begin`, `catalogue` | which streams there are, and what topics and messages tell of them |
 //! | `color` | how colour images are read |
+//! | `hold`, `behind` | images that wait for the metadata behind them |
+//! | `picture`, `zstd_bytes` | unpacks single images and messages |
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
 //! | `bag` | ROS bags |
+//! | `db3` | ROS 2 recordings in SQLite files |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
 mod bag;
 mod begin;
+mod behind;
 mod catalogue;
 mod color;
 mod container;
+mod db3;
 mod frames;
+mod hold;
 mod images;
 mod info;
 mod inspect;
 mod ledger;
 mod messages;
 mod pace;
+mod picture;
 mod sniff;
+mod zstd_bytes;
 
 use std::path::Path;
 use std::sync::Arc;
