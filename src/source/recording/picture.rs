@@ -3,7 +3,6 @@
 use std::io::Cursor;
 
 use super::messages::compressed::CompressedImage;
-use super::messages::text;
 use super::messages::{Image, Stamp};
 use super::zstd_bytes;
 
