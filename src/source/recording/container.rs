@@ -129,7 +129,9 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
         Format::Db3 => Box::new(Db3Reader::open(path)?),
         Format::Mcap => {
             let path = path.display();
-            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag and .db3 so far")));
+            return Err(SourceError::Unsupported(format!(
+                "{path}: this is a ROS 2 recording; depthcast reads .bag and .db3 so far"
+            )));
         }
     };
     Ok((container, format))

@@ -43,18 +43,45 @@ enum Waiting {
     LostImage,
 }
 
+/// What an image without metadata is told by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Before {
+    /// The number of the image before it.
+    number: Option<u64>,
+    /// From the recorder's stamps to the device's, by the last image that had both.
+    offset_ns: i64,
+}
+
+impl Before {
+    /// What is before the first image, if the metadata that come first are those of an image with this stamp which has `behind` images
+    /// before it.
+    pub fn first(text: FrameText, stamp: Stamp, behind: u64) -> Self {
+        let number = text.number.checked_sub(behind + 1);
+        Self { number, offset_ns: text.stamp_ns.saturating_sub(stamp.stamp_ns) }
+    }
+
+    /// The device's stamp of an image that has only the recorder's.
+    pub fn stamp_ns(&self, stamp: Stamp) -> i64 {
+        stamp.stamp_ns.saturating_add(self.offset_ns)
+    }
+}
+
 /// Which image of a stream waits.
 #[derive(Debug, Clone, Default)]
 pub struct Hold {
     waiting: Waiting,
-    last_number: Option<u64>,
-    /// From the recorder's stamps to the device's, by the last image that had both.
-    offset_ns: i64,
+    before: Before,
+    /// What is taken to be before the first image of all.
+    first: Before,
     /// Images and metadata have been seen to agree in their record times, so that others have to as well.
     has_true_times: bool,
 }
 
 impl Hold {
+    pub fn new(first: Before) -> Self {
+        Self { before: first, first, ..Self::default() }
+    }
+
     /// An image came; gives back the one that still waited.
     pub fn image(&mut self, stamp: Stamp, recorded_ns: Option<i64>) -> Option<Released> {
         let before = self.release();
@@ -77,7 +104,7 @@ impl Hold {
                 return Found::ImageIsLost;
             }
             Waiting::Image { stamp, recorded_ns } => {
-                self.offset_ns = text.stamp_ns.saturating_sub(stamp.stamp_ns);
+                self.before.offset_ns = text.stamp_ns.saturating_sub(stamp.stamp_ns);
                 self.has_true_times |= recorded_ns == now_recorded_ns;
                 let FrameText { number, stamp_ns, depth_units_m } = text;
                 Found::Image(Released { number, stamp_ns, depth_units_m, is_guess: false })
@@ -87,7 +114,7 @@ impl Hold {
             Waiting::Middle | Waiting::LostImage => Found::Nothing,
         };
         self.waiting = Waiting::Nothing;
-        self.last_number = Some(text.number);
+        self.before.number = Some(text.number);
         found
     }
 
@@ -95,14 +122,15 @@ impl Hold {
     pub fn release(&mut self) -> Option<Released> {
         let Waiting::Image { stamp, .. } = self.waiting else { return None };
         self.waiting = Waiting::Nothing;
-        let number = self.last_number.map_or(0, |number| number.saturating_add(1));
-        self.last_number = Some(number);
-        Some(Released { number, stamp_ns: stamp.stamp_ns.saturating_add(self.offset_ns), depth_units_m: None, is_guess: true })
+        let number = self.before.number.map_or(0, |number| number.saturating_add(1));
+        self.before.number = Some(number);
+        Some(Released { number, stamp_ns: self.before.stamp_ns(stamp), depth_units_m: None, is_guess: true })
     }
 
     /// Another pass begins, with the first image if it `is_whole`.
     pub fn begin_pass(&mut self, is_whole: bool) {
-        *self = Self { waiting: if is_whole { Waiting::Nothing } else { Waiting::Middle }, ..Self::default() };
+        let waiting = if is_whole { Waiting::Nothing } else { Waiting::Middle };
+        *self = Self { waiting, before: self.first, first: self.first, has_true_times: false };
     }
 }
 
@@ -137,9 +165,9 @@ pub struct Held {
 }
 
 impl Held {
-    pub fn new(metadata_topic: String) -> Self {
+    pub fn new(metadata_topic: String, first: Before) -> Self {
         let (waiting, ready) = Default::default();
-        Self { metadata_topic, hold: Hold::default(), waiting, ready, unpacker: Unpacker::default() }
+        Self { metadata_topic, hold: Hold::new(first), waiting, ready, unpacker: Unpacker::default() }
     }
 
     /// Takes in an image of a `size_px` that `check` finds good; gives back the one that still waited.

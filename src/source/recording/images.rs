@@ -8,10 +8,10 @@ use super::begin::{self, Begin, Images};
 use super::catalogue::{Catalogue, Place};
 use super::color::ColorReader;
 use super::container::{self, Container, Item, Topic, Wire};
-use super::hold::{Held, Rows, metadata_topic};
+use super::hold::{Before, Held, Rows, metadata_topic};
 use super::inspect::list_streams;
 use super::ledger::Ledger;
-use super::messages::{self, Image};
+use super::messages::{self, Image, compressed};
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
@@ -113,7 +113,8 @@ impl ImageReader {
         intrinsics.check().map_err(|what| wrong(format!("the intrinsics of its depth stream cannot be right: {what}")))?;
 
         let units_m = known.depth_units_m(&stream_topic);
-        let packed = reader.compression().unwrap_or("unpacked");
+        let has_packed_images = reader.topics().iter().any(|t| t.name == topic && t.schema == compressed::SCHEMA);
+        let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
         let mut shown = vec![];
         shown.extend(known.device.map(|name| ("device", name)));
         shown.extend(known.serial.map(|serial| ("serial", serial)));
@@ -134,14 +135,16 @@ impl ImageReader {
             depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
-        let held_of = |images: &str| {
+        let metadata_of = |images: &str| {
             let topics = reader.topics();
             let images = topics.iter().find(|topic| topic.name == images)?;
-            metadata_topic(&topics, images).map(Held::new)
+            metadata_topic(&topics, images)
         };
-        let held = held_of(&topic);
-        let held_color = color.as_ref().and_then(|color| held_of(&color.topic));
-        let first_stamp_ns = depth_behind.filter(|_| held.is_some()).unwrap_or(first.stamp_ns);
+        let before = depth_behind.unwrap_or_default();
+        let held = metadata_of(&topic).map(|metadata| Held::new(metadata, before));
+        let held_color = color.as_ref().and_then(|color| metadata_of(&color.topic));
+        let held_color = held_color.map(|metadata| Held::new(metadata, Before::default()));
+        let first_stamp_ns = before.stamp_ns(first);
         reader.rewind();
         Ok(Self {
             path: path.to_owned(),

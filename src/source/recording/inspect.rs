@@ -9,7 +9,7 @@ use super::hold::{Found, Hold, Released, metadata_topic};
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
-use super::messages::text::FrameText;
+use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 use super::picture;
 use crate::source::{Damage, SourceError};
@@ -75,7 +75,8 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                 let body = reader.bytes(&message.body);
                 known.learn(topic, body);
                 if let Some((stream, hold)) = hold_behind(topic, &mut holds) {
-                    let (ledger, frames) = (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
+                    let (ledger, frames) =
+                        (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
                     match FrameText::parse(topic.wire, body).map(|text| hold.metadata(text, reader.recorded_ns())) {
                         Ok(Found::Image(released)) => frames.release(released, ledger),
                         Ok(Found::ImageIsLost) => ledger.bad_frame(),
@@ -85,9 +86,9 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                 }
                 let Some((stream, kind)) = known.stream_of(topic) else { continue };
                 let ledger = ledgers.entry(stream.to_owned()).or_default();
-                let hold = holds.entry(stream.to_owned()).or_insert_with(|| {
-                    metadata_topic(&reader.topics(), topic).map(|_| Hold::default())
-                });
+                let hold = holds
+                    .entry(stream.to_owned())
+                    .or_insert_with(|| metadata_topic(&reader.topics(), topic).map(|_| Hold::default()));
                 if let Some(hold) = hold {
                     let frames = frames.entry(stream.to_owned()).or_default();
                     let checked = frames.check((stream, kind), topic, body, &known);
@@ -179,7 +180,9 @@ impl Frames {
         if topic.schema == compressed::SCHEMA {
             let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
             let (width, height, encoding) = picture::check(&image)?;
-            if let Some(size_px) = known.streams.get(stream).and_then(|facts| facts.size_px).filter(|&size| size != (width, height)) {
+            if let Some(size_px) =
+                known.streams.get(stream).and_then(|facts| facts.size_px).filter(|&size| size != (width, height))
+            {
                 return Err(format!("an image of {width}x{height} in a stream of {}x{}", size_px.0, size_px.1));
             }
             self.encoding.get_or_insert_with(|| encoding.to_owned());
@@ -207,7 +210,9 @@ impl Frames {
     /// Counts a frame that has waited for its metadata.
     fn release(&mut self, released: Released, ledger: &mut Ledger) {
         ledger.good_frame();
-        self.add(released.number, released.stamp_ns);
+        if !released.is_guess {
+            self.add(released.number, released.stamp_ns);
+        }
         self.depth_units_m = self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
         self.count += 1;
     }
@@ -216,7 +221,10 @@ impl Frames {
 /// The stream, and the hold, of a topic whose messages tell of images before them.
 fn hold_behind<'a, 'h>(topic: &'a Topic, holds: &'h mut BTreeMap<String, Option<Hold>>) -> Option<(&'a str, &'h mut Hold)> {
     let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return None };
-    Some((stream, holds.get_mut(stream)?.as_mut()?))
+    if topic.schema != text::SCHEMA {
+        return None;
+    }
+    Some((stream, holds.entry(stream.to_owned()).or_insert_with(|| Some(Hold::default())).as_mut()?))
 }
 
 fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {

@@ -55,7 +55,8 @@ impl Unpacker {
             Packed::Zstd(shape, bytes) => {
                 check_size(&shape, (width, height))?;
                 let len = u64::from(shape.step_bytes) * u64::from(shape.height);
-                let len = usize::try_from(len).ok().filter(|&len| len <= MAX_IMAGE_BYTES).ok_or("an image too large to be one")?;
+                let len =
+                    usize::try_from(len).ok().filter(|&len| len <= MAX_IMAGE_BYTES).ok_or("an image too large to be one")?;
                 self.zstd.unpack(bytes, len, rows)?;
                 shape
             }

@@ -68,7 +68,9 @@ impl Db3Reader {
         let cut = find_cut(path).map_err(io_error)?;
         let opened = match cut {
             Some(what) => Err(what),
-            None => Sqlite::open(path).map_err(|e| format!("SQLite cannot read it ({e}); what its pages hold is read without it")),
+            None => {
+                Sqlite::open(path).map_err(|e| format!("SQLite cannot read it ({e}); what its pages hold is read without it"))
+            }
         };
         let (rows, note) = match opened {
             Ok(sqlite) => (Rows::Sqlite(sqlite), None),

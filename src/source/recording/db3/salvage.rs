@@ -27,13 +27,27 @@ struct Place {
 /// What comes next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    Message { id: i64, topic: u32, recorded_ns: i64 },
+    Message {
+        id: i64,
+        topic: u32,
+        recorded_ns: i64,
+    },
     /// It cannot be read to its end.
-    Torn { id: i64, topic: u32, read_bytes: u64, payload_bytes: u64 },
+    Torn {
+        id: i64,
+        topic: u32,
+        read_bytes: u64,
+        payload_bytes: u64,
+    },
     /// Messages from the first to the last of these are missing.
-    Gap { first: i64, last: i64 },
+    Gap {
+        first: i64,
+        last: i64,
+    },
     /// One of them; the topic is the one that usually comes here.
-    Missing { topic: u32 },
+    Missing {
+        topic: u32,
+    },
 }
 
 pub struct Salvage {

@@ -101,9 +101,9 @@ impl Sqlite {
     /// The first message behind the one with this id. Its bytes are written into `out`.
     pub fn next_behind(&self, id: i64, out: &mut Vec<u8>) -> rusqlite::Result<Option<RowHead>> {
         // One query for each: finding the row again costs a hundredth of reading a frame.
-        let mut statement = self.connection.prepare_cached(
-            "SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1",
-        )?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1")?;
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         out.clear();
@@ -123,7 +123,13 @@ impl Sqlite {
 fn is_damage(error: &rusqlite::Error) -> bool {
     !matches!(
         error.sqlite_error_code(),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        Some(
+            ErrorCode::CannotOpen
+                | ErrorCode::ReadOnly
+                | ErrorCode::PermissionDenied
+                | ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+        )
     )
 }
 

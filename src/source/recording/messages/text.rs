@@ -82,7 +82,8 @@ fn ns_of_ms(ms: &str) -> Option<i64> {
     if whole.is_empty() || !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
-    let fraction_ns = fraction.bytes().chain(std::iter::repeat(b'0')).take(6).fold(0, |ns, digit| 10 * ns + i64::from(digit - b'0'));
+    let fraction_ns =
+        fraction.bytes().chain(std::iter::repeat(b'0')).take(6).fold(0, |ns, digit| 10 * ns + i64::from(digit - b'0'));
     whole.parse::<i64>().ok()?.checked_mul(1_000_000)?.checked_add(fraction_ns)
 }
 
@@ -104,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_camera_is_read_from_text() {
-        let text = "width=640;height=480;fx=390.431458;ppx=331.387878;fy=390.5;ppy=242.187347;model=Brown Conrady;coeffs=0,0,0.25,0,-1";
+        let text =
+            "width=640;height=480;fx=390.431458;ppx=331.387878;fy=390.5;ppy=242.187347;model=Brown Conrady;coeffs=0,0,0.25,0,-1";
         let info = parse_camera_info(text).unwrap();
         assert_eq!((info.width, info.height, info.distortion), (640, 480, "Brown Conrady"));
         assert_eq!((info.fx, info.fy, info.ppx, info.ppy), (390.431_46, 390.5, 331.387_88, 242.187_35));
