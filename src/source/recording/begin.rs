@@ -84,6 +84,14 @@ impl Wanted {
         topic.schema == text::SCHEMA && self.images.as_ref().is_some_and(|images| images.stream == stream)
     }
 
+    /// An image that cannot be read stands between those that can.
+    fn count_cut(&mut self, topic: Option<&Topic>) {
+        let is_ours = self.images.as_ref().zip(topic).is_some_and(|(images, topic)| images.topic == topic.name);
+        if let Some((_, before)) = self.last.as_mut().filter(|_| is_ours) {
+            *before += 1;
+        }
+    }
+
     /// All is known that can be found near the first image.
     fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
         let Some((_, first)) = self.first else { return false };
@@ -109,7 +117,14 @@ pub fn look(reader: &mut dyn Container, with_color: bool) -> io::Result<Begin> {
     let has_depth = !depth.is_missing(reader);
     let looks_for_color = with_color && !color.is_missing(reader);
     while let Some(item) = reader.next()? {
-        let Item::Message(message) = item else { continue };
+        let message = match item {
+            Item::Message(message) => message,
+            Item::CutMessage { channel } => {
+                depth.count_cut(reader.topic(channel));
+                continue;
+            }
+            _ => continue,
+        };
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
         begin.known.learn(topic, body);

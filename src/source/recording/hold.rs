@@ -92,6 +92,7 @@ impl Hold {
     /// An image came that cannot be read.
     pub fn lost_image(&mut self) -> Option<Released> {
         let before = self.release();
+        self.before.number = self.before.number.map(|number| number.saturating_add(1));
         self.waiting = Waiting::LostImage;
         before
     }

@@ -7,7 +7,9 @@ use std::ops::Range;
 
 /// The header at the begin of the file, on the first page.
 pub const HEADER_BYTES: usize = 100;
+const INDEX_INTERIOR: u8 = 2;
 const TABLE_INTERIOR: u8 = 5;
+const INDEX_LEAF: u8 = 10;
 const TABLE_LEAF: u8 = 13;
 /// Blobs and texts have types from here on: even for blobs, odd for texts.
 const FIRST_BLOB_TYPE: u64 = 12;
@@ -65,7 +67,7 @@ pub struct Cell {
 fn cell_offsets(page: &[u8], is_first: bool, kind: u8) -> impl Iterator<Item = usize> {
     let at = if is_first { HEADER_BYTES } else { 0 };
     let is_right = page.get(at) == Some(&kind);
-    let header_bytes = if kind == TABLE_LEAF { 8 } else { 12 };
+    let header_bytes = if matches!(kind, TABLE_LEAF | INDEX_LEAF) { 8 } else { 12 };
     // Each cell takes two bytes in the list and at least four elsewhere.
     let count = u16_at(page, at + 3).filter(|_| is_right).unwrap_or(0).min(page.len() / 6);
     (0..count).filter_map(move |i| u16_at(page, at + header_bytes + 2 * i))
@@ -76,10 +78,20 @@ pub fn cells(page: &[u8], is_first: bool) -> impl Iterator<Item = (usize, Cell)>
     cell_offsets(page, is_first, TABLE_LEAF).filter_map(|at| Some((at, cell_at(page, at)?)))
 }
 
-/// The highest row behind a page that leads to pages with rows, but for its last branch.
+/// The highest row that a page without rows tells of: one that leads to pages with rows (but for its last branch), or one of the
+/// index of record times.
 pub fn highest_key(page: &[u8], is_first: bool) -> Option<i64> {
     let keys = cell_offsets(page, is_first, TABLE_INTERIOR).filter_map(|at| varint(page.get(at + 4..)?));
-    keys.map(|(key, _)| key as i64).max()
+    let in_index = |at: usize| {
+        let (payload_bytes, n) = varint(page.get(at..)?)?;
+        let start = at + n;
+        let payload = page.get(start..start.checked_add(usize::try_from(payload_bytes).ok()?)?)?;
+        let columns = Columns::parse(payload, payload_bytes).filter(|columns| columns.count == 2)?;
+        columns.integer(0).and(columns.integer(1))
+    };
+    let indexed = cell_offsets(page, is_first, INDEX_LEAF).filter_map(in_index);
+    let indexed = indexed.chain(cell_offsets(page, is_first, INDEX_INTERIOR).filter_map(|at| in_index(at + 4)));
+    keys.map(|(key, _)| key as i64).chain(indexed).max()
 }
 
 /// The row that stands at `at` on a page.
@@ -219,14 +231,16 @@ mod tests {
 
     /// Pages that look more like such than chance would have it.
     fn page() -> impl Strategy<Value = Vec<u8>> {
-        (prop::collection::vec(any::<u8>(), 512), prop::sample::select(vec![5u8, 13]), 0u8..40).prop_map(|(mut page, kind, n)| {
-            page[0] = kind;
-            (page[3], page[4]) = (0, n);
-            for i in 0..usize::from(n) {
-                page[8 + 2 * i] &= 1;
-            }
-            page
-        })
+        (prop::collection::vec(any::<u8>(), 512), prop::sample::select(vec![2u8, 5, 10, 13]), 0u8..40).prop_map(
+            |(mut page, kind, n)| {
+                page[0] = kind;
+                (page[3], page[4]) = (0, n);
+                for i in 0..usize::from(n) {
+                    page[8 + 2 * i] &= 1;
+                }
+                page
+            },
+        )
     }
 
     proptest! {
