@@ -4,6 +4,8 @@ use std::io;
 
 use super::catalogue::{Catalogue, Part, Place, StreamFacts};
 use super::container::{Container, Item, Topic};
+use super::hold::{Before, metadata_topic};
+use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 
 /// How far behind the first image its metadata are looked for. librealsense writes them right behind it.
@@ -15,6 +17,8 @@ pub struct Begin {
     pub known: Catalogue,
     /// The depth images, and the header of the first that can be read.
     pub depth: Option<(Images, Stamp)>,
+    /// Where metadata come as text behind the images: what they say of the first depth image.
+    pub depth_behind: Option<Before>,
     /// The colour images, where they were asked for.
     pub color: Option<Images>,
     /// Streams whose intrinsics stand in a damaged chunk.
@@ -36,7 +40,10 @@ struct Wanted {
     images: Option<Images>,
     /// The header of its first readable image, and where in the file that is.
     first: Option<(Stamp, u64)>,
-    is_at_second: bool,
+    /// The header of its last image, and how many there were before.
+    last: Option<(Stamp, u64)>,
+    /// Its metadata come as text behind the images, and none have come yet.
+    waits_for_text: bool,
     is_known: fn(&StreamFacts) -> bool,
 }
 
@@ -50,7 +57,7 @@ impl Wanted {
             Some(Images { stream, topic: topic.name.clone() })
         });
         let images = images.min_by(|a, b| a.topic.cmp(&b.topic));
-        Self { kind, images, first: None, is_at_second: false, is_known }
+        Self { kind, images, first: None, last: None, waits_for_text: false, is_known }
     }
 
     /// By the index there is none.
@@ -63,11 +70,25 @@ impl Wanted {
         if self.images.as_ref().is_some_and(|images| images.topic != topic.name) {
             return;
         }
-        if self.first.is_some() {
-            self.is_at_second = true;
-        } else if let Ok(stamp) = messages::parse_stamp(topic.wire, body) {
+        let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
+        self.last = Some((stamp, self.last.map_or(0, |(_, before)| before + 1)));
+        if self.first.is_none() {
             self.first = Some((stamp, offset));
             self.images = Some(Images { stream: stream.to_owned(), topic: topic.name.clone() });
+        }
+    }
+
+    /// The topic has the metadata of the images, as text.
+    fn is_behind(&self, topic: &Topic) -> bool {
+        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return false };
+        topic.schema == text::SCHEMA && self.images.as_ref().is_some_and(|images| images.stream == stream)
+    }
+
+    /// An image that cannot be read stands between those that can.
+    fn count_cut(&mut self, topic: Option<&Topic>) {
+        let is_ours = self.images.as_ref().zip(topic).is_some_and(|(images, topic)| images.topic == topic.name);
+        if let Some((_, before)) = self.last.as_mut().filter(|_| is_ours) {
+            *before += 1;
         }
     }
 
@@ -75,7 +96,8 @@ impl Wanted {
     fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
         let Some((_, first)) = self.first else { return false };
         let facts = self.images.as_ref().and_then(|images| known.streams.get(&images.stream));
-        self.is_at_second || offset > first + MAX_METADATA_BYTES || facts.is_some_and(self.is_known)
+        let is_at_second = self.last.is_some_and(|(_, before)| before > 0) && !self.waits_for_text;
+        is_at_second || offset > first + MAX_METADATA_BYTES || facts.is_some_and(self.is_known)
     }
 }
 
@@ -95,10 +117,21 @@ pub fn look(reader: &mut dyn Container, with_color: bool) -> io::Result<Begin> {
     let has_depth = !depth.is_missing(reader);
     let looks_for_color = with_color && !color.is_missing(reader);
     while let Some(item) = reader.next()? {
-        let Item::Message(message) = item else { continue };
+        let message = match item {
+            Item::Message(message) => message,
+            Item::CutMessage { channel } => {
+                depth.count_cut(reader.topic(channel));
+                continue;
+            }
+            _ => continue,
+        };
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
         begin.known.learn(topic, body);
+        if begin.depth_behind.is_none() && depth.first.is_some() && depth.is_behind(topic) {
+            begin.depth_behind =
+                FrameText::parse(topic.wire, body).ok().zip(depth.last).map(|(text, (stamp, n))| Before::first(text, stamp, n));
+        }
         let place = Place::parse(&topic.name);
         if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
             begin.doubtful_lenses.push(stream.to_owned());
@@ -108,6 +141,9 @@ pub fn look(reader: &mut dyn Container, with_color: bool) -> io::Result<Begin> {
         }
         if !message.is_doubtful {
             depth.look_at(&begin.known, topic, body, reader.offset());
+            depth.waits_for_text = begin.depth_behind.is_none()
+                && (depth.waits_for_text
+                    || begin.known.stream_of_kind(topic, "Depth").is_some() && metadata_topic(&reader.topics(), topic).is_some());
             color.look_at(&begin.known, topic, body, reader.offset());
         }
         let is_far = depth.first.is_some_and(|(_, first)| reader.offset() > first + MAX_METADATA_BYTES);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::container::{Topic, Wire};
 use super::messages as ros;
+use super::messages::text;
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 
@@ -28,6 +29,8 @@ pub enum Place<'a> {
 pub enum Part {
     Info,
     CameraInfo,
+    /// The same, repeated behind each frame, and without librealsense's name of the lens.
+    FrameCameraInfo,
     /// A frame.
     Data,
     Metadata,
@@ -59,9 +62,10 @@ impl<'a> Place<'a> {
             ("option", [Some(name), Some("value"), None]) => return Some(Self::Option { sensor, name }),
             ("property", [None, ..]) => return Some(Self::Property { sensor }),
             (_, [Some("info"), None, _]) => Part::Info,
-            (_, [Some("info"), Some("camera_info"), None]) => Part::CameraInfo,
+            (_, [Some("info"), Some("camera_info"), None] | [Some("camera_info"), None, _]) => Part::CameraInfo,
+            (_, [Some("image"), Some("camera_info"), None]) => Part::FrameCameraInfo,
             (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Extrinsics { stream, group }),
-            (_, [Some("image" | "imu"), Some("data"), None]) => Part::Data,
+            (_, [Some("image" | "imu"), Some("data"), None | Some("compressed" | "compressedDepth")]) => Part::Data,
             (_, [Some("pose"), Some("transform"), Some("data")]) => Part::Data,
             (_, [Some(_), Some("metadata"), None]) => Part::Metadata,
             _ => return Some(Self::Other),
@@ -107,6 +111,12 @@ impl Catalogue {
     /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is needed.
     pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
         let wire = topic.wire;
+        if topic.schema == text::SCHEMA {
+            if let Ok(text) = text::parse_string(wire, body) {
+                self.learn_text(&topic.name, text);
+            }
+            return;
+        }
         match Place::parse(&topic.name) {
             Some(Place::DeviceInfo) => {
                 let Ok((key, value)) = ros::parse_key_value(wire, body) else { return };
@@ -138,6 +148,50 @@ impl Catalogue {
         }
     }
 
+    /// The same for recordings that tell it as text (librealsense from 2.58 on).
+    fn learn_text(&mut self, topic: &str, text: &str) {
+        match Place::parse(topic) {
+            Some(Place::DeviceInfo) => {
+                let value = |key| text::value_of(text, key).map(str::to_owned);
+                self.device = self.device.take().or_else(|| value("name"));
+                self.serial = self.serial.take().or_else(|| value("serial number"));
+                self.firmware = self.firmware.take().or_else(|| value("firmware version"));
+            }
+            Some(Place::Option { sensor, name }) if ros::spelling(name) == "depth units" => {
+                self.learn_units(sensor, text.parse().ok());
+            }
+            Some(Place::Extrinsics { stream, group }) => {
+                if let Ok(place) = text::parse_transform(text) {
+                    self.facts_of(stream).place.get_or_insert_with(|| (group.to_owned(), place));
+                }
+            }
+            Some(Place::Stream { stream, part: Part::Info }) => {
+                let fps = text::value_of(text, "fps").and_then(|fps| fps.parse().ok());
+                let encoding = text::value_of(text, "encoding").map(str::to_owned);
+                let facts = self.facts_of(stream);
+                facts.nominal_fps = fps.filter(|&fps| fps > 0);
+                facts.encoding = facts.encoding.take().or(encoding);
+            }
+            Some(Place::Stream { stream, part: Part::CameraInfo }) => {
+                if let Ok(info) = text::parse_camera_info(text) {
+                    self.learn_camera(stream, &info);
+                }
+            }
+            Some(Place::Stream { stream, part: Part::Metadata }) => {
+                if let Some(domain) = text::value_of(text, "timestamp domain") {
+                    self.facts_of(stream).timestamp_domain.get_or_insert_with(|| ros::timestamp_domain(domain));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_camera(&mut self, stream: &str, info: &ros::CameraInfo<'_>) {
+        let facts = self.facts_of(stream);
+        facts.size_px = Some((info.width, info.height));
+        facts.intrinsics = Some(intrinsics(info));
+    }
+
     fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
         if let Some(units_m) = units_m.filter(|&u| u.is_finite() && u > 0.0) {
             self.depth_units_m.insert(sensor.to_owned(), units_m);
@@ -155,8 +209,12 @@ impl Catalogue {
             }
             Part::CameraInfo => {
                 if let Ok(info) = ros::CameraInfo::parse(wire, body) {
-                    facts.size_px = Some((info.width, info.height));
-                    facts.intrinsics = Some(intrinsics(&info));
+                    self.learn_camera(stream, &info);
+                }
+            }
+            Part::FrameCameraInfo if facts.intrinsics.is_none() => {
+                if let Ok(info) = ros::CameraInfo::parse(wire, body) {
+                    self.learn_camera(stream, &info);
                 }
             }
             Part::Metadata if facts.timestamp_domain.is_none() => {
@@ -164,7 +222,7 @@ impl Catalogue {
                     facts.timestamp_domain = Some(ros::timestamp_domain(value));
                 }
             }
-            Part::Metadata | Part::Data => {}
+            Part::Metadata | Part::Data | Part::FrameCameraInfo => {}
         }
     }
 
@@ -253,6 +311,10 @@ mod tests {
             ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
             ("/device_0/sensor_0/Depth_0/image/data", Some(Place::Stream { stream, part: Part::Data })),
             ("/device_0/sensor_0/Depth_0/image/metadata", Some(Place::Stream { stream, part: Part::Metadata })),
+            ("/device_0/sensor_0/Depth_0/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
+            ("/device_0/sensor_0/Depth_0/image/data/compressedDepth", Some(Place::Stream { stream, part: Part::Data })),
+            ("/device_0/sensor_0/Depth_0/image/camera_info", Some(Place::Stream { stream, part: Part::FrameCameraInfo })),
+            ("/device_0/sensor_0/Depth_0/tf/ref_1", Some(Place::Extrinsics { stream, group: "ref_1" })),
             ("/device_0/sensor_0/Depth_0/tf/0", Some(Place::Extrinsics { stream, group: "0" })),
             ("/device_0/sensor_0/Depth_0/tf", Some(Place::Other)),
             ("/device_0/sensor_0/Depth_/image/data", Some(Place::Other)),

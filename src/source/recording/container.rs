@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::bag::BagReader;
+use super::db3::Db3Reader;
 use super::mcap::McapReader;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
@@ -84,6 +85,11 @@ pub trait Container: Send {
     /// The file was closed, and its index is intact.
     fn has_index(&self) -> bool;
 
+    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the format tells it.
+    fn recorded_ns(&self) -> Option<i64> {
+        None
+    }
+
     /// Messages on a topic, by an intact index.
     fn indexed(&self, topic: &str) -> Option<u64>;
 
@@ -127,12 +133,7 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
     let container: Box<dyn Container> = match format {
         Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
         Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
-        Format::Db3 => {
-            let path = path.display();
-            return Err(SourceError::Unsupported(format!(
-                "{path}: this is a ROS 2 recording; depthcast reads .bag and .mcap so far"
-            )));
-        }
+        Format::Db3 => Box::new(Db3Reader::open(path)?),
     };
     Ok((container, format))
 }

@@ -8,9 +8,10 @@ use super::begin::{self, Begin, Images};
 use super::catalogue::{Catalogue, Place};
 use super::color::ColorReader;
 use super::container::{self, Container, Item, Topic, Wire};
+use super::hold::{Before, Held, Rows, metadata_topic};
 use super::inspect::list_streams;
 use super::ledger::Ledger;
-use super::messages::{self, Image};
+use super::messages::{self, Image, compressed};
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
@@ -47,18 +48,21 @@ pub enum Step {
 
 /// Reads the images, in the order of the file.
 pub struct ImageReader {
-    path: PathBuf,
-    reader: Box<dyn Container>,
+    pub(super) path: PathBuf,
+    pub(super) reader: Box<dyn Container>,
     /// The name of the topic with the depth images.
     topic: String,
     pub stream: DepthStream,
-    color: Option<ColorReader>,
+    pub(super) color: Option<ColorReader>,
+    /// Where images wait for their metadata, those of depth and of colour.
+    pub(super) held: Option<Held>,
+    pub(super) held_color: Option<Held>,
     pub facts: Vec<(&'static str, String)>,
     /// Depth images, by an intact index.
     pub expected: Option<u64>,
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     /// This pass began at the first image.
     is_whole_pass: bool,
     /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
@@ -72,7 +76,7 @@ impl ImageReader {
     pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
         let (mut reader, format) = container::open(path)?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, color, doubtful_lenses } =
+        let Begin { mut known, depth, depth_behind, color, doubtful_lenses } =
             begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
         let Some((Images { stream: stream_topic, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
@@ -109,7 +113,8 @@ impl ImageReader {
         intrinsics.check().map_err(|what| wrong(format!("the intrinsics of its depth stream cannot be right: {what}")))?;
 
         let units_m = known.depth_units_m(&stream_topic);
-        let packed = reader.compression().unwrap_or("unpacked");
+        let has_packed_images = reader.topics().iter().any(|t| t.name == topic && t.schema == compressed::SCHEMA);
+        let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
         let mut shown = vec![];
         shown.extend(known.device.map(|name| ("device", name)));
         shown.extend(known.serial.map(|serial| ("serial", serial)));
@@ -130,6 +135,16 @@ impl ImageReader {
             depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
+        let metadata_of = |images: &str| {
+            let topics = reader.topics();
+            let images = topics.iter().find(|topic| topic.name == images)?;
+            metadata_topic(&topics, images)
+        };
+        let before = depth_behind.unwrap_or_default();
+        let held = metadata_of(&topic).map(|metadata| Held::new(metadata, before));
+        let held_color = color.as_ref().and_then(|color| metadata_of(&color.topic));
+        let held_color = held_color.map(|metadata| Held::new(metadata, Before::default()));
+        let first_stamp_ns = before.stamp_ns(first);
         reader.rewind();
         Ok(Self {
             path: path.to_owned(),
@@ -138,8 +153,10 @@ impl ImageReader {
             topic,
             stream,
             color,
+            held,
+            held_color,
             facts: shown,
-            first_stamp_ns: first.stamp_ns,
+            first_stamp_ns,
             ledger: Ledger::default(),
             is_whole_pass: true,
             image: (0..0, 0, false),
@@ -156,6 +173,12 @@ impl ImageReader {
         let mut is_fresh = true;
         loop {
             let Some(item) = self.reader.next().map_err(|e| io_error(&self.path, e))? else {
+                if let Some(released) = self.held.as_mut().and_then(Held::release) {
+                    return Ok(self.release_depth(released));
+                }
+                if let Some(released) = self.held_color.as_mut().and_then(Held::release) {
+                    return Ok(self.release_color(released));
+                }
                 self.ledger.end(self.expected.filter(|_| self.is_whole_pass));
                 return Ok(Step::End);
             };
@@ -168,10 +191,21 @@ impl ImageReader {
                     }
                 }
                 Item::ChunkIndex { channel, count } if is_ours(channel) => self.ledger.announced(count),
-                Item::CutMessage { channel } if is_ours(channel) => self.ledger.bad_frame(),
+                Item::CutMessage { channel } if is_ours(channel) => {
+                    self.ledger.bad_frame();
+                    if let Some(released) = self.held.as_mut().and_then(Held::lose) {
+                        return Ok(self.release_depth(released));
+                    }
+                }
                 Item::Message(message) if is_ours(message.channel) => {
                     if message.is_doubtful {
                         self.ledger.bad_frame();
+                        continue;
+                    }
+                    if self.held.is_some() {
+                        if let Some(step) = self.hold_depth(message.channel, &message.body) {
+                            return Ok(step);
+                        }
                         continue;
                     }
                     match self.look_at(message.channel, &message.body) {
@@ -183,6 +217,16 @@ impl ImageReader {
                             self.ledger.bad_frame();
                             self.reader.note_here(&what);
                         }
+                    }
+                }
+                Item::Message(message) if self.is_behind(message.channel) => {
+                    if let Some(step) = self.look_behind(message.channel, &message.body) {
+                        return Ok(step);
+                    }
+                }
+                Item::Message(message) if !message.is_doubtful && self.held_color.is_some() => {
+                    if let Some(step) = self.hold_color(message.channel, &message.body) {
+                        return Ok(step);
                     }
                 }
                 // What is lost of colour costs no frame; a damaged chunk has been told of.
@@ -225,17 +269,29 @@ impl ImageReader {
 
     /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
     pub fn copy_depth(&self, depth: &mut [u16]) {
+        let width = self.stream.intrinsics.width as usize;
+        if let Some(held) = &self.held {
+            let Rows { bytes, step_bytes, is_bigendian } = held.ready();
+            if !bytes.is_empty() {
+                messages::copy_depth(bytes, *step_bytes, width, *is_bigendian, depth);
+            }
+            return;
+        }
         let (data, step_bytes, is_bigendian) = &self.image;
         if !data.is_empty() {
-            let width = self.stream.intrinsics.width as usize;
             messages::copy_depth(self.reader.bytes(data), *step_bytes, width, *is_bigendian, depth);
         }
     }
 
     /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
     pub fn copy_color(&self, bytes: &mut [u8]) {
-        if let Some(color) = &self.color {
-            color.copy(self.reader.bytes(color.data()), bytes);
+        match (&self.color, &self.held_color) {
+            (Some(color), Some(held)) => color.copy(&held.ready().bytes, held.ready().step_bytes, bytes),
+            (Some(color), None) => {
+                let (data, step_bytes) = color.place();
+                color.copy(self.reader.bytes(data), *step_bytes, bytes);
+            }
+            (None, _) => {}
         }
     }
 
@@ -293,6 +349,7 @@ impl ImageReader {
         self.is_whole_pass = is_whole;
         self.ledger = Ledger::default();
         self.image = (0..0, 0, false);
+        self.held.iter_mut().chain(&mut self.held_color).for_each(|held| held.hold.begin_pass(is_whole));
     }
 
     /// What was found damaged in this pass.

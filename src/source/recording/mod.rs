@@ -10,22 +10,27 @@
 //! | `images` | the depth images of a file, and the colour images |
 //! | `begin`, `catalogue` | which streams there are, and what topics and messages tell of them |
 //! | `color` | how colour images are read |
+//! | `hold`, `behind` | images that wait for the metadata behind them |
+//! | `picture`, `zstd_bytes` | unpacks single images and messages |
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
-//! | `bag`, `mcap` | the formats |
+//! | `bag`, `db3`, `mcap` | the formats |
 //! | `file`, `unpack` | what formats have in common: reading at offsets, packed chunks |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
 mod bag;
 mod begin;
+mod behind;
 mod catalogue;
 mod color;
 mod container;
 pub mod control;
+mod db3;
 mod file;
 mod frames;
+mod hold;
 mod images;
 mod info;
 mod inspect;
@@ -33,9 +38,11 @@ mod ledger;
 mod mcap;
 mod messages;
 mod pace;
+mod picture;
 mod section;
 mod sniff;
 mod unpack;
+mod zstd_bytes;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O; strings and images stay where they are.
 
+pub mod compressed;
 mod fields;
+pub mod text;
 
 pub use fields::{Fields, MessageError};
 
@@ -9,7 +11,7 @@ use crate::clock::TimestampDomain;
 use crate::source::recording::container::Wire;
 
 /// No two cameras of one device are farther apart.
-const MAX_TRANSLATION_M: f64 = 10.0;
+const MAX_TRANSLATION_M: f32 = 10.0;
 
 /// `std_msgs/Header`, which images and IMU samples begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,7 +143,7 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     let [tx, ty, tz, x, y, z, w] = values;
     let norm = x * x + y * y + z * z + w * w;
     // The other way round, not-a-number would pass.
-    if !((norm - 1.0).abs() < 1e-3 && [tx, ty, tz].iter().all(|t| t.abs() < MAX_TRANSLATION_M)) {
+    if !((norm - 1.0).abs() < 1e-3) {
         return Err(MessageError("transform"));
     }
     let rotation = [
@@ -153,7 +155,18 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     for (to, from) in columns.iter_mut().zip(rotation.as_flattened()) {
         *to = *from as f32;
     }
-    Ok(Extrinsics { rotation: columns, translation_m: [tx as f32, ty as f32, tz as f32] })
+    Extrinsics { rotation: columns, translation_m: [tx as f32, ty as f32, tz as f32] }.checked()
+}
+
+impl Extrinsics {
+    /// These, if cameras of one device can stand so.
+    fn checked(self) -> Result<Self, MessageError> {
+        let column = |c: usize| &self.rotation[3 * c..3 * c + 3];
+        // The other way round, not-a-number would pass.
+        let has_length_1 = |c: usize| (column(c).iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-2;
+        let is_near = self.translation_m.iter().all(|t| t.abs() < MAX_TRANSLATION_M);
+        if (0..3).all(has_length_1) && is_near { Ok(self) } else { Err(MessageError("transform")) }
+    }
 }
 
 /// The distortion model that librealsense calls `name`.
