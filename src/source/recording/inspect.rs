@@ -84,6 +84,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         }
     }
 
+    known.learn_notes(&reader.notes());
     for (stream, ledger) in &mut ledgers {
         let topics = reader.topics();
         let topics: BTreeSet<&str> = topics
