@@ -13,7 +13,7 @@ use crate::pipeline::{self, End, PipelineSettings, Stop};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
-use crate::source::{FrameSource, SourceInfo};
+use crate::source::{FrameSource, SourceError, SourceInfo};
 use crate::stats::report::Report;
 
 pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
@@ -31,7 +31,6 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
 
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
-    use crate::source::SourceError;
     use crate::source::realsense::{Input, RealsenseSource};
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -40,10 +39,7 @@ pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
         Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
         None => Input::Camera { serial: args.serial, mode: args.depth, color },
     };
-    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
-        SourceError::Unsupported(text) => UsageError(text).into(),
-        error => anyhow::Error::from(error),
-    })?;
+    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(as_usage)?;
     run(Box::new(source), &args.run, settings, clock)
 }
 
@@ -57,10 +53,19 @@ pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let ReplayArgs { pace, speed, from, to, looped, .. } = args;
-    let options = ReplayOptions { pace, speed, from, to, looped, color: settings.wants_color_images() };
-    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
+    let ReplayArgs { pace, speed, from, to, looped, topic, .. } = args;
+    let options = ReplayOptions { pace, speed, from, to, looped, topic, color: settings.wants_color_images() };
+    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock)).map_err(as_usage)?;
     run(Box::new(source), &args.run, settings, clock)
+}
+
+/// What a source cannot follow is for the user to change.
+pub(super) fn as_usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    match error.into().downcast::<SourceError>() {
+        Ok(SourceError::Unsupported(text)) => UsageError(text).into(),
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
 }
 
 /// A run without librealsense must not look as if it were filtered.

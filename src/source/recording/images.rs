@@ -7,17 +7,19 @@ use std::path::{Path, PathBuf};
 use super::begin::{self, Begin, Images};
 use super::catalogue::{Catalogue, Place};
 use super::color::ColorReader;
-use super::container::{self, Container, Item, Topic, Wire};
+use super::container::{self, Container, Item, Message, Topic, Wire};
+use super::driver;
 use super::inspect::list_streams;
 use super::ledger::Ledger;
-use super::messages::{self, Image};
+use super::messages::{self, DepthFormat, Image};
+use super::numbers::Numbers;
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
 
 /// What is taken if a recording does not tell; what every D400 is set to.
 const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
-pub const DEFAULT_FPS: u32 = 30;
+pub const DEFAULT_FPS: f64 = 30.0;
 /// The facts of a depth image; the image itself waits in the reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthFacts {
@@ -59,27 +61,47 @@ pub struct ImageReader {
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
     ledger: Ledger,
+    numbers: Numbers,
+    /// Depth messages in this pass, the unreadable ones too.
+    count: u64,
     /// This pass began at the first image.
     is_whole_pass: bool,
     /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
     image: (Range<usize>, usize, bool),
+    format: DepthFormat,
 }
 
 impl ImageReader {
     /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
     ///
-    /// A stream is the first of its kind by topic; in a recording without an intact index, the one whose image comes first.
-    pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
+    /// The depth stream is that on the topic `asked`, or as `choice` has it.
+    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
         let (mut reader, format) = container::open(path)?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, color, doubtful_lenses } =
-            begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
+        let Begin { mut known, depth, unclear, color, doubtful_lenses } =
+            begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
+        if let Some(text) = unclear {
+            return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
+        }
         let Some((Images { stream: stream_topic, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
         };
+        let of_name = |name: &str| reader.topics().into_iter().find(|topic| topic.name == name).cloned();
+        let depth_topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
+        if driver::is_compressed(&depth_topic) {
+            let encoding = known.streams.get(&stream_topic).and_then(|facts| facts.encoding.clone()).unwrap_or_default();
+            return Err(wrong(format!(
+                "its depth images ({topic}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
+                encoding.escape_debug(),
+                driver::base(&topic)
+            )));
+        }
         let color_stream = color.as_ref().map(|color| color.stream.clone());
         let color = match color {
-            Some(Images { stream, topic }) => Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?),
+            Some(Images { stream, topic }) => {
+                let topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
+                Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?)
+            }
             None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
             None => None,
         };
@@ -94,15 +116,12 @@ impl ImageReader {
         let facts = known.streams.remove(&stream_topic).unwrap_or_default();
         let intrinsics = match facts.intrinsics {
             Some(Ok(intrinsics)) => intrinsics,
-            Some(Err(model)) => {
-                return Err(wrong(format!(
-                    "its depth stream has the lens distortion model '{model}', which depthcast does not know"
-                )));
-            }
+            Some(Err(problem)) => return Err(wrong(format!("its depth stream {problem}"))),
             None => {
                 let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
                 return Err(wrong(format!(
-                    "the intrinsics of its depth stream ({stream_topic}/info/camera_info) are missing{why}"
+                    "the intrinsics of its depth stream ({}) are missing{why}",
+                    known.lens_topic(&stream_topic)
                 )));
             }
         };
@@ -121,12 +140,19 @@ impl ImageReader {
                 format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"),
             ));
         }
-        if facts.nominal_fps.is_none() {
-            shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell")));
+        if let Some((_, why)) = known.driver.depth_units(&stream_topic) {
+            shown.push(("depth topic", stream_topic.clone()));
+            shown.push(("depth units", why.to_owned()));
+        }
+        let estimated_fps = known.driver.estimated_fps(&stream_topic);
+        match (facts.nominal_fps, estimated_fps) {
+            (Some(_), _) => {}
+            (None, Some(fps)) => shown.push(("frame rate", format!("{fps}/s by the first time stamps"))),
+            (None, None) => shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
         }
         let stream = DepthStream {
             intrinsics,
-            nominal_fps: f64::from(facts.nominal_fps.unwrap_or(DEFAULT_FPS)),
+            nominal_fps: facts.nominal_fps.or(estimated_fps).unwrap_or(DEFAULT_FPS),
             depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
@@ -141,8 +167,11 @@ impl ImageReader {
             facts: shown,
             first_stamp_ns: first.stamp_ns,
             ledger: Ledger::default(),
+            numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream_topic)),
+            count: 0,
             is_whole_pass: true,
             image: (0..0, 0, false),
+            format: DepthFormat::default(),
         })
     }
 
@@ -170,11 +199,12 @@ impl ImageReader {
                 Item::ChunkIndex { channel, count } if is_ours(channel) => self.ledger.announced(count),
                 Item::CutMessage { channel } if is_ours(channel) => self.ledger.bad_frame(),
                 Item::Message(message) if is_ours(message.channel) => {
+                    self.count += 1;
                     if message.is_doubtful {
                         self.ledger.bad_frame();
                         continue;
                     }
-                    match self.look_at(message.channel, &message.body) {
+                    match self.look_at(&message) {
                         Ok(facts) => {
                             self.ledger.good_frame();
                             return Ok(Step::Depth(facts));
@@ -186,7 +216,7 @@ impl ImageReader {
                     }
                 }
                 // What is lost of colour costs no frame; a damaged chunk has been told of.
-                Item::Message(message) if !message.is_doubtful => match self.look_at_color(message.channel, &message.body) {
+                Item::Message(message) if !message.is_doubtful => match self.look_at_color(&message) {
                     Some(Ok(facts)) => return Ok(Step::Color(facts)),
                     Some(Err(what)) => self.reader.note_here(&what),
                     None => {}
@@ -197,29 +227,41 @@ impl ImageReader {
     }
 
     /// Checks a depth image and remembers where its rows are.
-    fn look_at(&mut self, channel: u32, body: &Range<usize>) -> Result<DepthFacts, String> {
+    fn look_at(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<DepthFacts, String> {
         let bytes = self.reader.bytes(body);
-        let wire = self.reader.topic(channel).map_or(Wire::Ros1, |topic| topic.wire);
-        let image = Image::parse(wire, bytes).map_err(|e| format!("a depth image cannot be read: {e}"))?;
+        let topic = self.reader.topic(*channel);
+        let image = Image::parse(topic.map_or(Wire::Ros1, |topic| topic.wire), bytes)
+            .map_err(|e| format!("a depth image cannot be read: {e}"))?;
         let Intrinsics { width, height, .. } = self.stream.intrinsics;
         image.check_depth(width, height)?;
         self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
+        self.format = DepthFormat::of(image.encoding).unwrap_or_default();
+        let units_m = match self.format {
+            // The frame's own, or its channel's: our recorder opens another channel where they change.
+            DepthFormat::Steps => image
+                .depth_units_m
+                .filter(|&u| u.is_finite() && u > 0.0)
+                .or_else(|| topic.and_then(|topic| driver::noted_units_m(&topic.notes))),
+            DepthFormat::Metres => Some(messages::METRES_ROUNDED_TO_M),
+        };
         Ok(DepthFacts {
-            number: image.stamp.seq.map_or(0, u64::from),
+            number: self.numbers.number(image.stamp.seq, *sequence, self.count),
             stamp_ns: image.stamp.stamp_ns,
-            depth_units_m: image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m),
+            depth_units_m: units_m.unwrap_or(self.stream.depth_units_m),
         })
     }
 
     /// The same for colour; nothing if the message is another stream's.
-    fn look_at_color(&mut self, channel: u32, body: &Range<usize>) -> Option<Result<ColorFacts, String>> {
-        let topic = self.reader.topic(channel)?;
+    fn look_at_color(&mut self, message: &Message) -> Option<Result<ColorFacts, String>> {
+        let Message { channel, body, sequence, .. } = message;
+        let topic = self.reader.topic(*channel)?;
         let color = self.color.as_mut().filter(|color| color.topic == topic.name)?;
+        color.count += 1;
         let bytes = self.reader.bytes(body);
         let image = Image::parse(topic.wire, bytes).map_err(|e| format!("a colour image cannot be read: {e}"));
         Some(image.and_then(|image| {
             color.look_at(&image, place_of(image.data, bytes, body))?;
-            Ok(ColorFacts { number: image.stamp.seq.map_or(0, u64::from), stamp_ns: image.stamp.stamp_ns })
+            Ok(ColorFacts { number: color.number(image.stamp.seq, *sequence), stamp_ns: image.stamp.stamp_ns })
         }))
     }
 
@@ -228,7 +270,7 @@ impl ImageReader {
         let (data, step_bytes, is_bigendian) = &self.image;
         if !data.is_empty() {
             let width = self.stream.intrinsics.width as usize;
-            messages::copy_depth(self.reader.bytes(data), *step_bytes, width, *is_bigendian, depth);
+            messages::copy_depth(self.reader.bytes(data), self.format, *step_bytes, width, *is_bigendian, depth);
         }
     }
 
@@ -248,11 +290,16 @@ impl ImageReader {
     /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later: the next depth image is that one
     /// or stands before it. Without an intact index the next one is the first of all. Damage is counted anew.
     ///
-    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend.
+    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend. Where frames have
+    /// no numbers but are counted, it goes back to the first of all, since only from there the count is right.
     ///
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+        if self.numbers == Numbers::Order {
+            self.rewind();
+            return Ok(());
+        }
         let target_ns = self.first_stamp_ns.saturating_add(since_first_ns);
         // The first image at `low` or behind stands before the target, the one at `high` does not.
         let (mut low, mut high) = (0, self.reader.places());
@@ -288,6 +335,8 @@ impl ImageReader {
     fn begin_pass(&mut self, is_whole: bool) {
         self.is_whole_pass = is_whole;
         self.ledger = Ledger::default();
+        self.count = 0;
+        self.color.iter_mut().for_each(|color| color.count = 0);
         self.image = (0..0, 0, false);
     }
 
@@ -322,12 +371,14 @@ fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
         Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
         _ if has_depth => "its depth stream has no frames".to_owned(),
         _ if topics.is_empty() => "is a recording without any messages".to_owned(),
-        _ if topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) => {
+        _ if !known.streams.is_empty()
+            || topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) =>
+        {
             format!("has no depth stream; it has: {}", list_streams(known))
         }
         _ => {
             let some: Vec<&str> = topics.iter().take(4).map(|topic| topic.name.as_str()).collect();
-            format!("is a recording, but not one that librealsense made; it has: {}", some.join(", "))
+            format!("is a recording without images; it has: {}", some.join(", "))
         }
     }
 }

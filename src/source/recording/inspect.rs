@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::catalogue::{Catalogue, StreamFacts};
+use super::catalogue::{Catalogue, Place, StreamFacts};
 use super::container::{self, Item, Topic};
+use super::driver;
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
 use super::messages;
+use super::numbers::Numbers;
 use crate::source::{Damage, SourceError};
 
 /// The frames of one stream.
@@ -64,12 +66,17 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
             Item::Message(message) => {
                 let Some(topic) = reader.topic(message.channel) else { continue };
                 let body = reader.bytes(&message.body);
-                known.learn(topic, body);
+                // As for a replay, nothing of a driver's is taken from a damaged chunk.
+                if Place::parse(&topic.name).is_some() || !message.is_doubtful {
+                    known.learn(topic, body);
+                }
                 let Some((stream, kind)) = known.stream_of(topic) else { continue };
                 let ledger = ledgers.entry(stream.to_owned()).or_default();
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
-                    false => frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, &known),
+                    false => {
+                        frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, message.sequence, &known)
+                    }
                 };
                 match checked {
                     Ok(()) => ledger.good_frame(),
@@ -121,8 +128,15 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
 
 impl Frames {
     /// Counts a frame, if it is one that a reader can use.
-    fn take(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<(), String> {
-        if kind == "Depth" {
+    fn take(
+        &mut self,
+        (stream, kind): (&str, &str),
+        topic: &Topic,
+        body: &[u8],
+        sequence: Option<u64>,
+        known: &Catalogue,
+    ) -> Result<(), String> {
+        if kind == "Depth" && !driver::is_compressed(topic) {
             let image = messages::Image::parse(topic.wire, body).map_err(|e| e.to_string())?;
             let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
             let (width, height) = size_px.unwrap_or((image.width, image.height));
@@ -133,7 +147,8 @@ impl Frames {
         // Poses have no header, and so no number.
         if kind != "Pose" {
             let stamp = messages::parse_stamp(topic.wire, body).map_err(|e| e.to_string())?;
-            let number = stamp.seq.map_or(self.count, u64::from);
+            // Headers that do not count are found out in the end.
+            let number = Numbers::of(topic, false).number(stamp.seq, sequence, self.count + 1);
             self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
             self.stamps.add(stamp.stamp_ns);
         }
@@ -143,7 +158,10 @@ impl Frames {
 }
 
 fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {
-    let frames = frames.cloned().unwrap_or_default();
+    let mut frames = frames.cloned().unwrap_or_default();
+    if known.driver.has_idle_numbers(stream) {
+        frames.numbers = frames.numbers.map(|_| (1, frames.count));
+    }
     let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
     let is_depth = facts.kind == "Depth";
     StreamInfo {
@@ -151,7 +169,7 @@ fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option
         topic: stream.to_owned(),
         width: facts.size_px.map(|(width, _)| width),
         height: facts.size_px.map(|(_, height)| height),
-        nominal_fps: facts.nominal_fps.map(f64::from),
+        nominal_fps: facts.nominal_fps.or(known.driver.estimated_fps(stream)),
         encoding: facts.encoding.clone().or(frames.encoding),
         frames: frames.count,
         first_frame_number: frames.numbers.map(|(first, _)| first),

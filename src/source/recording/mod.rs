@@ -6,7 +6,10 @@
 //! | `pace` | when a frame is due |
 //! | `frames` | depth frames and the colour images that belong to them |
 //! | `images` | the depth images of a file, and the colour images |
-//! | `begin`, `catalogue` | which streams there are, and what topics and messages tell of them |
+//! | `begin`, `choice` | which streams are delivered |
+//! | `catalogue`, `driver` | what topics and messages tell of streams: librealsense's, and camera drivers' |
+//! | `lens`, `frame_tree` | what a camera info tells of a lens, and where cameras stand |
+//! | `numbers` | what counts frames |
 //! | `color` | how colour images are read |
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
@@ -18,14 +21,19 @@
 mod bag;
 mod begin;
 mod catalogue;
+mod choice;
 mod color;
 mod container;
+mod driver;
+mod frame_tree;
 mod frames;
 mod images;
 mod info;
 mod inspect;
 mod ledger;
+mod lens;
 mod messages;
+mod numbers;
 mod pace;
 mod sniff;
 
@@ -67,13 +75,15 @@ pub struct ReplayOptions {
     pub to: Option<Duration>,
     /// Begin again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
+    /// The topic with the depth to deliver; without it, the one depth topic, or the first of librealsense's depth streams.
+    pub topic: Option<String>,
     /// Give each depth frame the colour image nearest in time, up to a second apart; none where colour is missing or damaged.
     pub color: bool,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, color: false }
+        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, topic: None, color: false }
     }
 }
 
@@ -124,7 +134,7 @@ impl RecordingSource {
         {
             return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
         }
-        let mut frames = Frames::open(path, options.color)?;
+        let mut frames = Frames::open(path, options.topic.as_deref(), options.color)?;
         if let Some(from) = options.from {
             frames.seek(from)?;
         }
