@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 pub mod bag_writer;
+pub mod driver_messages;
 pub mod export_readers;
 pub mod recording;
 

@@ -377,7 +377,7 @@ fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
             format!("has no depth stream; it has: {}", list_streams(known))
         }
         _ => {
-            let some: Vec<&str> = topics.iter().take(4).map(|topic| topic.name.as_str()).collect();
+            let some: Vec<String> = topics.iter().take(4).map(|topic| format!("{} ({})", topic.name, topic.schema)).collect();
             format!("is a recording without images; it has: {}", some.join(", "))
         }
     }
