@@ -12,18 +12,21 @@
 //! | rate | depthcast's note `nominal_fps`, else estimated by the first time stamps |
 //! | place of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
 
+mod image;
+
 use std::collections::BTreeMap;
 
+pub use image::{has_images, is_compressed};
 use serde::Deserialize;
 
-use super::catalogue::StreamFacts;
-use super::color;
-use super::container::{Topic, Wire};
-use super::frame_tree::FrameTree;
-use super::lens;
-use super::messages::{self as ros, CameraInfo, DepthFormat, Fields, Image, METRES_ROUNDED_TO_M, Stamp};
+use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
+use crate::source::recording::catalogue::StreamFacts;
+use crate::source::recording::container::{Topic, Wire};
+use crate::source::recording::frame_tree::FrameTree;
+use crate::source::recording::lens;
+use crate::source::recording::messages::{self as ros, CameraInfo, DepthFormat, Fields, METRES_ROUNDED_TO_M};
 
 /// What 16-bit depth of a driver is in (REP 118).
 const MILLIMETRE_M: f32 = 0.001;
@@ -31,9 +34,6 @@ const MILLIMETRE_M: f32 = 0.001;
 const FIRST_STAMPS: usize = 9;
 /// More topics of one sort than any recording has; what comes behind them is left out.
 const MAX_TOPICS: usize = 1024;
-
-const IMAGE: &str = "sensor_msgs/Image";
-const COMPRESSED_IMAGE: &str = "sensor_msgs/CompressedImage";
 
 /// What is known of drivers' streams.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,33 +49,11 @@ pub struct Driver {
 }
 
 #[derive(Debug, Clone, PartialEq)]
-struct ImageFacts {
-    /// Nothing if it is depth only where no other stream is: 16 bits without a word about depth may be infrared, too.
-    kind: Option<&'static str>,
-    frame_id: String,
-    encoding: String,
-    /// Compressed images do not tell.
-    size_px: Option<(u32, u32)>,
-    notes: BTreeMap<String, String>,
-    /// Of its first images.
-    stamps: Vec<Stamp>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
 struct Lens {
     frame_id: String,
     /// Nothing if all is zero, which is how ROS says that nobody knows.
     intrinsics: Option<Result<Intrinsics, String>>,
     size_px: (u32, u32),
-}
-
-/// The topic has images of a driver, raw or compressed.
-pub fn has_images(topic: &Topic) -> bool {
-    topic.schema == IMAGE || topic.schema == COMPRESSED_IMAGE
-}
-
-pub fn is_compressed(topic: &Topic) -> bool {
-    topic.schema == COMPRESSED_IMAGE
 }
 
 /// The topic whose images a topic of image_transport has in another form: `/x/image_raw` of `/x/image_raw/compressedDepth`.
@@ -131,8 +109,7 @@ impl Driver {
             }
             return false;
         }
-        let facts = if is_compressed(topic) { compressed_image(topic, body) } else { raw_image(topic, body) };
-        facts.is_some_and(|facts| enter(&mut self.images, &topic.name, facts))
+        ImageFacts::parse(topic, body).is_some_and(|facts| enter(&mut self.images, &topic.name, facts))
     }
 
     fn learn_lens(&mut self, topic: &Topic, body: &[u8]) -> bool {
@@ -273,57 +250,6 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-fn raw_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
-    let image = Image::parse(topic.wire, body).ok()?;
-    Some(ImageFacts {
-        kind: kind(image.encoding, &topic.name, image.frame_id),
-        frame_id: image.frame_id.trim_start_matches('/').to_owned(),
-        encoding: image.encoding.to_owned(),
-        size_px: Some((image.width, image.height)),
-        notes: topic.notes.clone(),
-        stamps: vec![image.stamp],
-    })
-}
-
-/// `sensor_msgs/CompressedImage`, as far as its data. Its format begins with the encoding of the raw image, or is `jpeg` or `png`.
-fn compressed_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
-    let mut fields = Fields::new(topic.wire, body).ok()?;
-    let (stamp, frame_id) = ros::header(&mut fields).ok()?;
-    let format = fields.string("format").ok()?;
-    let raw = match format.split_once(';') {
-        Some((raw, _)) => raw.trim(),
-        None if topic.name.ends_with("/compressedDepth") => "16UC1",
-        None => "mono8",
-    };
-    Some(ImageFacts {
-        kind: kind(raw, &topic.name, frame_id),
-        frame_id: frame_id.trim_start_matches('/').to_owned(),
-        encoding: format.to_owned(),
-        size_px: None,
-        notes: topic.notes.clone(),
-        stamps: vec![stamp],
-    })
-}
-
-/// By librealsense's names; nothing if only the other streams can tell.
-fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
-    let (topic, frame_id) = (topic.to_ascii_lowercase(), frame_id.to_ascii_lowercase());
-    let says = |word: &str| topic.contains(word) || frame_id.contains(word);
-    let is_infrared = says("infra") || topic.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ir");
-    match encoding {
-        "mono16" if is_infrared => Some("Infrared"),
-        "mono16" if says("depth") => Some("Depth"),
-        "mono16" => None,
-        "16UC1" | "Z16" if is_infrared && !topic.contains("depth") => Some("Infrared"),
-        encoding if DepthFormat::of(encoding).is_some() => Some("Depth"),
-        _ if topic.contains("confidence") => Some("Confidence"),
-        encoding if color::is_known(encoding) || encoding.starts_with("bayer") => {
-            Some(if is_infrared && color::is_grey(encoding) { "Infrared" } else { "Color" })
-        }
-        _ => Some("Other"),
-    }
-}
-
 /// The domain in `realsense2_camera_msgs/Metadata`, which has a JSON text.
 fn clock_domain(wire: Wire, body: &[u8]) -> Option<TimestampDomain> {
     #[derive(Deserialize)]
@@ -335,4 +261,133 @@ fn clock_domain(wire: Wire, body: &[u8]) -> Option<TimestampDomain> {
     ros::header(&mut fields).ok()?;
     let metadata: Metadata<'_> = serde_json::from_str(fields.string("metadata").ok()?).ok()?;
     Some(ros::timestamp_domain(metadata.clock_domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::Distortion;
+
+    /// Pads to a multiple of `n`, as CDR does behind its first four bytes.
+    fn pad(bytes: &mut Vec<u8>, n: usize) {
+        bytes.resize(4 + (bytes.len() - 4).next_multiple_of(n), 0);
+    }
+
+    fn header(sec: i32) -> Vec<u8> {
+        let mut bytes = vec![0, 1, 0, 0];
+        bytes.extend(sec.to_le_bytes());
+        bytes.extend(9u32.to_le_bytes());
+        string(&mut bytes, "depth");
+        bytes
+    }
+
+    fn string(bytes: &mut Vec<u8>, text: &str) {
+        pad(bytes, 4);
+        bytes.extend((text.len() as u32 + 1).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+    }
+
+    /// One column of two pixels.
+    fn image(sec: i32) -> Vec<u8> {
+        let mut bytes = header(sec);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
+        string(&mut bytes, "16UC1");
+        bytes.push(0);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 4].map(u32::to_le_bytes).as_flattened());
+        bytes.extend([1, 2, 3, 4]);
+        bytes
+    }
+
+    fn camera_info(model: &str, d: &[f64]) -> Vec<u8> {
+        let mut bytes = header(0);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
+        string(&mut bytes, model);
+        pad(&mut bytes, 4);
+        bytes.extend((d.len() as u32).to_le_bytes());
+        pad(&mut bytes, 8);
+        let k = [f64::from(600.1f32), 0.0, 0.5, 0.0, 500.0, 0.25, 0.0, 0.0, 1.0];
+        bytes.extend(d.iter().chain(&k).chain(&[0.0; 21]).flat_map(|v| v.to_le_bytes()));
+        bytes.extend([0; 25]);
+        bytes
+    }
+
+    fn topic(name: &str, schema: &str, notes: &[(&str, &str)]) -> Topic {
+        let notes = notes.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Topic { notes, ..Topic::new(name, schema, Wire::Cdr) }
+    }
+
+    const IMAGE_TOPIC: &str = "/camera/depth/image_rect_raw";
+
+    #[test]
+    fn ros_2_messages_are_read_as_another_tool_writes_them() {
+        // By the Python package rosbags.
+        let written = [
+            &[
+                0, 1, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 100, 101, 112, 116, 104, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 6, 0,
+                0, 0,
+            ][..],
+            &[49, 54, 85, 67, 49, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4],
+        ]
+        .concat();
+        assert_eq!(image(7), written);
+        let image = ros::Image::parse(Wire::Cdr, &written).unwrap();
+        assert_eq!((image.width, image.height, image.frame_id, image.encoding), (1, 2, "depth", "16UC1"));
+        assert_eq!((image.stamp.seq, image.stamp.stamp_ns, image.step_bytes), (None, 7_000_000_009, 2));
+        assert_eq!(image.data, [1, 2, 3, 4]);
+        // There, too, these have 357 and 317 bytes, and K begins at 92 and 52.
+        for (d, len, k_at) in [(&[0.5, 0.0, 0.0, 0.0, -0.25][..], 357, 92), (&[], 317, 52)] {
+            let written = camera_info("plumb_bob", d);
+            assert_eq!((written.len(), &written[k_at..k_at + 8]), (len, &f64::from(600.1f32).to_le_bytes()[..]));
+            let info = CameraInfo::parse(Wire::Cdr, &written).unwrap();
+            assert_eq!((info.width, info.height, info.distortion, info.frame_id), (1, 2, "plumb_bob", "depth"));
+            assert_eq!((info.fx, info.ppx, info.fy, info.ppy), (600.1, 0.5, 500.0, 0.25));
+            assert_eq!((info.coeffs[0], info.coeffs[4]), d.first().map_or((0.0, 0.0), |_| (0.5, -0.25)));
+        }
+    }
+
+    #[test]
+    fn notes_of_our_own_recorder_win() {
+        let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
+        let notes = [("depth_units_m", "0.0001"), ("nominal_fps", "90"), ("timestamp_domain", "hardware_clock")];
+        driver.learn(&topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &notes), &image(1), &mut streams);
+        let lens = topic("/camera/depth/camera_info", "sensor_msgs/msg/CameraInfo", &[("distortion", "inverse_brown_conrady")]);
+        driver.learn(&lens, &camera_info("plumb_bob", &[0.0; 5]), &mut streams);
+        let facts = &streams[IMAGE_TOPIC];
+        assert_eq!((facts.kind.as_str(), facts.nominal_fps, facts.size_px), ("Depth", Some(90.0), Some((1, 2))));
+        assert_eq!(facts.timestamp_domain, Some(TimestampDomain::HardwareClock));
+        assert_eq!(facts.intrinsics.as_ref().unwrap().as_ref().unwrap().distortion, Distortion::InverseBrownConrady);
+        assert_eq!(driver.depth_units(IMAGE_TOPIC).unwrap().0, 0.0001);
+        assert_eq!(noted_units_m(&BTreeMap::from([("depth_units_m".into(), "-1".into())])), None);
+    }
+
+    #[test]
+    fn first_stamps_tell_the_rate_also_where_frames_are_missing() {
+        let rate = |seconds: &[i32]| {
+            let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
+            for &sec in seconds {
+                driver.learn(&topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &[]), &image(sec), &mut streams);
+            }
+            driver.estimated_fps(IMAGE_TOPIC)
+        };
+        assert_eq!(rate(&[1, 3, 5, 9, 11, 13]), Some(0.5));
+        assert_eq!(rate(&[1]), None);
+        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back tell nothing");
+        assert_eq!(rate(&[7, 7, 7]), None);
+    }
+
+    #[test]
+    fn names_lead_to_camera_infos() {
+        for (image, info) in [
+            (IMAGE_TOPIC, "/camera/depth/camera_info"),
+            ("/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"),
+            ("/image/compressed", "/camera_info"),
+            ("image", "/camera_info"),
+        ] {
+            assert_eq!(camera_info_of(image), info);
+        }
+    }
 }
