@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::bag_writer::{Packing, Writer};
 use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, transforms};
-use common::recording::{File, at_once, drain, numbers, open};
+use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{ColorFormat, DepthFrame};
@@ -87,7 +87,7 @@ fn replay(bytes: &[u8], options: ReplayOptions) -> Result<(SourceInfo, Vec<Depth
 }
 
 fn refused(bytes: &[u8], options: ReplayOptions, words: &[&str]) -> SourceError {
-    let error = replay(bytes, options).err().expect("this cannot be opened");
+    let error = replay(bytes, options).expect_err("this cannot be opened");
     let text = error.to_string();
     assert!(text.contains("some.bag: ") && !text.contains('\n'), "{text}");
     for word in words {
@@ -479,4 +479,28 @@ fn absurd_sizes_and_lenses_are_refused() {
     let huge = Image { width: u32::MAX, height: 1, ..Image::DEPTH };
     let huge_info = CameraInfo { width: u32::MAX, height: 1, ..Default::default() };
     refused(&write(&huge, &huge_info, &[0; 16]), at_once(), &["4294967295x1"]);
+}
+
+#[test]
+fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
+    let mut writer = Writer::new(Packing::None);
+    writer.typed("/tf_static", TF, &transforms(&[("camera_link", "camera_depth_optical_frame", [0.0; 3], STRAIGHT)]));
+    depth_frames(&mut writer, 3);
+    let bytes = writer.finish(true).bytes;
+    let file = File::new();
+    let mut opened = 0;
+    for at in (0..bytes.len()).step_by(3) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x55;
+        for damaged in [&flipped[..], &bytes[..at]] {
+            if let Ok((frames, _)) = read(&file, damaged) {
+                assert!(frames.len() <= 3, "byte {at}");
+                opened += 1;
+            }
+            if let Err(SourceError::Io { source, .. }) = inspect(&file.put(damaged)) {
+                panic!("byte {at}: {source}");
+            }
+        }
+    }
+    assert!(opened > bytes.len() / 3, "most damage leaves frames: {opened}");
 }
