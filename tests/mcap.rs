@@ -11,9 +11,8 @@ use depthcast::frame::DepthFrame;
 use depthcast::source::FrameSource;
 use depthcast::source::recording::{ReplayOptions, inspect};
 
-/// The messages of a bag in an MCAP file.
-fn converted(spec: &Spec, layout: &Layout) -> Vec<u8> {
-    let messages = messages_of(spec);
+/// Topics and messages of a bag as an MCAP file.
+fn converted(messages: Vec<(String, Vec<u8>)>, layout: &Layout) -> Vec<u8> {
     let mut topics: Vec<&str> = vec![];
     let indexed = messages.iter().map(|(topic, body)| {
         let channel = topics.iter().position(|known| known == topic).unwrap_or(topics.len());
@@ -44,7 +43,7 @@ fn an_mcap_file_replays_as_the_bag_does() {
     for packing in ALL_PACKINGS {
         for has_summary in [true, false] {
             let layout = Layout { packing, has_summary, messages_a_chunk: 9, ..Layout::default() };
-            let path = file.put(&converted(&spec, &layout));
+            let path = file.put(&converted(messages_of(&spec), &layout));
             let mut source = open(&path, ReplayOptions { color: true, ..at_once() }).unwrap();
             assert_eq!(source.info().expected_frames, has_summary.then_some(10));
             let frames = drain(&mut source);
@@ -68,7 +67,7 @@ fn a_recording_that_was_not_closed_is_read_whole_and_said_to_be() {
     let file = File::new();
     let spec = Spec::default();
     for packing in ALL_PACKINGS {
-        let bytes = unclosed(converted(&spec, &Layout { packing, ..Layout::default() }));
+        let bytes = unclosed(converted(messages_of(&spec), &Layout { packing, ..Layout::default() }));
         let (frames, damage) = read(&file, &bytes).unwrap();
         assert_eq!(frames.len(), 10);
         assert_genuine(&spec, &frames);
@@ -84,7 +83,7 @@ fn a_damaged_chunk_costs_its_own_frames_and_they_are_counted() {
     let spec = Spec { domain: None, ..Spec::default() };
     for packing in [Packing::None, Packing::Lz4, Packing::Zstd] {
         for has_summary in [true, false] {
-            let bytes = converted(&spec, &Layout { packing, messages_a_chunk: 4, has_summary, ..Layout::default() });
+            let bytes = converted(messages_of(&spec), &Layout { packing, messages_a_chunk: 4, has_summary, ..Layout::default() });
             let chunks: Vec<_> = records(&bytes).into_iter().filter(|(op, _)| *op == 6).map(|(_, place)| place).collect();
             for (i, place) in chunks.iter().enumerate().skip(3) {
                 let mut bytes = bytes.clone();
@@ -108,11 +107,23 @@ fn a_section_begins_at_the_frame_that_was_asked_for() {
     let file = File::new();
     let spec = Spec { stamps_ns: (0..40).map(|i| 5_000_000_000 + i * 100_000_000).collect(), ..Spec::default() };
     for packing in ALL_PACKINGS {
-        let path: PathBuf = file.put(&converted(&spec, &Layout { packing, ..Layout::default() }));
+        let path: PathBuf = file.put(&converted(messages_of(&spec), &Layout { packing, ..Layout::default() }));
         for first in [1, 17, 38] {
             let from = Some(std::time::Duration::from_millis(first * 100));
             let mut source = open(&path, ReplayOptions { from, ..at_once() }).unwrap();
             assert_eq!(numbers(&drain(&mut source)), (100 + first..140).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn the_recorders_notes_tell_the_device_where_no_message_does() {
+    let file = File::new();
+    let mut messages = messages_of(&Spec::default());
+    messages.retain(|(topic, _)| topic != "/device_0/info");
+    let path = file.put(&converted(messages, &Layout::default()));
+    let info = inspect(&path).unwrap();
+    assert_eq!((info.device.as_deref(), info.serial.as_deref(), info.firmware), (Some("Test camera"), Some("0815"), None));
+    let source = open(&path, at_once()).unwrap();
+    assert!(source.info().facts.contains(&("serial", "0815".to_owned())));
 }

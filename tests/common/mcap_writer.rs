@@ -148,11 +148,7 @@ impl Cdr {
 
     fn f64s(&mut self, values: &[f64]) {
         for value in values {
-            // Numbers of eight bytes stand at multiples of eight, counted from behind the front.
-            while (self.0.len() - 4) % 8 != 0 {
-                self.0.push(0);
-            }
-            self.0.extend_from_slice(&value.to_le_bytes());
+            self.put(value.to_le_bytes());
         }
     }
 

@@ -78,6 +78,7 @@ impl ImageReader {
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
         let Begin { mut known, depth, depth_behind, color, doubtful_lenses } =
             begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
+        known.learn_notes(&reader.notes());
         let Some((Images { stream: stream_topic, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
         };

@@ -127,6 +127,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
             frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
         }
     }
+    known.learn_notes(&reader.notes());
     for (stream, ledger) in &mut ledgers {
         let topics = reader.topics();
         let topics: BTreeSet<&str> = topics

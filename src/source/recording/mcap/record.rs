@@ -217,7 +217,7 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
             let name_end = HEAD_BYTES + fields.at;
             let packed_bytes = fields.u64()?;
             // A chunk tells its length twice. Which one is right is seen at what stands behind it.
-            let is_exact = (fields.at as u64).checked_add(packed_bytes) == Some(len);
+            let is_exact = (fields.at as u64).checked_add(packed_bytes) == Some(len) && packed_bytes > 0;
             let (data_at, compression) = (HEAD_BYTES + fields.at, name_end - name.len()..name_end);
             (is_exact, Body::Chunk(ChunkHead { unpacked_bytes, crc, compression, packed_bytes, data_at }))
         }

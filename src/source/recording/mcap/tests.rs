@@ -1,7 +1,6 @@
 //! Files in all layouts, whole and damaged, read message by message.
 
 #[path = "../../../../tests/common/mcap_writer.rs"]
-#[allow(dead_code, reason = "the messages in it are for tests of images")]
 mod mcap_writer;
 
 use std::path::Path;
@@ -14,6 +13,7 @@ use super::McapReader;
 use super::record::op;
 use crate::source::Damage;
 use crate::source::recording::container::{Container, Item, Wire};
+use crate::source::recording::messages::{CameraInfo, Image};
 
 const IMAGE: &str = "sensor_msgs/msg/Image";
 const CHANNELS: [Channel<'_>; 4] = [
@@ -396,6 +396,25 @@ fn channels_and_schemas_that_are_missing_are_told_of() {
     let mut schemas: Vec<&str> = reader.topics().iter().map(|topic| topic.schema.as_str()).collect();
     schemas.sort_unstable();
     assert_eq!(schemas, ["", "", "", "std_msgs/String"]);
+}
+
+#[test]
+fn messages_of_ros_2_are_read_where_they_lie() {
+    let (size, k) = ((4, 3), [400.0, 0.0, 2.0, 0.0, 401.0, 1.5, 0.0, 0.0, 1.0]);
+    let data: Vec<u8> = (0..24).collect();
+    let bodies = [
+        mcap_writer::ros2_image(5_000_000_007, size, "16UC1", 8, &data),
+        mcap_writer::ros2_camera_info(5_000_000_007, size, "plumb_bob", &[0.1, 0.2, 0.0, 0.0, 0.3], k),
+    ];
+    let channels = [ros2("/depth/image_raw", IMAGE), ros2("/depth/camera_info", "sensor_msgs/msg/CameraInfo")];
+    let bytes = write_mcap(&Layout::default(), &channels, &[(0, bodies[0].clone()), (1, bodies[1].clone())]);
+    let pass = File::new().read(&bytes);
+    let image = Image::parse(Wire::Cdr, &pass.messages[0].body).unwrap();
+    assert_eq!(image.check_depth(4, 3), Ok(()));
+    assert_eq!((image.data, image.stamp.stamp_ns), (&data[..], 5_000_000_007));
+    let info = CameraInfo::parse(Wire::Cdr, &pass.messages[1].body).unwrap();
+    assert_eq!((info.width, info.height, info.distortion), (4, 3, "plumb_bob"));
+    assert_eq!((info.fx, info.fy, info.ppx, info.ppy, info.coeffs[4]), (400.0, 401.0, 2.0, 1.5, 0.3));
 }
 
 #[test]
