@@ -130,7 +130,7 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
         Format::Mcap => {
             let path = path.display();
             return Err(SourceError::Unsupported(format!(
-                "{path}: this is a ROS 2 recording; depthcast reads .bag and .db3 so far"
+                "{path}: this is an mcap recording of ROS 2; depthcast reads .bag and .db3 so far"
             )));
         }
     };
