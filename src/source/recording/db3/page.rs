@@ -182,7 +182,7 @@ impl<'a> Columns<'a> {
     }
 
     fn text(&self, column: usize) -> Option<&'a str> {
-        let len = self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n % 2 == 0)? / 2;
+        let len = self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n.is_multiple_of(2))? / 2;
         let len = usize::try_from(len).ok()?;
         std::str::from_utf8(self.payload.get(self.places[column]..self.places[column].checked_add(len)?)?).ok()
     }
@@ -191,7 +191,7 @@ impl<'a> Columns<'a> {
 /// Tells what a row is by its columns: those of `messages` and of `topics` in rosbag2's files look like no others there.
 pub fn parse_row(payload: &[u8], payload_bytes: u64) -> Option<Row<'_>> {
     let columns = Columns::parse(payload, payload_bytes)?;
-    let is_blob = |kind: u64| kind >= FIRST_BLOB_TYPE && kind % 2 == 0;
+    let is_blob = |kind: u64| kind >= FIRST_BLOB_TYPE && kind.is_multiple_of(2);
     if columns.count == 4 && is_blob(columns.types[3]) {
         let topic = u32::try_from(columns.integer(1)?).ok()?;
         return Some(Row::Message { topic, recorded_ns: columns.integer(2)?, data_start: columns.places[3] });
