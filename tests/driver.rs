@@ -379,30 +379,65 @@ fn the_colour_beside_the_depth_is_taken() {
     assert_eq!((jpeg.width, jpeg.fx), (Some(16), Some(23.0)), "its lens is that of the raw images");
 }
 
+/// Depth as compressed_depth_image_transport packs it: its own header, then a PNG.
+fn packed_depth(depth: &[u16]) -> Vec<u8> {
+    let mut bytes = vec![0; 12];
+    let mut encoder = png::Encoder::new(&mut bytes, 16, 12);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::Sixteen);
+    let rows: Vec<u8> = depth.iter().flat_map(|v| v.to_be_bytes()).collect();
+    encoder.write_header().unwrap().write_image_data(&rows).unwrap();
+    bytes
+}
+
 #[test]
-fn compressed_depth_is_listed_and_gives_way_to_raw_depth() {
-    let png = compressed_image(4, 5, Image::DEPTH.frame_id, "16UC1; compressedDepth png", &[0; 40]);
+fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     let compressed = format!("{DEPTH}/compressedDepth");
-    let write = |raw: bool| {
+    let write = |format: &str, raw: bool| {
         let mut writer = writer();
-        writer.typed(&compressed, "sensor_msgs/CompressedImage", &png);
+        for i in 0..3 {
+            let data = packed_depth(&depth_of(i + 10));
+            let image = compressed_image(4 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, &data);
+            writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
+        }
         if raw {
             depth_frames(&mut writer, 2);
         }
         writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
         writer.finish(true).bytes
     };
-    let (info, frames) = replay(&write(true), at_once()).unwrap();
+    const PNG: &str = "16UC1; compressedDepth png";
+    let (info, frames) = replay(&write(PNG, true), at_once()).unwrap();
     assert_eq!((fact(&info, "depth topic"), frames.len()), (DEPTH, 2));
-    refused(
-        &write(false),
-        at_once(),
-        &["compressed as '16UC1; compressedDepth png'", "record the raw topic (/camera/depth/image_rect_raw)"],
-    );
-    let info = inspect(&File::new().put(&write(false))).unwrap();
-    let depth = &info.streams[0];
-    assert_eq!((depth.kind.as_str(), depth.frames, depth.fx, depth.width), ("depth", 1, Some(20.0), Some(16)));
-    assert!(info.damage.is_none(), "{:?}", info.damage);
+    for (bytes, options) in [(write(PNG, true), with_topic(&compressed)), (write("16UC1; compressedDepth", false), at_once())] {
+        let (info, frames) = replay(&bytes, options).unwrap();
+        assert_eq!((fact(&info, "depth topic"), info.expected_frames), (compressed.as_str(), Some(3)));
+        assert_eq!(numbers(&frames), [4, 5, 6]);
+        assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i + 10)));
+        assert_eq!(frames[0].meta.depth_units_m, 0.001);
+    }
+    for format in ["32FC1; compressedDepth png", "16UC1; compressedDepth rvl"] {
+        let words = [&format!("compressed as '{format}'"), "record the raw topic (/camera/depth/image_rect_raw)"];
+        refused(&write(format, false), at_once(), &words);
+        let info = inspect(&File::new().put(&write(format, false))).unwrap();
+        let depth = &info.streams[0];
+        assert_eq!((depth.kind.as_str(), depth.encoding.as_deref(), depth.frames), ("depth", Some(format), 3));
+        assert_eq!((depth.fx, depth.width), (Some(20.0), Some(16)));
+        assert!(info.damage.is_none(), "{:?}", info.damage);
+    }
+    let mut damaged = packed_depth(&depth_of(0));
+    damaged[60] ^= 1;
+    let mut writer = writer();
+    writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+    for (i, data) in [packed_depth(&depth_of(0)), damaged].iter().enumerate() {
+        let image = compressed_image(i as u32, stamp_ns(i), "", PNG, data);
+        writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
+    }
+    let file = File::new();
+    let path = file.put(&writer.finish(true).bytes);
+    let mut source = open(&path, at_once()).unwrap();
+    assert_eq!(drain(&mut source).len(), 1);
+    assert_eq!((source.damage().frames_lost, inspect(&path).unwrap().damage.frames_lost), (1, 1));
 }
 
 #[test]

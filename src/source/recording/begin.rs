@@ -7,6 +7,8 @@ use super::catalogue::{Catalogue, Part, Place};
 pub use super::choice::Images;
 use super::choice::{color, depth};
 use super::container::{Container, Item, Topic};
+use super::hold::{Before, metadata_topic};
+use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 
 /// How far behind the first image others and their metadata are looked for. librealsense writes them right behind it, drivers with each
@@ -19,6 +21,8 @@ pub struct Begin {
     pub known: Catalogue,
     /// The depth images, and the header of the first that can be read.
     pub depth: Option<(Images, Stamp)>,
+    /// Where metadata come as text behind the images: what they say of the first depth image.
+    pub depth_behind: Option<Before>,
     /// Which depth images to deliver is for the user to say; the text goes on from the recording's path and ": ".
     pub unclear: Option<String>,
     /// The colour images, where they were asked for.
@@ -33,7 +37,12 @@ struct Seen {
     first: Stamp,
     /// Where in the file that was.
     offset: u64,
-    is_at_second: bool,
+    /// The header of its last image, and how many there were before, the unreadable ones too.
+    last: (Stamp, u64),
+    /// Its metadata come as text behind the images.
+    has_text: bool,
+    /// What the first of them say.
+    behind: Option<Before>,
 }
 
 /// What is looked for, and what has come so far.
@@ -57,13 +66,39 @@ impl<'a> Search<'a> {
         Self { asked, with_color, seen: vec![], indexed }
     }
 
-    fn look_at(&mut self, known: &Catalogue, topic: &Topic, body: &[u8], offset: u64) {
-        let Some((stream, _)) = known.stream_of(topic) else { return };
-        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.images.topic == topic.name) {
-            seen.is_at_second = true;
-        } else if let Ok(first) = messages::parse_stamp(topic.wire, body) {
-            let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
-            self.seen.push(Seen { images, first, offset, is_at_second: false });
+    /// Takes in an image; `topics` are all of the recording.
+    fn look_at(&mut self, known: &Catalogue, topic: &Topic, topics: &[&Topic], body: &[u8], offset: u64) {
+        let Some((stream, kind)) = known.stream_of(topic) else { return };
+        let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
+        let has_text = kind == "Depth" && metadata_topic(topics, topic).is_some();
+        match self.seen.iter_mut().find(|seen| seen.images.topic == topic.name) {
+            Some(seen) => {
+                seen.last = (stamp, seen.last.1 + 1);
+                seen.has_text |= has_text;
+            }
+            None => {
+                let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
+                self.seen.push(Seen { images, first: stamp, offset, last: (stamp, 0), has_text, behind: None });
+            }
+        }
+    }
+
+    /// Takes in what may be metadata of images before it, as text.
+    fn look_behind(&mut self, topic: &Topic, body: &[u8]) {
+        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return };
+        if topic.schema != text::SCHEMA {
+            return;
+        }
+        for seen in self.seen.iter_mut().filter(|seen| seen.images.stream == stream && seen.behind.is_none()) {
+            let (last, before) = seen.last;
+            seen.behind = FrameText::parse(topic.wire, body).ok().map(|text| Before::first(text, last, before));
+        }
+    }
+
+    /// An image that cannot be read stands between those that can.
+    fn count_cut(&mut self, topic: Option<&Topic>) {
+        if let Some(seen) = topic.and_then(|topic| self.seen.iter_mut().find(|seen| seen.images.topic == topic.name)) {
+            seen.last.1 += 1;
         }
     }
 
@@ -132,7 +167,8 @@ impl<'a> Search<'a> {
         let has_all = facts.intrinsics.is_some()
             && (is_color || facts.timestamp_domain.is_some())
             && (!with_place || facts.place.is_some());
-        seen.is_at_second || has_all
+        let waits_for_text = seen.has_text && seen.behind.is_none();
+        (seen.last.1 > 0 && !waits_for_text) || has_all
     }
 }
 
@@ -143,7 +179,14 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
     let mut search = Search::new(reader, asked, with_color);
     let mut doubtful = BTreeSet::new();
     while let Some(item) = reader.next()? {
-        let Item::Message(message) = item else { continue };
+        let message = match item {
+            Item::Message(message) => message,
+            Item::CutMessage { channel } => {
+                search.count_cut(reader.topic(channel));
+                continue;
+            }
+            _ => continue,
+        };
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
         let place = Place::parse(&topic.name);
@@ -151,11 +194,12 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
         if place.is_some() || !message.is_doubtful {
             begin.known.learn(topic, body);
         }
+        search.look_behind(topic, body);
         if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
             doubtful.insert(stream.to_owned());
         }
         if !message.is_doubtful {
-            search.look_at(&begin.known, topic, body, reader.offset());
+            search.look_at(&begin.known, topic, &reader.topics(), body, reader.offset());
         }
         if search.is_done(&begin.known, reader.offset()) {
             break;
@@ -165,6 +209,7 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
     match search.depth(&begin.known) {
         Ok(Some(depth)) => {
             begin.color = search.color(&begin.known, &depth).filter(|color| search.seen(color).is_some());
+            begin.depth_behind = search.seen(&depth).and_then(|seen| seen.behind);
             begin.depth = search.seen(&depth).map(|seen| seen.first).map(|first| (depth, first));
         }
         Ok(None) => {}

@@ -6,6 +6,7 @@ use super::container::{Topic, Wire};
 use super::driver::{self, Driver};
 use super::lens;
 use super::messages as ros;
+use super::messages::text;
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 
@@ -30,6 +31,8 @@ pub enum Place<'a> {
 pub enum Part {
     Info,
     CameraInfo,
+    /// The same, repeated behind each frame, and without librealsense's name of the lens.
+    FrameCameraInfo,
     /// A frame.
     Data,
     Metadata,
@@ -61,9 +64,10 @@ impl<'a> Place<'a> {
             ("option", [Some(name), Some("value"), None]) => return Some(Self::Option { sensor, name }),
             ("property", [None, ..]) => return Some(Self::Property { sensor }),
             (_, [Some("info"), None, _]) => Part::Info,
-            (_, [Some("info"), Some("camera_info"), None]) => Part::CameraInfo,
+            (_, [Some("info"), Some("camera_info"), None] | [Some("camera_info"), None, _]) => Part::CameraInfo,
+            (_, [Some("image"), Some("camera_info"), None]) => Part::FrameCameraInfo,
             (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Extrinsics { stream, group }),
-            (_, [Some("image" | "imu"), Some("data"), None]) => Part::Data,
+            (_, [Some("image" | "imu"), Some("data"), None | Some("compressed" | "compressedDepth")]) => Part::Data,
             (_, [Some("pose"), Some("transform"), Some("data")]) => Part::Data,
             (_, [Some(_), Some("metadata"), None]) => Part::Metadata,
             _ => return Some(Self::Other),
@@ -111,6 +115,12 @@ impl Catalogue {
     /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is needed.
     pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
         let wire = topic.wire;
+        if topic.schema == text::SCHEMA {
+            if let Ok(text) = text::parse_string(wire, body) {
+                self.learn_text(&topic.name, text);
+            }
+            return;
+        }
         match Place::parse(&topic.name) {
             Some(Place::DeviceInfo) => {
                 let Ok((key, value)) = ros::parse_key_value(wire, body) else { return };
@@ -143,7 +153,25 @@ impl Catalogue {
         }
     }
 
-    fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
+    pub(super) fn learn_camera(&mut self, stream: &str, info: &ros::CameraInfo<'_>) {
+        let facts = self.facts_of(stream);
+        facts.size_px = Some((info.width, info.height));
+        facts.intrinsics = Some(lens::intrinsics(info, None));
+    }
+
+    /// Takes in what depthcast's own recorder has noted, where no message has told it.
+    pub fn learn_notes(&mut self, notes: &BTreeMap<String, String>) {
+        let places = [
+            ("depthcast/device", &mut self.device),
+            ("depthcast/serial", &mut self.serial),
+            ("depthcast/firmware", &mut self.firmware),
+        ];
+        for (key, place) in places {
+            *place = place.take().or_else(|| notes.get(key).cloned());
+        }
+    }
+
+    pub(super) fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
         if let Some(units_m) = units_m.filter(|&u| u.is_finite() && u > 0.0) {
             self.depth_units_m.insert(sensor.to_owned(), units_m);
         }
@@ -160,8 +188,12 @@ impl Catalogue {
             }
             Part::CameraInfo => {
                 if let Ok(info) = ros::CameraInfo::parse(wire, body) {
-                    facts.size_px = Some((info.width, info.height));
-                    facts.intrinsics = Some(lens::intrinsics(&info, None));
+                    self.learn_camera(stream, &info);
+                }
+            }
+            Part::FrameCameraInfo if facts.intrinsics.is_none() => {
+                if let Ok(info) = ros::CameraInfo::parse(wire, body) {
+                    self.learn_camera(stream, &info);
                 }
             }
             Part::Metadata if facts.timestamp_domain.is_none() => {
@@ -169,11 +201,11 @@ impl Catalogue {
                     facts.timestamp_domain = Some(ros::timestamp_domain(value));
                 }
             }
-            Part::Metadata | Part::Data => {}
+            Part::Metadata | Part::Data | Part::FrameCameraInfo => {}
         }
     }
 
-    fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
+    pub(super) fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
         self.streams
             .entry(stream.to_owned())
             .or_insert_with(|| StreamFacts { kind: kind_of(stream).to_owned(), ..StreamFacts::default() })
@@ -264,6 +296,10 @@ mod tests {
             ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
             ("/device_0/sensor_0/Depth_0/image/data", Some(Place::Stream { stream, part: Part::Data })),
             ("/device_0/sensor_0/Depth_0/image/metadata", Some(Place::Stream { stream, part: Part::Metadata })),
+            ("/device_0/sensor_0/Depth_0/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
+            ("/device_0/sensor_0/Depth_0/image/data/compressedDepth", Some(Place::Stream { stream, part: Part::Data })),
+            ("/device_0/sensor_0/Depth_0/image/camera_info", Some(Place::Stream { stream, part: Part::FrameCameraInfo })),
+            ("/device_0/sensor_0/Depth_0/tf/ref_1", Some(Place::Extrinsics { stream, group: "ref_1" })),
             ("/device_0/sensor_0/Depth_0/tf/0", Some(Place::Extrinsics { stream, group: "0" })),
             ("/device_0/sensor_0/Depth_0/tf", Some(Place::Other)),
             ("/device_0/sensor_0/Depth_/image/data", Some(Place::Other)),

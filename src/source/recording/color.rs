@@ -73,7 +73,12 @@ impl ColorReader {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
         let encoding =
             facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
-        let (format, layout) = pixels(&encoding).ok_or_else(|| {
+        // A PNG image has its pixels in this order, whatever order they came in.
+        let recorded = match encoding.as_str() {
+            "BGR8" | "BGRA8" if topic.name.ends_with("/compressed") => encoding.replace("BGR", "RGB"),
+            _ => encoding.clone(),
+        };
+        let (format, layout) = pixels(&recorded).ok_or_else(|| {
             format!("its colour stream has the pixel format '{}', which depthcast does not read", encoding.escape_debug())
         })?;
         let intrinsics = match facts.intrinsics {
@@ -98,6 +103,13 @@ impl ColorReader {
 
     /// Checks an image whose message stands at `body` in the reader, and remembers where its rows are.
     pub fn look_at(&mut self, image: &Image<'_>, data: Range<usize>) -> Result<(), String> {
+        self.check(image)?;
+        self.image = (data, image.step_bytes as usize);
+        Ok(())
+    }
+
+    /// Tells what keeps this from being an image of the stream.
+    pub fn check(&self, image: &Image<'_>) -> Result<(), String> {
         let (width, height) = (self.stream.intrinsics.width, self.stream.intrinsics.height);
         if (image.width, image.height) != (width, height) {
             return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
@@ -110,7 +122,6 @@ impl ColorReader {
         if step < row_bytes || step * u64::from(height) != len {
             return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
         }
-        self.image = (data, image.step_bytes as usize);
         Ok(())
     }
 
@@ -119,17 +130,17 @@ impl ColorReader {
         self.numbers.number(seq, sequence, self.count)
     }
 
-    /// Where the last image's rows are.
-    pub fn data(&self) -> &Range<usize> {
-        &self.image.0
+    /// Where the last image's rows are, and their distance in bytes.
+    pub fn place(&self) -> &(Range<usize>, usize) {
+        &self.image
     }
 
-    /// Writes the rows of the last image into `out`, without what stands between them.
-    pub fn copy(&self, data: &[u8], out: &mut [u8]) {
+    /// Writes rows that stand `step_bytes` apart into `out`, without what stands between them.
+    pub fn copy(&self, data: &[u8], step_bytes: usize, out: &mut [u8]) {
         let format = self.stream.format;
         let width = self.stream.intrinsics.width as usize;
         let (recorded_bytes, out_bytes) = (width * self.layout.bytes_per_pixel(format), width * format.bytes_per_pixel());
-        for (from, to) in data.chunks_exact(self.image.1).zip(out.chunks_exact_mut(out_bytes)) {
+        for (from, to) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(out_bytes)) {
             let from = &from[..recorded_bytes];
             match self.layout {
                 Layout::Same => to.copy_from_slice(from),

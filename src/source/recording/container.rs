@@ -6,6 +6,8 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::bag::BagReader;
+use super::db3::Db3Reader;
+use super::mcap::McapReader;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
 
@@ -83,6 +85,11 @@ pub trait Container: Send {
     /// The file was closed, and its index is intact.
     fn has_index(&self) -> bool;
 
+    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the format tells it.
+    fn recorded_ns(&self) -> Option<i64> {
+        None
+    }
+
     /// Messages on a topic, by an intact index.
     fn indexed(&self, topic: &str) -> Option<u64>;
 
@@ -91,6 +98,11 @@ pub trait Container: Send {
 
     /// How far in the file reading has come, in bytes.
     fn offset(&self) -> u64;
+
+    /// What the recorder has noted of the whole recording and has been read so far, by `name/key` (only `.mcap` has it).
+    fn notes(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
 
     /// What was found damaged in this pass, frames apart.
     fn damage(&self) -> &Damage;
@@ -120,10 +132,8 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
     let format = sniff(path)?;
     let container: Box<dyn Container> = match format {
         Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
-        Format::Db3 | Format::Mcap => {
-            let path = path.display();
-            return Err(SourceError::Unsupported(format!("{path}: this is a ROS 2 recording; depthcast reads .bag so far")));
-        }
+        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
+        Format::Db3 => Box::new(Db3Reader::open(path)?),
     };
     Ok((container, format))
 }

@@ -5,14 +5,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::begin::{self, Begin, Images};
-use super::catalogue::{Catalogue, Place};
+use super::catalogue::Place;
 use super::color::ColorReader;
 use super::container::{self, Container, Item, Message, Topic, Wire};
 use super::driver;
-use super::inspect::list_streams;
+use super::hold::{Before, Held, Rows, metadata_topic};
 use super::ledger::Ledger;
+use super::messages::compressed::{self, CompressedImage};
 use super::messages::{self, DepthFormat, Image};
+use super::missing::{no_color, no_depth};
 use super::numbers::Numbers;
+use super::picture::Unpacker;
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
@@ -49,18 +52,21 @@ pub enum Step {
 
 /// Reads the images, in the order of the file.
 pub struct ImageReader {
-    path: PathBuf,
-    reader: Box<dyn Container>,
+    pub(super) path: PathBuf,
+    pub(super) reader: Box<dyn Container>,
     /// The name of the topic with the depth images.
     topic: String,
     pub stream: DepthStream,
-    color: Option<ColorReader>,
+    pub(super) color: Option<ColorReader>,
+    /// Where images wait for their metadata, those of depth and of colour.
+    pub(super) held: Option<Held>,
+    pub(super) held_color: Option<Held>,
     pub facts: Vec<(&'static str, String)>,
     /// Depth images, by an intact index.
     pub expected: Option<u64>,
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     numbers: Numbers,
     /// Depth messages in this pass, the unreadable ones too.
     count: u64,
@@ -69,6 +75,9 @@ pub struct ImageReader {
     /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
     image: (Range<usize>, usize, bool),
     format: DepthFormat,
+    /// The last depth image itself, where it was packed.
+    unpacked: Option<Rows>,
+    unpacker: Unpacker,
 }
 
 impl ImageReader {
@@ -78,8 +87,9 @@ impl ImageReader {
     pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
         let (mut reader, format) = container::open(path)?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, unclear, color, doubtful_lenses } =
+        let Begin { mut known, depth, depth_behind, unclear, color, doubtful_lenses } =
             begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
+        known.learn_notes(&reader.notes());
         if let Some(text) = unclear {
             return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
         }
@@ -88,8 +98,8 @@ impl ImageReader {
         };
         let of_name = |name: &str| reader.topics().into_iter().find(|topic| topic.name == name).cloned();
         let depth_topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
-        if driver::is_compressed(&depth_topic) {
-            let encoding = known.streams.get(&stream_topic).and_then(|facts| facts.encoding.clone()).unwrap_or_default();
+        let encoding = known.streams.get(&stream_topic).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
+        if driver::is_compressed(&depth_topic) && Place::parse(&topic).is_none() && !driver::is_readable(encoding) {
             return Err(wrong(format!(
                 "its depth images ({topic}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
                 encoding.escape_debug(),
@@ -128,7 +138,8 @@ impl ImageReader {
         intrinsics.check().map_err(|what| wrong(format!("the intrinsics of its depth stream cannot be right: {what}")))?;
 
         let units_m = known.depth_units_m(&stream_topic);
-        let packed = reader.compression().unwrap_or("unpacked");
+        let has_packed_images = reader.topics().iter().any(|t| t.name == topic && t.schema == compressed::SCHEMA);
+        let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
         let mut shown = vec![];
         shown.extend(known.device.map(|name| ("device", name)));
         shown.extend(known.serial.map(|serial| ("serial", serial)));
@@ -156,6 +167,16 @@ impl ImageReader {
             depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
+        let metadata_of = |images: &str| {
+            let topics = reader.topics();
+            let images = topics.iter().find(|topic| topic.name == images)?;
+            metadata_topic(&topics, images)
+        };
+        let before = depth_behind.unwrap_or_default();
+        let held = metadata_of(&topic).map(|metadata| Held::new(metadata, before));
+        let held_color = color.as_ref().and_then(|color| metadata_of(&color.topic));
+        let held_color = held_color.map(|metadata| Held::new(metadata, Before::default()));
+        let first_stamp_ns = before.stamp_ns(first);
         reader.rewind();
         Ok(Self {
             path: path.to_owned(),
@@ -164,14 +185,18 @@ impl ImageReader {
             topic,
             stream,
             color,
+            held,
+            held_color,
             facts: shown,
-            first_stamp_ns: first.stamp_ns,
+            first_stamp_ns,
             ledger: Ledger::default(),
             numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream_topic)),
             count: 0,
             is_whole_pass: true,
             image: (0..0, 0, false),
             format: DepthFormat::default(),
+            unpacked: None,
+            unpacker: Unpacker::default(),
         })
     }
 
@@ -185,6 +210,12 @@ impl ImageReader {
         let mut is_fresh = true;
         loop {
             let Some(item) = self.reader.next().map_err(|e| io_error(&self.path, e))? else {
+                if let Some(released) = self.held.as_mut().and_then(Held::release) {
+                    return Ok(self.release_depth(released));
+                }
+                if let Some(released) = self.held_color.as_mut().and_then(Held::release) {
+                    return Ok(self.release_color(released));
+                }
                 self.ledger.end(self.expected.filter(|_| self.is_whole_pass));
                 return Ok(Step::End);
             };
@@ -197,11 +228,22 @@ impl ImageReader {
                     }
                 }
                 Item::ChunkIndex { channel, count } if is_ours(channel) => self.ledger.announced(count),
-                Item::CutMessage { channel } if is_ours(channel) => self.ledger.bad_frame(),
+                Item::CutMessage { channel } if is_ours(channel) => {
+                    self.ledger.bad_frame();
+                    if let Some(released) = self.held.as_mut().and_then(Held::lose) {
+                        return Ok(self.release_depth(released));
+                    }
+                }
                 Item::Message(message) if is_ours(message.channel) => {
                     self.count += 1;
                     if message.is_doubtful {
                         self.ledger.bad_frame();
+                        continue;
+                    }
+                    if self.held.is_some() {
+                        if let Some(step) = self.hold_depth(message.channel, &message.body) {
+                            return Ok(step);
+                        }
                         continue;
                     }
                     match self.look_at(&message) {
@@ -213,6 +255,16 @@ impl ImageReader {
                             self.ledger.bad_frame();
                             self.reader.note_here(&what);
                         }
+                    }
+                }
+                Item::Message(message) if self.is_behind(message.channel) => {
+                    if let Some(step) = self.look_behind(message.channel, &message.body) {
+                        return Ok(step);
+                    }
+                }
+                Item::Message(message) if !message.is_doubtful && self.held_color.is_some() => {
+                    if let Some(step) = self.hold_color(message.channel, &message.body) {
+                        return Ok(step);
                     }
                 }
                 // What is lost of colour costs no frame; a damaged chunk has been told of.
@@ -230,9 +282,23 @@ impl ImageReader {
     fn look_at(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<DepthFacts, String> {
         let bytes = self.reader.bytes(body);
         let topic = self.reader.topic(*channel);
+        let Intrinsics { width, height, .. } = self.stream.intrinsics;
+        if let Some(topic) = topic.filter(|topic| topic.schema == compressed::SCHEMA) {
+            let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
+            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let rows = self.unpacked.get_or_insert_default();
+            let image = self.unpacker.unpack(&packed, (width, height), &mut rows.bytes).map_err(|e| unreadable(&e))?;
+            image.check_depth(width, height)?;
+            let (step_bytes, is_bigendian) = (image.step_bytes as usize, image.is_bigendian);
+            (rows.step_bytes, rows.is_bigendian) = (step_bytes, is_bigendian);
+            return Ok(DepthFacts {
+                number: self.numbers.number(packed.stamp.seq, *sequence, self.count),
+                stamp_ns: packed.stamp.stamp_ns,
+                depth_units_m: driver::noted_units_m(&topic.notes).unwrap_or(self.stream.depth_units_m),
+            });
+        }
         let image = Image::parse(topic.map_or(Wire::Ros1, |topic| topic.wire), bytes)
             .map_err(|e| format!("a depth image cannot be read: {e}"))?;
-        let Intrinsics { width, height, .. } = self.stream.intrinsics;
         image.check_depth(width, height)?;
         self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
         self.format = DepthFormat::of(image.encoding).unwrap_or_default();
@@ -267,17 +333,29 @@ impl ImageReader {
 
     /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
     pub fn copy_depth(&self, depth: &mut [u16]) {
+        let width = self.stream.intrinsics.width as usize;
+        if let Some(rows) = self.held.as_ref().map(Held::ready).or(self.unpacked.as_ref()) {
+            let Rows { bytes, step_bytes, is_bigendian } = rows;
+            if !bytes.is_empty() {
+                messages::copy_depth(bytes, self.format, *step_bytes, width, *is_bigendian, depth);
+            }
+            return;
+        }
         let (data, step_bytes, is_bigendian) = &self.image;
         if !data.is_empty() {
-            let width = self.stream.intrinsics.width as usize;
             messages::copy_depth(self.reader.bytes(data), self.format, *step_bytes, width, *is_bigendian, depth);
         }
     }
 
     /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
     pub fn copy_color(&self, bytes: &mut [u8]) {
-        if let Some(color) = &self.color {
-            color.copy(self.reader.bytes(color.data()), bytes);
+        match (&self.color, &self.held_color) {
+            (Some(color), Some(held)) => color.copy(&held.ready().bytes, held.ready().step_bytes, bytes),
+            (Some(color), None) => {
+                let (data, step_bytes) = color.place();
+                color.copy(self.reader.bytes(data), *step_bytes, bytes);
+            }
+            (None, _) => {}
         }
     }
 
@@ -296,7 +374,7 @@ impl ImageReader {
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
-        if self.numbers == Numbers::Order {
+        if since_first_ns <= 0 || self.numbers == Numbers::Order {
             self.rewind();
             return Ok(());
         }
@@ -338,6 +416,7 @@ impl ImageReader {
         self.count = 0;
         self.color.iter_mut().for_each(|color| color.count = 0);
         self.image = (0..0, 0, false);
+        self.held.iter_mut().chain(&mut self.held_color).for_each(|held| held.hold.begin_pass(is_whole));
     }
 
     /// What was found damaged in this pass.
@@ -350,37 +429,6 @@ impl ImageReader {
 fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
     let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
     start..start + data.len()
-}
-
-/// Why a recording has no colour to deliver.
-fn no_color(path: &Path, reader: &dyn Container, known: &Catalogue) -> String {
-    let path = path.display();
-    if reader.topics().iter().any(|topic| known.stream_of_kind(topic, "Color").is_some()) {
-        return format!("{path}: colour was asked for, and its colour stream has no image that can be read");
-    }
-    format!("{path}: colour was asked for, and it has no colour stream; it has: {}", list_streams(known))
-}
-
-/// Why a recording has no depth to deliver.
-fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
-    let mut topics: Vec<&Topic> = reader.topics();
-    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let has_depth = topics.iter().any(|topic| known.stream_of_kind(topic, "Depth").is_some());
-    let damage = reader.damage().notes.first();
-    match damage {
-        Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
-        _ if has_depth => "its depth stream has no frames".to_owned(),
-        _ if topics.is_empty() => "is a recording without any messages".to_owned(),
-        _ if !known.streams.is_empty()
-            || topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) =>
-        {
-            format!("has no depth stream; it has: {}", list_streams(known))
-        }
-        _ => {
-            let some: Vec<String> = topics.iter().take(4).map(|topic| format!("{} ({})", topic.name, topic.schema)).collect();
-            format!("is a recording without images; it has: {}", some.join(", "))
-        }
-    }
 }
 
 fn io_error(path: &Path, source: io::Error) -> SourceError {

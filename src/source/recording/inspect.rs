@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::catalogue::{Catalogue, Place, StreamFacts};
+use super::catalogue::{Catalogue, Part, Place, StreamFacts};
 use super::container::{self, Item, Topic};
 use super::driver;
+use super::hold::{Found, Hold, Released, metadata_topic};
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
-use super::messages;
+use super::messages::compressed::{self, CompressedImage};
+use super::messages::text::{self, FrameText};
+use super::messages::{self, Stamp};
 use super::numbers::Numbers;
+use super::picture;
 use crate::source::{Damage, SourceError};
 
 /// The frames of one stream.
@@ -46,6 +50,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
     let mut known = Catalogue::default();
     let mut frames: BTreeMap<String, Frames> = BTreeMap::new();
     let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
+    let mut holds: BTreeMap<String, Option<Hold>> = BTreeMap::new();
     while let Some(item) = reader.next().map_err(|source| SourceError::Io { path: path.to_owned(), source })? {
         let frame_stream = |channel: u32, known: &Catalogue| {
             let stream = reader.topic(channel).and_then(|topic| known.stream_of(topic));
@@ -60,7 +65,11 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
             }
             Item::CutMessage { channel } => {
                 if let Some(stream) = frame_stream(channel, &known) {
-                    ledgers.entry(stream).or_default().bad_frame();
+                    let ledger = ledgers.entry(stream.clone()).or_default();
+                    ledger.bad_frame();
+                    if let Some(released) = holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image) {
+                        frames.entry(stream).or_default().release(released, ledger);
+                    }
                 }
             }
             Item::Message(message) => {
@@ -70,8 +79,37 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                 if Place::parse(&topic.name).is_some() || !message.is_doubtful {
                     known.learn(topic, body);
                 }
+                if let Some((stream, hold)) = hold_behind(topic, &mut holds) {
+                    let (ledger, frames) =
+                        (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
+                    match FrameText::parse(topic.wire, body).map(|text| hold.metadata(text, reader.recorded_ns())) {
+                        Ok(Found::Image(released)) => frames.release(released, ledger),
+                        Ok(Found::ImageIsLost) => ledger.bad_frame(),
+                        Ok(Found::Nothing) | Err(_) => {}
+                    }
+                    continue;
+                }
                 let Some((stream, kind)) = known.stream_of(topic) else { continue };
                 let ledger = ledgers.entry(stream.to_owned()).or_default();
+                let hold = holds
+                    .entry(stream.to_owned())
+                    .or_insert_with(|| metadata_topic(&reader.topics(), topic).map(|_| Hold::default()));
+                if let Some(hold) = hold {
+                    let frames = frames.entry(stream.to_owned()).or_default();
+                    let checked = frames.check((stream, kind), topic, body, &known);
+                    let released = match checked {
+                        Ok(stamp) => hold.image(stamp, reader.recorded_ns()),
+                        Err(_) => hold.lost_image(),
+                    };
+                    if let Some(released) = released {
+                        frames.release(released, ledger);
+                    }
+                    if let Err(what) = checked {
+                        ledger.bad_frame();
+                        reader.note_here(&what);
+                    }
+                    continue;
+                }
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
                     false => {
@@ -91,6 +129,12 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         }
     }
 
+    for (stream, hold) in &mut holds {
+        if let Some(released) = hold.as_mut().and_then(Hold::release) {
+            frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
+        }
+    }
+    known.learn_notes(&reader.notes());
     for (stream, ledger) in &mut ledgers {
         let topics = reader.topics();
         let topics: BTreeSet<&str> = topics
@@ -114,7 +158,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         schema: INFO_SCHEMA,
         file: path.display().to_string(),
         format: format.as_str(),
-        complete: reader.has_index() && damage.is_none(),
+        complete: damage.is_none(),
         duration_s,
         timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
         compression: reader.compression(),
@@ -136,7 +180,34 @@ impl Frames {
         sequence: Option<u64>,
         known: &Catalogue,
     ) -> Result<(), String> {
-        if kind == "Depth" && !driver::is_compressed(topic) {
+        let stamp = self.check((stream, kind), topic, body, known)?;
+        // Poses have no header, and so no number.
+        if kind != "Pose" {
+            // Headers that do not count are found out in the end.
+            let number = Numbers::of(topic, false).number(stamp.seq, sequence, self.count + 1);
+            self.add(number, stamp.stamp_ns);
+        }
+        self.count += 1;
+        Ok(())
+    }
+
+    /// Tells what keeps a reader from using a frame.
+    fn check(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<Stamp, String> {
+        if topic.schema == compressed::SCHEMA {
+            let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
+            if Place::parse(&topic.name).is_none() && !driver::is_readable(image.format) {
+                return Ok(image.stamp);
+            }
+            let (width, height, encoding) = picture::check(&image)?;
+            if let Some(size_px) =
+                known.streams.get(stream).and_then(|facts| facts.size_px).filter(|&size| size != (width, height))
+            {
+                return Err(format!("an image of {width}x{height} in a stream of {}x{}", size_px.0, size_px.1));
+            }
+            self.encoding.get_or_insert_with(|| encoding.to_owned());
+            return Ok(image.stamp);
+        }
+        if kind == "Depth" {
             let image = messages::Image::parse(topic.wire, body).map_err(|e| e.to_string())?;
             let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
             let (width, height) = size_px.unwrap_or((image.width, image.height));
@@ -144,17 +215,35 @@ impl Frames {
             self.depth_units_m = self.depth_units_m.or(image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
             self.encoding.get_or_insert_with(|| image.encoding.to_owned());
         }
-        // Poses have no header, and so no number.
-        if kind != "Pose" {
-            let stamp = messages::parse_stamp(topic.wire, body).map_err(|e| e.to_string())?;
-            // Headers that do not count are found out in the end.
-            let number = Numbers::of(topic, false).number(stamp.seq, sequence, self.count + 1);
-            self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
-            self.stamps.add(stamp.stamp_ns);
+        if kind == "Pose" {
+            return Ok(Stamp { seq: None, stamp_ns: 0 });
         }
-        self.count += 1;
-        Ok(())
+        messages::parse_stamp(topic.wire, body).map_err(|e| e.to_string())
     }
+
+    fn add(&mut self, number: u64, stamp_ns: i64) {
+        self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
+        self.stamps.add(stamp_ns);
+    }
+
+    /// Counts a frame that has waited for its metadata.
+    fn release(&mut self, released: Released, ledger: &mut Ledger) {
+        ledger.good_frame();
+        if !released.is_guess {
+            self.add(released.number, released.stamp_ns);
+        }
+        self.depth_units_m = self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
+        self.count += 1;
+    }
+}
+
+/// The stream, and the hold, of a topic whose messages tell of images before them.
+fn hold_behind<'a, 'h>(topic: &'a Topic, holds: &'h mut BTreeMap<String, Option<Hold>>) -> Option<(&'a str, &'h mut Hold)> {
+    let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return None };
+    if topic.schema != text::SCHEMA {
+        return None;
+    }
+    Some((stream, holds.entry(stream.to_owned()).or_insert_with(|| Some(Hold::default())).as_mut()?))
 }
 
 fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {

@@ -31,6 +31,12 @@ pub fn is_compressed(topic: &Topic) -> bool {
     topic.schema == COMPRESSED_IMAGE
 }
 
+/// Whether depthcast unpacks images with this format: 16-bit depth and colours as PNG. What compressedDepth makes of 32-bit floats is
+/// quantised inverse depth, `rvl` is a format of its own, and JPEG is for pictures.
+pub fn is_readable(format: &str) -> bool {
+    !["32FC1", "rvl", "jpeg", "jpg"].iter().any(|other| format.contains(other))
+}
+
 impl ImageFacts {
     /// Nothing if the message cannot be read.
     pub fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {

@@ -16,7 +16,7 @@ mod image;
 
 use std::collections::BTreeMap;
 
-pub use image::{has_images, is_compressed};
+pub use image::{has_images, is_compressed, is_readable};
 use serde::Deserialize;
 
 use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};

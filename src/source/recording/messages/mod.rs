@@ -1,8 +1,10 @@
 //! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O; strings and images stay where they are.
 
+pub mod compressed;
 mod depth;
 mod fields;
 mod places;
+pub mod text;
 
 pub use depth::{DepthFormat, METRES_ROUNDED_TO_M, copy_depth};
 pub use fields::{Fields, MessageError};
@@ -13,7 +15,7 @@ use crate::clock::TimestampDomain;
 use crate::source::recording::container::Wire;
 
 /// No two cameras of one device are farther apart.
-const MAX_TRANSLATION_M: f64 = 10.0;
+const MAX_TRANSLATION_M: f32 = 10.0;
 
 /// `std_msgs/Header`, which images and IMU samples begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,8 +136,8 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     }
     let [tx, ty, tz, x, y, z, w] = values;
     let norm = x * x + y * y + z * z + w * w;
-    // The other way round, not-a-number would pass.
-    if !((norm - 1.0).abs() < 1e-3 && [tx, ty, tz].iter().all(|t| t.abs() < MAX_TRANSLATION_M)) {
+    // Not-a-number is no rotation either.
+    if norm.is_nan() || (norm - 1.0).abs() >= 1e-3 {
         return Err(MessageError("transform"));
     }
     let rotation = [
@@ -147,7 +149,17 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     for (to, from) in columns.iter_mut().zip(rotation.as_flattened()) {
         *to = *from as f32;
     }
-    Ok(Extrinsics { rotation: columns, translation_m: [tx as f32, ty as f32, tz as f32] })
+    Extrinsics { rotation: columns, translation_m: [tx as f32, ty as f32, tz as f32] }.checked()
+}
+
+impl Extrinsics {
+    /// These, if cameras of one device can stand so.
+    fn checked(self) -> Result<Self, MessageError> {
+        let column = |c: usize| &self.rotation[3 * c..3 * c + 3];
+        let has_length_1 = |c: usize| (column(c).iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-2;
+        let is_near = self.translation_m.iter().all(|t| t.abs() < MAX_TRANSLATION_M);
+        if (0..3).all(has_length_1) && is_near { Ok(self) } else { Err(MessageError("transform")) }
+    }
 }
 
 /// The distortion model that librealsense calls `name`.

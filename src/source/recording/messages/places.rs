@@ -37,13 +37,7 @@ pub fn parse_driver_extrinsics(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, M
     }
     let rotation: [f64; 9] = f64s(&mut fields, "rotation")?;
     let translation_m: [f64; 3] = f64s(&mut fields, "translation")?;
-    let column = |c: usize| [rotation[3 * c], rotation[3 * c + 1], rotation[3 * c + 2]];
-    let dot = |a: [f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-    let is_rotation = (0..3).all(|a| (0..3).all(|b| (dot(column(a), column(b)) - f64::from(u8::from(a == b))).abs() < 1e-3));
-    if !(is_rotation && translation_m.iter().all(|t| t.abs() < super::MAX_TRANSLATION_M)) {
-        return Err(MessageError("rotation"));
-    }
-    Ok(Extrinsics { rotation: rotation.map(|v| v as f32), translation_m: translation_m.map(|v| v as f32) })
+    Extrinsics { rotation: rotation.map(|v| v as f32), translation_m: translation_m.map(|v| v as f32) }.checked()
 }
 
 fn f64s<const N: usize>(fields: &mut Fields<'_>, what: &'static str) -> Result<[f64; N], MessageError> {
