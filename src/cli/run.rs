@@ -9,7 +9,7 @@ use super::status::Status;
 use super::terminal::Terminal;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
-use crate::config::{self, Preset, Settings, UsageError};
+use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::pipeline::{self, End, PipelineSettings};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::control::Remote;
@@ -19,7 +19,8 @@ use crate::source::{FrameSource, SourceInfo};
 use crate::stats::report::Report;
 
 pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
-    let flags = config::Synthetic { depth: args.depth, seed: args.seed };
+    let synthetic = config::Synthetic { depth: args.depth, seed: args.seed };
+    let flags = Config { synthetic, ..Default::default() };
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -34,19 +35,29 @@ pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
     use crate::source::SourceError;
-    use crate::source::realsense::{Input, RealsenseSource};
-    let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
+    use crate::source::realsense::{Input, RealsenseCamera, RealsenseSource};
+    use crate::source::watch::Watched;
+    let camera = config::Camera { reconnect: args.reconnect };
+    let flags = Config { camera, ..Default::default() };
+    let settings = args.run.settings(Preset::LiveDemo, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = settings.wants_color_images();
-    let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
-        None => Input::Camera { serial: args.serial, mode: args.depth, color },
+    let opened: Result<Box<dyn FrameSource>, SourceError> = match args.from_file {
+        Some(file) => {
+            let input = Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color };
+            RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map(|source| Box::new(source) as _)
+        }
+        None => {
+            let driver = RealsenseCamera::new(args.depth, color, settings.filters.clone(), Arc::clone(&clock));
+            let camera = Watched::open(driver, args.serial, settings.reconnect, Arc::clone(&clock));
+            camera.map(|camera| Box::new(camera) as _)
+        }
     };
-    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
+    let source = opened.map_err(|error| match error {
         SourceError::Unsupported(text) => UsageError(text).into(),
         error => anyhow::Error::from(error),
     })?;
-    run(Box::new(source), None, &args.run, settings, clock)
+    run(source, None, &args.run, settings, clock)
 }
 
 #[cfg(not(feature = "realsense"))]
@@ -56,7 +67,7 @@ pub(super) fn live(_: LiveArgs) -> anyhow::Result<Done> {
 
 pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
-    let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
+    let settings = args.run.settings(Preset::Replay, Config::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let ReplayArgs { pace, speed, from, to, looped, .. } = args;

@@ -27,6 +27,7 @@ use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
 use crate::sink::CloudSink;
+use crate::source::watch::Health;
 use crate::source::{Damage, FrameSource};
 use crate::stats::{RunStats, Snapshot};
 
@@ -84,6 +85,8 @@ pub struct Outcome {
     pub end: End,
     pub duration: Duration,
     pub damage: Damage,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Health>,
     pub stats: Arc<RunStats>,
     /// What went wrong without ending the run, a line each.
     pub warnings: Vec<String>,
@@ -130,7 +133,8 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    let stats = Arc::new(RunStats::new(sinks.iter().map(|s| s.name())));
+    let stats = RunStats { camera: source.monitor(), ..RunStats::new(sinks.iter().map(|s| s.name())) };
+    let stats = Arc::new(stats);
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
@@ -188,7 +192,8 @@ pub fn run(
         }
     }
     on_tick(&stats.snapshot(clock.now()));
-    Ok(Outcome { end, duration, damage, stats, warnings, error })
+    let camera = stats.camera.as_ref().map(|monitor| monitor.health(ended_at));
+    Ok(Outcome { end, duration, damage, camera, stats, warnings, error })
 }
 
 /// How the threads of a run ended.

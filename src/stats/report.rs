@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::continuity::SourceContinuity;
 use super::{Drops, Latency, Rates, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +28,9 @@ pub struct Report {
     pub latency_us: Latencies,
     /// Each sink's own account. The figures above are those of the first.
     pub sinks: Vec<SinkReport>,
+    /// What became of a camera that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<Health>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -129,6 +133,7 @@ impl Report {
                 total: first.latency_us.total,
             },
             sinks,
+            camera: outcome.camera.clone(),
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -212,6 +217,29 @@ impl Report {
         let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !oddities.is_empty() {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
+        }
+        if let Some(camera) = self.camera.as_ref().filter(|camera| camera.stalls > 0) {
+            line(format_args!(
+                "\nthe camera stalled {} times, {:.1} s without frames: {} restarts, {} resets, {} reconnects; now {}",
+                camera.stalls,
+                camera.without_frames_s,
+                camera.restarts,
+                camera.resets,
+                camera.reconnects,
+                camera.state.as_str()
+            ));
+            for change in &camera.changes {
+                line(format_args!(
+                    "  {:>8.1} s  {} -> {}: {}",
+                    change.at_s,
+                    change.from.as_str(),
+                    change.to.as_str(),
+                    change.why
+                ));
+            }
+            if camera.changes_left_out > 0 {
+                line(format_args!("  and {} more changes", camera.changes_left_out));
+            }
         }
         if !self.damage.is_none() {
             let d = &self.damage;
