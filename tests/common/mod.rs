@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 pub mod bag_writer;
 pub mod export_readers;
 pub mod recording;
+pub mod scripted;
 
 /// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the repository).
 ///
