@@ -338,6 +338,30 @@ pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
     Ok(std::time::Duration::from_secs_f64(seconds))
 }
 
+/// A number of bytes on the command line: `500MB`, `4GiB`, `1.5G` or just a number. As usual, `K`, `M`, `G` and `T` alone are those of `KiB`.
+pub fn parse_bytes(text: &str) -> anyhow::Result<u64> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024f64.powi(2),
+        "g" | "gib" => 1024f64.powi(3),
+        "t" | "tib" => 1024f64.powi(4),
+        _ => bail!("`{unit}` is no unit of size; write 500MB or 4GiB"),
+    };
+    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no size; write 500MB or 4GiB") };
+    let bytes = number * factor;
+    if !(0.0..=1e18).contains(&bytes) {
+        bail!("`{text}` is out of range");
+    }
+    Ok(bytes as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +450,17 @@ mod tests {
         }
         for bad in ["", "s", "-1s", "1d", "nan", "inf", "1e300h", "ten"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("500MB", 500_000_000), ("4GiB", 4 << 30), ("1.5G", 3 << 29), ("0", 0), ("64k", 65_536), ("7 b", 7)]
+        {
+            assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
+        }
+        for bad in ["", "GB", "-1GB", "4 GiBs", "nan", "1e30", "big"] {
+            assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }
 }

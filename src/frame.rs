@@ -10,6 +10,8 @@ use crate::huge_pages;
 pub struct FrameMeta {
     /// The frame number that the source announced. Gaps are frames which the source lost.
     pub number: u64,
+    /// The source was sent elsewhere, or began again, before this frame: a gap in front of its number is no loss.
+    pub is_restart: bool,
     /// When the frame arrived in this process: delivery by librealsense, by the reader of a file, or by the synthetic camera.
     pub arrived_at: HostTime,
     /// The device's own time stamp, if it gave one.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! source ──[capture queue]──> project ──[cloud queue]──> sink
-//!   ^  capture thread            ^  one rayon pool          ^  one thread for each
+//!   ^  │  capture thread         ^  one rayon pool          ^  one thread for each
+//!   │  └─[recorder queue]──> recording, where one is asked for
 //!   └──── empty frames ──────────┘<──── empty clouds ───────┘     buffers come back by themselves
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
+//! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
 //! | [`mod@bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
@@ -35,6 +37,7 @@ pub mod huge_pages;
 pub mod pipeline;
 pub mod pool;
 pub mod project;
+pub mod record;
 pub mod sink;
 pub mod source;
 pub mod stats;

@@ -1,16 +1,19 @@
-//! In steady state the road from the synthetic camera to the finished cloud allocates nothing.
+//! In steady state the road from the synthetic camera to the finished cloud allocates nothing, and a recorder beside it no images.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
-use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
+use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
 use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::record::{RecordOptions, Recorder};
 use depthcast::sink::{CloudSink, Needs, Offer};
+use depthcast::source::FrameSource;
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::stats::Snapshot;
 
@@ -18,6 +21,11 @@ use depthcast::stats::Snapshot;
 struct Counting;
 
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Those that an image could be in.
+static LARGE: AtomicU64 = AtomicU64::new(0);
+const LARGE_BYTES: usize = 64 << 10;
+/// One test counts at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// The supervisor makes a snapshot of the figures five times a second, beside the frames' road.
@@ -29,6 +37,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if !IS_SUPERVISOR.get() {
             ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            LARGE.fetch_add(u64::from(layout.size() >= LARGE_BYTES), Ordering::Relaxed);
         }
         // SAFETY: the caller keeps `alloc`'s contract.
         unsafe { System.alloc(layout) }
@@ -45,6 +54,7 @@ static ALLOCATOR: Counting = Counting;
 
 /// Reads the count when clouds arrive. Colours are asked for, so that they count too.
 struct Watch {
+    counted: &'static AtomicU64,
     clouds: u64,
     before: u64,
 }
@@ -69,11 +79,11 @@ impl CloudSink for Watch {
         assert!(!cloud.points.positions_m.is_empty());
         self.clouds += 1;
         if self.clouds == WARM_UP {
-            self.before = ALLOCATIONS.load(Ordering::Relaxed);
+            self.before = self.counted.load(Ordering::Relaxed);
         }
         // Not the very last ones: a thread that ends allocates.
         if self.clouds == MEASURED {
-            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - self.before;
+            let allocations = self.counted.load(Ordering::Relaxed) - self.before;
             anyhow::ensure!(allocations <= ONCE, "{allocations} allocations in {} frames", MEASURED - WARM_UP);
         }
         Ok(Offer::Taken)
@@ -86,11 +96,15 @@ impl CloudSink for Watch {
     }
 }
 
-#[test]
-fn no_allocation_per_frame_from_the_source_to_the_cloud() {
+/// Runs the camera into a sink that watches; nothing else may allocate meanwhile.
+fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let options = SyntheticOptions { width: 320, height: 240, fps: 200.0, seed: 1, color: true };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let recorder = recording.map(|path| {
+        let options = RecordOptions { color: true, min_free_bytes: 0, ..RecordOptions::default() };
+        Recorder::create(path, camera.info(), options, Arc::clone(&clock)).unwrap()
+    });
     let settings = PipelineSettings {
         policy: Policy::Lossless,
         capture_queue: 2,
@@ -103,10 +117,27 @@ fn no_allocation_per_frame_from_the_source_to_the_cloud() {
             ..Default::default()
         },
     };
-    let watch = Watch { clouds: 0, before: 0 };
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Watch { counted, clouds: 0, before: 0 })];
     IS_SUPERVISOR.set(true);
-    let outcome = pipeline::run(Box::new(camera), vec![Box::new(watch)], settings, clock, Stop::default(), &mut |_| {}).unwrap();
-    assert_eq!(outcome.error.map(|e| format!("{e:#}")), None);
+    let outcome =
+        pipeline::run(Box::new(camera), Outlets { sinks, recorder }, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    assert_eq!(outcome.error.as_ref().map(|e| format!("{e:#}")), None);
     assert_eq!(outcome.stats.sinks[0].shown.count(), FRAMES);
     assert_eq!(outcome.warnings, Vec::<String>::new());
+    outcome
+}
+
+#[test]
+fn no_allocation_per_frame_from_the_source_to_the_cloud() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    run(&ALLOCATIONS, None);
+}
+
+#[test]
+fn a_recorder_uses_its_buffers_again() {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let dir = tempfile::tempdir().unwrap();
+    let outcome = run(&LARGE, Some(&dir.path().join("x.mcap")));
+    let recording = outcome.stats.recording.as_ref().unwrap();
+    assert_eq!((recording.frames.get(), recording.color_images.get()), (FRAMES, FRAMES));
 }

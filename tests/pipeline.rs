@@ -65,7 +65,7 @@ impl FrameSource for Script {
                 frame.depth.fill(0);
                 frame.depth[..pixels].fill(1000);
                 frame.meta =
-                    FrameMeta { number: self.next, arrived_at: self.clock.now(), device_time: None, depth_units_m: 0.001 };
+                    FrameMeta { number: self.next, arrived_at: self.clock.now(), depth_units_m: 0.001, ..Default::default() };
                 self.next += 1;
             }
             Delivery::Idle => self.clock.sleep_until(until),
@@ -230,7 +230,7 @@ fn gaps_in_the_numbers_are_the_sources_losses() {
     let clock = clock();
     let mut source = Script::new(&clock, frames(60, Duration::ZERO));
     source.next = 11; // where it starts is no gap
-    /// Leaves out the numbers 20 to 22 and 40 to 49.
+    /// Leaves out the numbers 20 to 22 and 40 to 49, and jumps from 52 to 60.
     struct Gaps(Box<Script>);
     impl FrameSource for Gaps {
         fn info(&self) -> &SourceInfo {
@@ -240,9 +240,12 @@ fn gaps_in_the_numbers_are_the_sources_losses() {
             match self.0.next {
                 20 => self.0.next = 23,
                 40 => self.0.next = 50,
+                53 => self.0.next = 60,
                 _ => {}
             }
-            self.0.next_frame(frame, until)
+            let delivery = self.0.next_frame(frame, until);
+            frame.meta.is_restart = frame.meta.number == 60;
+            delivery
         }
     }
     let (sink, _) = probe(|_| Ok(Offer::Taken));

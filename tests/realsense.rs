@@ -65,7 +65,7 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
             ..Default::default()
         },
     };
-    let sink = Box::new(Keep(Arc::clone(&kept)));
+    let sink: Box<dyn CloudSink> = Box::new(Keep(Arc::clone(&kept)));
     pipeline::run(source, vec![sink], settings, Arc::clone(clock), Stop::default(), &mut |_| {}).unwrap();
     std::mem::take(&mut kept.lock().unwrap())
 }
@@ -190,4 +190,15 @@ fn the_report_names_the_device_and_the_sdk() {
     let version = report["source"]["facts"]["librealsense"].as_str().unwrap();
     assert!(version.starts_with("2."), "{version}");
     assert_eq!(report["points"]["total"], 286_520 + 286_603);
+}
+
+#[test]
+fn without_a_camera_librealsense_records_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("x.bag");
+    let run = ["--", "live", "--serial", "000000000000", "--view", "none"];
+    let output = Command::new(env!("CARGO_BIN_EXE_depthcast")).arg("record").arg(&out).args(run).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("camera"), "{output:?}");
+    assert!(!out.exists());
 }

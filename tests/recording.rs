@@ -188,7 +188,7 @@ fn what_cannot_be_opened_is_told_in_one_line() {
     assert!(error_of(b"#ROSBAG V1.2\n").contains("version 1"));
     assert!(error_of(b"#ROSB").contains("cut off"));
     assert!(error_of(b"SQLite format 3\0rest").contains("ROS 2"));
-    assert!(error_of(b"\x89MCAP0\r\nrest").contains("mcap"));
+    assert!(error_of(b"\x89MCAP0\r\nrest").contains("ROS 2"));
     let focal = error_of(&write_bag(&Spec { focal_px: f64::NAN, ..Spec::default() }).bytes);
     assert!(focal.contains("fx is NaN"), "{focal}");
     let model = error_of(&write_bag(&Spec { distortion: ("rubber sheet", [1.0; 5]), ..Spec::default() }).bytes);
@@ -355,4 +355,26 @@ fn the_info_of_a_bag_follows_the_contract() {
     assert!(streams.iter().find(|s| s["kind"] == "color").unwrap()["depth_units_m"].is_null());
     assert_eq!(json["damage"], serde_json::json!({"bytes_skipped": 0, "chunks_skipped": 0, "frames_lost": 0, "notes": []}));
     assert_eq!(json["timestamp_domain"], "hardware_clock");
+}
+
+/// With an index it is found by bisecting, without one by reading from the begin; both have to find the same.
+#[test]
+fn a_section_begins_at_the_same_frame_with_an_index_and_without() {
+    let file = File::new();
+    for (frames_a_chunk, has_color) in [(1, false), (3, false), (50, false), (1, true), (4, true)] {
+        let stamps_ns: Vec<u64> = (0..47).map(|i| 5_000_000_000 + i * 33_333_333 + (i % 3) * 1_000_000).collect();
+        let spec = Spec { frames_a_chunk, has_color, stamps_ns: stamps_ns.clone(), ..Spec::default() };
+        let read_from = |is_closed: bool, from: Duration| {
+            let path = file.put(&write_bag(&Spec { is_closed, ..spec.clone() }).bytes);
+            let options = ReplayOptions { from: Some(from), color: has_color, ..at_once() };
+            drain(&mut open(&path, options).unwrap())
+        };
+        for from_ms in (0..1700).step_by(41) {
+            let from = Duration::from_millis(from_ms);
+            let (fast, slow) = (read_from(true, from), read_from(false, from));
+            let first = stamps_ns.iter().position(|&stamp| stamp - stamps_ns[0] >= from.as_nanos() as u64).unwrap_or(47);
+            assert_eq!(numbers(&fast), (100 + first as u64..147).collect::<Vec<u64>>(), "{from:?}");
+            assert!(fast == slow, "{from:?}: depth, facts and colour are the same");
+        }
+    }
 }

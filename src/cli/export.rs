@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::run::{check_section, stop_on_signals};
+use super::run::check_section;
+use super::signals::stop_on_signals;
 use super::status::bar;
 use super::{Done, ExportArgs, print};
 use crate::clock::MonotonicClock;
@@ -12,7 +13,7 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
     let ExportArgs { file: recording, out: dir, format, from, to, every, color, force, json } = args;
     let settings = ExportSettings { recording, dir, format, from, to, every, color, force };
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(None)?;
     let export = Export::open(settings, Arc::new(MonotonicClock::new()))?;
     let bar = bar(export.expected_files());
     let summary = export.run(&stop, &mut |files| {

@@ -4,8 +4,12 @@ mod bench;
 mod devices;
 mod export;
 mod info;
+mod keys;
+mod record;
 mod run;
+mod signals;
 mod status;
+mod terminal;
 
 use std::io::Write as _;
 use std::num::NonZeroU64;
@@ -23,6 +27,7 @@ use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
 use crate::sink::Show;
 use crate::source::recording::Pace;
+use crate::source::recording::control::SPEEDS;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
 /// and every lost frame on the way is accounted for.
@@ -43,7 +48,11 @@ enum Command {
     /// Runs a RealSense camera
     Live(LiveArgs),
     /// Replays a recording (.bag), read without librealsense
+    #[command(after_help = keys::HELP)]
     Replay(ReplayArgs),
+    /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at
+    /// any moment, it lacks no more than the last second
+    Record(record::RecordArgs),
     /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
     Export(ExportArgs),
     /// Tells what is in a recording
@@ -309,8 +318,8 @@ where
 
 fn parse_speed(text: &str) -> Result<f64, String> {
     match text.parse() {
-        Ok(speed) if (0.01..=1000.0).contains(&speed) => Ok(speed),
-        _ => Err("a speed goes from 0.01 to 1000".into()),
+        Ok(speed) if SPEEDS.contains(&speed) => Ok(speed),
+        _ => Err(format!("a speed goes from {} to {}", SPEEDS.start(), SPEEDS.end())),
     }
 }
 
@@ -354,9 +363,10 @@ pub fn main() -> ExitCode {
 
 fn command(command: Command) -> anyhow::Result<Done> {
     match command {
-        Command::Demo(args) => run::demo(args),
-        Command::Live(args) => run::live(args),
-        Command::Replay(args) => run::replay(args),
+        Command::Demo(args) => run::demo(args, None),
+        Command::Live(args) => run::live(args, None),
+        Command::Replay(args) => run::replay(args, None),
+        Command::Record(args) => record::record(args),
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),

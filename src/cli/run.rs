@@ -1,66 +1,80 @@
-//! `demo`, `live` and `replay`: a source, the pipeline, sinks, and a report.
+//! `demo`, `live` and `replay`: a source, the pipeline, sinks, a recording where it is asked for, and a report.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-
+use super::keys::Keys;
+use super::record::Recording;
+use super::signals::stop_on_signals;
 use super::status::Status;
+use super::terminal::Terminal;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Preset, Settings, UsageError};
-use crate::pipeline::{self, End, PipelineSettings, Stop};
+use crate::pipeline::{self, End, Outlets, PipelineSettings};
 use crate::sink::{CloudSink, NullSink};
+use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceInfo};
+use crate::stats::RecordingReport;
 use crate::stats::report::Report;
 
-pub(super) fn demo(args: DemoArgs) -> anyhow::Result<Done> {
+pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
     let flags = config::Synthetic { depth: args.depth, seed: args.seed };
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
     let camera = SyntheticCamera::new(
-        SyntheticOptions { width, height, fps, seed: settings.seed, color: settings.wants_color_images() },
+        SyntheticOptions { width, height, fps, seed: settings.seed, color: wants_color(&settings, recording.as_ref()) },
         Arc::clone(&clock),
     )?;
-    run(Box::new(camera), &args.run, settings, clock)
+    run(Input { source: Box::new(camera), remote: None }, &args.run, recording, settings, clock)
 }
 
 #[cfg(feature = "realsense")]
-pub(super) fn live(args: LiveArgs) -> anyhow::Result<Done> {
+pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
     use crate::source::SourceError;
     use crate::source::realsense::{Input, RealsenseSource};
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let color = settings.wants_color_images();
+    let color = wants_color(&settings, recording.as_ref());
     let input = match args.from_file {
         Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
-        None => Input::Camera { serial: args.serial, mode: args.depth, color },
+        None => {
+            let record_to = recording.as_ref().filter(|r| r.by_librealsense).map(|r| r.path.clone());
+            Input::Camera { serial: args.serial, mode: args.depth, color, record_to }
+        }
     };
     let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
         SourceError::Unsupported(text) => UsageError(text).into(),
         error => anyhow::Error::from(error),
     })?;
-    run(Box::new(source), &args.run, settings, clock)
+    run(Input { source: Box::new(source), remote: None }, &args.run, recording, settings, clock)
 }
 
 #[cfg(not(feature = "realsense"))]
-pub(super) fn live(_: LiveArgs) -> anyhow::Result<Done> {
+pub(super) fn live(_: LiveArgs, _: Option<Recording>) -> anyhow::Result<Done> {
     anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
 }
 
-pub(super) fn replay(args: ReplayArgs) -> anyhow::Result<Done> {
+pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let ReplayArgs { pace, speed, from, to, looped, .. } = args;
-    let options = ReplayOptions { pace, speed, from, to, looped, color: settings.wants_color_images() };
+    let color = wants_color(&settings, recording.as_ref());
+    let options = ReplayOptions { pace, speed, from, to, looped, color };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
-    run(Box::new(source), &args.run, settings, clock)
+    let remote = Some(source.remote());
+    run(Input { source: Box::new(source), remote }, &args.run, recording, settings, clock)
+}
+
+/// Whether the source is to deliver colour images.
+fn wants_color(settings: &Settings, recording: Option<&Recording>) -> bool {
+    settings.wants_color_images() || recording.is_some_and(|recording| recording.options.color)
 }
 
 /// A run without librealsense must not look as if it were filtered.
@@ -81,10 +95,30 @@ pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Res
     }
 }
 
-fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: Arc<dyn Clock>) -> anyhow::Result<Done> {
-    let stop = stop_on_signals()?;
-    let info = source.info().clone();
+/// What a run is about.
+struct Input {
+    source: Box<dyn FrameSource>,
+    /// That of a recording, which keys and the line on the terminal want.
+    remote: Option<Remote>,
+}
+
+fn run(
+    Input { source, remote }: Input,
+    args: &RunArgs,
+    recording: Option<Recording>,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Done> {
+    let terminal = remote.as_ref().and_then(|_| Terminal::find());
+    let stop = stop_on_signals(terminal.clone())?;
+    let mut info = source.info().clone();
+    if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
+        info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
+    }
+    recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
     let sinks = open_sinks(args, &settings, &info, &clock)?;
+    // Last, so that nothing else can fail when an old file is replaced.
+    let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
     let pipeline_settings = PipelineSettings {
         policy: settings.policy,
         capture_queue: settings.capture_queue,
@@ -94,9 +128,15 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
         frames: args.frames,
         project: settings.project,
     };
-    let mut status = Status::new(&info, args.frames);
-    let outcome = pipeline::run(source, sinks, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
+    let keys = match (terminal, &remote) {
+        (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
+        _ => None,
+    };
+    let mut status = Status::new(&info, args.frames, remote);
+    let outcome =
+        pipeline::run(source, Outlets { sinks, recorder }, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
     status.clear();
+    drop(keys);
     let mut outcome = outcome?;
     let error = outcome.error.take();
     if outcome.stats.captured.count() == 0 {
@@ -117,23 +157,10 @@ fn run(source: Box<dyn FrameSource>, args: &RunArgs, settings: Settings, clock: 
     if let Some(error) = error {
         return Err(error);
     }
+    if let Some(RecordingReport { problem: Some(problem), .. }) = report.recording {
+        anyhow::bail!("the recording ended early: {problem}");
+    }
     Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
-}
-
-/// The first signal asks the run to stop and lets it drain; the second ends the process at once.
-pub(super) fn stop_on_signals() -> anyhow::Result<Stop> {
-    let stop = Stop::default();
-    let asked = stop.clone();
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        for _ in signals.forever() {
-            if asked.is_asked() {
-                std::process::exit(130);
-            }
-            asked.ask();
-        }
-    })?;
-    Ok(stop)
 }
 
 /// The sinks that the flags ask for; the viewer first, since the report's `shown` speaks of the first.
@@ -214,8 +241,7 @@ fn open_sinks(args: &RunArgs, _: &Settings, _: &SourceInfo, _: &Arc<dyn Clock>) 
 }
 
 /// Whether two paths lead to one file.
-#[cfg(feature = "viewer")]
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+pub(super) fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
     matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)

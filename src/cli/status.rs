@@ -5,34 +5,54 @@ use std::io::IsTerminal as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::source::SourceInfo;
+use crate::source::recording::control::{PlayState, Remote};
 use crate::stats::Snapshot;
 
-/// A line with rates, latency and losses; nothing where standard error is no terminal.
+/// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal.
 pub(super) struct Status {
     bar: Option<ProgressBar>,
+    /// Of the recording that is played.
+    remote: Option<Remote>,
 }
 
 impl Status {
-    pub(super) fn new(info: &SourceInfo, frames: Option<u64>) -> Self {
+    pub(super) fn new(info: &SourceInfo, frames: Option<u64>, remote: Option<Remote>) -> Self {
         let total = match (info.expected_frames, frames) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        Self { bar: bar(total) }
+        match &remote {
+            None => Self { bar: bar(total), remote },
+            Some(playing) => {
+                let template = if playing.state().end.is_some() { "[{wide_bar}] {msg}" } else { "{spinner} {msg}" };
+                Self { bar: styled(ProgressBar::new(0), template), remote }
+            }
+        }
     }
 
     pub(super) fn show(&mut self, s: &Snapshot) {
         let Some(bar) = &self.bar else { return };
-        let total = s
-            .latencies
-            .iter()
-            .find(|l| l.0 == "total")
-            .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
-        let lost: Vec<_> = s.lost().iter().filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
+        let recorder = ("recorder", s.dropped_by_recorder);
+        let lost: Vec<_> =
+            s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
         let fps = &s.fps;
-        bar.set_message(format!("{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
-        bar.set_position(s.captured);
+        if let Some(remote) = &self.remote {
+            let state = remote.state();
+            if let Some(end) = state.end {
+                bar.set_length(ms(end.at.saturating_sub(state.begin)));
+            }
+            bar.set_position(ms(state.position.saturating_sub(state.begin)));
+            bar.set_message(format!("{} | lost: {lost}", playing(&state, fps.captured)));
+        } else {
+            let total = s
+                .latencies
+                .iter()
+                .find(|l| l.0 == "total")
+                .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
+            bar.set_message(format!("{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
+            bar.set_position(s.captured);
+        }
         bar.tick();
     }
 
@@ -43,15 +63,62 @@ impl Status {
     }
 }
 
+/// Where a recording is at: `12.3 / 60.0 s  frame 371  29.9 fps  x1  paused`. A `~` stands before an end that is an estimate.
+fn playing(state: &PlayState, fps: f64) -> String {
+    let end = state
+        .end
+        .map_or(String::new(), |end| format!(" / {}{:.1}", if end.is_estimate { "~" } else { "" }, end.at.as_secs_f64()));
+    let number = state.number.map_or(String::new(), |number| format!("  frame {number}"));
+    let speed = state.speed.map_or("at once".into(), |speed| format!("x{speed}"));
+    let paused = if state.is_paused { "  paused" } else { "" };
+    format!("{:.1}{end} s{number}  {fps:.1} fps  {speed}{paused}", state.position.as_secs_f64())
+}
+
+fn ms(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// A bar up to `total`, or a spinner where that is not known; nothing where standard error is no terminal.
 pub(super) fn bar(total: Option<u64>) -> Option<ProgressBar> {
+    match total {
+        Some(total) => styled(ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
+        None => styled(ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {msg}"),
+    }
+}
+
+fn styled(bar: ProgressBar, template: &str) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
     }
-    let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {elapsed_precise} {msg}"),
-    };
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    bar.set_style(if template.starts_with('[') { style.progress_chars("=> ") } else { style });
     Some(bar)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::source::recording::control::End;
+
+    #[test]
+    fn the_line_tells_where_a_recording_is_at() {
+        let end = Some(End { at: Duration::from_secs(60), is_estimate: false });
+        let mut state = PlayState {
+            is_paused: true,
+            speed: Some(1.0),
+            position: Duration::from_millis(12_345),
+            number: Some(371),
+            begin: Duration::ZERO,
+            end,
+        };
+        assert_eq!(playing(&state, 29.94), "12.3 / 60.0 s  frame 371  29.9 fps  x1  paused");
+        state.is_paused = false;
+        state.speed = Some(0.125);
+        state.end = end.map(|end| End { is_estimate: true, ..end });
+        assert_eq!(playing(&state, 3.0), "12.3 / ~60.0 s  frame 371  3.0 fps  x0.125");
+        let unknown = PlayState { speed: None, number: None, end: None, ..state };
+        assert_eq!(playing(&unknown, 0.0), "12.3 s  0.0 fps  at once");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! capture ──[capture queue]──> project ──[cloud queue]──> sink        (one queue and one thread for each sink)
+//!    └─────[recorder queue]──> recorder                               (where the run is recorded)
 //! ```
 //!
 //! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow stage never delays those before
@@ -10,6 +11,7 @@
 //! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
 
 mod queue;
+mod recording;
 mod stages;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +28,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
+use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::{Damage, FrameSource};
 use crate::stats::{RunStats, Snapshot};
@@ -47,6 +50,8 @@ pub enum End {
     EndOfInput,
     Duration,
     Frames,
+    /// The recording reached its limit, or the disk has as little room as is to stay free.
+    RecordingLimit,
     Interrupted,
 }
 
@@ -77,6 +82,20 @@ pub struct PipelineSettings {
     pub frames: Option<u64>,
     /// Its colours are left out if no sink needs them.
     pub project: ProjectOptions,
+}
+
+/// Where the frames and clouds of a run go.
+pub struct Outlets {
+    /// At least one; the first is the one that `shown` counts.
+    pub sinks: Vec<Box<dyn CloudSink>>,
+    /// Gets each captured frame as it is.
+    pub recorder: Option<Recorder>,
+}
+
+impl From<Vec<Box<dyn CloudSink>>> for Outlets {
+    fn from(sinks: Vec<Box<dyn CloudSink>>) -> Self {
+        Self { sinks, recorder: None }
+    }
 }
 
 /// How a run went.
@@ -116,7 +135,7 @@ impl Shared {
     }
 }
 
-/// Runs `source` through projection into `sinks` (at least one; the first is the one that `shown` counts).
+/// Runs `source` through projection into the outlets' sinks, and past it into their recorder.
 ///
 /// `on_tick` gets the figures a few times a second.
 ///
@@ -124,13 +143,16 @@ impl Shared {
 /// If the run can't be started. What goes wrong later is in [`Outcome::error`], beside what was counted until then.
 pub fn run(
     source: Box<dyn FrameSource>,
-    sinks: Vec<Box<dyn CloudSink>>,
+    outlets: impl Into<Outlets>,
     settings: PipelineSettings,
     clock: Arc<dyn Clock>,
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    let stats = Arc::new(RunStats::new(sinks.iter().map(|s| s.name())));
+    let Outlets { sinks, recorder } = outlets.into();
+    let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
+    stats.recording = recorder.as_ref().map(Recorder::stats);
+    let stats = Arc::new(stats);
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
@@ -139,7 +161,8 @@ pub fn run(
 
     // Everything that can be in flight at once: one buffer being filled, those waiting, and those held downstream.
     let cloud_count = 1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();
-    let frame_count = settings.capture_queue + 2 + if keep_depth { cloud_count } else { 0 };
+    let recorder_count = recorder.as_ref().map_or(0, |recorder| recorder.queue_frames() + 1);
+    let frame_count = settings.capture_queue + 2 + recorder_count + if keep_depth { cloud_count } else { 0 };
     let frames = Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
 
     let shared = Arc::new(Shared {
@@ -165,6 +188,14 @@ pub fn run(
         let shared = Arc::clone(&shared);
         threads.spawn(&format!("sink{index}"), move || stages::show(sink, index, rx, &shared).map(Ended::Sink))?;
     }
+    let mut recorder_tx = None;
+    if let Some(recorder) = recorder {
+        let (capacity, dropped, abandon) = new_queue(recorder.queue_frames(), &recorder.stats().dropped);
+        let (tx, rx) = queue::queue::<Arc<DepthFrame>>(capacity, settings.policy, dropped, abandon);
+        recorder_tx = Some(tx);
+        let shared = Arc::clone(&shared);
+        threads.spawn("recorder", move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
+    }
     let project = stages::Project { projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
@@ -176,7 +207,8 @@ pub fn run(
     let started_at = clock.now();
     threads.spawn("capture", {
         let shared = Arc::clone(&shared);
-        move || stages::capture(source, frames, frame_tx, &shared).map(|(end, damage)| Ended::Capture(end, damage))
+        let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
+        move || stages::capture(source, frames, queues, &shared).map(|(end, damage)| Ended::Capture(end, damage))
     })?;
 
     let Supervised { end, damage, ended_at, mut warnings, error } = threads.supervise(&shared, on_tick);
@@ -205,6 +237,7 @@ struct Supervised {
 enum Ended {
     Capture(End, Damage),
     Project,
+    Recorder,
     /// A warning, if the sink could not hand over all in time.
     Sink(Option<String>),
 }
@@ -247,6 +280,7 @@ impl Threads {
         let (mut ended, mut error, mut warnings) = (None, None, Vec::new());
         let mut next_tick = clock.now().plus(TICK);
         let mut stop_seen_at: Option<HostTime> = None;
+        let mut has_warned = false;
         while !self.running.is_empty() {
             let _ = self.ended_rx.recv_timeout(next_tick.since(clock.now()));
             let (done, running): (Vec<_>, Vec<_>) = self.running.into_iter().partition(|(_, thread)| thread.is_finished());
@@ -254,7 +288,7 @@ impl Threads {
             for (name, thread) in done {
                 match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
                     Ok(Ended::Capture(end, damage)) => ended = Some((end, damage, clock.now())),
-                    Ok(Ended::Project) => {}
+                    Ok(Ended::Project | Ended::Recorder) => {}
                     Ok(Ended::Sink(warning)) => warnings.extend(warning),
                     Err(failure) => {
                         shared.stop.ask();
@@ -267,6 +301,7 @@ impl Threads {
             if now >= next_tick {
                 let snapshot = Arc::new(shared.stats.snapshot(now));
                 on_tick(&snapshot);
+                recording::warn_if_slow(shared, &mut has_warned);
                 *shared.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
                 next_tick = now.plus(TICK);
             }

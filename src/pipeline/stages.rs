@@ -32,11 +32,17 @@ const STUCK: Duration = Duration::from_secs(10);
 /// How long a sink may take to hand over its last clouds.
 const FINISH: Duration = Duration::from_secs(3);
 
-/// Pulls frames from the source into the capture queue until an end.
+/// Where capture puts each frame.
+pub(super) struct FrameQueues {
+    pub project: Sender<Arc<DepthFrame>>,
+    pub recorder: Option<Sender<Arc<DepthFrame>>>,
+}
+
+/// Pulls frames from the source into the queues until an end.
 pub(super) fn capture(
     mut source: Box<dyn FrameSource>,
     mut pool: Pool<DepthFrame>,
-    queue: Sender<Arc<DepthFrame>>,
+    queues: FrameQueues,
     shared: &Shared,
 ) -> anyhow::Result<(End, Damage)> {
     let (clock, stats) = (&shared.clock, &shared.stats);
@@ -55,6 +61,9 @@ pub(super) fn capture(
         if now >= deadline {
             break End::Duration;
         }
+        if stats.recording.as_ref().is_some_and(|recording| recording.ends_the_run()) {
+            break End::RecordingLimit;
+        }
         let mut free = pool.free();
         match source.next_frame(free.get_mut(), now.plus(CAPTURE_SLICE).min(deadline)) {
             Ok(Delivery::Idle) => {}
@@ -63,11 +72,15 @@ pub(super) fn capture(
                 errors_in_a_row = 0;
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
-                if let Some(last) = last_number {
+                if let Some(last) = last_number.filter(|_| !frame.meta.is_restart) {
                     stats.dropped_by_source.add(frame.meta.number.saturating_sub(last + 1));
                 }
                 last_number = Some(frame.meta.number);
-                if queue.send(frame).is_err() {
+                if let Some(recorder) = &queues.recorder {
+                    // One that failed has told why, and the queue counts what it does not get.
+                    let _ = recorder.send(Arc::clone(&frame));
+                }
+                if queues.project.send(frame).is_err() {
                     // The projection has failed, and the supervisor knows why; or the run was given up after its time.
                     break if clock.now() >= deadline { End::Duration } else { End::Interrupted };
                 }

@@ -52,6 +52,16 @@ pub enum SourceKind {
     Recording,
 }
 
+impl SourceKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Synthetic => "synthetic",
+            Self::Realsense => "realsense",
+            Self::Recording => "recording",
+        }
+    }
+}
+
 /// What a source tells about itself once it is open.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceInfo {

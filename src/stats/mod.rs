@@ -12,11 +12,13 @@
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over.
 
+mod recording;
 pub mod report;
 mod stage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 
 use crate::clock::HostTime;
@@ -52,6 +54,8 @@ pub struct RunStats {
     pub project: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
     pub sinks: Vec<SinkStats>,
+    /// Where the run is recorded.
+    pub recording: Option<std::sync::Arc<RecordingStats>>,
 }
 
 /// The figures of one sink.
@@ -112,6 +116,8 @@ pub struct Snapshot {
     pub drops: Drops,
     /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
     pub above_show_rate: u64,
+    /// Frames that the recording lacks.
+    pub dropped_by_recorder: u64,
     /// Stage names with their quantiles, where the window has samples.
     pub latencies: Vec<(&'static str, Quantiles)>,
 }
@@ -177,6 +183,7 @@ impl RunStats {
             },
             drops: self.drops(),
             above_show_rate: self.shown_by().above_show_rate.get(),
+            dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),
         }
     }

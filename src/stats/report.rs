@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Drops, Latency, Rates, RunStats, SinkStats};
+use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::source::{Damage, SourceInfo, SourceKind};
 
@@ -25,6 +25,9 @@ pub struct Report {
     pub latency_us: Latencies,
     /// Each sink's own account. The figures above are those of the first.
     pub sinks: Vec<SinkReport>,
+    /// Where the run was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordingReport>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -126,6 +129,7 @@ impl Report {
                 total: first.latency_us.total,
             },
             sinks,
+            recording: stats.recording.as_ref().map(|recording| recording.report()),
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -150,6 +154,7 @@ impl Report {
             End::EndOfInput => "end of input",
             End::Duration => "duration reached",
             End::Frames => "frame count reached",
+            End::RecordingLimit => "the recording's limit was reached",
             End::Interrupted => "interrupted",
         };
         line(format_args!(
@@ -183,6 +188,11 @@ impl Report {
                 pad = 6usize.saturating_sub(sink.name.len())
             ));
         }
+        if let Some(r) = &self.recording {
+            let fps = r.frames as f64 / self.duration_s.max(1e-9);
+            let late = if r.after_end > 0 { format!(", {} after its end", r.after_end) } else { String::new() };
+            line(format_args!("{:<14} {:>9} {fps:>9.1}   {} before the disk{late}", "recorded", r.frames, r.dropped));
+        }
         line(format_args!(
             "\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"
@@ -198,6 +208,17 @@ impl Report {
             line(format_args!(
                 "{name:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
                 l.mean, l.p50, l.p90, l.p99, l.p999, l.max
+            ));
+        }
+        if let Some(r) = &self.recording {
+            let colors = if r.color_images > 0 { format!(", {} colour images", r.color_images) } else { String::new() };
+            let early = r.ended_early.map_or(String::new(), |why| format!("; ended early: {}", why.replace('_', " ")));
+            let megabytes = r.bytes as f64 / 1e6;
+            line(format_args!(
+                "\n{}: {} frames{colors}, {megabytes:.1} MB ({}){early}",
+                r.file,
+                r.frames,
+                r.compression.as_str()
             ));
         }
         if !self.damage.is_none() {

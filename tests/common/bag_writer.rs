@@ -131,6 +131,15 @@ pub fn color_of(spec: &Spec, image: usize) -> Vec<u8> {
 }
 
 pub fn write_bag(spec: &Spec) -> Bag {
+    write(spec).finish(spec.is_closed)
+}
+
+/// Topics and bodies of the same messages, for files of another format.
+pub fn messages_of(spec: &Spec) -> Vec<(String, Vec<u8>)> {
+    write(spec).messages
+}
+
+fn write(spec: &Spec) -> Writer {
     let mut writer = Writer::new(spec.packing);
     let (sensor, color) = ("/device_0/sensor_0", "/device_0/sensor_1/Color_0");
     let depth = format!("{sensor}/Depth_0");
@@ -177,7 +186,7 @@ pub fn write_bag(spec: &Spec) -> Bag {
             writer.end_chunk();
         }
     }
-    writer.finish(spec.is_closed)
+    writer
 }
 
 pub fn string(s: &str) -> Vec<u8> {
@@ -257,6 +266,8 @@ pub struct Writer {
     counts: BTreeMap<u32, u32>,
     chunk_infos: Vec<(u64, BTreeMap<u32, u32>)>,
     places: Vec<ChunkPlace>,
+    /// All messages.
+    messages: Vec<(String, Vec<u8>)>,
     pub frames: usize,
 }
 
@@ -270,6 +281,7 @@ impl Writer {
             counts: BTreeMap::new(),
             chunk_infos: vec![],
             places: vec![],
+            messages: vec![],
             frames: 0,
         };
         let bag_header = writer.bag_header(0);
@@ -289,6 +301,7 @@ impl Writer {
         };
         self.chunk.extend(record(&[("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])], body));
         *self.counts.entry(conn).or_default() += 1;
+        self.messages.push((topic.to_owned(), body.to_vec()));
     }
 
     pub fn end_chunk(&mut self) {

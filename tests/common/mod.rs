@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 pub mod bag_writer;
 pub mod db3_writer;
 pub mod export_readers;
+pub mod mcap_writer;
 pub mod recording;
+pub mod ros2;
 
 /// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the repository).
 ///

@@ -49,8 +49,9 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// What librealsense is to open.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A camera: the one with this serial number, or the first; in this mode, or what librealsense prefers.
-    Camera { serial: Option<String>, mode: Option<Mode>, color: bool },
+    /// A camera: the one with this serial number, or the first; in this mode, or what librealsense prefers. librealsense's own recorder
+    /// writes what it delivers to a `.bag`, where that is asked for.
+    Camera { serial: Option<String>, mode: Option<Mode>, color: bool, record_to: Option<PathBuf> },
     /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
     /// does not come: librealsense withholds it.
     File { path: PathBuf, real_time: bool, color: bool },
@@ -137,6 +138,7 @@ impl RealsenseSource {
         }
         into.meta = FrameMeta {
             number: frame.frame_number(),
+            is_restart: false,
             arrived_at,
             device_time: Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) }),
             depth_units_m: self.info.stream.depth_units_m,
@@ -230,6 +232,9 @@ impl Running {
             };
             Ok(device.and_then(|()| {
                 config.enable_stream(Rs2StreamKind::Depth, None, width, height, Rs2Format::Z16, fps)?;
+                if let Input::Camera { record_to: Some(path), .. } = input {
+                    config.enable_record_to_file(path)?;
+                }
                 if let Some(fps) = color_fps {
                     config.enable_stream(Rs2StreamKind::Color, None, 0, 0, Rs2Format::Rgb8, fps)?;
                 }

@@ -154,6 +154,18 @@ impl Catalogue {
         facts.intrinsics = Some(intrinsics(info));
     }
 
+    /// Takes in what depthcast's own recorder has noted, where no message has told it.
+    pub fn learn_notes(&mut self, notes: &BTreeMap<String, String>) {
+        let places = [
+            ("depthcast/device", &mut self.device),
+            ("depthcast/serial", &mut self.serial),
+            ("depthcast/firmware", &mut self.firmware),
+        ];
+        for (key, place) in places {
+            *place = place.take().or_else(|| notes.get(key).cloned());
+        }
+    }
+
     pub(super) fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
         if let Some(units_m) = units_m.filter(|&u| u.is_finite() && u > 0.0) {
             self.depth_units_m.insert(sensor.to_owned(), units_m);

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::bag::BagReader;
 use super::db3::Db3Reader;
+use super::mcap::McapReader;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
 
@@ -98,6 +99,11 @@ pub trait Container: Send {
     /// How far in the file reading has come, in bytes.
     fn offset(&self) -> u64;
 
+    /// What the recorder has noted of the whole recording and has been read so far, by `name/key` (only `.mcap` has it).
+    fn notes(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// What was found damaged in this pass, frames apart.
     fn damage(&self) -> &Damage;
 
@@ -126,13 +132,8 @@ pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
     let format = sniff(path)?;
     let container: Box<dyn Container> = match format {
         Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
+        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
         Format::Db3 => Box::new(Db3Reader::open(path)?),
-        Format::Mcap => {
-            let path = path.display();
-            return Err(SourceError::Unsupported(format!(
-                "{path}: this is an mcap recording of ROS 2; depthcast reads .bag and .db3 so far"
-            )));
-        }
     };
     Ok((container, format))
 }

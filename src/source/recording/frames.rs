@@ -89,31 +89,18 @@ impl Frames {
         }
     }
 
-    /// Goes near the first frame that is `since_first` behind the first one of all; see [`ImageReader::seek`].
-    pub fn seek(&mut self, since_first: Duration) -> Result<(), SourceError> {
+    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or to one before it; damage is counted
+    /// anew. `offset_ns` is what the stamps are shifted by from here on.
+    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
         // The nearest colour image may stand before the depth frame.
         let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
-        let since_first = since_first.saturating_sub(margin);
-        self.reader.seek(i64::try_from(since_first.as_nanos()).unwrap_or(i64::MAX))?;
-        self.forget();
-        Ok(())
-    }
-
-    /// Goes back to the first frame; damage is counted anew. `offset_ns` is what the stamps are shifted by in the new pass.
-    pub fn rewind(&mut self, offset_ns: i64) {
-        self.reader.rewind();
-        self.forget();
-        if let Some(color) = &mut self.color {
-            color.offset_ns = offset_ns;
-        }
-    }
-
-    /// Leaves behind what was read ahead.
-    fn forget(&mut self) {
+        self.reader.seek(super::section::ns(since_first.saturating_sub(margin)))?;
         if let Some(color) = &mut self.color {
             color.pairs.clear();
             color.found = None;
+            color.offset_ns = offset_ns;
         }
+        Ok(())
     }
 }
 

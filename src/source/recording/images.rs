@@ -77,6 +77,7 @@ impl ImageReader {
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
         let Begin { mut known, depth, depth_behind, color, doubtful_lenses } =
             begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
+        known.learn_notes(&reader.notes());
         let Some((Images { stream: stream_topic, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
         };
@@ -308,6 +309,10 @@ impl ImageReader {
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+        if since_first_ns <= 0 {
+            self.rewind();
+            return Ok(());
+        }
         let target_ns = self.first_stamp_ns.saturating_add(since_first_ns);
         // The first image at `low` or behind stands before the target, the one at `high` does not.
         let (mut low, mut high) = (0, self.reader.places());

@@ -127,6 +127,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
             frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
         }
     }
+    known.learn_notes(&reader.notes());
     for (stream, ledger) in &mut ledgers {
         let topics = reader.topics();
         let topics: BTreeSet<&str> = topics
@@ -150,7 +151,7 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         schema: INFO_SCHEMA,
         file: path.display().to_string(),
         format: format.as_str(),
-        complete: reader.has_index() && damage.is_none(),
+        complete: damage.is_none(),
         duration_s,
         timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
         compression: reader.compression(),

@@ -2,8 +2,10 @@
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | this one | the source: pace, section and loop over the frames of a file |
+//! | this one | the source: frames at their time, and what a person asks for |
+//! | [`control`] | what a person may ask for while it is played |
 //! | `pace` | when a frame is due |
+//! | `section` | the frames of a part of a file, from pass to pass |
 //! | `frames` | depth frames and the colour images that belong to them |
 //! | `images` | the depth images of a file, and the colour images |
 //! | `begin`, `catalogue`, `catalogue_text` | which streams there are, and what topics and messages tell of them |
@@ -14,8 +16,8 @@
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
-//! | `bag` | ROS bags |
-//! | `db3` | ROS 2 recordings in SQLite files |
+//! | `bag`, `db3`, `mcap` | the formats |
+//! | `file`, `unpack` | what formats have in common: reading at offsets, packed chunks |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
@@ -26,18 +28,23 @@ mod catalogue;
 mod catalogue_text;
 mod color;
 mod container;
+pub mod control;
 mod db3;
+mod file;
 mod frames;
 mod hold;
 mod images;
 mod info;
 mod inspect;
 mod ledger;
+mod mcap;
 mod messages;
 mod missing;
 mod pace;
 mod picture;
+mod section;
 mod sniff;
+mod unpack;
 mod zstd_bytes;
 
 use std::path::Path;
@@ -47,14 +54,17 @@ use std::time::Duration;
 pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 pub use inspect::inspect;
 
-use self::frames::{Frames, Step};
-use self::images::DepthFacts;
+use self::control::{Command, Controls, PlayState, Remote, SPEEDS};
 use self::pace::Schedule;
+use self::section::{Found, Next, Section};
 #[cfg(feature = "realsense")]
 pub(super) use self::sniff::{Format, sniff};
 use super::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
+
+/// The longest that a command waits while there is nothing else to do.
+const ANSWER: Duration = Duration::from_millis(20);
 
 /// How fast a recording is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -91,33 +101,27 @@ impl Default for ReplayOptions {
 /// A recording as a source of frames.
 pub struct RecordingSource {
     info: SourceInfo,
-    options: ReplayOptions,
+    pace: Pace,
     clock: Arc<dyn Clock>,
-    frames: Frames,
+    section: Section,
     schedule: Schedule,
-    pass: Pass,
+    controls: Controls,
+    mode: Mode,
     /// The next frame, found and not yet delivered.
-    waiting: Option<Waiting>,
-    /// What the first whole pass found; later ones find the same again.
-    damage: Option<Damage>,
-    is_over: bool,
+    waiting: Option<Found>,
+    /// When it is due, once it is on the schedule.
+    due: Option<HostTime>,
+    /// Of the last frame delivered, since the first frame's stamp; or where a command has led since.
+    position_ns: i64,
 }
 
-/// One time through the file.
-#[derive(Debug, Clone, Copy, Default)]
-struct Pass {
-    /// What has to be added to the time stamps, so that they go on from pass to pass.
-    offset_ns: i64,
-    /// Of the first and the last frame delivered, without the offset.
-    stamps_ns: Option<(i64, i64)>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    facts: DepthFacts,
-    /// With the pass's offset.
-    stamp_ns: i64,
-    due: HostTime,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Going,
+    /// `owed` frames are to be delivered nevertheless.
+    Paused {
+        owed: u32,
+    },
 }
 
 impl RecordingSource {
@@ -135,11 +139,8 @@ impl RecordingSource {
         {
             return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
         }
-        let mut frames = Frames::open(path, options.color)?;
-        if let Some(from) = options.from {
-            frames.seek(from)?;
-        }
-        let reader = &frames.reader;
+        let section = Section::open(path, &options)?;
+        let reader = &section.frames.reader;
         let is_whole = options.from.is_none() && options.to.is_none() && !options.looped;
         let info = SourceInfo {
             kind: SourceKind::Recording,
@@ -149,58 +150,117 @@ impl RecordingSource {
             color: reader.color().cloned(),
             expected_frames: reader.expected.filter(|_| is_whole),
         };
-        let schedule = Schedule::new(options.speed, period(info.stream.nominal_fps));
-        let pass = Pass::default();
-        Ok(Self { info, options, clock, frames, schedule, pass, waiting: None, damage: None, is_over: false })
+        let begin = options.from.unwrap_or_default();
+        let speed = (options.pace == Pace::Recorded).then_some(options.speed);
+        let state = PlayState { speed, position: begin, begin, end: section.end(), ..PlayState::default() };
+        Ok(Self {
+            schedule: Schedule::new(options.speed, period(info.stream.nominal_fps)),
+            info,
+            pace: options.pace,
+            clock,
+            section,
+            controls: Controls::new(state),
+            mode: Mode::Going,
+            waiting: None,
+            due: None,
+            position_ns: section::ns(begin),
+        })
     }
 
-    /// Finds the next frame of the section. Gives up for now at the end of a chunk when `until` has passed.
-    fn find_next(&mut self, until: HostTime) -> Result<Delivery, SourceError> {
-        loop {
-            if self.is_over {
-                return Ok(Delivery::End);
-            }
-            match self.frames.step()? {
-                Step::Frame(facts) => {
-                    let since_first_ns = facts.stamp_ns.saturating_sub(self.frames.reader.first_stamp_ns);
-                    // Once the section has begun, stamps that go back do not leave it again.
-                    let is_before = self.pass.stamps_ns.is_none() && is_less(since_first_ns, self.options.from);
-                    let is_behind = self.options.to.is_some() && !is_less(since_first_ns, self.options.to);
-                    if is_behind {
-                        self.end_pass();
-                    } else if !is_before {
-                        let stamp_ns = facts.stamp_ns.saturating_add(self.pass.offset_ns);
-                        let first_ns = self.pass.stamps_ns.map_or(facts.stamp_ns, |(first, _)| first);
-                        self.pass.stamps_ns = Some((first_ns, facts.stamp_ns));
-                        let due = match self.options.pace {
-                            Pace::Recorded => self.schedule.due(stamp_ns, self.clock.now()),
-                            Pace::Max => HostTime::default(),
-                        };
-                        self.waiting = Some(Waiting { facts, stamp_ns, due });
-                        return Ok(Delivery::Frame);
+    /// From the first to the last frame, as far as that is known; an estimate until the last has been seen.
+    pub fn duration(&self) -> Option<Duration> {
+        self.section.length().map(|length| length.at)
+    }
+
+    /// Lets a person pause, step, seek and change the speed, and see where the recording is at.
+    pub fn remote(&self) -> Remote {
+        self.controls.remote()
+    }
+
+    /// Does what has been asked for.
+    fn obey(&mut self) -> Result<(), SourceError> {
+        let (mode, mut target_ns) = (self.mode, None);
+        while let Some(command) = self.controls.next_command() {
+            match command {
+                Command::PauseOrGo => {
+                    self.mode = if self.mode == Mode::Going { Mode::Paused { owed: 0 } } else { Mode::Going };
+                    self.reschedule();
+                }
+                Command::Step => {
+                    let owed = if let Mode::Paused { owed } = self.mode { owed } else { 0 };
+                    self.mode = Mode::Paused { owed: owed.saturating_add(1) };
+                }
+                Command::SeekBy { ns } => {
+                    target_ns = Some(target_ns.unwrap_or(self.position_ns).saturating_add(ns));
+                    if self.mode != Mode::Going {
+                        self.mode = Mode::Paused { owed: 1 };
                     }
                 }
-                Step::Going => {}
-                Step::End => self.end_pass(),
-            }
-            if !self.is_over && self.clock.now() >= until {
-                return Ok(Delivery::Idle);
+                Command::SpeedBy(factor) => {
+                    let speed = self.schedule.speed() * factor;
+                    if self.pace == Pace::Recorded && SPEEDS.contains(&speed) {
+                        self.schedule.set_speed(speed);
+                        self.reschedule();
+                        self.controls.show(|state| state.speed = Some(speed));
+                    }
+                }
             }
         }
+        if self.mode != mode {
+            let is_paused = self.mode != Mode::Going;
+            self.controls.show(|state| state.is_paused = is_paused);
+        }
+        target_ns.map_or(Ok(()), |ns| self.seek(section::from_ns(ns)))
     }
 
-    /// Begins the next pass, or the end.
-    fn end_pass(&mut self) {
-        self.damage.get_or_insert_with(|| self.frames.reader.damage());
-        match self.pass.stamps_ns {
-            Some((first_ns, last_ns)) if self.options.looped => {
-                let period_ns = i64::try_from(period(self.info.stream.nominal_fps).as_nanos()).unwrap_or(0);
-                let length_ns = last_ns.saturating_sub(first_ns).max(0).saturating_add(period_ns);
-                self.pass = Pass { offset_ns: self.pass.offset_ns.saturating_add(length_ns), stamps_ns: None };
-                self.frames.rewind(self.pass.offset_ns);
-            }
-            _ => self.is_over = true,
+    /// Goes to the first frame of the section at or behind `target`, counted from the first frame's time stamp.
+    fn seek(&mut self, target: Duration) -> Result<(), SourceError> {
+        let target = self.section.seek(target)?;
+        self.waiting = None;
+        self.position_ns = section::ns(target);
+        self.info.expected_frames = None;
+        self.reschedule();
+        self.controls.show(|state| state.position = target);
+        Ok(())
+    }
+
+    /// The next frame is due at once, and the others follow from there.
+    fn reschedule(&mut self) {
+        self.schedule.restart();
+        self.due = None;
+    }
+
+    /// When this frame is due, which has been found and not yet delivered.
+    fn due(&mut self, found: Found) -> HostTime {
+        if self.pace == Pace::Max || self.mode != Mode::Going {
+            return HostTime::default();
         }
+        let now = self.clock.now();
+        *self.due.get_or_insert_with(|| self.schedule.due(found.stamp_ns, now))
+    }
+
+    fn deliver(&mut self, found: Found, frame: &mut DepthFrame) {
+        let stream = &self.info.stream;
+        let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
+        if (frame.width, frame.height, frame.depth.len()) != (width, height, width as usize * height as usize) {
+            *frame = DepthFrame::new(width, height);
+        }
+        self.section.frames.take(frame);
+        (self.waiting, self.due) = (None, None);
+        if let Mode::Paused { owed } = &mut self.mode {
+            *owed = owed.saturating_sub(1);
+        }
+        let Found { facts, stamp_ns, is_restart } = found;
+        self.position_ns = self.section.since_first_ns(facts.stamp_ns);
+        let (position, end) = (section::from_ns(self.position_ns), self.section.end());
+        self.controls.show(|state| (state.position, state.number, state.end) = (position, Some(facts.number), end));
+        frame.meta = FrameMeta {
+            number: facts.number,
+            is_restart,
+            arrived_at: self.clock.now(),
+            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: stream.timestamp_domain }),
+            depth_units_m: facts.depth_units_m,
+        };
     }
 }
 
@@ -210,47 +270,42 @@ impl FrameSource for RecordingSource {
     }
 
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
-        if self.waiting.is_none() {
-            match self.find_next(until)? {
-                Delivery::Frame => {}
-                other => return Ok(other),
+        loop {
+            self.obey()?;
+            let slice_end = until.min(self.clock.now().plus(ANSWER));
+            if self.mode == (Mode::Paused { owed: 0 }) {
+                self.clock.sleep_until(slice_end);
+            } else {
+                if self.waiting.is_none() {
+                    match self.section.next(&*self.clock, slice_end)? {
+                        Next::Frame(found) => self.waiting = Some(found),
+                        Next::Going => {}
+                        Next::End => return Ok(Delivery::End),
+                    }
+                }
+                if let Some(found) = self.waiting {
+                    let due = self.due(found);
+                    self.clock.sleep_until(due.min(slice_end));
+                    if due <= self.clock.now() {
+                        self.deliver(found, frame);
+                        return Ok(Delivery::Frame);
+                    }
+                }
             }
-        }
-        let Some(next) = self.waiting else { return Ok(Delivery::Idle) };
-        if next.due > self.clock.now() {
-            self.clock.sleep_until(next.due.min(until));
-            if next.due > self.clock.now() {
+            if self.clock.now() >= until {
                 return Ok(Delivery::Idle);
             }
         }
-        let stream = &self.info.stream;
-        let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
-        if (frame.width, frame.height, frame.depth.len()) != (width, height, width as usize * height as usize) {
-            *frame = DepthFrame::new(width, height);
-        }
-        self.frames.take(frame);
-        self.waiting = None;
-        frame.meta = FrameMeta {
-            number: next.facts.number,
-            arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime { ms: ms(next.stamp_ns), domain: stream.timestamp_domain }),
-            depth_units_m: next.facts.depth_units_m,
-        };
-        Ok(Delivery::Frame)
     }
 
     fn damage(&self) -> Damage {
-        self.damage.clone().unwrap_or_else(|| self.frames.reader.damage())
+        self.section.damage()
     }
 }
 
 /// From frame to frame, nominally.
 fn period(nominal_fps: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / nominal_fps).unwrap_or_default()
-}
-
-fn is_less(ns: i64, limit: Option<Duration>) -> bool {
-    limit.is_some_and(|limit| i128::from(ns) < i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX))
 }
 
 /// Seconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an f64.

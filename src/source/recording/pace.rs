@@ -30,6 +30,20 @@ impl Schedule {
         Self { speed, period, anchor: None }
     }
 
+    /// Begins anew: the next frame is due when it is asked for.
+    pub fn restart(&mut self) {
+        self.anchor = None;
+    }
+
+    /// Changes the speed and begins anew.
+    pub fn set_speed(&mut self, speed: f64) {
+        *self = Self::new(speed, self.period);
+    }
+
+    pub fn speed(&self) -> f64 {
+        self.speed
+    }
+
     /// When the frame with this stamp is due. To be asked once for each frame, in order; the first one is due `now`.
     pub fn due(&mut self, stamp_ns: i64, now: HostTime) -> HostTime {
         let anchor = match self.anchor {
@@ -83,5 +97,35 @@ mod tests {
         assert_eq!(dues(1.0, &[1000, 1050, 500, 550, 100_000, 100_050]), [5, 55, 155, 205, 305, 355]);
         assert_eq!(dues(1.0, &[7, 7, 7, 57]), [5, 105, 205, 255], "stamps that stand still");
         assert_eq!(dues(10.0, &[1000, 500, 550]), [5, 15, 20]);
+    }
+
+    #[test]
+    fn an_hour_at_an_odd_rate_does_not_drift() {
+        for speed in [0.1, 0.3, 1.0, 100.0] {
+            let mut schedule = Schedule::new(speed, Duration::from_millis(33));
+            let stamp_ns = |frame: i64| 1_700_000_000_000_000_000 + frame * 1_000_000_000 / 29;
+            for frame in 0..3600 * 29 {
+                // Whoever asks is always late.
+                let now = HostTime::from_ns(7 + frame as u64 * 20_000_000);
+                let due = schedule.due(stamp_ns(frame), now);
+                let want_ns = 7.0 + (stamp_ns(frame) - stamp_ns(0)) as f64 / speed;
+                assert!((due.as_ns() as f64 - want_ns).abs() < 20.0, "{speed} {frame}: {due:?}, {want_ns}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_restart_and_a_change_of_speed_begin_a_new_schedule_now() {
+        let at = |ms: u64| HostTime::from_ns(ms * 1_000_000);
+        let mut schedule = Schedule::new(1.0, Duration::from_millis(100));
+        assert_eq!(schedule.due(1000 * MS, at(5)), at(5));
+        assert_eq!(schedule.due(1100 * MS, at(6)), at(105));
+        schedule.restart();
+        assert_eq!(schedule.due(1200 * MS, at(9000)), at(9000), "a pause is not caught up");
+        assert_eq!(schedule.due(1300 * MS, at(9001)), at(9100));
+        schedule.set_speed(4.0);
+        assert_eq!(schedule.due(1400 * MS, at(9150)), at(9150));
+        assert_eq!(schedule.due(1800 * MS, at(9151)), at(9250));
+        assert_eq!(schedule.speed(), 4.0);
     }
 }

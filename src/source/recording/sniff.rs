@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::bag::MAGIC as BAG;
+use super::mcap::MAGIC as MCAP;
 use crate::source::SourceError;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
-const MCAP: &[u8] = b"\x89MCAP0\r\n";
 
 /// Beginnings of files that people take for recordings.
 const KNOWN: &[(&[u8], &str)] = &[

@@ -130,7 +130,8 @@ impl FrameSource for SyntheticCamera {
             free.share()
         });
         self.clock.sleep_until(due);
-        frame.meta = FrameMeta { number: self.next + 1, arrived_at: due, device_time, depth_units_m: DEPTH_UNITS_M };
+        frame.meta =
+            FrameMeta { number: self.next + 1, arrived_at: due, device_time, depth_units_m: DEPTH_UNITS_M, ..Default::default() };
         self.next += 1;
         Ok(Delivery::Frame)
     }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::file::BagFile;
 use super::record::{Header, MAX_HEADER_BYTES, connection_type, parse_header, u32_at};
 use crate::source::recording::container::{Topic, Wire};
+use crate::source::recording::file::RecordingFile;
 
 /// An index of which every record could be read, and which has as many as the bag's first record says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,7 +29,12 @@ impl Index {
 ///
 /// # Errors
 /// The inner error tells what is damaged, the outer one that reading failed.
-pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_count: u32) -> io::Result<Result<Index, String>> {
+pub fn read_index(
+    file: &mut RecordingFile,
+    index_pos: u64,
+    conn_count: u32,
+    chunk_count: u32,
+) -> io::Result<Result<Index, String>> {
     let mut index = Index::default();
     let (mut connections, mut chunks) = (0u32, 0u32);
     let mut at = index_pos;
@@ -83,7 +88,7 @@ pub fn read_index(file: &mut BagFile, index_pos: u64, conn_count: u32, chunk_cou
 }
 
 /// Reads the data of a record; nothing if they are longer than those of any index, or if the file ends before.
-pub fn read_data<'a>(file: &mut BagFile, at: u64, len: u32, data: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+pub fn read_data<'a>(file: &mut RecordingFile, at: u64, len: u32, data: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
     if len as usize > MAX_HEADER_BYTES {
         return Ok(None);
     }

@@ -3,14 +3,11 @@
 //! | file | duty |
 //! | --- | --- |
 //! | `record` | bytes to records; no I/O |
-//! | `unpack` | chunks |
-//! | `file`, `index`, `reader` | the file to records to messages, and on behind damage |
+//! | `index`, `reader` | the file to records to messages, and on behind damage |
 
-mod file;
 mod index;
 mod reader;
 mod record;
-mod unpack;
 
 pub use reader::BagReader;
 pub use record::MAGIC;

@@ -3,7 +3,7 @@
 //! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay.
 //!
 //! How it reads on: records are taken one after the other for as long as each makes sense. Where one does not, the file is
-//! searched for the next begin of a record ([`BagFile::find`]). The position only ever moves forward past the begin of what was
+//! searched for the next begin of a record ([`RecordingFile::find`]). The position only ever moves forward past the begin of what was
 //! tried, so every file comes to an end.
 
 use std::collections::HashMap;
@@ -11,12 +11,12 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::file::BagFile;
 use super::index::{Index, read_data, read_index};
-use super::record::{self, Compression, Header, MAGIC, MAX_HEADER_BYTES, RecordError};
-use super::unpack::Unpacker;
+use super::record::{self, Header, MAGIC, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
 use crate::source::Damage;
 use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
+use crate::source::recording::file::RecordingFile;
+use crate::source::recording::unpack::{Compression, Unpacker};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
@@ -62,7 +62,7 @@ enum Head {
 }
 
 pub struct BagReader {
-    file: BagFile,
+    file: RecordingFile,
     /// Where the records with messages end: at the index if there is one, else at the file's end.
     end: u64,
     /// Where the first record behind the bag's header begins.
@@ -88,7 +88,7 @@ pub struct BagReader {
 impl BagReader {
     /// Opens a file that begins with [`MAGIC`]; reads the bag's header and its index.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file = BagFile::open(path)?;
+        let file = RecordingFile::open(path)?;
         let mut reader = Self {
             end: file.len(),
             file,
@@ -317,7 +317,7 @@ impl BagReader {
         let (mut len, mut is_cut) = (len, false);
         if len > there {
             // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
-            match self.file.find(data_offset, self.end, &[record::OP_INDEX_DATA, record::OP_CHUNK])? {
+            match find_record(&mut self.file, data_offset, self.end, &[record::OP_INDEX_DATA, record::OP_CHUNK])? {
                 Some(next) => {
                     self.note(data_offset, &format!("a chunk says that it has {len} bytes; the next record begins earlier"));
                     len = next - data_offset;
@@ -382,7 +382,7 @@ impl BagReader {
     /// Moves `at` to the next record behind a place where there is none, or to the end.
     fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
         let from = self.search_from.take().unwrap_or(at + 1);
-        let next = self.file.find(from, self.end, ANY_RECORD)?.unwrap_or(self.end);
+        let next = find_record(&mut self.file, from, self.end, ANY_RECORD)?.unwrap_or(self.end);
         // What is read again was skipped only for now.
         self.damage.bytes_skipped = (self.damage.bytes_skipped + next.saturating_sub(at)).saturating_sub(at.saturating_sub(next));
         let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
@@ -399,6 +399,12 @@ impl BagReader {
             notes.push("further findings are counted, not told".to_owned());
         }
     }
+}
+
+/// Where between `from` and `end` the next record of one of the types `ops` begins.
+fn find_record(file: &mut RecordingFile, from: u64, end: u64, ops: &[u8]) -> io::Result<Option<u64>> {
+    const OVERLAP_BYTES: u64 = 2 * MAX_FOUND_HEADER_BYTES as u64;
+    file.find(from, end, OVERLAP_BYTES, |_, part, at| Ok(record::find_record(part, ops, end - at)))
 }
 
 impl Container for BagReader {

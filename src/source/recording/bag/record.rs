@@ -8,6 +8,8 @@
 
 use std::ops::Range;
 
+use crate::source::recording::unpack::Compression;
+
 /// How every bag of this version begins.
 pub const MAGIC: &[u8] = b"#ROSBAG V2.0\n";
 
@@ -43,23 +45,6 @@ pub enum RecordError {
     UnknownCompression(String),
     #[error("{count} entries of {entry_bytes} bytes do not fill {data_len} bytes")]
     Entries { count: u32, entry_bytes: u32, data_len: u32 },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    None,
-    Lz4,
-    Bz2,
-}
-
-impl Compression {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Bz2 => "bz2",
-        }
-    }
 }
 
 /// The header of a record.

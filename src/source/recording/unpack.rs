@@ -3,8 +3,30 @@
 use std::io::{self, BufRead, Cursor, Read};
 
 use lz4_flex::frame::FrameDecoder;
+use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
-use super::record::Compression;
+/// What comes out of a damaged Zstandard frame comes in steps of this size.
+const ZSTD_STEP_BYTES: usize = 1 << 10;
+
+/// What packs a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Lz4,
+    Bz2,
+    Zstd,
+}
+
+impl Compression {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Lz4 => "lz4",
+            Self::Bz2 => "bz2",
+            Self::Zstd => "zstd",
+        }
+    }
+}
 
 /// A chunk that could not be unpacked to its end.
 #[derive(Debug)]
@@ -20,11 +42,13 @@ pub struct Unpacker {
     lz4: FrameDecoder<Cursor<Vec<u8>>>,
     /// The bytes 4 and 5 of the last LZ4 frame (its flags and block size). The decoder's buffers serve one block size only.
     lz4_descriptor: Option<[u8; 2]>,
+    /// Made when it is needed first.
+    zstd: Option<DCtx<'static>>,
 }
 
 impl Unpacker {
     pub fn new() -> Self {
-        Self { lz4: FrameDecoder::new(Cursor::new(Vec::new())), lz4_descriptor: None }
+        Self { lz4: FrameDecoder::new(Cursor::new(Vec::new())), lz4_descriptor: None, zstd: None }
     }
 
     /// Where the packed bytes have to be put before [`Unpacker::unpack`].
@@ -48,6 +72,11 @@ impl Unpacker {
             }
             Compression::Lz4 => self.unpack_lz4(size_bytes, out),
             Compression::Bz2 => self.unpack_bz2(size_bytes, out),
+            // A frame that has all the room it needs is unpacked at once or not at all. In steps its begin comes out.
+            Compression::Zstd => match self.unpack_zstd(size_bytes, false, out) {
+                Err(e) if out.is_empty() && e.consumed_bytes == 0 => self.unpack_zstd(size_bytes, true, out),
+                result => result,
+            },
         }
     }
 
@@ -88,6 +117,56 @@ impl Unpacker {
         self.lz4_descriptor = None;
     }
 
+    fn unpack_zstd(&mut self, size_bytes: usize, in_steps: bool, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+        /// Denser data are possible; they cost a copy or two.
+        const USUAL_DENSITY: usize = 16;
+        out.clear();
+        let failed = |what: String, consumed_bytes| Err(UnpackError { what, consumed_bytes });
+        let told = |code| get_error_name(code).to_owned();
+        if self.zstd.is_none() {
+            self.zstd = DCtx::try_create();
+        }
+        let Some(zstd) = &mut self.zstd else { return failed("there is no memory for a decompressor".to_owned(), 0) };
+        if let Err(code) = zstd.reset(ResetDirective::SessionOnly) {
+            return failed(told(code), 0);
+        }
+        let packed = self.lz4.get_ref().get_ref();
+        let mut input = InBuffer::around(packed);
+        // One byte more shows whether too many come out.
+        let limit = size_bytes + 1;
+        out.reserve_exact(limit.min(packed.len().saturating_mul(USUAL_DENSITY)));
+        let mut step = vec![0; if in_steps { ZSTD_STEP_BYTES } else { 0 }];
+        loop {
+            if out.len() == out.capacity() {
+                out.reserve_exact((limit - out.len()).min(out.len().max(ZSTD_STEP_BYTES)));
+            }
+            let before = (input.pos(), out.len());
+            let result = if in_steps {
+                let mut room = OutBuffer::around(&mut step[..]);
+                let result = zstd.decompress_stream(&mut room, &mut input);
+                out.extend_from_slice(room.as_slice());
+                result
+            } else {
+                zstd.decompress_stream(&mut OutBuffer::around_pos(out, before.1), &mut input)
+            };
+            let is_at_end = match result {
+                Ok(left) => left == 0,
+                Err(code) => return failed(told(code), before.0),
+            };
+            if out.len() > size_bytes {
+                out.truncate(size_bytes);
+                return failed(format!("more than {size_bytes} bytes come out of a chunk"), input.pos());
+            }
+            if is_at_end && out.len() == size_bytes {
+                return Ok(input.pos());
+            }
+            // Another frame may follow the one that has ended.
+            if before == (input.pos(), out.len()) || (is_at_end && input.pos() == packed.len()) {
+                return failed(format!("{} bytes came out of a chunk of {size_bytes}", out.len()), input.pos());
+            }
+        }
+    }
+
     /// This one allocates with every chunk; librealsense writes no such chunks, only `rosbag compress` does.
     fn unpack_bz2(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
         let mut decoder = bzip2::bufread::BzDecoder::new(&self.packed()[..]);
@@ -121,6 +200,20 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// A frame that tells how long its content is.
+    fn zstd(data: &[u8]) -> Vec<u8> {
+        ::zstd::bulk::compress(data, 1).unwrap()
+    }
+
+    /// Two frames that do not, the latter with a checksum.
+    fn zstd_stream(data: &[u8]) -> Vec<u8> {
+        let (first, second) = data.split_at(data.len() / 3);
+        let mut encoder = ::zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(second).unwrap();
+        [::zstd::encode_all(first, 1).unwrap(), encoder.finish().unwrap()].concat()
+    }
+
     fn data(seed: u32) -> Vec<u8> {
         (0..300_000u32).map(|i| (i.wrapping_mul(seed) >> 13) as u8).collect()
     }
@@ -143,15 +236,57 @@ mod tests {
     }
 
     #[test]
+    fn zstandard_frames_are_unpacked_also_behind_a_damaged_one() {
+        let mut unpacker = Unpacker::new();
+        let mut out = Vec::new();
+        for seed in [3, 5, 7] {
+            let data = data(seed);
+            // So dense that the buffer has to grow on the way.
+            for data in [&data[..], &vec![7; 3_000_000]] {
+                for packed in [zstd(data), zstd_stream(data)] {
+                    *unpacker.packed() = packed.clone();
+                    assert_eq!(unpacker.unpack(Compression::Zstd, data.len(), &mut out).unwrap(), packed.len());
+                    assert!(out == data);
+                }
+            }
+            *unpacker.packed() = zstd(&[]);
+            assert_eq!(unpacker.unpack(Compression::Zstd, 0, &mut out).unwrap(), zstd(&[]).len());
+            let mut packed = zstd(&data);
+            packed.truncate(packed.len() - 50);
+            *unpacker.packed() = packed;
+            assert!(unpacker.unpack(Compression::Zstd, data.len(), &mut out).is_err());
+            assert!(!out.is_empty() && data.starts_with(&out));
+        }
+    }
+
+    #[test]
+    fn the_begin_of_a_zstandard_frame_that_is_damaged_later_comes_out() {
+        let data = data(3);
+        let mut encoder = ::zstd::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.set_pledged_src_size(Some(data.len() as u64)).unwrap();
+        encoder.write_all(&data).unwrap();
+        let mut packed = encoder.finish().unwrap();
+        *packed.last_mut().unwrap() ^= 1;
+        let mut unpacker = Unpacker::new();
+        let mut out = Vec::new();
+        *unpacker.packed() = packed;
+        assert!(unpacker.unpack(Compression::Zstd, data.len(), &mut out).is_err());
+        assert!(!out.is_empty() && data.starts_with(&out));
+    }
+
+    #[test]
     fn what_comes_out_of_a_cut_chunk_is_its_begin() {
         let data = data(3);
         let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
         encoder.write_all(&data).unwrap();
         let mut unpacker = Unpacker::new();
         let mut out = Vec::new();
-        for (compression, packed) in
-            [(Compression::Lz4, lz4(&data, BlockSize::Max64KB)), (Compression::Bz2, encoder.finish().unwrap())]
-        {
+        for (compression, packed) in [
+            (Compression::Lz4, lz4(&data, BlockSize::Max64KB)),
+            (Compression::Bz2, encoder.finish().unwrap()),
+            (Compression::Zstd, zstd(&data)),
+        ] {
             for len in (0..packed.len()).step_by(997) {
                 *unpacker.packed() = packed[..len].to_vec();
                 assert!(unpacker.unpack(compression, data.len(), &mut out).is_err(), "{compression:?} {len}");
@@ -166,9 +301,15 @@ mod tests {
         let mut unpacker = Unpacker::new();
         let mut out = Vec::new();
         for size in [data.len() - 1, data.len() + 1, 0] {
-            *unpacker.packed() = lz4(&data, BlockSize::Max64KB);
-            assert!(unpacker.unpack(Compression::Lz4, size, &mut out).is_err());
-            assert!(out.len() <= size);
+            for (compression, packed) in [
+                (Compression::Lz4, lz4(&data, BlockSize::Max64KB)),
+                (Compression::Zstd, zstd(&data)),
+                (Compression::Zstd, zstd_stream(&data)),
+            ] {
+                *unpacker.packed() = packed;
+                assert!(unpacker.unpack(compression, size, &mut out).is_err());
+                assert!(out.len() <= size);
+            }
         }
     }
 }

@@ -1,0 +1,195 @@
+//! The frames of a part of a recording, from pass to pass where it is looped, and where a seek leads to.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::ReplayOptions;
+use super::control::End;
+use super::frames::{Frames, Step};
+use super::images::DepthFacts;
+use crate::clock::{Clock, HostTime};
+use crate::source::{Damage, SourceError};
+
+pub struct Section {
+    pub frames: Frames,
+    from: Duration,
+    to: Option<Duration>,
+    looped: bool,
+    /// Between the last frame of a pass and the first of the next.
+    period: Duration,
+    pass: Pass,
+    /// Frames before this are left out, until one is found that is not; counted from the recording's first stamp.
+    skip_to: Option<Duration>,
+    /// The stamp of the section's first frame, once it has been found.
+    first_ns: Option<i64>,
+    /// From the recording's first frame to its last.
+    length: Option<End>,
+    /// What was found in the pass that found most.
+    damage: Damage,
+    is_over: bool,
+}
+
+/// One time through the section.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pass {
+    /// What has to be added to the time stamps, so that they go on from pass to pass.
+    offset_ns: i64,
+    /// Of the last frame found, without the offset.
+    last_ns: Option<i64>,
+    /// It did not go straight through.
+    is_sought: bool,
+    /// Nothing has been found since it began or was last sought in, and something else came before.
+    is_restart: bool,
+}
+
+/// A frame that was found.
+#[derive(Debug, Clone, Copy)]
+pub struct Found {
+    pub facts: DepthFacts,
+    /// Its time stamp, which goes on from pass to pass.
+    pub stamp_ns: i64,
+    /// It does not follow in the file on the frame found before it.
+    pub is_restart: bool,
+}
+
+/// What a look for the next frame brought.
+#[derive(Debug, Clone, Copy)]
+pub enum Next {
+    Frame(Found),
+    /// No frame yet; look again.
+    Going,
+    End,
+}
+
+impl Section {
+    pub fn open(path: &Path, options: &ReplayOptions) -> Result<Self, SourceError> {
+        let mut frames = Frames::open(path, options.color)?;
+        if let Some(from) = options.from {
+            frames.seek(from, 0)?;
+        }
+        Ok(Self {
+            from: options.from.unwrap_or_default(),
+            to: options.to,
+            length: frames.reader.expected.map(|count| estimated_end(count, frames.reader.stream.nominal_fps)),
+            looped: options.looped,
+            period: super::period(frames.reader.stream.nominal_fps),
+            frames,
+            pass: Pass::default(),
+            skip_to: options.from,
+            first_ns: None,
+            damage: Damage::default(),
+            is_over: false,
+        })
+    }
+
+    /// From the recording's first frame to its last, as far as that is known.
+    pub fn length(&self) -> Option<End> {
+        self.length
+    }
+
+    /// Where the section ends, as far as that is known.
+    pub fn end(&self) -> Option<End> {
+        match (self.to, self.length) {
+            (Some(to), Some(length)) if length.at < to => Some(length),
+            (Some(to), _) => Some(End { at: to, is_estimate: false }),
+            (None, length) => length,
+        }
+    }
+
+    /// Of `stamp_ns`, without a pass's offset, since the recording's first; below 0 where stamps go back.
+    pub fn since_first_ns(&self, stamp_ns: i64) -> i64 {
+        stamp_ns.saturating_sub(self.frames.reader.first_stamp_ns)
+    }
+
+    /// Finds the next frame. Gives up for now at the end of a chunk when `until` has passed.
+    pub fn next(&mut self, clock: &dyn Clock, until: HostTime) -> Result<Next, SourceError> {
+        while !self.is_over {
+            match self.frames.step()? {
+                Step::Frame(facts) => {
+                    let since_first_ns = self.since_first_ns(facts.stamp_ns);
+                    if self.to.is_some_and(|to| !is_less(since_first_ns, to)) {
+                        self.end_pass()?;
+                    } else if !self.skip_to.is_some_and(|begin| is_less(since_first_ns, begin)) {
+                        return Ok(Next::Frame(self.found(facts)));
+                    }
+                }
+                Step::Going => {}
+                Step::End => {
+                    if let Some(last_ns) = self.pass.last_ns {
+                        self.length = Some(End { at: from_ns(self.since_first_ns(last_ns)), is_estimate: false });
+                    }
+                    self.end_pass()?;
+                }
+            }
+            if !self.is_over && clock.now() >= until {
+                return Ok(Next::Going);
+            }
+        }
+        Ok(Next::End)
+    }
+
+    fn found(&mut self, facts: DepthFacts) -> Found {
+        // Once the section has begun, stamps that go back do not leave it again.
+        self.skip_to = None;
+        self.pass.last_ns = Some(facts.stamp_ns);
+        if !self.pass.is_sought {
+            self.first_ns.get_or_insert(facts.stamp_ns);
+        }
+        let is_restart = std::mem::take(&mut self.pass.is_restart);
+        Found { facts, stamp_ns: facts.stamp_ns.saturating_add(self.pass.offset_ns), is_restart }
+    }
+
+    /// Goes to the first frame at or behind `target`, counted from the recording's first stamp, but not out of the section: what lies
+    /// before leads to its begin, and what lies behind to its end. Returns where that is.
+    pub fn seek(&mut self, target: Duration) -> Result<Duration, SourceError> {
+        let target = target.max(self.from);
+        self.damage = self.damage();
+        self.frames.seek(target, self.pass.offset_ns)?;
+        self.skip_to = Some(target);
+        (self.pass.is_sought, self.pass.is_restart) = (true, true);
+        Ok(target)
+    }
+
+    /// Begins the next pass, or the end.
+    fn end_pass(&mut self) -> Result<(), SourceError> {
+        self.damage = self.damage();
+        // A section without frames would be looked through for ever.
+        if !self.looped || (self.pass.last_ns.is_none() && !self.pass.is_sought) {
+            self.is_over = true;
+            return Ok(());
+        }
+        let begin_ns = self.first_ns.unwrap_or_else(|| self.frames.reader.first_stamp_ns.saturating_add(ns(self.from)));
+        let length_ns = self.pass.last_ns.map_or(0, |last_ns| last_ns.saturating_sub(begin_ns).max(0));
+        let offset_ns = self.pass.offset_ns.saturating_add(length_ns).saturating_add(ns(self.period));
+        self.pass = Pass { offset_ns, is_restart: true, ..Pass::default() };
+        self.skip_to = Some(self.from);
+        self.frames.seek(self.from, offset_ns)
+    }
+
+    /// What was found damaged. Passes find the same again, or a part of it where they were not whole.
+    pub fn damage(&self) -> Damage {
+        let found = self.frames.reader.damage();
+        let weight = |damage: &Damage| (damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped, damage.notes.len());
+        if weight(&found) > weight(&self.damage) { found } else { self.damage.clone() }
+    }
+}
+
+/// Where so many frames come to, if they come as often as they should.
+fn estimated_end(frames: u64, nominal_fps: f64) -> End {
+    let seconds = frames.saturating_sub(1) as f64 / nominal_fps;
+    End { at: Duration::try_from_secs_f64(seconds).unwrap_or_default(), is_estimate: true }
+}
+
+fn is_less(ns: i64, limit: Duration) -> bool {
+    i128::from(ns) < i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX)
+}
+
+/// As signed nanoseconds, at most as many as there are.
+pub fn ns(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// 0 for what is below.
+pub fn from_ns(ns: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(ns).unwrap_or(0))
+}
