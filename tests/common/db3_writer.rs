@@ -77,7 +77,7 @@ pub struct Cdr(Vec<u8>);
 
 impl Cdr {
     pub fn u32(mut self, value: u32) -> Self {
-        while self.0.len() % 4 != 0 {
+        while !self.0.len().is_multiple_of(4) {
             self.0.push(0);
         }
         self.0.extend(value.to_le_bytes());

@@ -191,7 +191,7 @@ impl<'a> Columns<'a> {
 /// Tells what a row is by its columns: those of `messages` and of `topics` in rosbag2's files look like no others there.
 pub fn parse_row(payload: &[u8], payload_bytes: u64) -> Option<Row<'_>> {
     let columns = Columns::parse(payload, payload_bytes)?;
-    let is_blob = |kind: u64| kind >= FIRST_BLOB_TYPE && kind % 2 == 0;
+    let is_blob = |kind: u64| kind >= FIRST_BLOB_TYPE && kind.is_multiple_of(2);
     if columns.count == 4 && is_blob(columns.types[3]) {
         let topic = u32::try_from(columns.integer(1)?).ok()?;
         return Some(Row::Message { topic, recorded_ns: columns.integer(2)?, data_start: columns.places[3] });

@@ -142,8 +142,7 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     }
     let [tx, ty, tz, x, y, z, w] = values;
     let norm = x * x + y * y + z * z + w * w;
-    // The other way round, not-a-number would pass.
-    if !((norm - 1.0).abs() < 1e-3) {
+    if norm.is_nan() || (norm - 1.0).abs() >= 1e-3 {
         return Err(MessageError("transform"));
     }
     let rotation = [
@@ -162,7 +161,6 @@ impl Extrinsics {
     /// These, if cameras of one device can stand so.
     fn checked(self) -> Result<Self, MessageError> {
         let column = |c: usize| &self.rotation[3 * c..3 * c + 3];
-        // The other way round, not-a-number would pass.
         let has_length_1 = |c: usize| (column(c).iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-2;
         let is_near = self.translation_m.iter().all(|t| t.abs() < MAX_TRANSLATION_M);
         if (0..3).all(has_length_1) && is_near { Ok(self) } else { Err(MessageError("transform")) }
