@@ -30,7 +30,7 @@ pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Resu
         SyntheticOptions { width, height, fps, seed: settings.seed, color: wants_color(&settings, recording.as_ref()) },
         Arc::clone(&clock),
     )?;
-    run(Input { source: Box::new(camera), remote: None }, &args.run, recording, settings, clock)
+    run(Feed { source: Box::new(camera), remote: None }, &args.run, recording, settings, clock)
 }
 
 #[cfg(feature = "realsense")]
@@ -51,7 +51,7 @@ pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Resu
         SourceError::Unsupported(text) => UsageError(text).into(),
         error => anyhow::Error::from(error),
     })?;
-    run(Input { source: Box::new(source), remote: None }, &args.run, recording, settings, clock)
+    run(Feed { source: Box::new(source), remote: None }, &args.run, recording, settings, clock)
 }
 
 #[cfg(not(feature = "realsense"))]
@@ -69,7 +69,7 @@ pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::
     let options = ReplayOptions { pace, speed, from, to, looped, color };
     let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
     let remote = Some(source.remote());
-    run(Input { source: Box::new(source), remote }, &args.run, recording, settings, clock)
+    run(Feed { source: Box::new(source), remote }, &args.run, recording, settings, clock)
 }
 
 /// Whether the source is to deliver colour images.
@@ -96,14 +96,14 @@ pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Res
 }
 
 /// What a run is about.
-struct Input {
+struct Feed {
     source: Box<dyn FrameSource>,
     /// That of a recording, which keys and the line on the terminal want.
     remote: Option<Remote>,
 }
 
 fn run(
-    Input { source, remote }: Input,
+    Feed { source, remote }: Feed,
     args: &RunArgs,
     recording: Option<Recording>,
     settings: Settings,
