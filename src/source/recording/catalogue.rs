@@ -148,45 +148,7 @@ impl Catalogue {
         }
     }
 
-    /// The same for recordings that tell it as text (librealsense from 2.58 on).
-    fn learn_text(&mut self, topic: &str, text: &str) {
-        match Place::parse(topic) {
-            Some(Place::DeviceInfo) => {
-                let value = |key| text::value_of(text, key).map(str::to_owned);
-                self.device = self.device.take().or_else(|| value("name"));
-                self.serial = self.serial.take().or_else(|| value("serial number"));
-                self.firmware = self.firmware.take().or_else(|| value("firmware version"));
-            }
-            Some(Place::Option { sensor, name }) if ros::spelling(name) == "depth units" => {
-                self.learn_units(sensor, text.parse().ok());
-            }
-            Some(Place::Extrinsics { stream, group }) => {
-                if let Ok(place) = text::parse_transform(text) {
-                    self.facts_of(stream).place.get_or_insert_with(|| (group.to_owned(), place));
-                }
-            }
-            Some(Place::Stream { stream, part: Part::Info }) => {
-                let fps = text::value_of(text, "fps").and_then(|fps| fps.parse().ok());
-                let encoding = text::value_of(text, "encoding").map(str::to_owned);
-                let facts = self.facts_of(stream);
-                facts.nominal_fps = fps.filter(|&fps| fps > 0);
-                facts.encoding = facts.encoding.take().or(encoding);
-            }
-            Some(Place::Stream { stream, part: Part::CameraInfo }) => {
-                if let Ok(info) = text::parse_camera_info(text) {
-                    self.learn_camera(stream, &info);
-                }
-            }
-            Some(Place::Stream { stream, part: Part::Metadata }) => {
-                if let Some(domain) = text::value_of(text, "timestamp domain") {
-                    self.facts_of(stream).timestamp_domain.get_or_insert_with(|| ros::timestamp_domain(domain));
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn learn_camera(&mut self, stream: &str, info: &ros::CameraInfo<'_>) {
+    pub(super) fn learn_camera(&mut self, stream: &str, info: &ros::CameraInfo<'_>) {
         let facts = self.facts_of(stream);
         facts.size_px = Some((info.width, info.height));
         facts.intrinsics = Some(intrinsics(info));
@@ -204,7 +166,7 @@ impl Catalogue {
         }
     }
 
-    fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
+    pub(super) fn learn_units(&mut self, sensor: &str, units_m: Option<f32>) {
         if let Some(units_m) = units_m.filter(|&u| u.is_finite() && u > 0.0) {
             self.depth_units_m.insert(sensor.to_owned(), units_m);
         }
@@ -238,7 +200,7 @@ impl Catalogue {
         }
     }
 
-    fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
+    pub(super) fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
         self.streams
             .entry(stream.to_owned())
             .or_insert_with(|| StreamFacts { kind: kind_of(stream).to_owned(), ..StreamFacts::default() })

@@ -5,13 +5,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::begin::{self, Begin, Images};
-use super::catalogue::{Catalogue, Place};
 use super::color::ColorReader;
-use super::container::{self, Container, Item, Topic, Wire};
+use super::container::{self, Container, Item, Wire};
 use super::hold::{Before, Held, Rows, metadata_topic};
-use super::inspect::list_streams;
 use super::ledger::Ledger;
 use super::messages::{self, Image, compressed};
+use super::missing::{no_color, no_depth};
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
@@ -363,35 +362,6 @@ impl ImageReader {
 fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
     let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
     start..start + data.len()
-}
-
-/// Why a recording has no colour to deliver.
-fn no_color(path: &Path, reader: &dyn Container, known: &Catalogue) -> String {
-    let path = path.display();
-    if reader.topics().iter().any(|topic| known.stream_of_kind(topic, "Color").is_some()) {
-        return format!("{path}: colour was asked for, and its colour stream has no image that can be read");
-    }
-    format!("{path}: colour was asked for, and it has no colour stream; it has: {}", list_streams(known))
-}
-
-/// Why a recording has no depth to deliver.
-fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
-    let mut topics: Vec<&Topic> = reader.topics();
-    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    let has_depth = topics.iter().any(|topic| known.stream_of_kind(topic, "Depth").is_some());
-    let damage = reader.damage().notes.first();
-    match damage {
-        Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
-        _ if has_depth => "its depth stream has no frames".to_owned(),
-        _ if topics.is_empty() => "is a recording without any messages".to_owned(),
-        _ if topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) => {
-            format!("has no depth stream; it has: {}", list_streams(known))
-        }
-        _ => {
-            let some: Vec<&str> = topics.iter().take(4).map(|topic| topic.name.as_str()).collect();
-            format!("is a recording, but not one that librealsense made; it has: {}", some.join(", "))
-        }
-    }
 }
 
 fn io_error(path: &Path, source: io::Error) -> SourceError {

@@ -8,10 +8,11 @@
 //! | `section` | the frames of a part of a file, from pass to pass |
 //! | `frames` | depth frames and the colour images that belong to them |
 //! | `images` | the depth images of a file, and the colour images |
-//! | `begin`, `catalogue` | which streams there are, and what topics and messages tell of them |
+//! | `begin`, `catalogue`, `catalogue_text` | which streams there are, and what topics and messages tell of them |
 //! | `color` | how colour images are read |
 //! | `hold`, `behind` | images that wait for the metadata behind them |
 //! | `picture`, `zstd_bytes` | unpacks single images and messages |
+//! | `missing` | why there is nothing to deliver |
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
@@ -24,6 +25,7 @@ mod bag;
 mod begin;
 mod behind;
 mod catalogue;
+mod catalogue_text;
 mod color;
 mod container;
 pub mod control;
@@ -37,6 +39,7 @@ mod inspect;
 mod ledger;
 mod mcap;
 mod messages;
+mod missing;
 mod pace;
 mod picture;
 mod section;
