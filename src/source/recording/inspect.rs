@@ -66,7 +66,9 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                     let ledger = ledgers.entry(stream.clone()).or_default();
                     ledger.bad_frame();
                     if let Some(released) = holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image) {
+                        let note = known.streams.get(&stream).and_then(|facts| guessed(&facts.kind, &released));
                         frames.entry(stream).or_default().release(released, ledger);
+                        note.iter().for_each(|note| reader.note_here(note));
                     }
                 }
             }
@@ -97,7 +99,9 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                         Err(_) => hold.lost_image(),
                     };
                     if let Some(released) = released {
+                        let note = guessed(kind, &released);
                         frames.release(released, ledger);
+                        note.iter().for_each(|note| reader.note_here(note));
                     }
                     if let Err(what) = checked {
                         ledger.bad_frame();
@@ -124,6 +128,8 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
 
     for (stream, hold) in &mut holds {
         if let Some(released) = hold.as_mut().and_then(Hold::release) {
+            let note = known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
+            note.iter().for_each(|note| reader.note_here(note));
             frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
         }
     }
@@ -217,6 +223,12 @@ impl Frames {
         self.depth_units_m = self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
         self.count += 1;
     }
+}
+
+/// What is to be noted of a frame whose metadata are missing; of depth, as a replay without colour does.
+fn guessed(kind: &str, released: &Released) -> Option<String> {
+    (kind == "Depth" && released.is_guess)
+        .then(|| format!("the metadata of a depth image are missing: it is taken for number {}", released.number))
 }
 
 /// The stream, and the hold, of a topic whose messages tell of images before them.
