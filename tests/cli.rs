@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::bag_writer::{Spec, write_bag};
+use common::bag_writer::{Packing, Spec, Writer, write_bag};
+use common::driver_messages::{CameraInfo, Image};
 use serde_json::Value;
 
 fn depthcast(args: &[&str]) -> Output {
@@ -204,6 +205,39 @@ fn bad_recordings_are_refused_with_one_clear_line() {
             with(&no_depth, &["no depth", "olor"]);
         }
     }
+}
+
+#[test]
+fn the_topic_is_chosen_by_its_name() {
+    let mut writer = Writer::new(Packing::Lz4);
+    for (i, topic) in [(1, "/left/depth"), (2, "/right/depth"), (3, "/right/depth")] {
+        let info = format!("{}/camera_info", topic.strip_suffix("/depth").unwrap());
+        writer.typed(&info, "sensor_msgs/CameraInfo", &CameraInfo::default().message());
+        let image = Image::DEPTH.depth_message(i, u64::from(i) * 100_000_000, &[i as u16 * 1000; 16 * 12]);
+        writer.typed(topic, "sensor_msgs/Image", &image);
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("two.bag");
+    std::fs::write(&path, writer.finish(true).bytes).unwrap();
+    let (path, out) = (path.to_str().unwrap(), dir.path().join("out"));
+    let replay = ["replay", path, "--view", "none", "--pace", "max", "--json"];
+    let export = ["export", path, "--out", out.to_str().unwrap(), "--format", "png"];
+    let both = "/left/depth (16UC1 16x12, 1 frames), /right/depth (16UC1 16x12, 2 frames)";
+    for command in [&replay[..], &export] {
+        refused(command, 2, &["two.bag: several topics have depth images", "--topic", both]);
+        let wrong = [command, &["--topic", "/rihgt/depth"]].concat();
+        refused(&wrong, 2, &["--topic /rihgt/depth: there is no such stream", "depth is on: /right/depth (16UC1"]);
+    }
+    for (topic, frames) in [("/left/depth", 1), ("/right/depth", 2)] {
+        let output = depthcast(&[&replay[..], &["--topic", topic]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(report(&output)["frames"]["captured"], frames);
+    }
+    let output = depthcast(&[&export[..], &["--topic", "/right/depth"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(out.join("two_000002.png").exists() && out.join("two_000003.png").exists() && !out.join("two_000001.png").exists());
+    let table = String::from_utf8(depthcast(&["info", path]).stdout).unwrap();
+    assert!(table.contains("depth      /left/depth\ndepth      /right/depth"), "{table}");
 }
 
 #[test]

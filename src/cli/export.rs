@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::run::check_section;
+use super::run::{as_usage, check_section};
 use super::signals::stop_on_signals;
 use super::status::bar;
 use super::{Done, ExportArgs, print};
@@ -11,10 +11,10 @@ use crate::export::{Export, ExportSettings, Summary};
 
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
-    let ExportArgs { file: recording, out: dir, format, from, to, every, color, force, json } = args;
-    let settings = ExportSettings { recording, dir, format, from, to, every, color, force };
+    let ExportArgs { file: recording, out: dir, format, from, to, every, topic, color, force, json } = args;
+    let settings = ExportSettings { recording, dir, format, from, to, every, topic, color, force };
     let stop = stop_on_signals(None)?;
-    let export = Export::open(settings, Arc::new(MonotonicClock::new()))?;
+    let export = Export::open(settings, Arc::new(MonotonicClock::new())).map_err(as_usage)?;
     let bar = bar(export.expected_files());
     let summary = export.run(&stop, &mut |files| {
         let Some(bar) = &bar else { return };

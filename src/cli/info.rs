@@ -39,6 +39,12 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
             lens(stream),
         )?;
     }
+    // Names that --topic takes; where there is nothing to choose they are of no use.
+    let is_one_of_several = |s: &StreamInfo| info.streams.iter().filter(|other| other.kind == s.kind).count() > 1;
+    if info.streams.iter().any(is_one_of_several) {
+        writeln!(out, "\n{:<10} topic", "stream")?;
+        info.streams.iter().try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.topic))?;
+    }
     let damage = &info.damage;
     if !damage.is_none() {
         let (frames, chunks, bytes) = (damage.frames_lost, damage.chunks_skipped, damage.bytes_skipped);

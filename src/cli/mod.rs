@@ -110,6 +110,9 @@ struct ReplayArgs {
     /// Start over at the end
     #[arg(long = "loop")]
     looped: bool,
+    /// The topic with the depth, where a recording has several (`depthcast info` lists them)
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -133,6 +136,9 @@ struct ExportArgs {
     /// Only the first of every N frames
     #[arg(long, value_name = "N", default_value = "1")]
     every: NonZeroU64,
+    /// The topic with the depth, where a recording has several (`depthcast info` lists them)
+    #[arg(long, value_name = "NAME")]
+    topic: Option<String>,
     /// Give points the colours of the recording's colour camera (ply, pcd, csv)
     #[arg(long)]
     color: bool,

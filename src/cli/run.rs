@@ -16,7 +16,7 @@ use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
-use crate::source::{FrameSource, SourceInfo};
+use crate::source::{FrameSource, SourceError, SourceInfo};
 use crate::stats::RecordingReport;
 use crate::stats::report::Report;
 
@@ -35,7 +35,6 @@ pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Resu
 
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    use crate::source::SourceError;
     use crate::source::realsense::{Input, RealsenseSource};
     let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -47,10 +46,7 @@ pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Resu
             Input::Camera { serial: args.serial, mode: args.depth, color, record_to }
         }
     };
-    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(|error| match error {
-        SourceError::Unsupported(text) => UsageError(text).into(),
-        error => anyhow::Error::from(error),
-    })?;
+    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(as_usage)?;
     run(Feed { source: Box::new(source), remote: None }, &args.run, recording, settings, clock)
 }
 
@@ -64,10 +60,10 @@ pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::
     let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let ReplayArgs { pace, speed, from, to, looped, .. } = args;
+    let ReplayArgs { pace, speed, from, to, looped, topic, .. } = args;
     let color = wants_color(&settings, recording.as_ref());
-    let options = ReplayOptions { pace, speed, from, to, looped, color };
-    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock))?;
+    let options = ReplayOptions { pace, speed, from, to, looped, topic, color };
+    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock)).map_err(as_usage)?;
     let remote = Some(source.remote());
     run(Feed { source: Box::new(source), remote }, &args.run, recording, settings, clock)
 }
@@ -75,6 +71,15 @@ pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::
 /// Whether the source is to deliver colour images.
 fn wants_color(settings: &Settings, recording: Option<&Recording>) -> bool {
     settings.wants_color_images() || recording.is_some_and(|recording| recording.options.color)
+}
+
+/// What a source cannot follow is for the user to change.
+pub(super) fn as_usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    match error.into().downcast::<SourceError>() {
+        Ok(SourceError::Unsupported(text)) => UsageError(text).into(),
+        Ok(error) => error.into(),
+        Err(error) => error,
+    }
 }
 
 /// A run without librealsense must not look as if it were filtered.

@@ -59,6 +59,8 @@ pub struct ExportSettings {
     pub to: Option<Duration>,
     /// Of so many frames, the first.
     pub every: NonZeroU64,
+    /// As in [`ReplayOptions`].
+    pub topic: Option<String>,
     /// Give points the colours of the recording's colour camera.
     pub color: bool,
     /// Replace files that exist.
@@ -192,6 +194,7 @@ impl Frames {
             pace: Pace::Max,
             from: settings.from,
             to: settings.to,
+            topic: settings.topic.clone(),
             color: settings.color,
             ..ReplayOptions::default()
         };

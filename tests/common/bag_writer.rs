@@ -261,7 +261,8 @@ pub struct Writer {
     packing: Packing,
     out: Vec<u8>,
     chunk: Vec<u8>,
-    topics: Vec<String>,
+    /// Names and types.
+    topics: Vec<(String, String)>,
     /// Messages of the chunk by connection.
     counts: BTreeMap<u32, u32>,
     chunk_infos: Vec<(u64, BTreeMap<u32, u32>)>,
@@ -290,12 +291,16 @@ impl Writer {
     }
 
     pub fn message(&mut self, topic: &str, body: &[u8]) {
-        let conn = match self.topics.iter().position(|t| t == topic) {
+        self.typed(topic, "any/Type", body);
+    }
+
+    pub fn typed(&mut self, topic: &str, message_type: &str, body: &[u8]) {
+        let conn = match self.topics.iter().position(|(name, _)| name == topic) {
             Some(conn) => conn as u32,
             None => {
-                self.topics.push(topic.to_owned());
+                self.topics.push((topic.to_owned(), message_type.to_owned()));
                 let conn = self.topics.len() as u32 - 1;
-                self.chunk.extend(connection(conn, topic));
+                self.chunk.extend(connection(conn, topic, message_type));
                 conn
             }
         };
@@ -341,8 +346,8 @@ impl Writer {
         self.end_chunk();
         if is_closed {
             let index_pos = self.out.len() as u64;
-            for (conn, topic) in self.topics.iter().enumerate() {
-                self.out.extend(connection(conn as u32, topic));
+            for (conn, (topic, message_type)) in self.topics.iter().enumerate() {
+                self.out.extend(connection(conn as u32, topic, message_type));
             }
             for (pos, counts) in &self.chunk_infos {
                 let fields: [(&str, &[u8]); 6] = [
@@ -376,22 +381,28 @@ impl Writer {
     }
 }
 
-fn connection(conn: u32, topic: &str) -> Vec<u8> {
-    let fields: [(&str, &[u8]); 3] = [("conn", &conn.to_le_bytes()), ("op", &[7]), ("topic", topic.as_bytes())];
-    record(&fields, &record(&[("topic", topic.as_bytes()), ("type", b"any/Type")], &[]))
+fn connection(conn: u32, topic: &str, message_type: &str) -> Vec<u8> {
+    let named: [(&str, &[u8]); 3] = [("conn", &conn.to_le_bytes()), ("op", &[7]), ("topic", topic.as_bytes())];
+    // Its data are fields like those of a header, without a length before them.
+    record(&named, &fields(&[("topic", topic.as_bytes()), ("type", message_type.as_bytes())]))
 }
 
-fn record(fields: &[(&str, &[u8])], data: &[u8]) -> Vec<u8> {
-    let mut header = vec![];
-    for (name, value) in fields {
-        header.extend(((name.len() + 1 + value.len()) as u32).to_le_bytes());
-        header.extend(name.as_bytes());
-        header.push(b'=');
-        header.extend(*value);
-    }
+fn record(header: &[(&str, &[u8])], data: &[u8]) -> Vec<u8> {
+    let header = fields(header);
     let mut all = (header.len() as u32).to_le_bytes().to_vec();
     all.extend(header);
     all.extend((data.len() as u32).to_le_bytes());
     all.extend(data);
+    all
+}
+
+fn fields(fields: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut all = vec![];
+    for (name, value) in fields {
+        all.extend(((name.len() + 1 + value.len()) as u32).to_le_bytes());
+        all.extend(name.as_bytes());
+        all.push(b'=');
+        all.extend(*value);
+    }
     all
 }

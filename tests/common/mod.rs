@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 pub mod bag_writer;
 pub mod db3_writer;
+pub mod driver_messages;
 pub mod export_readers;
 pub mod mcap_writer;
 pub mod recording;

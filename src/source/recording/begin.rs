@@ -1,14 +1,18 @@
-//! Looks through the begin of a recording: which streams to deliver, and what is told of them before and right behind their first images.
+//! Looks through the begin of a recording: which streams to deliver, and what is told of them before and near their first images.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::catalogue::{Catalogue, Part, Place, StreamFacts};
+use super::catalogue::{Catalogue, Part, Place};
+pub use super::choice::Images;
+use super::choice::{color, depth};
 use super::container::{Container, Item, Topic};
 use super::hold::{Before, metadata_topic};
 use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 
-/// How far behind the first image its metadata are looked for. librealsense writes them right behind it.
+/// How far behind the first image others and their metadata are looked for. librealsense writes them right behind it, drivers with each
+/// image.
 const MAX_METADATA_BYTES: u64 = 64 << 20;
 
 /// What the begin of a recording tells.
@@ -19,142 +23,197 @@ pub struct Begin {
     pub depth: Option<(Images, Stamp)>,
     /// Where metadata come as text behind the images: what they say of the first depth image.
     pub depth_behind: Option<Before>,
+    /// Which depth images to deliver is for the user to say; the text goes on from the recording's path and ": ".
+    pub unclear: Option<String>,
     /// The colour images, where they were asked for.
     pub color: Option<Images>,
     /// Streams whose intrinsics stand in a damaged chunk.
     pub doubtful_lenses: Vec<String>,
 }
 
-/// Where the images of a stream are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Images {
-    pub stream: String,
-    /// The name of their topic.
-    pub topic: String,
+/// A topic whose first readable image has come.
+struct Seen {
+    images: Images,
+    first: Stamp,
+    /// Where in the file that was.
+    offset: u64,
+    /// The header of its last image, and how many there were before, the unreadable ones too.
+    last: (Stamp, u64),
+    /// Its metadata come as text behind the images.
+    has_text: bool,
+    /// What the first of them say.
+    behind: Option<Before>,
 }
 
-/// An image stream that is looked for.
-struct Wanted {
-    kind: &'static str,
-    /// By the index, or since its first image.
-    images: Option<Images>,
-    /// The header of its first readable image, and where in the file that is.
-    first: Option<(Stamp, u64)>,
-    /// The header of its last image, and how many there were before.
-    last: Option<(Stamp, u64)>,
-    /// Its metadata come as text behind the images, and none have come yet.
-    waits_for_text: bool,
-    is_known: fn(&StreamFacts) -> bool,
+/// What is looked for, and what has come so far.
+struct Search<'a> {
+    /// The depth topic that was asked for.
+    asked: Option<&'a str>,
+    with_color: bool,
+    /// In the order of their first images.
+    seen: Vec<Seen>,
+    /// Topics with messages and how many, by an intact index; without one nobody knows what will come.
+    indexed: Option<Vec<(Topic, u64)>>,
 }
 
-impl Wanted {
-    /// The first stream of its kind by topic; in a recording without an intact index, the one whose image comes first.
-    fn new(reader: &dyn Container, known: &Catalogue, kind: &'static str, is_known: fn(&StreamFacts) -> bool) -> Self {
-        let topics = if reader.has_index() { reader.topics() } else { vec![] };
-        let has_images = |topic: &&&Topic| reader.indexed(&topic.name).is_some_and(|count| count > 0);
-        let images = topics.iter().filter(has_images).filter_map(|topic| {
-            let stream = known.stream_of_kind(topic, kind)?.to_owned();
-            Some(Images { stream, topic: topic.name.clone() })
+impl<'a> Search<'a> {
+    fn new(reader: &dyn Container, asked: Option<&'a str>, with_color: bool) -> Self {
+        let indexed = reader.has_index().then(|| {
+            let names: BTreeMap<&str, &Topic> = reader.topics().into_iter().map(|topic| (topic.name.as_str(), topic)).collect();
+            let counted = |(name, topic): (&str, &Topic)| Some((topic.clone(), reader.indexed(name).filter(|&count| count > 0)?));
+            names.into_iter().filter_map(counted).collect()
         });
-        let images = images.min_by(|a, b| a.topic.cmp(&b.topic));
-        Self { kind, images, first: None, last: None, waits_for_text: false, is_known }
+        Self { asked, with_color, seen: vec![], indexed }
     }
 
-    /// By the index there is none.
-    fn is_missing(&self, reader: &dyn Container) -> bool {
-        reader.has_index() && self.images.is_none()
+    /// Takes in an image; `topics` are all of the recording.
+    fn look_at(&mut self, known: &Catalogue, topic: &Topic, topics: &[&Topic], body: &[u8], offset: u64) {
+        let Some((stream, kind)) = known.stream_of(topic) else { return };
+        let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
+        let has_text = kind == "Depth" && metadata_topic(topics, topic).is_some();
+        match self.seen.iter_mut().find(|seen| seen.images.topic == topic.name) {
+            Some(seen) => {
+                seen.last = (stamp, seen.last.1 + 1);
+                seen.has_text |= has_text;
+            }
+            None => {
+                let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
+                self.seen.push(Seen { images, first: stamp, offset, last: (stamp, 0), has_text, behind: None });
+            }
+        }
     }
 
-    fn look_at(&mut self, known: &Catalogue, topic: &Topic, body: &[u8], offset: u64) {
-        let Some(stream) = known.stream_of_kind(topic, self.kind) else { return };
-        if self.images.as_ref().is_some_and(|images| images.topic != topic.name) {
+    /// Takes in what may be metadata of images before it, as text.
+    fn look_behind(&mut self, topic: &Topic, body: &[u8]) {
+        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return };
+        if topic.schema != text::SCHEMA {
             return;
         }
-        let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
-        self.last = Some((stamp, self.last.map_or(0, |(_, before)| before + 1)));
-        if self.first.is_none() {
-            self.first = Some((stamp, offset));
-            self.images = Some(Images { stream: stream.to_owned(), topic: topic.name.clone() });
+        for seen in self.seen.iter_mut().filter(|seen| seen.images.stream == stream && seen.behind.is_none()) {
+            let (last, before) = seen.last;
+            seen.behind = FrameText::parse(topic.wire, body).ok().map(|text| Before::first(text, last, before));
         }
-    }
-
-    /// The topic has the metadata of the images, as text.
-    fn is_behind(&self, topic: &Topic) -> bool {
-        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return false };
-        topic.schema == text::SCHEMA && self.images.as_ref().is_some_and(|images| images.stream == stream)
     }
 
     /// An image that cannot be read stands between those that can.
     fn count_cut(&mut self, topic: Option<&Topic>) {
-        let is_ours = self.images.as_ref().zip(topic).is_some_and(|(images, topic)| images.topic == topic.name);
-        if let Some((_, before)) = self.last.as_mut().filter(|_| is_ours) {
-            *before += 1;
+        if let Some(seen) = topic.and_then(|topic| self.seen.iter_mut().find(|seen| seen.images.topic == topic.name)) {
+            seen.last.1 += 1;
         }
     }
 
-    /// All is known that can be found near the first image.
+    /// The image streams of a kind: by the index in the order of their topics, else in that of their first images.
+    fn streams(&self, known: &Catalogue, kind: &str) -> Vec<Images> {
+        if let Some(indexed) = &self.indexed {
+            let images = |topic: &Topic| {
+                let stream = known.stream_of_kind(topic, kind)?.to_owned();
+                Some(Images { stream, topic: topic.name.clone() })
+            };
+            return indexed.iter().filter_map(|(topic, _)| images(topic)).collect();
+        }
+        let is_of_kind = |seen: &&Seen| known.streams.get(&seen.images.stream).is_some_and(|facts| facts.kind == kind);
+        self.seen.iter().filter(is_of_kind).map(|seen| seen.images.clone()).collect()
+    }
+
+    fn depth(&self, known: &Catalogue) -> Result<Option<Images>, String> {
+        let counts = self.indexed.iter().flatten().map(|(topic, count)| (topic.name.clone(), *count)).collect();
+        depth(known, &self.streams(known, "Depth"), self.asked, &counts).map(|images| images.cloned())
+    }
+
+    fn color(&self, known: &Catalogue, beside: &Images) -> Option<Images> {
+        color(known, &self.streams(known, "Color"), beside).filter(|_| self.with_color).cloned()
+    }
+
+    fn seen(&self, images: &Images) -> Option<&Seen> {
+        self.seen.iter().find(|seen| seen.images == *images)
+    }
+
+    /// All is known that can be found near the first images.
     fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
-        let Some((_, first)) = self.first else { return false };
-        let facts = self.images.as_ref().and_then(|images| known.streams.get(&images.stream));
-        let is_at_second = self.last.is_some_and(|(_, before)| before > 0) && !self.waits_for_text;
-        is_at_second || offset > first + MAX_METADATA_BYTES || facts.is_some_and(self.is_known)
+        let Some(first) = self.seen.first() else { return false };
+        let is_far = offset > first.offset + MAX_METADATA_BYTES;
+        let is_open = self.indexed.iter().flatten().any(|(topic, _)| known.is_open(topic));
+        if is_open && !is_far {
+            return false;
+        }
+        let depth = match self.depth(known) {
+            Ok(Some(depth)) => depth,
+            // Without an index it may come yet.
+            Ok(None) => return self.indexed.is_some(),
+            Err(_) => return self.indexed.is_some() || self.asked.is_none(),
+        };
+        if !self.is_known(known, &depth, offset, self.with_color) {
+            return false;
+        }
+        match self.color(known, &depth) {
+            Some(color) => {
+                self.is_known(known, &color, offset, true)
+                    // Without an index nobody knows whether colour will come at all.
+                    || (self.indexed.is_none() && self.seen(&color).is_none() && is_far)
+            }
+            None => !self.with_color || self.indexed.is_some() || is_far,
+        }
+    }
+
+    fn is_known(&self, known: &Catalogue, images: &Images, offset: u64, with_place: bool) -> bool {
+        let (Some(seen), Some(facts)) = (self.seen(images), known.streams.get(&images.stream)) else { return false };
+        if offset > seen.offset + MAX_METADATA_BYTES {
+            return true;
+        }
+        if Place::parse(&images.topic).is_none() {
+            return known.driver.is_known(&images.stream, facts);
+        }
+        let is_color = facts.kind == "Color";
+        let has_all = facts.intrinsics.is_some()
+            && (is_color || facts.timestamp_domain.is_some())
+            && (!with_place || facts.place.is_some());
+        let waits_for_text = seen.has_text && seen.behind.is_none();
+        (seen.last.1 > 0 && !waits_for_text) || has_all
     }
 }
 
-/// Reads from where `reader` stands to the metadata of the first depth image, and of the first colour image if `with_color`.
-pub fn look(reader: &mut dyn Container, with_color: bool) -> io::Result<Begin> {
+/// Reads from where `reader` stands to the metadata of the first depth image, and of the first colour image if `with_color`. The depth
+/// stream is the one on the topic `asked`, or the only one.
+pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -> io::Result<Begin> {
     let mut begin = Begin::default();
-    let mut depth = Wanted::new(
-        reader,
-        &begin.known,
-        "Depth",
-        match with_color {
-            true => |f| f.timestamp_domain.is_some() && f.intrinsics.is_some() && f.place.is_some(),
-            false => |f| f.timestamp_domain.is_some() && f.intrinsics.is_some(),
-        },
-    );
-    let mut color = Wanted::new(reader, &begin.known, "Color", |f| f.intrinsics.is_some() && f.place.is_some());
-    let has_depth = !depth.is_missing(reader);
-    let looks_for_color = with_color && !color.is_missing(reader);
+    let mut search = Search::new(reader, asked, with_color);
+    let mut doubtful = BTreeSet::new();
     while let Some(item) = reader.next()? {
         let message = match item {
             Item::Message(message) => message,
             Item::CutMessage { channel } => {
-                depth.count_cut(reader.topic(channel));
+                search.count_cut(reader.topic(channel));
                 continue;
             }
             _ => continue,
         };
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
-        begin.known.learn(topic, body);
-        if begin.depth_behind.is_none() && depth.first.is_some() && depth.is_behind(topic) {
-            begin.depth_behind =
-                FrameText::parse(topic.wire, body).ok().zip(depth.last).map(|(text, (stamp, n))| Before::first(text, stamp, n));
-        }
         let place = Place::parse(&topic.name);
-        if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
-            begin.doubtful_lenses.push(stream.to_owned());
+        // Drivers say everything again and again, so that nothing has to be taken from a damaged chunk.
+        if place.is_some() || !message.is_doubtful {
+            begin.known.learn(topic, body);
         }
-        if !has_depth && begin.known.stream_of(topic).is_some() {
-            break;
+        search.look_behind(topic, body);
+        if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
+            doubtful.insert(stream.to_owned());
         }
         if !message.is_doubtful {
-            depth.look_at(&begin.known, topic, body, reader.offset());
-            depth.waits_for_text = begin.depth_behind.is_none()
-                && (depth.waits_for_text
-                    || begin.known.stream_of_kind(topic, "Depth").is_some() && metadata_topic(&reader.topics(), topic).is_some());
-            color.look_at(&begin.known, topic, body, reader.offset());
+            search.look_at(&begin.known, topic, &reader.topics(), body, reader.offset());
         }
-        let is_far = depth.first.is_some_and(|(_, first)| reader.offset() > first + MAX_METADATA_BYTES);
-        // Without an index nobody knows whether colour will come at all.
-        let has_given_up = is_far && color.first.is_none() && !reader.has_index();
-        let color_is_done = !looks_for_color || has_given_up || color.is_done(&begin.known, reader.offset());
-        if depth.is_done(&begin.known, reader.offset()) && color_is_done {
+        if search.is_done(&begin.known, reader.offset()) {
             break;
         }
     }
-    begin.depth = depth.images.zip(depth.first.map(|(stamp, _)| stamp));
-    begin.color = color.images.filter(|_| looks_for_color && color.first.is_some());
+    begin.doubtful_lenses = doubtful.into_iter().collect();
+    match search.depth(&begin.known) {
+        Ok(Some(depth)) => {
+            begin.color = search.color(&begin.known, &depth).filter(|color| search.seen(color).is_some());
+            begin.depth_behind = search.seen(&depth).and_then(|seen| seen.behind);
+            begin.depth = search.seen(&depth).map(|seen| seen.first).map(|first| (depth, first));
+        }
+        Ok(None) => {}
+        Err(text) => begin.unclear = Some(text),
+    }
     Ok(begin)
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::container::{Topic, Wire};
+use super::driver::{self, Driver};
+use super::lens;
 use super::messages as ros;
 use super::messages::text;
 use crate::camera::{Extrinsics, Intrinsics};
@@ -85,10 +87,10 @@ fn kind_of(stream: &str) -> &str {
 pub struct StreamFacts {
     /// `Depth`, `Color`, `Infrared`, `Gyro` ...
     pub kind: String,
-    pub nominal_fps: Option<u32>,
+    pub nominal_fps: Option<f64>,
     pub encoding: Option<String>,
     pub size_px: Option<(u32, u32)>,
-    /// The error is the name of a distortion model that depthcast does not know.
+    /// The error says what is wrong with them, in words that go on from "its depth stream".
     pub intrinsics: Option<Result<Intrinsics, String>>,
     pub timestamp_domain: Option<TimestampDomain>,
     /// The group of streams that it belongs to, and how it is reached from the group's origin.
@@ -103,6 +105,8 @@ pub struct Catalogue {
     pub device: Option<String>,
     pub serial: Option<String>,
     pub firmware: Option<String>,
+    /// What is known of topics that are not librealsense's.
+    pub driver: Driver,
     /// Metres per depth step, by sensor.
     depth_units_m: BTreeMap<String, f32>,
 }
@@ -144,14 +148,15 @@ impl Catalogue {
                     self.facts_of(stream).place.get_or_insert_with(|| (group.to_owned(), place));
                 }
             }
-            _ => {}
+            None => self.driver.learn(topic, body, &mut self.streams),
+            Some(_) => {}
         }
     }
 
     pub(super) fn learn_camera(&mut self, stream: &str, info: &ros::CameraInfo<'_>) {
         let facts = self.facts_of(stream);
         facts.size_px = Some((info.width, info.height));
-        facts.intrinsics = Some(intrinsics(info));
+        facts.intrinsics = Some(lens::intrinsics(info, None));
     }
 
     /// Takes in what depthcast's own recorder has noted, where no message has told it.
@@ -177,7 +182,7 @@ impl Catalogue {
         match part {
             Part::Info => {
                 if let Ok((fps, encoding)) = ros::parse_stream_info(wire, body) {
-                    facts.nominal_fps = Some(fps).filter(|&fps| fps > 0);
+                    facts.nominal_fps = Some(f64::from(fps)).filter(|&fps| fps > 0.0);
                     facts.encoding.get_or_insert_with(|| encoding.to_owned());
                 }
             }
@@ -207,15 +212,26 @@ impl Catalogue {
     }
 
     /// The stream whose frames a topic has, and its kind.
-    pub fn stream_of<'a>(&self, topic: &'a Topic) -> Option<(&'a str, &'a str)> {
-        match Place::parse(&topic.name)? {
-            Place::Stream { stream, part: Part::Data } => Some((stream, kind_of(stream))),
+    pub fn stream_of<'a>(&'a self, topic: &'a Topic) -> Option<(&'a str, &'a str)> {
+        match Place::parse(&topic.name) {
+            Some(Place::Stream { stream, part: Part::Data }) => Some((stream, kind_of(stream))),
+            None if driver::has_images(topic) => Some((&topic.name, &self.streams.get(&topic.name)?.kind)),
             _ => None,
         }
     }
 
+    /// The topic has images, and of which kind they are only the first one will tell.
+    pub fn is_open(&self, topic: &Topic) -> bool {
+        driver::has_images(topic) && Place::parse(&topic.name).is_none() && !self.streams.contains_key(&topic.name)
+    }
+
+    /// Where a stream's intrinsics stand.
+    pub fn lens_topic(&self, stream: &str) -> String {
+        if Place::parse(stream).is_some() { format!("{stream}/info/camera_info") } else { driver::camera_info_of(stream) }
+    }
+
     /// The stream of a topic with frames of a kind.
-    pub fn stream_of_kind<'a>(&self, topic: &'a Topic, kind: &str) -> Option<&'a str> {
+    pub fn stream_of_kind<'a>(&'a self, topic: &'a Topic, kind: &str) -> Option<&'a str> {
         self.stream_of(topic).filter(|(_, k)| *k == kind).map(|(stream, _)| stream)
     }
 
@@ -224,13 +240,19 @@ impl Catalogue {
     /// librealsense writes with each stream the way from its group's origin to it, and goes the first way back (`calc_extrinsic` in
     /// its `playback_device.cpp`; what the comment there says of the direction is not what its recorder writes).
     pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
+        if let Some(place) = self.driver.extrinsics(from, to) {
+            return Some(place);
+        }
         let (from_group, from) = self.streams.get(from)?.place.as_ref()?;
         let (to_group, to) = self.streams.get(to)?.place.as_ref()?;
         (from_group == to_group).then(|| behind_the_inverse(to, from))
     }
 
-    /// Metres per depth step of a stream, by its sensor's option.
+    /// Metres per depth step of a stream, by its sensor's option or its driver.
     pub fn depth_units_m(&self, stream: &str) -> Option<f32> {
+        if let Some((units_m, _)) = self.driver.depth_units(stream) {
+            return Some(units_m);
+        }
         let (sensor, _) = stream.rsplit_once('/')?;
         self.depth_units_m.get(sensor).copied()
     }
@@ -249,17 +271,6 @@ fn behind_the_inverse(second: &Extrinsics, first: &Extrinsics) -> Extrinsics {
     let back_m = [0, 1, 2].map(|c| -dot(column(first, c), first.translation_m));
     let translation_m = [0, 1, 2].map(|r| dot(row(second, r), back_m) + second.translation_m[r]);
     Extrinsics { rotation, translation_m }
-}
-
-fn intrinsics(info: &ros::CameraInfo<'_>) -> Result<Intrinsics, String> {
-    let distortion = match ros::distortion(info.distortion) {
-        Some(distortion) => distortion,
-        // Without coefficients no model bends anything.
-        None if info.coeffs == [0.0; 5] => crate::camera::Distortion::None,
-        None => return Err(info.distortion.escape_debug().to_string()),
-    };
-    let ros::CameraInfo { width, height, coeffs, fx, fy, ppx, ppy, .. } = *info;
-    Ok(Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs })
 }
 
 #[cfg(test)]

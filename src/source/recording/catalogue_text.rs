@@ -26,7 +26,7 @@ impl Catalogue {
                 let fps = text::value_of(text, "fps").and_then(|fps| fps.parse().ok());
                 let encoding = text::value_of(text, "encoding").map(str::to_owned);
                 let facts = self.facts_of(stream);
-                facts.nominal_fps = fps.filter(|&fps| fps > 0);
+                facts.nominal_fps = fps.filter(|&fps: &f64| fps > 0.0 && fps.is_finite());
                 facts.encoding = facts.encoding.take().or(encoding);
             }
             Some(Place::Stream { stream, part: Part::CameraInfo }) => {

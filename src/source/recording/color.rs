@@ -3,8 +3,10 @@
 use std::ops::Range;
 
 use super::catalogue::Catalogue;
+use super::container::Topic;
 use super::images::DEFAULT_FPS;
 use super::messages::Image;
+use super::numbers::Numbers;
 use crate::frame::ColorFormat;
 use crate::source::ColorStream;
 
@@ -38,6 +40,16 @@ fn pixels(encoding: &str) -> Option<(ColorFormat, Layout)> {
     })
 }
 
+/// Whether depthcast reads colour images with this encoding.
+pub fn is_known(encoding: &str) -> bool {
+    pixels(encoding).is_some()
+}
+
+/// Whether images with this encoding have one brightness a pixel, as an infrared camera has it.
+pub fn is_grey(encoding: &str) -> bool {
+    matches!(pixels(encoding), Some((ColorFormat::Mono8, _)))
+}
+
 /// Reads the images of one colour stream.
 #[derive(Debug, Clone)]
 pub struct ColorReader {
@@ -45,6 +57,9 @@ pub struct ColorReader {
     pub topic: String,
     pub stream: ColorStream,
     layout: Layout,
+    numbers: Numbers,
+    /// Messages of the topic in this pass.
+    pub count: u64,
     /// Where in the reader the last image's rows are, and their distance in bytes.
     image: (Range<usize>, usize),
 }
@@ -54,13 +69,13 @@ impl ColorReader {
     ///
     /// # Errors
     /// Tells what the recording does not tell, or what depthcast cannot read.
-    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &str) -> Result<Self, String> {
+    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &Topic) -> Result<Self, String> {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
         let encoding =
             facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
         // A PNG image has its pixels in this order, whatever order they came in.
         let recorded = match encoding.as_str() {
-            "BGR8" | "BGRA8" if topic.ends_with("/compressed") => encoding.replace("BGR", "RGB"),
+            "BGR8" | "BGRA8" if topic.name.ends_with("/compressed") => encoding.replace("BGR", "RGB"),
             _ => encoding.clone(),
         };
         let (format, layout) = pixels(&recorded).ok_or_else(|| {
@@ -68,21 +83,22 @@ impl ColorReader {
         })?;
         let intrinsics = match facts.intrinsics {
             Some(Ok(intrinsics)) => intrinsics,
-            Some(Err(model)) => {
-                return Err(format!("its colour stream has the lens distortion model '{model}', which depthcast does not know"));
-            }
-            None => return Err(format!("the intrinsics of its colour stream ({stream}/info/camera_info) are missing")),
+            Some(Err(problem)) => return Err(format!("its colour stream {problem}")),
+            None => return Err(format!("the intrinsics of its colour stream ({}) are missing", known.lens_topic(stream))),
         };
         intrinsics.check().map_err(|what| format!("the intrinsics of its colour stream cannot be right: {what}"))?;
         if format == ColorFormat::Yuyv && intrinsics.width % 2 == 1 {
             return Err(format!("its colour stream is {} pixels wide, which {encoding} cannot be", intrinsics.width));
         }
-        let from_depth = known
-            .extrinsics(depth_stream, stream)
-            .ok_or_else(|| format!("it does not tell where its colour camera stands ({stream}/tf and {depth_stream}/tf)"))?;
-        let nominal_fps = f64::from(facts.nominal_fps.unwrap_or(DEFAULT_FPS));
+        let from_depth = known.extrinsics(depth_stream, stream).ok_or_else(|| {
+            let place = known.driver.where_extrinsics_are(depth_stream, stream);
+            let place = place.unwrap_or_else(|| format!("{stream}/tf and {depth_stream}/tf"));
+            format!("it does not tell where its colour camera stands ({place})")
+        })?;
+        let nominal_fps = facts.nominal_fps.or(known.driver.estimated_fps(stream)).unwrap_or(DEFAULT_FPS);
+        let numbers = Numbers::of(topic, known.driver.has_idle_numbers(stream));
         let stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
-        Ok(Self { topic: topic.to_owned(), stream, layout, image: (0..0, 0) })
+        Ok(Self { topic: topic.name.clone(), stream, layout, numbers, count: 0, image: (0..0, 0) })
     }
 
     /// Checks an image whose message stands at `body` in the reader, and remembers where its rows are.
@@ -107,6 +123,11 @@ impl ColorReader {
             return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
         }
         Ok(())
+    }
+
+    /// The number of the image whose message was counted last.
+    pub fn number(&self, seq: Option<u32>, sequence: Option<u64>) -> u64 {
+        self.numbers.number(seq, sequence, self.count)
     }
 
     /// Where the last image's rows are, and their distance in bytes.

@@ -45,8 +45,8 @@ struct Waiting {
 }
 
 impl Frames {
-    pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
-        let reader = ImageReader::open(path, with_color)?;
+    pub fn open(path: &Path, topic: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+        let reader = ImageReader::open(path, topic, with_color)?;
         let color = reader.color().map(Coloring::new);
         Ok(Self { reader, color })
     }

@@ -5,19 +5,24 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::begin::{self, Begin, Images};
+use super::catalogue::Place;
 use super::color::ColorReader;
-use super::container::{self, Container, Item, Wire};
+use super::container::{self, Container, Item, Message, Topic, Wire};
+use super::driver;
 use super::hold::{Before, Held, Rows, metadata_topic};
 use super::ledger::Ledger;
-use super::messages::{self, Image, compressed};
+use super::messages::compressed::{self, CompressedImage};
+use super::messages::{self, DepthFormat, Image};
 use super::missing::{no_color, no_depth};
+use super::numbers::Numbers;
+use super::picture::Unpacker;
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
 
 /// What is taken if a recording does not tell; what every D400 is set to.
 const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
-pub const DEFAULT_FPS: u32 = 30;
+pub const DEFAULT_FPS: f64 = 30.0;
 /// The facts of a depth image; the image itself waits in the reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthFacts {
@@ -62,28 +67,51 @@ pub struct ImageReader {
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
     pub(super) ledger: Ledger,
+    numbers: Numbers,
+    /// Depth messages in this pass, the unreadable ones too.
+    count: u64,
     /// This pass began at the first image.
     is_whole_pass: bool,
     /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
     image: (Range<usize>, usize, bool),
+    format: DepthFormat,
+    /// The last depth image itself, where it was packed.
+    unpacked: Option<Rows>,
+    unpacker: Unpacker,
 }
 
 impl ImageReader {
     /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
     ///
-    /// A stream is the first of its kind by topic; in a recording without an intact index, the one whose image comes first.
-    pub fn open(path: &Path, with_color: bool) -> Result<Self, SourceError> {
+    /// The depth stream is that on the topic `asked`, or as `choice` has it.
+    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
         let (mut reader, format) = container::open(path)?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, depth_behind, color, doubtful_lenses } =
-            begin::look(&mut *reader, with_color).map_err(|e| io_error(path, e))?;
+        let Begin { mut known, depth, depth_behind, unclear, color, doubtful_lenses } =
+            begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
         known.learn_notes(&reader.notes());
+        if let Some(text) = unclear {
+            return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
+        }
         let Some((Images { stream: stream_topic, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
         };
+        let of_name = |name: &str| reader.topics().into_iter().find(|topic| topic.name == name).cloned();
+        let depth_topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
+        let encoding = known.streams.get(&stream_topic).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
+        if driver::is_compressed(&depth_topic) && Place::parse(&topic).is_none() && !driver::is_readable(encoding) {
+            return Err(wrong(format!(
+                "its depth images ({topic}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
+                encoding.escape_debug(),
+                driver::base(&topic)
+            )));
+        }
         let color_stream = color.as_ref().map(|color| color.stream.clone());
         let color = match color {
-            Some(Images { stream, topic }) => Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?),
+            Some(Images { stream, topic }) => {
+                let topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
+                Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?)
+            }
             None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
             None => None,
         };
@@ -98,15 +126,12 @@ impl ImageReader {
         let facts = known.streams.remove(&stream_topic).unwrap_or_default();
         let intrinsics = match facts.intrinsics {
             Some(Ok(intrinsics)) => intrinsics,
-            Some(Err(model)) => {
-                return Err(wrong(format!(
-                    "its depth stream has the lens distortion model '{model}', which depthcast does not know"
-                )));
-            }
+            Some(Err(problem)) => return Err(wrong(format!("its depth stream {problem}"))),
             None => {
                 let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
                 return Err(wrong(format!(
-                    "the intrinsics of its depth stream ({stream_topic}/info/camera_info) are missing{why}"
+                    "the intrinsics of its depth stream ({}) are missing{why}",
+                    known.lens_topic(&stream_topic)
                 )));
             }
         };
@@ -126,12 +151,19 @@ impl ImageReader {
                 format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"),
             ));
         }
-        if facts.nominal_fps.is_none() {
-            shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell")));
+        if let Some((_, why)) = known.driver.depth_units(&stream_topic) {
+            shown.push(("depth topic", stream_topic.clone()));
+            shown.push(("depth units", why.to_owned()));
+        }
+        let estimated_fps = known.driver.estimated_fps(&stream_topic);
+        match (facts.nominal_fps, estimated_fps) {
+            (Some(_), _) => {}
+            (None, Some(fps)) => shown.push(("frame rate", format!("{fps}/s by the first time stamps"))),
+            (None, None) => shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
         }
         let stream = DepthStream {
             intrinsics,
-            nominal_fps: f64::from(facts.nominal_fps.unwrap_or(DEFAULT_FPS)),
+            nominal_fps: facts.nominal_fps.or(estimated_fps).unwrap_or(DEFAULT_FPS),
             depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
@@ -158,8 +190,13 @@ impl ImageReader {
             facts: shown,
             first_stamp_ns,
             ledger: Ledger::default(),
+            numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream_topic)),
+            count: 0,
             is_whole_pass: true,
             image: (0..0, 0, false),
+            format: DepthFormat::default(),
+            unpacked: None,
+            unpacker: Unpacker::default(),
         })
     }
 
@@ -198,6 +235,7 @@ impl ImageReader {
                     }
                 }
                 Item::Message(message) if is_ours(message.channel) => {
+                    self.count += 1;
                     if message.is_doubtful {
                         self.ledger.bad_frame();
                         continue;
@@ -208,7 +246,7 @@ impl ImageReader {
                         }
                         continue;
                     }
-                    match self.look_at(message.channel, &message.body) {
+                    match self.look_at(&message) {
                         Ok(facts) => {
                             self.ledger.good_frame();
                             return Ok(Step::Depth(facts));
@@ -230,7 +268,7 @@ impl ImageReader {
                     }
                 }
                 // What is lost of colour costs no frame; a damaged chunk has been told of.
-                Item::Message(message) if !message.is_doubtful => match self.look_at_color(message.channel, &message.body) {
+                Item::Message(message) if !message.is_doubtful => match self.look_at_color(&message) {
                     Some(Ok(facts)) => return Ok(Step::Color(facts)),
                     Some(Err(what)) => self.reader.note_here(&what),
                     None => {}
@@ -241,45 +279,71 @@ impl ImageReader {
     }
 
     /// Checks a depth image and remembers where its rows are.
-    fn look_at(&mut self, channel: u32, body: &Range<usize>) -> Result<DepthFacts, String> {
+    fn look_at(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<DepthFacts, String> {
         let bytes = self.reader.bytes(body);
-        let wire = self.reader.topic(channel).map_or(Wire::Ros1, |topic| topic.wire);
-        let image = Image::parse(wire, bytes).map_err(|e| format!("a depth image cannot be read: {e}"))?;
+        let topic = self.reader.topic(*channel);
         let Intrinsics { width, height, .. } = self.stream.intrinsics;
+        if let Some(topic) = topic.filter(|topic| topic.schema == compressed::SCHEMA) {
+            let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
+            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let rows = self.unpacked.get_or_insert_default();
+            let image = self.unpacker.unpack(&packed, (width, height), &mut rows.bytes).map_err(|e| unreadable(&e))?;
+            image.check_depth(width, height)?;
+            let (step_bytes, is_bigendian) = (image.step_bytes as usize, image.is_bigendian);
+            (rows.step_bytes, rows.is_bigendian) = (step_bytes, is_bigendian);
+            return Ok(DepthFacts {
+                number: self.numbers.number(packed.stamp.seq, *sequence, self.count),
+                stamp_ns: packed.stamp.stamp_ns,
+                depth_units_m: driver::noted_units_m(&topic.notes).unwrap_or(self.stream.depth_units_m),
+            });
+        }
+        let image = Image::parse(topic.map_or(Wire::Ros1, |topic| topic.wire), bytes)
+            .map_err(|e| format!("a depth image cannot be read: {e}"))?;
         image.check_depth(width, height)?;
         self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
+        self.format = DepthFormat::of(image.encoding).unwrap_or_default();
+        let units_m = match self.format {
+            // The frame's own, or its channel's: our recorder opens another channel where they change.
+            DepthFormat::Steps => image
+                .depth_units_m
+                .filter(|&u| u.is_finite() && u > 0.0)
+                .or_else(|| topic.and_then(|topic| driver::noted_units_m(&topic.notes))),
+            DepthFormat::Metres => Some(messages::METRES_ROUNDED_TO_M),
+        };
         Ok(DepthFacts {
-            number: image.stamp.seq.map_or(0, u64::from),
+            number: self.numbers.number(image.stamp.seq, *sequence, self.count),
             stamp_ns: image.stamp.stamp_ns,
-            depth_units_m: image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m),
+            depth_units_m: units_m.unwrap_or(self.stream.depth_units_m),
         })
     }
 
     /// The same for colour; nothing if the message is another stream's.
-    fn look_at_color(&mut self, channel: u32, body: &Range<usize>) -> Option<Result<ColorFacts, String>> {
-        let topic = self.reader.topic(channel)?;
+    fn look_at_color(&mut self, message: &Message) -> Option<Result<ColorFacts, String>> {
+        let Message { channel, body, sequence, .. } = message;
+        let topic = self.reader.topic(*channel)?;
         let color = self.color.as_mut().filter(|color| color.topic == topic.name)?;
+        color.count += 1;
         let bytes = self.reader.bytes(body);
         let image = Image::parse(topic.wire, bytes).map_err(|e| format!("a colour image cannot be read: {e}"));
         Some(image.and_then(|image| {
             color.look_at(&image, place_of(image.data, bytes, body))?;
-            Ok(ColorFacts { number: image.stamp.seq.map_or(0, u64::from), stamp_ns: image.stamp.stamp_ns })
+            Ok(ColorFacts { number: color.number(image.stamp.seq, *sequence), stamp_ns: image.stamp.stamp_ns })
         }))
     }
 
     /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
     pub fn copy_depth(&self, depth: &mut [u16]) {
         let width = self.stream.intrinsics.width as usize;
-        if let Some(held) = &self.held {
-            let Rows { bytes, step_bytes, is_bigendian } = held.ready();
+        if let Some(rows) = self.held.as_ref().map(Held::ready).or(self.unpacked.as_ref()) {
+            let Rows { bytes, step_bytes, is_bigendian } = rows;
             if !bytes.is_empty() {
-                messages::copy_depth(bytes, *step_bytes, width, *is_bigendian, depth);
+                messages::copy_depth(bytes, self.format, *step_bytes, width, *is_bigendian, depth);
             }
             return;
         }
         let (data, step_bytes, is_bigendian) = &self.image;
         if !data.is_empty() {
-            messages::copy_depth(self.reader.bytes(data), *step_bytes, width, *is_bigendian, depth);
+            messages::copy_depth(self.reader.bytes(data), self.format, *step_bytes, width, *is_bigendian, depth);
         }
     }
 
@@ -304,12 +368,13 @@ impl ImageReader {
     /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later: the next depth image is that one
     /// or stands before it. Without an intact index the next one is the first of all. Damage is counted anew.
     ///
-    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend.
+    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend. Where frames have
+    /// no numbers but are counted, it goes back to the first of all, since only from there the count is right.
     ///
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
-        if since_first_ns <= 0 {
+        if since_first_ns <= 0 || self.numbers == Numbers::Order {
             self.rewind();
             return Ok(());
         }
@@ -348,6 +413,8 @@ impl ImageReader {
     fn begin_pass(&mut self, is_whole: bool) {
         self.is_whole_pass = is_whole;
         self.ledger = Ledger::default();
+        self.count = 0;
+        self.color.iter_mut().for_each(|color| color.count = 0);
         self.image = (0..0, 0, false);
         self.held.iter_mut().chain(&mut self.held_color).for_each(|held| held.hold.begin_pass(is_whole));
     }

@@ -5,12 +5,14 @@ use std::path::Path;
 
 use super::catalogue::{Catalogue, Part, Place, StreamFacts};
 use super::container::{self, Item, Topic};
+use super::driver;
 use super::hold::{Found, Hold, Released, metadata_topic};
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
 use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
+use super::numbers::Numbers;
 use super::picture;
 use crate::source::{Damage, SourceError};
 
@@ -75,7 +77,10 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
             Item::Message(message) => {
                 let Some(topic) = reader.topic(message.channel) else { continue };
                 let body = reader.bytes(&message.body);
-                known.learn(topic, body);
+                // As for a replay, nothing of a driver's is taken from a damaged chunk.
+                if Place::parse(&topic.name).is_some() || !message.is_doubtful {
+                    known.learn(topic, body);
+                }
                 if let Some((stream, hold)) = hold_behind(topic, &mut holds) {
                     let (ledger, frames) =
                         (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
@@ -111,7 +116,9 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                 }
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
-                    false => frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, &known),
+                    false => {
+                        frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, message.sequence, &known)
+                    }
                 };
                 match checked {
                     Ok(()) => ledger.good_frame(),
@@ -171,11 +178,19 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
 
 impl Frames {
     /// Counts a frame, if it is one that a reader can use.
-    fn take(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<(), String> {
+    fn take(
+        &mut self,
+        (stream, kind): (&str, &str),
+        topic: &Topic,
+        body: &[u8],
+        sequence: Option<u64>,
+        known: &Catalogue,
+    ) -> Result<(), String> {
         let stamp = self.check((stream, kind), topic, body, known)?;
         // Poses have no header, and so no number.
         if kind != "Pose" {
-            let number = stamp.seq.map_or(self.count, u64::from);
+            // Headers that do not count are found out in the end.
+            let number = Numbers::of(topic, false).number(stamp.seq, sequence, self.count + 1);
             self.add(number, stamp.stamp_ns);
         }
         self.count += 1;
@@ -186,6 +201,9 @@ impl Frames {
     fn check(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<Stamp, String> {
         if topic.schema == compressed::SCHEMA {
             let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
+            if Place::parse(&topic.name).is_none() && !driver::is_readable(image.format) {
+                return Ok(image.stamp);
+            }
             let (width, height, encoding) = picture::check(&image)?;
             if let Some(size_px) =
                 known.streams.get(stream).and_then(|facts| facts.size_px).filter(|&size| size != (width, height))
@@ -241,7 +259,10 @@ fn hold_behind<'a, 'h>(topic: &'a Topic, holds: &'h mut BTreeMap<String, Option<
 }
 
 fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {
-    let frames = frames.cloned().unwrap_or_default();
+    let mut frames = frames.cloned().unwrap_or_default();
+    if known.driver.has_idle_numbers(stream) {
+        frames.numbers = frames.numbers.map(|_| (1, frames.count));
+    }
     let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
     let is_depth = facts.kind == "Depth";
     StreamInfo {
@@ -249,7 +270,7 @@ fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option
         topic: stream.to_owned(),
         width: facts.size_px.map(|(width, _)| width),
         height: facts.size_px.map(|(_, height)| height),
-        nominal_fps: facts.nominal_fps.map(f64::from),
+        nominal_fps: facts.nominal_fps.or(known.driver.estimated_fps(stream)),
         encoding: facts.encoding.clone().or(frames.encoding),
         frames: frames.count,
         first_frame_number: frames.numbers.map(|(first, _)| first),

@@ -25,12 +25,14 @@ pub fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
         Some(note) if has_depth || known.streams.is_empty() => format!("no depth frame in it can be read ({note})"),
         _ if has_depth => "its depth stream has no frames".to_owned(),
         _ if topics.is_empty() => "is a recording without any messages".to_owned(),
-        _ if topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) => {
+        _ if !known.streams.is_empty()
+            || topics.iter().any(|topic| Place::parse(&topic.name).is_some_and(|place| place != Place::Other)) =>
+        {
             format!("has no depth stream; it has: {}", list_streams(known))
         }
         _ => {
-            let some: Vec<&str> = topics.iter().take(4).map(|topic| topic.name.as_str()).collect();
-            format!("is a recording, but not one that librealsense made; it has: {}", some.join(", "))
+            let some: Vec<String> = topics.iter().take(4).map(|topic| format!("{} ({})", topic.name, topic.schema)).collect();
+            format!("is a recording without images; it has: {}", some.join(", "))
         }
     }
 }

@@ -8,7 +8,10 @@
 //! | `section` | the frames of a part of a file, from pass to pass |
 //! | `frames` | depth frames and the colour images that belong to them |
 //! | `images` | the depth images of a file, and the colour images |
-//! | `begin`, `catalogue`, `catalogue_text` | which streams there are, and what topics and messages tell of them |
+//! | `begin`, `choice` | which streams are delivered |
+//! | `catalogue`, `catalogue_text`, `driver` | what topics and messages tell of streams: librealsense's, and camera drivers' |
+//! | `lens`, `frame_tree` | what a camera info tells of a lens, and where cameras stand |
+//! | `numbers` | what counts frames |
 //! | `color` | how colour images are read |
 //! | `hold`, `behind` | images that wait for the metadata behind them |
 //! | `picture`, `zstd_bytes` | unpacks single images and messages |
@@ -26,20 +29,25 @@ mod begin;
 mod behind;
 mod catalogue;
 mod catalogue_text;
+mod choice;
 mod color;
 mod container;
 pub mod control;
 mod db3;
+mod driver;
 mod file;
+mod frame_tree;
 mod frames;
 mod hold;
 mod images;
 mod info;
 mod inspect;
 mod ledger;
+mod lens;
 mod mcap;
 mod messages;
 mod missing;
+mod numbers;
 mod pace;
 mod picture;
 mod section;
@@ -88,13 +96,15 @@ pub struct ReplayOptions {
     pub to: Option<Duration>,
     /// Begin again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
+    /// The topic with the depth to deliver; without it, the one depth topic, or the first of librealsense's depth streams.
+    pub topic: Option<String>,
     /// Give each depth frame the colour image nearest in time, up to a second apart; none where colour is missing or damaged.
     pub color: bool,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, color: false }
+        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, topic: None, color: false }
     }
 }
 

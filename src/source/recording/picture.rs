@@ -25,7 +25,7 @@ struct Shape {
 impl Shape {
     fn image<'a>(&'a self, stamp: Stamp, data: &'a [u8]) -> Image<'a> {
         let Self { width, height, ref encoding, is_bigendian, step_bytes } = *self;
-        Image { stamp, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m: None }
+        Image { stamp, frame_id: "", width, height, encoding, is_bigendian, step_bytes, data, depth_units_m: None }
     }
 }
 

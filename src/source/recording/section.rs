@@ -63,7 +63,7 @@ pub enum Next {
 
 impl Section {
     pub fn open(path: &Path, options: &ReplayOptions) -> Result<Self, SourceError> {
-        let mut frames = Frames::open(path, options.color)?;
+        let mut frames = Frames::open(path, options.topic.as_deref(), options.color)?;
         if let Some(from) = options.from {
             frames.seek(from, 0)?;
         }

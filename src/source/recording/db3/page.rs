@@ -182,7 +182,7 @@ impl<'a> Columns<'a> {
     }
 
     fn text(&self, column: usize) -> Option<&'a str> {
-        let len = self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n % 2 == 0)? / 2;
+        let len = self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n.is_multiple_of(2))? / 2;
         let len = usize::try_from(len).ok()?;
         std::str::from_utf8(self.payload.get(self.places[column]..self.places[column].checked_add(len)?)?).ok()
     }

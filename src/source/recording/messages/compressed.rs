@@ -1,6 +1,6 @@
 //! `sensor_msgs/CompressedImage`. No I/O; the packed image stays where it is.
 
-use super::{Fields, MessageError, Stamp, stamp};
+use super::{Fields, MessageError, Stamp, header};
 use crate::source::recording::container::Wire;
 
 pub const SCHEMA: &str = "sensor_msgs/CompressedImage";
@@ -17,7 +17,7 @@ pub struct CompressedImage<'a> {
 impl<'a> CompressedImage<'a> {
     pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
-        let stamp = stamp(&mut fields)?;
+        let (stamp, _) = header(&mut fields)?;
         Ok(Self { stamp, format: fields.string("format")?, data: fields.counted("image data")? })
     }
 }

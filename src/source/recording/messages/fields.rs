@@ -34,6 +34,11 @@ impl<'a> Fields<'a> {
         self.wire
     }
 
+    /// How many bytes are left.
+    pub fn left(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn take(&mut self, n: usize, what: &'static str) -> Result<&'a [u8], MessageError> {
         let (taken, rest) = self.bytes.split_at_checked(n).ok_or(MessageError(what))?;
         self.bytes = rest;

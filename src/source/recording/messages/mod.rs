@@ -1,10 +1,14 @@
 //! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O; strings and images stay where they are.
 
 pub mod compressed;
+mod depth;
 mod fields;
+mod places;
 pub mod text;
 
+pub use depth::{DepthFormat, METRES_ROUNDED_TO_M, copy_depth};
 pub use fields::{Fields, MessageError};
+pub use places::{parse_driver_extrinsics, parse_transforms};
 
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
@@ -22,25 +26,27 @@ pub struct Stamp {
     pub stamp_ns: i64,
 }
 
-fn stamp(fields: &mut Fields<'_>) -> Result<Stamp, MessageError> {
+/// With the name of its frame, in which the camera's place is told.
+pub fn header<'a>(fields: &mut Fields<'a>) -> Result<(Stamp, &'a str), MessageError> {
     let (seq, sec) = match fields.wire() {
         Wire::Ros1 => (Some(fields.u32("header")?), i64::from(fields.u32("header")?)),
         Wire::Cdr => (None, i64::from(fields.i32("header")?)),
     };
     let nsec = fields.u32("header")?;
-    fields.string("header")?;
-    Ok(Stamp { seq, stamp_ns: sec * 1_000_000_000 + i64::from(nsec) })
+    let frame_id = fields.string("header")?;
+    Ok((Stamp { seq, stamp_ns: sec * 1_000_000_000 + i64::from(nsec) }, frame_id))
 }
 
 /// The header of an image or an IMU sample.
 pub fn parse_stamp(wire: Wire, bytes: &[u8]) -> Result<Stamp, MessageError> {
-    stamp(&mut Fields::new(wire, bytes)?)
+    header(&mut Fields::new(wire, bytes)?).map(|(stamp, _)| stamp)
 }
 
 /// `sensor_msgs/Image`, with librealsense's addition.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Image<'a> {
     pub stamp: Stamp,
+    pub frame_id: &'a str,
     pub width: u32,
     pub height: u32,
     pub encoding: &'a str,
@@ -55,14 +61,14 @@ pub struct Image<'a> {
 impl<'a> Image<'a> {
     pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
-        let stamp = stamp(&mut fields)?;
+        let (stamp, frame_id) = header(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
         let encoding = fields.string("encoding")?;
         let is_bigendian = fields.u8("byte order")? != 0;
         let step_bytes = fields.u32("row length")?;
         let data = fields.counted("image data")?;
         let depth_units_m = fields.f32("").ok().filter(|_| wire == Wire::Ros1);
-        Ok(Self { stamp, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m })
+        Ok(Self { stamp, frame_id, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m })
     }
 
     /// Tells what keeps this from being a depth image of `width` x `height`.
@@ -70,41 +76,27 @@ impl<'a> Image<'a> {
         if (self.width, self.height) != (width, height) {
             return Err(format!("a depth image of {}x{} in a stream of {width}x{height}", self.width, self.height));
         }
-        if !is_depth_encoding(self.encoding) {
+        let Some(format) = DepthFormat::of(self.encoding) else {
             return Err(format!("a depth image with the encoding '{}'", self.encoding.escape_debug()));
-        }
+        };
         let (step, len) = (u64::from(self.step_bytes), self.data.len() as u64);
-        if step < 2 * u64::from(width) || step * u64::from(height) != len {
+        if step < format.bytes_per_pixel() * u64::from(width) || step * u64::from(height) != len {
             return Err(format!("a depth image of {width}x{height} with {step} bytes a row and {len} in all"));
         }
         Ok(())
     }
 }
 
-/// What librealsense (and ROS) call 16-bit depth.
-pub fn is_depth_encoding(encoding: &str) -> bool {
-    matches!(encoding, "mono16" | "16UC1" | "Z16")
-}
-
-/// Copies the rows of an image into `out`, which has `width` values a row and no padding.
-///
-/// `data` has been checked: it has `step_bytes >= 2 * width` for each row.
-pub fn copy_depth(data: &[u8], step_bytes: usize, width: usize, is_bigendian: bool, out: &mut [u16]) {
-    let from_bytes = if is_bigendian { u16::from_be_bytes } else { u16::from_le_bytes };
-    for (row_bytes, row) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width)) {
-        for (bytes, value) in row_bytes.chunks_exact(2).zip(row) {
-            *value = from_bytes([bytes[0], bytes[1]]);
-        }
-    }
-}
-
 /// `sensor_msgs/CameraInfo`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CameraInfo<'a> {
+    pub frame_id: &'a str,
     pub width: u32,
     pub height: u32,
     pub distortion: &'a str,
     pub coeffs: [f32; 5],
+    /// Behind these five there are others that are not zero.
+    pub has_further_coeffs: bool,
     pub fx: f32,
     pub fy: f32,
     pub ppx: f32,
@@ -114,22 +106,24 @@ pub struct CameraInfo<'a> {
 impl<'a> CameraInfo<'a> {
     pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
-        stamp(&mut fields)?;
+        let (_, frame_id) = header(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
         let distortion = fields.string("distortion model")?;
         let n = fields.u32("distortion")?;
-        let mut coeffs = [0.0; 5];
+        let (mut coeffs, mut has_further_coeffs) = ([0.0; 5], false);
         for i in 0..n as usize {
             let coeff = fields.f64("distortion")? as f32;
-            if let Some(place) = coeffs.get_mut(i) {
-                *place = coeff;
+            match coeffs.get_mut(i) {
+                Some(place) => *place = coeff,
+                None => has_further_coeffs |= coeff != 0.0,
             }
         }
         let mut k = [0.0; 9];
         for value in &mut k {
             *value = fields.f64("camera matrix")? as f32;
         }
-        Ok(Self { width, height, distortion, coeffs, fx: k[0], fy: k[4], ppx: k[2], ppy: k[5] })
+        let [fx, _, ppx, _, fy, ppy, ..] = k;
+        Ok(Self { frame_id, width, height, distortion, coeffs, has_further_coeffs, fx, fy, ppx, ppy })
     }
 }
 
@@ -142,6 +136,7 @@ pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageEr
     }
     let [tx, ty, tz, x, y, z, w] = values;
     let norm = x * x + y * y + z * z + w * w;
+    // Not-a-number is no rotation either.
     if norm.is_nan() || (norm - 1.0).abs() >= 1e-3 {
         return Err(MessageError("transform"));
     }
@@ -217,19 +212,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_lose_their_padding_and_both_byte_orders_are_read() {
-        let data = [1, 0, 2, 0, 9, 9, 3, 0, 4, 1, 9, 9];
-        let mut out = [0; 4];
-        copy_depth(&data, 6, 2, false, &mut out);
-        assert_eq!(out, [1, 2, 3, 0x104]);
-        copy_depth(&data, 6, 2, true, &mut out);
-        assert_eq!(out, [0x100, 0x200, 0x300, 0x401]);
-    }
-
-    #[test]
     fn an_image_must_have_the_size_it_says() {
         let image = Image {
             stamp: Stamp { seq: Some(1), stamp_ns: 0 },
+            frame_id: "",
             width: 2,
             height: 2,
             encoding: "mono16",
@@ -242,6 +228,7 @@ mod tests {
         assert!(image.check_depth(2, 3).is_err());
         assert!(Image { step_bytes: 3, ..image }.check_depth(2, 2).is_err());
         assert!(Image { data: &[0; 7], ..image }.check_depth(2, 2).is_err());
+        assert!(Image { encoding: "32FC1", ..image }.check_depth(2, 2).is_err(), "half as many bytes as that takes");
         assert!(Image { encoding: "rgb8", ..image }.check_depth(2, 2).is_err());
         assert!(Image { step_bytes: u32::MAX, height: u32::MAX, ..image }.check_depth(2, u32::MAX).is_err());
     }

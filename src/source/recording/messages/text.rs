@@ -38,10 +38,12 @@ fn list<const N: usize>(text: &str, key: &'static str) -> Result<[f32; N], Messa
 pub fn parse_camera_info(text: &str) -> Result<CameraInfo<'_>, MessageError> {
     let side = |key| value_of(text, key).and_then(|value| value.parse().ok()).ok_or(MessageError("image size"));
     Ok(CameraInfo {
+        frame_id: "",
         width: side("width")?,
         height: side("height")?,
         distortion: value_of(text, "model").ok_or(MessageError("distortion model"))?,
         coeffs: list(text, "coeffs")?,
+        has_further_coeffs: false,
         fx: number(text, "fx")?,
         fy: number(text, "fy")?,
         ppx: number(text, "ppx")?,

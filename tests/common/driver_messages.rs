@@ -1,0 +1,124 @@
+//! The messages of camera drivers, as ROS 1 writes them.
+
+use super::bag_writer::string;
+
+/// `std_msgs/Header`.
+pub fn header(seq: u32, stamp_ns: u64, frame_id: &str) -> Vec<u8> {
+    let (sec, nsec) = ((stamp_ns / 1_000_000_000) as u32, (stamp_ns % 1_000_000_000) as u32);
+    [&seq.to_le_bytes()[..], &sec.to_le_bytes(), &nsec.to_le_bytes(), &string(frame_id)].concat()
+}
+
+/// `sensor_msgs/Image`.
+#[derive(Debug, Clone)]
+pub struct Image {
+    pub frame_id: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub encoding: &'static str,
+    pub is_bigendian: bool,
+    /// Bytes at the end of each row that are no pixels.
+    pub row_padding: usize,
+}
+
+impl Image {
+    pub const DEPTH: Self = Self {
+        frame_id: "camera_depth_optical_frame",
+        width: 16,
+        height: 12,
+        encoding: "16UC1",
+        is_bigendian: false,
+        row_padding: 0,
+    };
+    pub const COLOR: Self = Self { frame_id: "camera_color_optical_frame", encoding: "rgb8", ..Self::DEPTH };
+
+    /// `pixels` has the rows without padding.
+    pub fn message(&self, seq: u32, stamp_ns: u64, pixels: &[u8]) -> Vec<u8> {
+        let mut data = vec![];
+        for row in pixels.chunks(pixels.len() / self.height as usize) {
+            data.extend_from_slice(row);
+            data.resize(data.len() + self.row_padding, 0xee);
+        }
+        let step = data.len() as u32 / self.height;
+        let mut body = header(seq, stamp_ns, self.frame_id);
+        body.extend(self.height.to_le_bytes());
+        body.extend(self.width.to_le_bytes());
+        body.extend(string(self.encoding));
+        body.push(u8::from(self.is_bigendian));
+        body.extend(step.to_le_bytes());
+        body.extend((data.len() as u32).to_le_bytes());
+        body.extend(data);
+        body
+    }
+
+    /// 16-bit values in the image's byte order.
+    pub fn depth_message(&self, seq: u32, stamp_ns: u64, depth: &[u16]) -> Vec<u8> {
+        let bytes = |v: &u16| if self.is_bigendian { v.to_be_bytes() } else { v.to_le_bytes() };
+        self.message(seq, stamp_ns, &depth.iter().flat_map(bytes).collect::<Vec<u8>>())
+    }
+}
+
+/// `sensor_msgs/CompressedImage`.
+pub fn compressed_image(seq: u32, stamp_ns: u64, frame_id: &str, format: &str, data: &[u8]) -> Vec<u8> {
+    [header(seq, stamp_ns, frame_id), string(format), (data.len() as u32).to_le_bytes().to_vec(), data.to_vec()].concat()
+}
+
+/// `sensor_msgs/CameraInfo`.
+#[derive(Debug, Clone)]
+pub struct CameraInfo {
+    pub frame_id: &'static str,
+    pub width: u32,
+    pub height: u32,
+    pub model: &'static str,
+    pub d: Vec<f64>,
+    /// fx, fy, ppx, ppy.
+    pub k: [f64; 4],
+}
+
+impl Default for CameraInfo {
+    fn default() -> Self {
+        let frame_id = Image::DEPTH.frame_id;
+        Self { frame_id, width: 16, height: 12, model: "plumb_bob", d: vec![0.0; 5], k: [20.0, 21.0, 7.5, 5.5] }
+    }
+}
+
+impl CameraInfo {
+    pub fn message(&self) -> Vec<u8> {
+        let [fx, fy, ppx, ppy] = self.k;
+        let last = if fx == 0.0 { 0.0 } else { 1.0 };
+        let mut body = header(0, 0, self.frame_id);
+        body.extend(self.height.to_le_bytes());
+        body.extend(self.width.to_le_bytes());
+        body.extend(string(self.model));
+        body.extend((self.d.len() as u32).to_le_bytes());
+        let r = [last, 0.0, 0.0, 0.0, last, 0.0, 0.0, 0.0, last];
+        // P is another camera's on purpose: what counts is K.
+        let p = [99.0, 0.0, 98.0, 0.0, 0.0, 97.0, 96.0, 0.0, 0.0, 0.0, last, 0.0];
+        for value in self.d.iter().chain(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last]).chain(&r).chain(&p) {
+            body.extend(value.to_le_bytes());
+        }
+        // No binning, and an empty region of interest.
+        body.extend([0; 25]);
+        body
+    }
+}
+
+/// `tf2_msgs/TFMessage`: parent, child, translation, quaternion.
+pub fn transforms(links: &[(&str, &str, [f64; 3], [f64; 4])]) -> Vec<u8> {
+    let mut body = (links.len() as u32).to_le_bytes().to_vec();
+    for (parent, child, translation_m, quaternion) in links {
+        body.extend(header(0, 0, parent));
+        body.extend(string(child));
+        body.extend(translation_m.iter().chain(quaternion).flat_map(|v| v.to_le_bytes()));
+    }
+    body
+}
+
+/// `realsense2_camera/Extrinsics`.
+pub fn extrinsics(values: [f64; 12]) -> Vec<u8> {
+    [header(0, 0, "depth_to_color_extrinsics"), values.iter().flat_map(|v| v.to_le_bytes()).collect()].concat()
+}
+
+/// `realsense2_camera/Metadata`.
+pub fn metadata(json: &str) -> Vec<u8> {
+    [header(0, 0, ""), string(json)].concat()
+}
