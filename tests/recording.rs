@@ -378,3 +378,18 @@ fn a_section_begins_at_the_same_frame_with_an_index_and_without() {
         }
     }
 }
+
+/// Buffers are made for the size of the intrinsics, so that one damaged number must not make them huge.
+#[test]
+fn intrinsics_of_another_size_than_the_images_are_refused() {
+    let file = File::new();
+    let spec = Spec { packing: Packing::None, ..Spec::default() };
+    let mut bytes = write_bag(&spec).bytes;
+    let size = [spec.height.to_le_bytes(), spec.width.to_le_bytes()].concat();
+    // The intrinsics come before the first image.
+    let place = bytes.windows(8).position(|window| window == size).unwrap();
+    bytes[place + 4..place + 8].copy_from_slice(&16_000u32.to_le_bytes());
+    let error = open(&file.put(&bytes), at_once()).err().unwrap().to_string();
+    let want = format!("its depth images are {}x{}, and their intrinsics are those of 16000x", spec.width, spec.height);
+    assert!(error.contains(&want), "{error}");
+}

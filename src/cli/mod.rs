@@ -47,7 +47,7 @@ enum Command {
     Demo(DemoArgs),
     /// Runs a RealSense camera
     Live(LiveArgs),
-    /// Replays a recording (.bag), read without librealsense
+    /// Replays a recording (.bag, .db3, .mcap), read without librealsense
     #[command(after_help = keys::HELP)]
     Replay(ReplayArgs),
     /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at

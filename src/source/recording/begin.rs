@@ -8,8 +8,10 @@ pub use super::choice::Images;
 use super::choice::{color, depth};
 use super::container::{Container, Item, Topic};
 use super::hold::{Before, metadata_topic};
+use super::messages::compressed::{self, CompressedImage};
 use super::messages::text::{self, FrameText};
-use super::messages::{self, Stamp};
+use super::messages::{self, Image, Stamp};
+use super::picture;
 
 /// How far behind the first image others and their metadata are looked for. librealsense writes them right behind it, drivers with each
 /// image.
@@ -21,6 +23,8 @@ pub struct Begin {
     pub known: Catalogue,
     /// The depth images, and the header of the first that can be read.
     pub depth: Option<(Images, Stamp)>,
+    /// The size of the first of them that is as large as it says. Nothing is made of the size that intrinsics tell before they agree.
+    pub depth_size_px: Option<(u32, u32)>,
     /// Where metadata come as text behind the images: what they say of the first depth image.
     pub depth_behind: Option<Before>,
     /// Which depth images to deliver is for the user to say; the text goes on from the recording's path and ": ".
@@ -43,6 +47,8 @@ struct Seen {
     has_text: bool,
     /// What the first of them say.
     behind: Option<Before>,
+    /// The size of its first image that is as large as it says.
+    size_px: Option<(u32, u32)>,
 }
 
 /// What is looked for, and what has come so far.
@@ -71,14 +77,16 @@ impl<'a> Search<'a> {
         let Some((stream, kind)) = known.stream_of(topic) else { return };
         let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
         let has_text = kind == "Depth" && metadata_topic(topics, topic).is_some();
+        let size_px = if kind == "Depth" { depth_size_px(topic, body) } else { None };
         match self.seen.iter_mut().find(|seen| seen.images.topic == topic.name) {
             Some(seen) => {
                 seen.last = (stamp, seen.last.1 + 1);
                 seen.has_text |= has_text;
+                seen.size_px = seen.size_px.or(size_px);
             }
             None => {
                 let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
-                self.seen.push(Seen { images, first: stamp, offset, last: (stamp, 0), has_text, behind: None });
+                self.seen.push(Seen { images, first: stamp, offset, last: (stamp, 0), has_text, behind: None, size_px });
             }
         }
     }
@@ -209,11 +217,23 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
     match search.depth(&begin.known) {
         Ok(Some(depth)) => {
             begin.color = search.color(&begin.known, &depth).filter(|color| search.seen(color).is_some());
-            begin.depth_behind = search.seen(&depth).and_then(|seen| seen.behind);
-            begin.depth = search.seen(&depth).map(|seen| seen.first).map(|first| (depth, first));
+            if let Some(seen) = search.seen(&depth) {
+                (begin.depth_behind, begin.depth_size_px) = (seen.behind, seen.size_px);
+                begin.depth = Some((depth, seen.first));
+            }
         }
         Ok(None) => {}
         Err(text) => begin.unclear = Some(text),
     }
     Ok(begin)
+}
+
+/// The size of a depth image, packed or not, if it is as large as it says.
+fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
+    if topic.schema == compressed::SCHEMA {
+        let image = CompressedImage::parse(topic.wire, bytes).ok()?;
+        return picture::check(&image).ok().map(|(width, height, _)| (width, height));
+    }
+    let image = Image::parse(topic.wire, bytes).ok()?;
+    image.check_depth(image.width, image.height).ok().map(|()| (image.width, image.height))
 }

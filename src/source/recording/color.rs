@@ -4,9 +4,9 @@ use std::ops::Range;
 
 use super::catalogue::Catalogue;
 use super::container::Topic;
-use super::images::DEFAULT_FPS;
 use super::messages::Image;
 use super::numbers::Numbers;
+use super::opening::DEFAULT_FPS;
 use crate::frame::ColorFormat;
 use crate::source::ColorStream;
 

@@ -4,25 +4,18 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::begin::{self, Begin, Images};
-use super::catalogue::Place;
 use super::color::ColorReader;
-use super::container::{self, Container, Item, Message, Topic, Wire};
+use super::container::{Container, Item, Message, Wire};
 use super::driver;
-use super::hold::{Before, Held, Rows, metadata_topic};
+use super::hold::{Held, Rows};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
 use super::messages::{self, DepthFormat, Image};
-use super::missing::{no_color, no_depth};
 use super::numbers::Numbers;
 use super::picture::Unpacker;
 use crate::camera::Intrinsics;
-use crate::clock::TimestampDomain;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
 
-/// What is taken if a recording does not tell; what every D400 is set to.
-const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
-pub const DEFAULT_FPS: f64 = 30.0;
 /// The facts of a depth image; the image itself waits in the reader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthFacts {
@@ -55,7 +48,7 @@ pub struct ImageReader {
     pub(super) path: PathBuf,
     pub(super) reader: Box<dyn Container>,
     /// The name of the topic with the depth images.
-    topic: String,
+    pub(super) topic: String,
     pub stream: DepthStream,
     pub(super) color: Option<ColorReader>,
     /// Where images wait for their metadata, those of depth and of colour.
@@ -67,139 +60,20 @@ pub struct ImageReader {
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
     pub(super) ledger: Ledger,
-    numbers: Numbers,
+    pub(super) numbers: Numbers,
     /// Depth messages in this pass, the unreadable ones too.
-    count: u64,
+    pub(super) count: u64,
     /// This pass began at the first image.
-    is_whole_pass: bool,
+    pub(super) is_whole_pass: bool,
     /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
-    image: (Range<usize>, usize, bool),
-    format: DepthFormat,
+    pub(super) image: (Range<usize>, usize, bool),
+    pub(super) format: DepthFormat,
     /// The last depth image itself, where it was packed.
-    unpacked: Option<Rows>,
-    unpacker: Unpacker,
+    pub(super) unpacked: Option<Rows>,
+    pub(super) unpacker: Unpacker,
 }
 
 impl ImageReader {
-    /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
-    ///
-    /// The depth stream is that on the topic `asked`, or as `choice` has it.
-    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
-        let (mut reader, format) = container::open(path)?;
-        let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, depth_behind, unclear, color, doubtful_lenses } =
-            begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
-        known.learn_notes(&reader.notes());
-        if let Some(text) = unclear {
-            return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
-        }
-        let Some((Images { stream: stream_topic, topic }, first)) = depth else {
-            return Err(wrong(no_depth(&*reader, &known)));
-        };
-        let of_name = |name: &str| reader.topics().into_iter().find(|topic| topic.name == name).cloned();
-        let depth_topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
-        let encoding = known.streams.get(&stream_topic).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
-        if driver::is_compressed(&depth_topic) && Place::parse(&topic).is_none() && !driver::is_readable(encoding) {
-            return Err(wrong(format!(
-                "its depth images ({topic}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
-                encoding.escape_debug(),
-                driver::base(&topic)
-            )));
-        }
-        let color_stream = color.as_ref().map(|color| color.stream.clone());
-        let color = match color {
-            Some(Images { stream, topic }) => {
-                let topic = of_name(&topic).unwrap_or_else(|| Topic::new(&topic, "", Wire::Ros1));
-                Some(ColorReader::new(&known, &stream_topic, &stream, &topic).map_err(wrong)?)
-            }
-            None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
-            None => None,
-        };
-        if doubtful_lenses.contains(&stream_topic) {
-            reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
-        }
-        if color_stream.is_some_and(|stream| doubtful_lenses.contains(&stream)) {
-            reader.note_for_good(
-                "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
-            );
-        }
-        let facts = known.streams.remove(&stream_topic).unwrap_or_default();
-        let intrinsics = match facts.intrinsics {
-            Some(Ok(intrinsics)) => intrinsics,
-            Some(Err(problem)) => return Err(wrong(format!("its depth stream {problem}"))),
-            None => {
-                let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-                return Err(wrong(format!(
-                    "the intrinsics of its depth stream ({}) are missing{why}",
-                    known.lens_topic(&stream_topic)
-                )));
-            }
-        };
-        intrinsics.check().map_err(|what| wrong(format!("the intrinsics of its depth stream cannot be right: {what}")))?;
-
-        let units_m = known.depth_units_m(&stream_topic);
-        let has_packed_images = reader.topics().iter().any(|t| t.name == topic && t.schema == compressed::SCHEMA);
-        let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
-        let mut shown = vec![];
-        shown.extend(known.device.map(|name| ("device", name)));
-        shown.extend(known.serial.map(|serial| ("serial", serial)));
-        shown.extend(known.firmware.map(|version| ("firmware", version)));
-        shown.push(("format", format!("{}, {packed}", format.as_str())));
-        if units_m.is_none() {
-            shown.push((
-                "depth units",
-                format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"),
-            ));
-        }
-        if let Some((_, why)) = known.driver.depth_units(&stream_topic) {
-            shown.push(("depth topic", stream_topic.clone()));
-            shown.push(("depth units", why.to_owned()));
-        }
-        let estimated_fps = known.driver.estimated_fps(&stream_topic);
-        match (facts.nominal_fps, estimated_fps) {
-            (Some(_), _) => {}
-            (None, Some(fps)) => shown.push(("frame rate", format!("{fps}/s by the first time stamps"))),
-            (None, None) => shown.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
-        }
-        let stream = DepthStream {
-            intrinsics,
-            nominal_fps: facts.nominal_fps.or(estimated_fps).unwrap_or(DEFAULT_FPS),
-            depth_units_m: units_m.unwrap_or(DEFAULT_DEPTH_UNITS_M),
-            timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
-        };
-        let metadata_of = |images: &str| {
-            let topics = reader.topics();
-            let images = topics.iter().find(|topic| topic.name == images)?;
-            metadata_topic(&topics, images)
-        };
-        let before = depth_behind.unwrap_or_default();
-        let held = metadata_of(&topic).map(|metadata| Held::new(metadata, before));
-        let held_color = color.as_ref().and_then(|color| metadata_of(&color.topic));
-        let held_color = held_color.map(|metadata| Held::new(metadata, Before::default()));
-        let first_stamp_ns = before.stamp_ns(first);
-        reader.rewind();
-        Ok(Self {
-            path: path.to_owned(),
-            expected: reader.indexed(&topic),
-            reader,
-            topic,
-            stream,
-            color,
-            held,
-            held_color,
-            facts: shown,
-            first_stamp_ns,
-            ledger: Ledger::default(),
-            numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream_topic)),
-            count: 0,
-            is_whole_pass: true,
-            image: (0..0, 0, false),
-            format: DepthFormat::default(),
-            unpacked: None,
-            unpacker: Unpacker::default(),
-        })
-    }
-
     /// The colour stream, where it was asked for.
     pub fn color(&self) -> Option<&ColorStream> {
         self.color.as_ref().map(|color| &color.stream)
@@ -431,6 +305,6 @@ fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
     start..start + data.len()
 }
 
-fn io_error(path: &Path, source: io::Error) -> SourceError {
+pub fn io_error(path: &Path, source: io::Error) -> SourceError {
     SourceError::Io { path: path.to_owned(), source }
 }

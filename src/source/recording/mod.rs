@@ -7,7 +7,7 @@
 //! | `pace` | when a frame is due |
 //! | `section` | the frames of a part of a file, from pass to pass |
 //! | `frames` | depth frames and the colour images that belong to them |
-//! | `images` | the depth images of a file, and the colour images |
+//! | `images`, `opening` | the depth images of a file, and the colour images; how they are opened |
 //! | `begin`, `choice` | which streams are delivered |
 //! | `catalogue`, `catalogue_text`, `driver` | what topics and messages tell of streams: librealsense's, and camera drivers' |
 //! | `lens`, `frame_tree` | what a camera info tells of a lens, and where cameras stand |
@@ -20,7 +20,7 @@
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
 //! | `bag`, `db3`, `mcap` | the formats |
-//! | `file`, `unpack` | what formats have in common: reading at offsets, packed chunks |
+//! | `file`, `unpack`, `findings` | what formats have in common: reading at offsets, packed chunks, an account of damage |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
@@ -36,6 +36,7 @@ pub mod control;
 mod db3;
 mod driver;
 mod file;
+mod findings;
 mod frame_tree;
 mod frames;
 mod hold;
@@ -48,6 +49,7 @@ mod mcap;
 mod messages;
 mod missing;
 mod numbers;
+mod opening;
 mod pace;
 mod picture;
 mod section;

@@ -28,6 +28,16 @@ impl Compression {
     }
 }
 
+/// How much of a chunk can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wholeness {
+    Whole,
+    /// The file ends within the chunk; what is there is right.
+    Cut,
+    /// The chunk is not what was written, or does not unpack to its end; what came out before may be wrong.
+    Damaged,
+}
+
 /// A chunk that could not be unpacked to its end.
 #[derive(Debug)]
 pub struct UnpackError {

@@ -16,24 +16,14 @@ use super::record::{self, Header, MAGIC, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTE
 use crate::source::Damage;
 use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
 use crate::source::recording::file::RecordingFile;
-use crate::source::recording::unpack::{Compression, Unpacker};
+use crate::source::recording::findings::Findings;
+use crate::source::recording::unpack::{Compression, Unpacker, Wholeness};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
 const MAX_CHUNK_BYTES: u64 = 1 << 30;
-/// Findings beyond this many are counted, not told.
-const MAX_NOTES: usize = 50;
 /// What the search for records in the file looks for.
 const ANY_RECORD: &[u8] =
     &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wholeness {
-    Whole,
-    /// The file ends within the chunk; what is there is right.
-    Cut,
-    /// The chunk does not unpack to its end; what came out before may be wrong.
-    Damaged,
-}
 
 /// The chunk that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -68,9 +58,8 @@ pub struct BagReader {
     /// Where the first record behind the bag's header begins.
     first: u64,
     index: Option<Index>,
-    /// Findings about the header and the index. They hold for every pass through the file.
-    header_damage: Damage,
-    damage: Damage,
+    /// Those about the header and the index hold for every pass through the file.
+    findings: Findings,
     topics: HashMap<u32, Topic>,
     /// Where the next record begins.
     at: u64,
@@ -94,8 +83,7 @@ impl BagReader {
             file,
             first: MAGIC.len() as u64,
             index: None,
-            header_damage: Damage::default(),
-            damage: Damage::default(),
+            findings: Findings::default(),
             topics: HashMap::new(),
             at: 0,
             search_from: None,
@@ -107,7 +95,7 @@ impl BagReader {
             first_compression: None,
         };
         reader.read_bag_header()?;
-        reader.header_damage = std::mem::take(&mut reader.damage);
+        reader.findings.keep();
         reader.rewind();
         Ok(reader)
     }
@@ -118,7 +106,7 @@ impl BagReader {
         self.chunk = None;
         self.raw.clear();
         self.cursor = 0;
-        self.damage.clone_from(&self.header_damage);
+        self.findings.begin_pass();
     }
 
     fn read_bag_header(&mut self) -> io::Result<()> {
@@ -197,7 +185,7 @@ impl BagReader {
                     _ => None,
                 };
                 if chunk.compression == Compression::None {
-                    self.damage.bytes_skipped += rest.len() as u64;
+                    self.findings.pass.bytes_skipped += rest.len() as u64;
                 }
                 self.leave_chunk();
                 return cut;
@@ -211,7 +199,7 @@ impl BagReader {
         }
         let ops = &[record::OP_MESSAGE, record::OP_CONNECTION];
         let skipped = record::find_record(&rest[1..], ops, rest.len() as u64 - 1).map(|i| i + 1);
-        self.damage.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
+        self.findings.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
         let place = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
             _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
@@ -359,8 +347,8 @@ impl BagReader {
                 }
                 Ok(_) => {}
                 Err(e) if is_cut => {
-                    self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                    self.damage.chunks_skipped += u64::from(self.raw.is_empty());
+                    self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
+                    self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
                 }
                 Err(e) => {
                     wholeness = Wholeness::Damaged;
@@ -374,8 +362,8 @@ impl BagReader {
     }
 
     fn skip_chunk(&mut self, data_offset: u64, len: u64) {
-        self.damage.chunks_skipped += 1;
-        self.damage.bytes_skipped += len;
+        self.findings.pass.chunks_skipped += 1;
+        self.findings.pass.bytes_skipped += len;
         self.search_from = Some(data_offset);
     }
 
@@ -384,7 +372,8 @@ impl BagReader {
         let from = self.search_from.take().unwrap_or(at + 1);
         let next = find_record(&mut self.file, from, self.end, ANY_RECORD)?.unwrap_or(self.end);
         // What is read again was skipped only for now.
-        self.damage.bytes_skipped = (self.damage.bytes_skipped + next.saturating_sub(at)).saturating_sub(at.saturating_sub(next));
+        self.findings.pass.bytes_skipped =
+            (self.findings.pass.bytes_skipped + next.saturating_sub(at)).saturating_sub(at.saturating_sub(next));
         let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
         self.note(at, &format!("no record can be read ({error}){going_on}"));
         self.at = next;
@@ -392,12 +381,7 @@ impl BagReader {
     }
 
     fn note(&mut self, offset: u64, what: &str) {
-        let notes = &mut self.damage.notes;
-        if notes.len() < MAX_NOTES {
-            notes.push(format!("byte {offset}: {what}"));
-        } else if notes.len() == MAX_NOTES {
-            notes.push("further findings are counted, not told".to_owned());
-        }
+        self.findings.note(format_args!("byte {offset}"), what);
     }
 }
 
@@ -452,7 +436,7 @@ impl Container for BagReader {
     }
 
     fn damage(&self) -> &Damage {
-        &self.damage
+        &self.findings.pass
     }
 
     fn note_here(&mut self, what: &str) {
@@ -461,7 +445,7 @@ impl Container for BagReader {
     }
 
     fn note_for_good(&mut self, what: &str) {
-        self.header_damage.notes.push(what.to_owned());
+        self.findings.note_for_good(what);
     }
 
     fn rewind(&mut self) {

@@ -22,13 +22,12 @@ use self::page::HEADER_BYTES;
 use self::salvage::{Next, Salvage};
 use self::sqlite::Sqlite;
 use super::container::{Container, Item, Message, Topic};
+use super::findings::Findings;
 use super::zstd_bytes::{self, Unpacker};
 use crate::source::{Damage, SourceError};
 
 /// What stands between two [`Item::Chunk`], and where reading can begin.
 const BLOCK_ROWS: i64 = 64;
-/// Findings beyond this many are counted, not told.
-const MAX_NOTES: usize = 50;
 /// No camera's message is larger once it is unpacked.
 const MAX_UNPACKED_BYTES: usize = 32 << 20;
 
@@ -44,9 +43,8 @@ pub struct Db3Reader {
     /// Messages by topic, and the ids of the first and the last one, if SQLite has found the way to all.
     counts: Option<HashMap<u32, u64>>,
     ids: Option<RangeInclusive<i64>>,
-    /// Findings about the file as a whole. They hold for every pass.
-    file_damage: Damage,
-    damage: Damage,
+    /// Those about the file as a whole hold for every pass.
+    findings: Findings,
     /// The last message.
     last_id: i64,
     recorded_ns: Option<i64>,
@@ -88,8 +86,7 @@ impl Db3Reader {
             topics: HashMap::new(),
             counts: None,
             ids: None,
-            file_damage: Damage::default(),
-            damage: Damage::default(),
+            findings: Findings::default(),
             last_id: i64::MIN,
             recorded_ns: None,
             block_left: 0,
@@ -101,13 +98,13 @@ impl Db3Reader {
             unpacker: Unpacker::default(),
             rows,
         };
-        reader.file_damage.notes.extend(note);
+        note.iter().for_each(|note| reader.findings.note_for_good(note));
         match &mut reader.rows {
             Rows::Sqlite(sqlite) => {
                 reader.topics = std::mem::take(&mut sqlite.topics);
                 reader.counts = Some(std::mem::take(&mut sqlite.counts));
                 reader.ids = sqlite.ids.take();
-                reader.file_damage.notes.extend(sqlite.note.take());
+                sqlite.note.iter().for_each(|note| reader.findings.note_for_good(note));
             }
             Rows::Salvage(salvage) => reader.topics.clone_from(&salvage.topics),
         }
@@ -121,7 +118,7 @@ impl Db3Reader {
         self.read_bytes = 0;
         self.raw.clear();
         self.is_packed = false;
-        self.damage.clone_from(&self.file_damage);
+        self.findings.begin_pass();
         if let Rows::Salvage(salvage) = &mut self.rows {
             salvage.go_behind(id);
         }
@@ -162,7 +159,7 @@ impl Db3Reader {
                 Some(Next::Message { id, topic, recorded_ns }) => (id, topic, Some(recorded_ns)),
                 Some(Next::Torn { id, topic, read_bytes, payload_bytes }) => {
                     self.last_id = id;
-                    self.damage.bytes_skipped += read_bytes;
+                    self.findings.pass.bytes_skipped += read_bytes;
                     self.note_here(&format!("only {read_bytes} of about {payload_bytes} bytes are there"));
                     return Ok(Some(Some(Item::CutMessage { channel: topic })));
                 }
@@ -183,7 +180,7 @@ impl Db3Reader {
         if self.is_packed {
             self.has_packed = true;
             if let Err(what) = self.unpacker.unpack(&self.raw, MAX_UNPACKED_BYTES, &mut self.unpacked) {
-                self.damage.bytes_skipped += self.raw.len() as u64;
+                self.findings.pass.bytes_skipped += self.raw.len() as u64;
                 self.note_here(&format!("the message cannot be unpacked: {what}"));
                 return Ok(Some(Some(Item::CutMessage { channel })));
             }
@@ -259,7 +256,7 @@ impl Container for Db3Reader {
     }
 
     fn damage(&self) -> &Damage {
-        &self.damage
+        &self.findings.pass
     }
 
     fn note_here(&mut self, what: &str) {
@@ -268,16 +265,11 @@ impl Container for Db3Reader {
             Rows::Sqlite(_) => String::new(),
         };
         let message = if self.last_id == i64::MIN { "the first message".to_owned() } else { format!("message {}", self.last_id) };
-        let notes = &mut self.damage.notes;
-        if notes.len() < MAX_NOTES {
-            notes.push(format!("{place}{message}: {what}"));
-        } else if notes.len() == MAX_NOTES {
-            notes.push("further findings are counted, not told".to_owned());
-        }
+        self.findings.note(format_args!("{place}{message}"), what);
     }
 
     fn note_for_good(&mut self, what: &str) {
-        self.file_damage.notes.push(what.to_owned());
+        self.findings.note_for_good(what);
     }
 
     fn rewind(&mut self) {

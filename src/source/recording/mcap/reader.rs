@@ -23,10 +23,9 @@ use super::summary::{End, Index, read_end};
 use crate::source::Damage;
 use crate::source::recording::container::{Container, Item, Message, Topic};
 use crate::source::recording::file::RecordingFile;
+use crate::source::recording::findings::Findings;
 use crate::source::recording::unpack::{Compression, Unpacker};
 
-/// Findings beyond this many are counted, not told.
-const MAX_NOTES: usize = 50;
 /// What is read of a record before its length is known: the begin of any chunk.
 const FIRST_BYTES: u64 = 96;
 /// Among messages outside of chunks, a chunk is said to begin as often.
@@ -39,9 +38,8 @@ pub struct McapReader {
     channels: Channels,
     index: Option<Index>,
     notes: BTreeMap<String, String>,
-    /// Findings about the end of the file. They hold for every pass through it.
-    end_damage: Damage,
-    damage: Damage,
+    /// Those about the end of the file hold for every pass through it.
+    findings: Findings,
     /// Channels without a description, which were told of.
     nameless: Vec<u16>,
     /// Where the next record begins.
@@ -76,8 +74,7 @@ impl McapReader {
             channels: Channels::default(),
             index: None,
             notes: BTreeMap::new(),
-            end_damage: Damage::default(),
-            damage: Damage::default(),
+            findings: Findings::default(),
             nameless: vec![],
             at: 0,
             here: 0,
@@ -93,7 +90,7 @@ impl McapReader {
             first_compression: None,
         };
         reader.read_end()?;
-        reader.end_damage = std::mem::take(&mut reader.damage);
+        reader.findings.keep();
         reader.rewind();
         Ok(reader)
     }
@@ -132,7 +129,7 @@ impl McapReader {
         self.leave_chunk();
         self.loose_bytes = None;
         self.nameless.clear();
-        self.damage.clone_from(&self.end_damage);
+        self.findings.begin_pass();
     }
 
     fn leave_chunk(&mut self) {
@@ -153,7 +150,7 @@ impl McapReader {
         let head = match self.read_head(at)? {
             Ok(head) => head,
             Err(e) => {
-                self.damage.chunks_skipped += u64::from(self.record.first() == Some(&op::CHUNK));
+                self.findings.pass.chunks_skipped += u64::from(self.record.first() == Some(&op::CHUNK));
                 return self.search(at, &e.to_string()).map(|()| None);
             }
         };
@@ -178,7 +175,7 @@ impl McapReader {
             Body::DataEnd => self.is_behind_data = true,
             Body::Footer => self.end_at_footer(after)?,
             Body::Other if (op::DATA_END + 1..0x80).contains(&head.op) => {
-                self.damage.bytes_skipped += after - at;
+                self.findings.pass.bytes_skipped += after - at;
                 self.note(at, &format!("a record of the unknown type {} is skipped", head.op));
             }
             _ => {}
@@ -193,7 +190,7 @@ impl McapReader {
             self.at = self.end;
             let rest = self.end - after - MAGIC.len() as u64;
             if rest > 0 {
-                self.damage.bytes_skipped += rest;
+                self.findings.pass.bytes_skipped += rest;
                 self.note(after, &format!("the recording ends here; {rest} bytes behind it are not read"));
             }
         }
@@ -278,7 +275,7 @@ impl McapReader {
         let after = at.saturating_add(whole);
         if after > self.end || head.len > MAX_CHUNK_BYTES {
             if self.ends_at(at, after)? {
-                self.damage.bytes_skipped += whole;
+                self.findings.pass.bytes_skipped += whole;
                 self.note(at, &format!("a message of {} bytes is not read: no recorder writes that", head.len));
                 self.at = after;
             }
@@ -309,12 +306,7 @@ impl McapReader {
     }
 
     fn note(&mut self, offset: u64, what: &str) {
-        let notes = &mut self.damage.notes;
-        if notes.len() < MAX_NOTES {
-            notes.push(format!("byte {offset}: {what}"));
-        } else if notes.len() == MAX_NOTES {
-            notes.push("further findings are counted, not told".to_owned());
-        }
+        self.findings.note(format_args!("byte {offset}"), what);
     }
 }
 
@@ -363,7 +355,7 @@ impl Container for McapReader {
     }
 
     fn damage(&self) -> &Damage {
-        &self.damage
+        &self.findings.pass
     }
 
     fn notes(&self) -> BTreeMap<String, String> {
@@ -375,7 +367,7 @@ impl Container for McapReader {
     }
 
     fn note_for_good(&mut self, what: &str) {
-        self.end_damage.notes.push(what.to_owned());
+        self.findings.note_for_good(what);
     }
 
     fn rewind(&mut self) {

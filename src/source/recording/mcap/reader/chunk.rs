@@ -9,16 +9,7 @@ use crate::source::recording::mcap::channels::Origin;
 use crate::source::recording::mcap::record::{
     self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
 };
-use crate::source::recording::unpack::Compression;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wholeness {
-    Whole,
-    /// The file ends within the chunk; what is there is right.
-    Cut,
-    /// The chunk is not what was written; what came out of it may be wrong.
-    Damaged,
-}
+use crate::source::recording::unpack::{Compression, Wholeness};
 
 /// The chunk that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -106,8 +97,8 @@ impl McapReader {
             }
         } else if let Err(e) = self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {
             if is_cut {
-                self.damage.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                self.damage.chunks_skipped += u64::from(self.raw.is_empty());
+                self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
+                self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
             } else {
                 damaged = Some(format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
             }
@@ -126,8 +117,8 @@ impl McapReader {
     }
 
     fn skip_chunk(&mut self, len: u64) {
-        self.damage.chunks_skipped += 1;
-        self.damage.bytes_skipped += len;
+        self.findings.pass.chunks_skipped += 1;
+        self.findings.pass.bytes_skipped += len;
     }
 
     pub(super) fn next_in_chunk(&mut self) -> Option<Item> {
@@ -167,7 +158,7 @@ impl McapReader {
                     _ => None,
                 };
                 if chunk.compression == Compression::None {
-                    self.damage.bytes_skipped += have;
+                    self.findings.pass.bytes_skipped += have;
                 }
                 self.leave_chunk();
                 return cut;
@@ -190,7 +181,7 @@ impl McapReader {
             _ => matches!(head.body, Body::Schema | Body::Channel),
         });
         let skipped = found.map_or(behind.len(), |(i, _)| i) + 1;
-        self.damage.bytes_skipped += skipped as u64;
+        self.findings.pass.bytes_skipped += skipped as u64;
         let (offset, place) = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
             _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),

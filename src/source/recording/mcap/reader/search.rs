@@ -28,7 +28,7 @@ impl McapReader {
                 self.end
             }
         };
-        self.damage.bytes_skipped += next - at;
+        self.findings.pass.bytes_skipped += next - at;
         self.at = next;
         self.is_wary = true;
         Ok(false)
@@ -37,7 +37,7 @@ impl McapReader {
     /// Moves `at` to the next record behind a place where there is none, or to the end.
     pub(super) fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
         let next = self.find_any(at + 1)?;
-        self.damage.bytes_skipped += next - at;
+        self.findings.pass.bytes_skipped += next - at;
         let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
         self.note(at, &format!("no record can be read ({error}){going_on}"));
         self.leave_chunk();

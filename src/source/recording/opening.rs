@@ -1,0 +1,176 @@
+//! How the images of a recording are opened: what is told of its streams, or why they cannot be delivered.
+
+use std::path::Path;
+
+use super::begin::{self, Begin, Images};
+use super::catalogue::{Catalogue, Place, StreamFacts};
+use super::color::ColorReader;
+use super::container::{self, Container, Topic, Wire};
+use super::driver;
+use super::hold::{Before, Held, metadata_topic};
+use super::images::{ImageReader, io_error};
+use super::ledger::Ledger;
+use super::messages::{DepthFormat, compressed};
+use super::missing::{no_color, no_depth};
+use super::numbers::Numbers;
+use super::picture::Unpacker;
+use super::sniff::Format;
+use crate::camera::Intrinsics;
+use crate::clock::TimestampDomain;
+use crate::source::{DepthStream, SourceError};
+
+/// What is taken if a recording does not tell; what every D400 is set to.
+const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
+pub const DEFAULT_FPS: f64 = 30.0;
+
+impl ImageReader {
+    /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
+    ///
+    /// The depth stream is that on the topic `asked`, or as `choice` has it.
+    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+        let (mut reader, format) = container::open(path)?;
+        let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
+        let Begin { mut known, depth, depth_size_px, depth_behind, unclear, color, doubtful_lenses } =
+            begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
+        known.learn_notes(&reader.notes());
+        if let Some(text) = unclear {
+            return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
+        }
+        let Some((Images { stream, topic }, first)) = depth else {
+            return Err(wrong(no_depth(&*reader, &known)));
+        };
+        let depth_topic = topic_of(&*reader, &topic);
+        refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
+        if doubtful_lenses.contains(&stream) {
+            reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+        }
+        if color.as_ref().is_some_and(|color| doubtful_lenses.contains(&color.stream)) {
+            reader.note_for_good(
+                "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
+            );
+        }
+        let color = match color {
+            Some(color) => {
+                let topic = topic_of(&*reader, &color.topic);
+                Some(ColorReader::new(&known, &stream, &color.stream, &topic).map_err(wrong)?)
+            }
+            None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
+            None => None,
+        };
+        let facts = known.streams.remove(&stream).unwrap_or_default();
+        let intrinsics = lens(&*reader, &known, &stream, &facts, depth_size_px).map_err(wrong)?;
+        let told = tell(&*reader, format, &known, &stream, &facts, &depth_topic);
+        let nominal_fps = facts.nominal_fps.or(known.driver.estimated_fps(&stream)).unwrap_or(DEFAULT_FPS);
+        let depth_stream = DepthStream {
+            intrinsics,
+            nominal_fps,
+            depth_units_m: known.depth_units_m(&stream).unwrap_or(DEFAULT_DEPTH_UNITS_M),
+            timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
+        };
+        let before = depth_behind.unwrap_or_default();
+        let held = metadata_topic(&reader.topics(), &depth_topic).map(|metadata| Held::new(metadata, before));
+        let held_color = color.as_ref().and_then(|color| {
+            let metadata = metadata_topic(&reader.topics(), &topic_of(&*reader, &color.topic))?;
+            Some(Held::new(metadata, Before::default()))
+        });
+        reader.rewind();
+        Ok(Self {
+            path: path.to_owned(),
+            expected: reader.indexed(&topic),
+            reader,
+            topic,
+            stream: depth_stream,
+            color,
+            held,
+            held_color,
+            facts: told,
+            first_stamp_ns: before.stamp_ns(first),
+            ledger: Ledger::default(),
+            numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream)),
+            count: 0,
+            is_whole_pass: true,
+            image: (0..0, 0, false),
+            format: DepthFormat::default(),
+            unpacked: None,
+            unpacker: Unpacker::default(),
+        })
+    }
+}
+
+/// What is known of the topic with this name.
+fn topic_of(reader: &dyn Container, name: &str) -> Topic {
+    let topic = reader.topics().into_iter().find(|topic| topic.name == name).cloned();
+    topic.unwrap_or_else(|| Topic::new(name, "", Wire::Ros1))
+}
+
+fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(), String> {
+    let encoding = known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
+    if !driver::is_compressed(topic) || Place::parse(&topic.name).is_some() || driver::is_readable(encoding) {
+        return Ok(());
+    }
+    Err(format!(
+        "its depth images ({}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
+        topic.name,
+        encoding.escape_debug(),
+        driver::base(&topic.name)
+    ))
+}
+
+/// The depth camera's intrinsics, if images can be like that and the first is.
+fn lens(
+    reader: &dyn Container,
+    known: &Catalogue,
+    stream: &str,
+    facts: &StreamFacts,
+    size_px: Option<(u32, u32)>,
+) -> Result<Intrinsics, String> {
+    let intrinsics = match &facts.intrinsics {
+        Some(Ok(intrinsics)) => *intrinsics,
+        Some(Err(problem)) => return Err(format!("its depth stream {problem}")),
+        None => {
+            let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
+            return Err(format!("the intrinsics of its depth stream ({}) are missing{why}", known.lens_topic(stream)));
+        }
+    };
+    intrinsics.check().map_err(|what| format!("the intrinsics of its depth stream cannot be right: {what}"))?;
+    let (lens_width, lens_height) = (intrinsics.width, intrinsics.height);
+    match size_px {
+        // Buffers are made for the size of the intrinsics: no damaged number may make them huge.
+        Some((width, height)) if (width, height) != (lens_width, lens_height) => Err(format!(
+            "its depth images are {width}x{height}, and their intrinsics are those of {lens_width}x{lens_height}: one of them is damaged"
+        )),
+        _ => Ok(intrinsics),
+    }
+}
+
+/// What people are told of a recording.
+fn tell(
+    reader: &dyn Container,
+    format: Format,
+    known: &Catalogue,
+    stream: &str,
+    facts: &StreamFacts,
+    topic: &Topic,
+) -> Vec<(&'static str, String)> {
+    let has_packed_images = topic.schema == compressed::SCHEMA;
+    let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
+    let mut told = vec![];
+    told.extend(known.device.clone().map(|name| ("device", name)));
+    told.extend(known.serial.clone().map(|serial| ("serial", serial)));
+    told.extend(known.firmware.clone().map(|version| ("firmware", version)));
+    told.push(("format", format!("{}, {packed}", format.as_str())));
+    if known.depth_units_m(stream).is_none() {
+        let text = format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not");
+        told.push(("depth units", text));
+    }
+    if let Some((_, why)) = known.driver.depth_units(stream) {
+        told.push(("depth topic", stream.to_owned()));
+        told.push(("depth units", why.to_owned()));
+    }
+    match (facts.nominal_fps, known.driver.estimated_fps(stream)) {
+        (Some(_), _) => {}
+        (None, Some(fps)) => told.push(("frame rate", format!("{fps}/s by the first time stamps"))),
+        (None, None) => told.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
+    }
+    told
+}
