@@ -66,7 +66,11 @@ struct Demo {
 
 impl Demo {
     fn start(args: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+        Self::start_as(&mut Command::new(env!("CARGO_BIN_EXE_depthcast")), args)
+    }
+
+    fn start_as(program: &mut Command, args: &[&str]) -> Self {
+        let mut child = program
             .args(["demo", "--depth", &mode(), "--json"])
             .args(args)
             .stdout(Stdio::piped())
@@ -332,13 +336,21 @@ fn a_page_that_takes_nothing_holds_up_nobody() {
 
 #[test]
 fn a_full_disk_ends_the_saving_and_not_the_run() {
-    let mut demo = Demo::start(&["--view", "none", "--save", "/dev/full", "--duration", "3s"]);
-    demo.says("/dev/full: cannot be written any more; is the disk full?");
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("x.rrd");
+    // A limit of 4000 blocks, each of 512 bytes, stands for the disk. At the limit a write fails if the signal for it is ignored.
+    let mut program = Command::new("sh");
+    program.args(["-c", "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_depthcast")]);
+    let mut demo = Demo::start_as(&mut program, &["--view", "none", "--duration", "3s", "--save", saved.to_str().unwrap()]);
+    let started = Instant::now();
+    demo.says("x.rrd: cannot be written any more; is the disk full?");
+    assert!(demo.process.0.try_wait().unwrap().is_none(), "it was not said at once, but after {:?}", started.elapsed());
     let mut text = String::new();
     demo.process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(demo.process.0.wait().unwrap().code(), Some(1));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_kept_its_rate(&report);
     assert_eq!(report["end"], "duration");
-    assert!(report["error"].as_str().unwrap().contains("/dev/full"), "{report}");
+    assert!(report["error"].as_str().unwrap().contains("x.rrd: the file is not whole"), "{report}");
+    assert!(report["drops"]["viewer"].as_u64().unwrap() > 0);
 }

@@ -109,12 +109,7 @@ impl RerunSink {
         Self::start("viewer", sink, connection, session)
     }
 
-    fn start(
-        name: &str,
-        sink: Box<dyn rerun::sink::LogSink>,
-        connection: Connection,
-        session: Session,
-    ) -> anyhow::Result<Self> {
+    fn start(name: &str, sink: Box<dyn rerun::sink::LogSink>, connection: Connection, session: Session) -> anyhow::Result<Self> {
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(session.name.clone())
@@ -127,7 +122,9 @@ impl RerunSink {
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
         layout::send(&rec, connection.is_file()).context("cannot send the viewer's layout")?;
-        let thinner = session.max_points.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
+        let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
+        let thinner = session.max_points.filter(|&max_points| max_points < pixels);
+        let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
         let in_flight = Arc::default();
         let sink = Self { name: name.into(), session, rec, in_flight, thinner, connection, figures_waiting: None };
         sink.log_static().context("cannot send the session's facts to the viewer")?;

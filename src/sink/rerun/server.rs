@@ -11,8 +11,8 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt as _};
 use re_protos::sdk_comms::v1alpha1::message_proxy_service_server::{MessageProxyService, MessageProxyServiceServer};
 use re_protos::sdk_comms::v1alpha1::{
-    ReadMessagesRequest, ReadMessagesResponse, ReadTablesRequest, ReadTablesResponse, WriteMessagesRequest, WriteMessagesResponse,
-    WriteTableRequest, WriteTableResponse,
+    ReadMessagesRequest, ReadMessagesResponse, ReadTablesRequest, ReadTablesResponse, WriteMessagesRequest,
+    WriteMessagesResponse, WriteTableRequest, WriteTableResponse,
 };
 use rerun::external::re_grpc_server::cors_layer;
 use tonic::transport::server::TcpIncoming;

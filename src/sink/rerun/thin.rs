@@ -48,7 +48,7 @@ fn chosen(count: usize, budget: usize) -> impl Iterator<Item = usize> {
         let length = begin(run + 1) - begin(run);
         // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4), scaled to the run.
         let hash = (run as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        begin(run) + (hash * length as u64 >> 32) as usize
+        begin(run) + ((hash * length as u64) >> 32) as usize
     })
 }
 

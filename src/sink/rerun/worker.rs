@@ -24,10 +24,8 @@ impl Worker {
         hub: &Arc<Hub>,
         work: impl FnOnce(Arc<Hub>) -> F + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start what talks to viewers")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start what talks to viewers")?;
         let (alive, dropped) = oneshot::channel::<()>();
         let (ended_tx, ended) = channel::bounded(1);
         let for_work = Arc::clone(hub);
