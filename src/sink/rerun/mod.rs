@@ -1,7 +1,7 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when the peer is slow or gone. Here none of
-//! that can reach the pipeline: viewers pull what they want out of a [`hub`], which never blocks, and each cloud's buffer tells by its
+//! that can reach the pipeline: viewers pull what they want out of a hub, which never blocks, and each cloud's buffer tells by its
 //! `Drop` when Rerun has let go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds nor figures, so
 //! no queue inside Rerun can fill up.
 //!
