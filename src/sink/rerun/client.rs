@@ -1,20 +1,21 @@
 //! Sends to a viewer that listens somewhere, and connects again whenever the connection is lost.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use futures_util::StreamExt as _;
-use re_protos::sdk_comms::v1alpha1::message_proxy_service_client::MessageProxyServiceClient;
 use re_protos::sdk_comms::v1alpha1::{WriteMessagesRequest, WriteTableResponse};
 use rerun::external::re_uri::ProxyUri;
-use tonic::codegen::http::uri::PathAndQuery;
+use tonic::codegen::Service as _;
+use tonic::codegen::http::{self, uri::PathAndQuery};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
 use super::hub::Hub;
+use super::wire::{self, GRPC, SERVICE};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(250);
@@ -116,7 +117,12 @@ impl Peer {
 }
 
 /// Returns when the viewer has taken everything, or has gone.
-async fn send(hub: &Arc<Hub>, channel: Channel) -> Result<(), tonic::Status> {
-    let requests = hub.feed().map(|message| WriteMessagesRequest { log_msg: Some(message) });
-    MessageProxyServiceClient::new(channel).write_messages(requests).await.map(drop)
+async fn send(hub: &Arc<Hub>, mut channel: Channel) -> Result<(), tonic::transport::Error> {
+    let request = http::Request::post(format!("/{SERVICE}/WriteMessages"))
+        .header(http::header::CONTENT_TYPE, GRPC)
+        .header(http::header::TE, "trailers")
+        .body(wire::request_body(hub.feed()))
+        .expect("all parts of the request are valid");
+    poll_fn(|context| channel.poll_ready(context)).await?;
+    channel.call(request).await.map(drop)
 }

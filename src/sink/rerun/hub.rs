@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::stream::{self, Stream};
-use re_protos::log_msg::v1alpha1::LogMsg as Encoded;
-use rerun::external::re_log_encoding::ToTransport as _;
 use rerun::external::re_log_encoding::rrd::Compression;
 use rerun::log::{Chunk, LogMsg};
 use rerun::sink::{LogSink, SinkFlushError};
 use tokio::sync::watch;
+
+use super::wire::{self, Parts};
 
 /// Small data that is kept for viewers which are behind or come later: the plots of about a minute.
 const RECENT_BYTES: usize = 4 << 20;
@@ -59,11 +59,14 @@ struct Entry {
 }
 
 /// A message, encoded when the first viewer takes it: what nobody takes costs nothing.
-struct Message(Mutex<Form>);
+struct Message {
+    is_large: bool,
+    form: Mutex<Form>,
+}
 
 enum Form {
     Plain(LogMsg),
-    Encoded(Encoded),
+    Encoded(Parts),
     /// It can't be encoded.
     Faulty,
 }
@@ -123,7 +126,7 @@ impl Hub {
     }
 
     /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as the stream lives.
-    pub(super) fn feed(self: &Arc<Self>) -> impl Stream<Item = Encoded> + Send + use<> {
+    pub(super) fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
         stream::unfold(Viewer::new(self), |mut viewer| async { viewer.next().await.map(|message| (message, viewer)) })
     }
 }
@@ -146,7 +149,7 @@ impl Viewer {
     }
 
     /// `None` when all that there will ever be was taken.
-    async fn next(&mut self) -> Option<Encoded> {
+    async fn next(&mut self) -> Option<Parts> {
         loop {
             self.changed.mark_unchanged();
             let (message, is_closed) = {
@@ -175,7 +178,8 @@ impl Drop for Viewer {
 impl State {
     fn add(&mut self, message: LogMsg, (kind, key, bytes): (Kind, String, usize)) {
         self.number += 1;
-        let message = Arc::new(Message(Mutex::new(Form::Plain(message))));
+        let form = Mutex::new(Form::Plain(message));
+        let message = Arc::new(Message { is_large: matches!(kind, Kind::Newest), form });
         let entry = Entry { number: self.number, key, bytes, message };
         match kind {
             Kind::Lasting => replace(&mut self.lasting, entry),
@@ -253,15 +257,15 @@ fn classify(message: &LogMsg) -> (Kind, String, usize) {
 }
 
 impl Message {
-    fn encoded(&self, compression: Compression) -> Option<Encoded> {
-        let mut form = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    fn encoded(&self, compression: Compression) -> Option<Parts> {
+        let mut form = self.form.lock().unwrap_or_else(PoisonError::into_inner);
         if let Form::Plain(_) = &*form
             && let Form::Plain(mut plain) = std::mem::replace(&mut *form, Form::Faulty)
         {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             plain.insert_arrow_record_batch_metadata(SENT_AT.into(), format!("{}.{:09}", now.as_secs(), now.subsec_nanos()));
-            match plain.to_transport(compression) {
-                Ok(message) => *form = Form::Encoded(message.into()),
+            match wire::encode(&plain, self.is_large, compression) {
+                Ok(parts) => *form = Form::Encoded(parts),
                 Err(error) => tracing::error!("a message for the viewer cannot be encoded: {error}"),
             }
         }

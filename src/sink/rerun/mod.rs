@@ -17,6 +17,7 @@ mod native;
 mod server;
 mod thin;
 mod web;
+mod wire;
 mod worker;
 
 use std::path::Path;

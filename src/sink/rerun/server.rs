@@ -3,22 +3,22 @@
 //! Rerun's own server keeps up to 128 MB more than its memory limit for a page that takes nothing, then makes everybody wait for it. This
 //! one speaks the same protocol, and each page takes what it can.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
 use std::net::TcpListener;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream, StreamExt as _};
-use re_protos::sdk_comms::v1alpha1::message_proxy_service_server::{MessageProxyService, MessageProxyServiceServer};
-use re_protos::sdk_comms::v1alpha1::{
-    ReadMessagesRequest, ReadMessagesResponse, ReadTablesRequest, ReadTablesResponse, WriteMessagesRequest,
-    WriteMessagesResponse, WriteTableRequest, WriteTableResponse,
-};
 use rerun::external::re_grpc_server::cors_layer;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
-use tonic::{Request, Response, Status, Streaming};
 
 use super::hub::Hub;
+use super::wire::{self, GRPC, SERVICE};
 
 /// After so long without a word the system asks whether the other end is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -33,46 +33,42 @@ pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, allowed_origins:
     };
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     let closed = Arc::clone(&hub);
-    let service = MessageProxyServiceServer::new(Proxy(hub)).max_encoding_message_size(usize::MAX);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
         .layer(cors_layer(&allowed_origins))
         .layer(tonic_web::GrpcWebLayer::new())
-        .add_service(service)
+        .add_service(Data(hub))
         .serve_with_incoming_shutdown(incoming, async move { closed.closed().await });
     if let Err(error) = served.await {
         tracing::error!("the viewer's data are served no more: {error}");
     }
 }
 
-/// Rerun's protocol between who logs and who views; here for who views.
-struct Proxy(Arc<Hub>);
+/// Rerun's service between who logs and who views; here it is for who views.
+#[derive(Clone)]
+struct Data(Arc<Hub>);
 
-type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+impl NamedService for Data {
+    const NAME: &'static str = SERVICE;
+}
 
-#[tonic::async_trait]
-impl MessageProxyService for Proxy {
-    type ReadMessagesStream = Responses<ReadMessagesResponse>;
+impl Service<http::Request<Body>> for Data {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
 
-    async fn read_messages(&self, _: Request<ReadMessagesRequest>) -> Result<Response<Self::ReadMessagesStream>, Status> {
-        let messages = self.0.feed().map(|message| Ok(ReadMessagesResponse { log_msg: Some(message) }));
-        Ok(Response::new(Box::pin(messages)))
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    type ReadTablesStream = Responses<ReadTablesResponse>;
-
-    async fn read_tables(&self, _: Request<ReadTablesRequest>) -> Result<Response<Self::ReadTablesStream>, Status> {
-        Ok(Response::new(Box::pin(stream::empty())))
-    }
-
-    async fn write_messages(
-        &self,
-        _: Request<Streaming<WriteMessagesRequest>>,
-    ) -> Result<Response<WriteMessagesResponse>, Status> {
-        Err(Status::permission_denied("depthcast shows its own data alone"))
-    }
-
-    async fn write_table(&self, _: Request<WriteTableRequest>) -> Result<Response<WriteTableResponse>, Status> {
-        Err(Status::permission_denied("depthcast shows its own data alone"))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        ready(Ok(if method == "ReadMessages" {
+            let mut response = http::Response::new(wire::response_body(self.0.feed()));
+            response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(GRPC));
+            response
+        } else {
+            Status::unimplemented("depthcast shows its own data alone").into_http()
+        }))
     }
 }
