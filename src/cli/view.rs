@@ -1,6 +1,6 @@
 //! What the flags say about where a run's clouds go.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,10 +36,6 @@ pub(super) struct ViewArgs {
 }
 
 impl ViewArgs {
-    pub fn bind_ip(&self) -> IpAddr {
-        self.bind.unwrap_or(Ipv4Addr::LOCALHOST.into())
-    }
-
     /// Whether there is no choice but the web viewer; it is an error to ask for another view at the same time.
     pub fn wants_web(&self) -> Result<bool, UsageError> {
         let asked = [("--open", self.open), ("--bind", self.bind.is_some()), ("--linger", self.linger.is_some())];

@@ -1,6 +1,7 @@
 //! The viewer and the file that the flags ask for, and what stays of them when the run has ended.
 
 use std::io::IsTerminal as _;
+use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -88,13 +89,13 @@ fn native(session: &Session) -> Option<RerunSink> {
 
 /// Serves the web viewer and says where.
 fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
-    let options = WebOptions { bind_ip: view.bind_ip(), web_port: view.web_port, data_port: view.data_port };
+    let bind_ip = view.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let options = WebOptions { bind_ip, web_port: view.web_port, data_port: view.data_port };
     let server = WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
-    if !options.bind_ip.is_loopback() {
+    if !bind_ip.is_loopback() {
         eprintln!(
-            "viewer: --bind {}: everybody who reaches this machine's network can watch, and can send data to those who watch; \
-             there is no password and no encryption",
-            options.bind_ip
+            "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch, and can send data to those who watch; \
+             there is no password and no encryption"
         );
     }
     eprintln!("viewer: open {}", server.address());

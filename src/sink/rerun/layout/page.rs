@@ -105,7 +105,7 @@ impl Page {
         // In a file, who moves the axis finds all that was before.
         let start = if self.is_file { TimeRangeBoundary::Infinite } else { seconds(-self.plot_s) };
         let range = TimeRange { start, end: seconds(0.0) };
-        let visible = FIGURES_ON.map(|timeline| VisibleTimeRange { timeline: timeline.into(), range: range.clone() });
+        let visible = FIGURES_ON.map(|timeline| VisibleTimeRange { timeline: timeline.into(), range });
         self.stream.log(format!("{}/VisibleTimeRanges", part.path), &bp::VisibleTimeRanges::new(visible))?;
         Ok(part)
     }

@@ -1,6 +1,6 @@
 //! What is plotted: entities, names and colours of series.
 
-use rerun::components::InterpolationMode;
+use rerun::components::{AggregationPolicy, InterpolationMode};
 use rerun::{RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
 use crate::stats::Snapshot;
@@ -63,7 +63,9 @@ fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
 pub fn log_series(rec: &RecordingStream) -> RecordingStreamResult<()> {
     // `captured` is drawn wider, since `projected` mostly lies on it.
     rec.log_static("stats/fps", &lines(&FPS, &ZERO).with_widths([4.0, 1.75, 1.75, 0.0]))?;
-    rec.log_static("stats/lost_frames", &lines(&LOST, &ZERO_AND_ONE).with_interpolation_mode(InterpolationMode::StepAfter))?;
+    let lost = lines(&LOST, &ZERO_AND_ONE).with_interpolation_mode(InterpolationMode::StepAfter);
+    // A count that is averaged with its neighbours is none.
+    rec.log_static("stats/lost_frames", &lost.with_aggregation_policy(AggregationPolicy::Off))?;
     for stage in &STAGES {
         let names = ["p50", "p99"].map(|quantile| format!("{} {quantile} ms", stage.spoken()));
         let series = [(names[0].as_str(), stage.color.map(|c| c / 2 + 20)), (names[1].as_str(), stage.color)];
