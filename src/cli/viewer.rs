@@ -36,6 +36,7 @@ pub(super) fn open(
         show: settings.show,
         depth_colors: settings.depth_colors,
         point_radius: point_radius(settings, info),
+        max_points: settings.max_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         duration: duration(args, info),
@@ -94,7 +95,7 @@ fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
     let server = WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
     if !bind_ip.is_loopback() {
         eprintln!(
-            "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch, and can send data to those who watch; \
+            "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch; \
              there is no password and no encryption"
         );
     }
@@ -147,7 +148,7 @@ impl Stays {
         let mut seen_at = None;
         let mut is_told = false;
         loop {
-            if server.browsers() > 0 {
+            if server.pages() > 0 {
                 seen_at = Some(Instant::now());
             }
             let goes_on = match self.linger {

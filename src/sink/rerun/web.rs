@@ -1,19 +1,17 @@
 //! The web viewer, served from this process: Rerun's page on one port, the data for it on another.
 
 use std::fmt::Write as _;
-use std::mem::ManuallyDrop;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use rerun::grpc_server::GrpcServerSink;
-use rerun::log::LogMsg;
-use rerun::sink::{LogSink, SinkFlushError};
+use anyhow::Context as _;
+use rerun::external::re_log_encoding::rrd::Compression;
 use rerun::web_viewer::WebViewerConfig;
 
-/// Data that the server keeps for browsers that come late. Older data gives way.
-const SERVER_MEMORY: &str = "512MB";
+use super::hub::Hub;
+use super::server;
+use super::worker::Worker;
+
 const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
 
@@ -46,10 +44,9 @@ enum ServeError {
 /// A web viewer that is being served.
 pub struct WebServer {
     address: String,
-    data_port: u16,
+    hub: Arc<Hub>,
     _page: Box<dyn Send>,
-    /// Never dropped: that waits without end for a browser that takes nothing. It ends with the process.
-    data: ManuallyDrop<Arc<GrpcServerSink>>,
+    _data: Worker,
 }
 
 impl WebServer {
@@ -58,18 +55,11 @@ impl WebServer {
     pub fn start(options: WebOptions) -> anyhow::Result<Self> {
         let ip = options.bind_ip;
         // Both are held while they are chosen, so that they are two.
-        let (data_port, data_listener) = free_port("--data-port", ip, options.data_port, USUAL_DATA_PORT)?;
-        let (web_port, web_listener) = free_port("--web-port", ip, options.web_port, USUAL_WEB_PORT)?;
-        drop((data_listener, web_listener));
-        let server_options = rerun::ServerOptions {
-            memory_limit: rerun::MemoryLimit::parse(SERVER_MEMORY).map_err(|e| anyhow!("{SERVER_MEMORY}: {e}"))?,
-            // Rerun lets pages of this machine read the data. Bound wider, ours is one of another machine, under whatever name it has there.
-            cors_allowed_origins: if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] },
-            ..Default::default()
-        };
-        let bare_ip = SocketAddr::new(ip, 0).to_string();
-        let data = GrpcServerSink::new(bare_ip.trim_end_matches(":0"), data_port, server_options)
-            .context("cannot serve the viewer's data")?;
+        let (data_port, data) = free_port("--data-port", ip, options.data_port, USUAL_DATA_PORT)?;
+        let (web_port, web) = free_port("--web-port", ip, options.web_port, USUAL_WEB_PORT)?;
+        drop(web);
+        // Compressing costs four times as much as it saves, except where bytes are scarce.
+        let hub = Hub::new(if ip.is_loopback() { Compression::Off } else { Compression::LZ4 });
         let page = rerun::serve_web_viewer(WebViewerConfig {
             bind_ip: ip.to_string(),
             web_port: web_port.into(),
@@ -77,9 +67,12 @@ impl WebServer {
             ..Default::default()
         })
         .context("cannot serve the web viewer")?;
+        // Pages that come from this machine may read the data. Bound wider, ours is one of another machine, whatever its name is there.
+        let origins = if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
+        let worker = Worker::start(&hub, move |hub| server::serve(hub, data, origins))?;
         let host = reachable(ip);
         let address = page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
-        Ok(Self { address, data_port, _page: Box::new(page), data: ManuallyDrop::new(Arc::new(data)) })
+        Ok(Self { address, hub, _page: Box::new(page), _data: worker })
     }
 
     /// What a browser opens.
@@ -87,34 +80,16 @@ impl WebServer {
         &self.address
     }
 
-    /// How many browsers are connected, as far as the system tells.
-    pub fn browsers(&self) -> usize {
-        ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
-            .iter()
-            .filter_map(|table| std::fs::read_to_string(table).ok())
-            .map(|table| connections(&table, self.data_port))
-            .sum()
+    /// How many pages are open.
+    pub fn pages(&self) -> usize {
+        self.hub.viewers()
     }
 
-    pub(super) fn sink(&self) -> Box<dyn LogSink> {
-        Box::new(Shared(Arc::clone(&self.data)))
+    pub(super) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
     }
 }
 
-/// The server as the sink of a stream that may end before it.
-struct Shared(Arc<GrpcServerSink>);
-
-impl LogSink for Shared {
-    fn send(&self, msg: LogMsg) {
-        self.0.send(msg);
-    }
-
-    fn flush_blocking(&self, timeout: Duration) -> Result<(), SinkFlushError> {
-        self.0.flush_blocking(timeout)
-    }
-}
-
-/// Rerun's server says Ok on a port that is in use and discards the data, so it is tried here first.
 fn free_port(flag: &'static str, ip: IpAddr, asked: Option<u16>, usual: u16) -> Result<(u16, TcpListener), ServeError> {
     let bind = |port| TcpListener::bind((ip, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     let port = asked.unwrap_or(usual);
@@ -153,40 +128,16 @@ fn page_address(page: SocketAddr, data: SocketAddr) -> String {
     address
 }
 
-/// Established connections of a local port in Linux's table of sockets, where addresses, ports and states are hexadecimal.
-fn connections(table: &str, port: u16) -> usize {
-    const ESTABLISHED: &str = "01";
-    let is_ours = |line: &&str| {
-        let mut fields = line.split_whitespace().skip(1);
-        let (local, state) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
-        state == ESTABLISHED && local.rsplit_once(':').is_some_and(|(_, p)| u16::from_str_radix(p, 16) == Ok(port))
-    };
-    table.lines().filter(is_ours).count()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv6Addr, TcpStream};
+    use std::net::Ipv6Addr;
 
     #[test]
     fn the_address_names_page_and_data() {
         let at = |ip: IpAddr| page_address(SocketAddr::new(ip, 9090), SocketAddr::new(ip, 9876));
         assert_eq!(at(Ipv4Addr::LOCALHOST.into()), "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy");
         assert_eq!(at(Ipv6Addr::LOCALHOST.into()), "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy");
-    }
-
-    #[test]
-    fn connections_are_counted_while_they_last() {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let count = || connections(&std::fs::read_to_string("/proc/self/net/tcp").unwrap(), port);
-        assert_eq!(count(), 0);
-        let clients: Vec<_> = (0..2).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
-        let accepted: Vec<_> = (0..2).map(|_| listener.accept().unwrap()).collect();
-        assert_eq!(count(), 2);
-        drop((clients, accepted));
-        assert_eq!(count(), 0);
     }
 
     #[test]
