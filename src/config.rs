@@ -397,7 +397,7 @@ mod tests {
         file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
         let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
         let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
-        assert_eq!((settings.depth_colors.first_m, settings.depth_colors.last_m, settings.threads), (1.0, 6.0, 1));
+        assert_eq!((settings.depth_colors.last_m, settings.depth_colors.first_m, settings.threads), (1.0, 6.0, 1));
     }
 
     #[test]
