@@ -203,3 +203,60 @@ impl Drop for Ahead {
         self.forget();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn what_was_made_ahead_is_what_is_asked_for_or_is_not_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let mut out = std::fs::File::create(&path).unwrap();
+        let contents: Vec<Vec<u8>> = (0..40u32).map(|n| (0..50_000).map(|i: u32| (i * n >> 9) as u8).collect()).collect();
+        let (mut places, mut offset) = (vec![], 0);
+        for (n, content) in contents.iter().enumerate() {
+            let (compression, packed) = match n % 3 {
+                0 => (Compression::Zstd, zstd::bulk::compress(content, 1).unwrap()),
+                1 => (Compression::Zstd, b"no frame of Zstandard".to_vec()),
+                _ => (Compression::None, content.clone()),
+            };
+            out.write_all(&packed).unwrap();
+            places.push(Place { offset, len: packed.len(), compression, size_bytes: content.len(), with_crc: true });
+            offset += packed.len() as u64;
+        }
+        drop(out);
+        let file = RecordingFile::open(&path).unwrap();
+        let mut chunks = Chunks::new(&file);
+        let mut raw = vec![];
+        let mut check = |chunks: &mut Chunks, n: usize| {
+            let loaded = chunks.load(&places[n], &mut raw).unwrap().unwrap();
+            let is_good = n % 3 != 1;
+            assert_eq!((loaded.unpacked.is_ok(), loaded.crc.is_some()), (is_good, is_good), "{n}");
+            assert!(!is_good || (raw == contents[n] && loaded.crc == Some(crc32fast::hash(&contents[n]))), "{n}");
+        };
+        let mut next = 0;
+        for n in 0..places.len() {
+            while next < places.len() && chunks.has_room() {
+                assert!(chunks.begin(places[next]));
+                next += 1;
+            }
+            match n {
+                // Some are left out, and some were never begun.
+                5 | 6 => {}
+                20 => {
+                    chunks.forget();
+                    (19..=21).for_each(|n| check(&mut chunks, n));
+                }
+                _ => check(&mut chunks, n),
+            }
+        }
+        assert_eq!(chunks.ahead.as_ref().map(|ahead| (ahead.bytes, ahead.queue.len())), Some((0, 0)));
+        assert!(!chunks.begin(Place { size_bytes: MAX_AHEAD_BYTES + 1, ..places[0] }), "too much to be made ahead");
+        let behind_the_end = Place { offset, ..places[0] };
+        assert!(chunks.begin(behind_the_end));
+        assert!(chunks.load(&behind_the_end, &mut raw).unwrap().is_none());
+    }
+}

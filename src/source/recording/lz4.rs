@@ -174,7 +174,9 @@ mod tests {
 
     /// Runs and noise, so that there are blocks that were packed and some that were not.
     fn data(len: usize, seed: u32) -> Vec<u8> {
-        (0..len as u32).map(|i| if i >> 16 & 1 == 0 { (i >> 7) as u8 } else { (i.wrapping_mul(seed | 1) >> 11) as u8 }).collect()
+        (0..len as u32)
+            .map(|i| if (i >> 16) & 1 == 0 { (i >> 7) as u8 } else { (i.wrapping_mul(seed | 1) >> 11) as u8 })
+            .collect()
     }
 
     fn info(size: usize, linked: bool, checksums: (bool, bool), content_bytes: Option<u64>) -> FrameInfo {
@@ -188,7 +190,7 @@ mod tests {
     fn frames_of_every_kind_come_out_whatever_was_in_the_buffer() {
         let mut out = vec![7; 1000];
         for kind in 0..32 {
-            let data = data(900_000 - 33_333 * kind, kind as u32 * 0x9E37_79B9);
+            let data = data(900_000 - 25_111 * kind, (kind as u32).wrapping_mul(0x9E37_79B9));
             let content_bytes = (kind & 16 != 0).then_some(data.len() as u64);
             let packed = pack(&data, info(kind % 4, kind & 4 != 0, (kind & 8 != 0, kind & 1 != 0), content_bytes));
             assert_eq!(unpack(&packed, data.len(), &mut out).unwrap(), packed.len(), "{kind}");
