@@ -215,7 +215,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let mut out = std::fs::File::create(&path).unwrap();
-        let contents: Vec<Vec<u8>> = (0..40u32).map(|n| (0..50_000).map(|i: u32| (i * n >> 9) as u8).collect()).collect();
+        let contents: Vec<Vec<u8>> = (0..40u32).map(|n| (0..50_000).map(|i: u32| ((i * n) >> 9) as u8).collect()).collect();
         let (mut places, mut offset) = (vec![], 0);
         for (n, content) in contents.iter().enumerate() {
             let (compression, packed) = match n % 3 {

@@ -122,7 +122,7 @@ mod tests {
     fn bytes_come_from_where_they_stand_also_when_the_file_becomes_shorter() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
-        let data: Vec<u8> = (0..100_000u32).map(|i| (i * 7 >> 3) as u8).collect();
+        let data: Vec<u8> = (0..100_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         std::fs::write(&path, &data).unwrap();
         let mut file = RecordingFile::open(&path).unwrap();
         for (offset, len) in [(0, 4), (4, 90), (60_000, 3), (1, 8191), (8190, 30_000), (99_999, 1), (99_990, 10), (50, 0)] {
