@@ -132,6 +132,8 @@ fn run(
         duration: args.duration,
         frames: args.frames,
         project: settings.project,
+        journal: false,
+        project_delay: None,
     };
     let keys = match (terminal, &remote) {
         (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),

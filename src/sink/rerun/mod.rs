@@ -14,15 +14,16 @@ mod layout;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
 pub use connection::{Ports, find_native_viewer};
 
-use super::{CloudSink, Needs, Offer, Show};
+use super::{CloudSink, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
@@ -57,7 +58,8 @@ pub struct RerunSink {
     name: String,
     session: Session,
     rec: RecordingStream,
-    in_flight: Arc<AtomicUsize>,
+    tower: arrow::Tower,
+    landed: Receiver<Released>,
     connection: connection::Kept,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
@@ -128,7 +130,8 @@ impl RerunSink {
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
         layout::send(&rec, is_file).context("cannot send the viewer's layout")?;
-        let sink = Self { name: name.into(), session, rec, in_flight: Arc::default(), connection, figures_waiting: None };
+        let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
+        let sink = Self { name: name.into(), session, rec, tower, landed, connection, figures_waiting: None };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
@@ -232,12 +235,12 @@ impl CloudSink for RerunSink {
         if self.connection.is_lost() {
             return Ok(Offer::Disconnected);
         }
-        if self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
+        if self.tower.in_flight() >= MAX_IN_FLIGHT {
             return Ok(Offer::Busy);
         }
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
-        let flight = arrow::Flight::new(Arc::clone(cloud), &self.in_flight);
+        let flight = arrow::Flight::new(Arc::clone(cloud), &self.tower);
         if self.session.show != Show::Depth {
             self.rec.log("camera/cloud", &arrow::points(&flight)).context("cannot log a cloud")?;
         }
@@ -249,10 +252,14 @@ impl CloudSink for RerunSink {
         Ok(Offer::Taken)
     }
 
+    fn next_released(&mut self) -> Option<Released> {
+        self.landed.try_recv().ok()
+    }
+
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.watch_file();
         self.figures_waiting = Some(snapshot.clone());
-        if self.connection.is_lost() || self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
+        if self.connection.is_lost() || self.tower.in_flight() >= MAX_IN_FLIGHT {
             return Ok(());
         }
         self.log_waiting_figures()
@@ -261,7 +268,7 @@ impl CloudSink for RerunSink {
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
         let file = if let connection::Kept::File { path, .. } = &self.connection { Some(path.clone()) } else { None };
         let is_file = file.is_some();
-        if !self.connection.is_lost() && (is_file || self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT) {
+        if !self.connection.is_lost() && (is_file || self.tower.in_flight() < MAX_IN_FLIGHT) {
             self.log_waiting_figures()?;
         }
         let Self { rec, connection, .. } = *self;
