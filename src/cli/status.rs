@@ -47,7 +47,8 @@ impl Status {
         } else {
             let total = s.last_second("total");
             let total = total.map_or(String::new(), |q| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
-            bar.set_message(format!("{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
+            let long = s.last_ten_seconds("total").map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
+            bar.set_message(format!("{:.1} fps captured, {:.1} shown{total}{long} | lost: {lost}", fps.captured, fps.shown));
             bar.set_position(s.captured);
         }
         bar.tick();

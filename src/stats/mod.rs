@@ -117,7 +117,7 @@ impl SinkStats {
 }
 
 /// Counts where frames were lost. Names are the report's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Drops {
     pub source: u64,
     pub capture_queue: u64,

@@ -59,6 +59,11 @@ impl Snapshot {
     pub fn last_second(&self, stage: &str) -> Option<Quantiles> {
         self.stages.iter().find(|figures| figures.name == stage)?.last_1s
     }
+
+    /// The stage with this name in the last ten seconds.
+    pub fn last_ten_seconds(&self, stage: &str) -> Option<Quantiles> {
+        self.stages.iter().find(|figures| figures.name == stage)?.last_10s
+    }
 }
 
 impl RunStats {

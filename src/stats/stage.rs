@@ -5,14 +5,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::histogram::AtomicHistogram;
 use super::recent::Recent;
 use crate::clock::HostTime;
 
 /// Latencies of a whole run, in microseconds, as the report has them.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub count: u64,
     pub mean: f64,
