@@ -32,6 +32,7 @@ mod snapshot;
 mod stage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use histogram::{LONGEST_NS, new_histogram};
 pub use recording::{RecordingReport, RecordingStats};
@@ -91,6 +92,8 @@ pub struct SinkStats {
     pub log: Stage,
     pub release: Stage,
     pub total: Stage,
+    /// How its connection stands, in words.
+    status: Mutex<Option<String>>,
 }
 
 impl SinkStats {
@@ -107,7 +110,17 @@ impl SinkStats {
             log: Stage::default(),
             release: Stage::default(),
             total: Stage::default(),
+            status: Mutex::default(),
         }
+    }
+
+    pub fn set_status(&self, status: Option<String>) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn connection(&self) -> Option<(String, String)> {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some((self.name.clone(), status))
     }
 
     /// All that reached the sink but not the viewer.

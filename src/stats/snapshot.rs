@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Drops, Latency, Meter, Quantiles, RunStats, Stage};
+use super::{Drops, Latency, Meter, Quantiles, RunStats, SinkStats, Stage};
 use crate::clock::HostTime;
 
 /// The windows of the figures that are shown while a run goes on, in seconds.
@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub dropped_by_recorder: u64,
     /// Frames handed over later than one frame period after their arrival.
     pub deadline_misses: u64,
+    /// How the connections of sinks that have one stand: name, words.
+    pub connections: Vec<(String, String)>,
     /// In the order of a frame's road; then the sums over it, then the intervals between frames.
     pub stages: Vec<StageFigures>,
 }
@@ -99,6 +101,7 @@ impl RunStats {
             above_show_rate: sink.above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),
+            connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
             stages,
         }
     }
