@@ -21,10 +21,10 @@ mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
 pub use native::find_native_viewer;
@@ -32,7 +32,7 @@ pub use web::{Ports, WebServer};
 
 use self::connection::Connection;
 use self::thin::Thinner;
-use super::{CloudSink, Needs, Offer, Show};
+use super::{CloudSink, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
@@ -64,7 +64,8 @@ pub struct RerunSink {
     name: String,
     session: Session,
     rec: RecordingStream,
-    in_flight: Arc<AtomicUsize>,
+    tower: arrow::Tower,
+    landed: Receiver<Released>,
     thinner: Option<Thinner>,
     connection: Connection,
     /// Figures that there was no room for yet.
@@ -125,8 +126,8 @@ impl RerunSink {
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
         let thinner = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
-        let in_flight = Arc::default();
-        let sink = Self { name: name.into(), session, rec, in_flight, thinner, connection, figures_waiting: None };
+        let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
+        let sink = Self { name: name.into(), session, rec, tower, landed, thinner, connection, figures_waiting: None };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
@@ -171,7 +172,7 @@ impl RerunSink {
     }
 
     fn room(&mut self) -> Offer {
-        self.connection.room(self.in_flight.load(Ordering::Acquire))
+        self.connection.room(self.tower.in_flight())
     }
 
     fn set_times(&self, meta: &FrameMeta) {
@@ -223,7 +224,7 @@ impl CloudSink for RerunSink {
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
         let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
-        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.in_flight);
+        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
         if self.session.show != Show::Depth {
             self.rec.log("camera/cloud", &arrow::points(&flight)).context("cannot log a cloud")?;
         }
@@ -233,6 +234,10 @@ impl CloudSink for RerunSink {
             self.rec.log("camera/image", &image).context("cannot log a depth image")?;
         }
         Ok(Offer::Taken)
+    }
+
+    fn next_released(&mut self) -> Option<Released> {
+        self.landed.try_recv().ok()
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
