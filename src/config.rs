@@ -4,6 +4,7 @@
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
 mod filters;
+mod profile;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,6 +14,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
+pub use profile::{Length, Size};
 
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
@@ -107,6 +109,16 @@ tables! {
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { layout: Layout, show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
+    /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
+    Profile {
+        warm_up: Length,
+        repetitions: usize,
+        sizes: Vec<Size>,
+        rates_hz: Vec<f64>,
+        threads: Vec<usize>,
+        policies: Vec<Policy>,
+        viewers: Vec<String>,
+    }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
         decimation: Decimation,
@@ -128,6 +140,7 @@ pub struct Config {
     pub viewer: Viewer,
     pub synthetic: Synthetic,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 /// The built-in configurations.
@@ -171,6 +184,7 @@ pub struct Settings {
     pub synthetic: Mode,
     pub seed: u64,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 impl Settings {
@@ -226,11 +240,12 @@ impl Config {
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
             filters: self.filters.overlaid(over.filters),
+            profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, filters, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -255,6 +270,7 @@ impl Config {
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             filters,
+            profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
@@ -420,6 +436,10 @@ mod tests {
             ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
+            ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
+            ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
+            ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
+            ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
             assert!(error.is::<UsageError>(), "{error}");

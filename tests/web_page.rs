@@ -88,7 +88,7 @@ fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a
     };
     let (mut run, address) = serve();
     let start = Instant::now();
-    let mut note = |what: &str| eprintln!("{:5.1} s: {what}", start.elapsed().as_secs_f64());
+    let note = |what: &str| eprintln!("{:5.1} s: {what}", start.elapsed().as_secs_f64());
 
     let first = browser.open(&address);
     let before = browser.look_until(&first, &kept("first.png"), |p| shows_a_cloud(p) && shows_lines(p));

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::config::{UsageError, parse_duration};
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct ViewArgs {
     /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
     /// connect=URL or none
@@ -72,6 +72,18 @@ impl FromStr for View {
             None if text == "web" => Ok(Self::Web),
             None if text == "none" => Ok(Self::None),
             _ => Err("one of auto, native, web, connect=URL, none".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Native => f.write_str("native"),
+            Self::Web => f.write_str("web"),
+            Self::Connect(url) => write!(f, "connect={url}"),
+            Self::None => f.write_str("none"),
         }
     }
 }

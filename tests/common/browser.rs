@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// For one answer of a browser that renders in software on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// For one picture, before the next one is tried.
+const GLANCE: Duration = Duration::from_secs(40);
 
 pub struct Browser {
     process: Child,
@@ -73,19 +75,30 @@ impl Browser {
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
+        self.try_call(session, method, params, PATIENCE).unwrap_or_else(|| panic!("{method}: no answer from chromium"))
+    }
+
+    /// The result, or `None` if there is none in time.
+    fn try_call(&mut self, session: Option<&str>, method: &str, params: Value, patience: Duration) -> Option<Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = session {
             message["sessionId"] = session.into();
         }
         self.to.write_all(format!("{message}\0").as_bytes()).expect("chromium has ended");
-        let deadline = Instant::now() + PATIENCE;
+        let (id, deadline) = (self.last, Instant::now() + patience);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let answer = self.from.recv_timeout(left).unwrap_or_else(|e| panic!("{method}: no answer from chromium: {e}"));
-            if answer["id"] == self.last {
+            let answer = self.from.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
+            if answer["id"] == id {
                 assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
-                return answer["result"].clone();
+                return Some(answer["result"].clone());
+            }
+            // "Leave this page?"
+            if answer["method"] == "Page.javascriptDialogOpening" {
+                self.last += 1;
+                let accept = json!({"id": self.last, "sessionId": answer["sessionId"], "method": "Page.handleJavaScriptDialog",
+                    "params": {"accept": true}});
+                self.to.write_all(format!("{accept}\0").as_bytes()).expect("chromium has ended");
             }
         }
     }
@@ -94,6 +107,7 @@ impl Browser {
         let target = self.call(None, "Target.createTarget", json!({"url": address}))["targetId"].as_str().unwrap().to_owned();
         let attached = self.call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}));
         let session = attached["sessionId"].as_str().unwrap().to_owned();
+        self.call(Some(&session), "Page.enable", json!({}));
         let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
         self.call(Some(&session), "Emulation.setEmulatedMedia", dark);
         Page { target, session }
@@ -107,19 +121,21 @@ impl Browser {
         self.call(None, "Target.closeTarget", json!({"targetId": page.target}));
     }
 
-    pub fn look(&mut self, page: &Page) -> Picture {
-        let shot = self.call(Some(&page.session), "Page.captureScreenshot", json!({"format": "png"}));
-        Picture::decode(from_base64(shot["data"].as_str().unwrap()))
+    /// `None` if the page is too busy; one that is asked while it loads may never answer.
+    fn look(&mut self, page: &Page) -> Option<Picture> {
+        let shot = self.try_call(Some(&page.session), "Page.captureScreenshot", json!({"format": "png"}), GLANCE)?;
+        Some(Picture::decode(from_base64(shot["data"].as_str()?)))
     }
 
     /// Looks until the page is as wanted, and keeps the last picture as `kept`.
     pub fn look_until(&mut self, page: &Page, kept: &Path, wanted: impl Fn(&Picture) -> bool) -> Picture {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let picture = self.look(page);
-            std::fs::write(kept, &picture.png).unwrap();
-            if wanted(&picture) {
-                return picture;
+            if let Some(picture) = self.look(page) {
+                std::fs::write(kept, &picture.png).unwrap();
+                if wanted(&picture) {
+                    return picture;
+                }
             }
             assert!(Instant::now() < deadline, "{}: not what was waited for", kept.display());
             std::thread::sleep(Duration::from_millis(500));

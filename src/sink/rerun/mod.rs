@@ -6,7 +6,7 @@
 //! no queue inside Rerun can fill up.
 //!
 //! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
-//! `stats/latency_ms/<stage>` (p50 and p99), `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod client;
@@ -21,10 +21,10 @@ mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
 pub use native::{NoViewer, find_native_viewer};
@@ -32,7 +32,7 @@ pub use web::{WebOptions, WebServer};
 
 use self::connection::Connection;
 use self::thin::Thinner;
-use super::{CloudSink, Layout, Needs, Offer, Show};
+use super::{CloudSink, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
@@ -75,7 +75,8 @@ pub struct RerunSink {
     name: String,
     session: Session,
     rec: RecordingStream,
-    in_flight: Arc<AtomicUsize>,
+    tower: arrow::Tower,
+    landed: Receiver<Released>,
     thinner: Option<Thinner>,
     connection: Connection,
     /// Figures that there was no room for yet.
@@ -147,12 +148,13 @@ impl RerunSink {
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
         let thinner = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
-        let in_flight = Arc::default();
+        let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
         let mut sink = Self {
             name: name.into(),
             session,
             rec,
-            in_flight,
+            tower,
+            landed,
             thinner,
             connection,
             figures_waiting: None,
@@ -233,11 +235,14 @@ impl RerunSink {
             self.set_device_time(last);
         }
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
+        if self.session.layout == Layout::Profiling {
+            layout::log_distribution(&self.rec, &snapshot).context("cannot log the distribution")?;
+        }
         layout::log_figures(&self.rec, &snapshot).context("cannot log figures")
     }
 
     fn room(&mut self) -> Offer {
-        self.connection.room(self.in_flight.load(Ordering::Acquire))
+        self.connection.room(self.tower.in_flight())
     }
 
     fn set_times(&self, meta: &FrameMeta) {
@@ -299,7 +304,7 @@ impl CloudSink for RerunSink {
             self.eye = EyeSearch::Found(sample);
         }
         let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
-        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.in_flight);
+        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
         if self.session.show != Show::Depth {
             self.rec.log("camera/cloud", &arrow::points(&flight)).context("cannot log a cloud")?;
         }
@@ -309,6 +314,10 @@ impl CloudSink for RerunSink {
             self.rec.log("camera/image", &image).context("cannot log a depth image")?;
         }
         Ok(Offer::Taken)
+    }
+
+    fn next_released(&mut self) -> Option<Released> {
+        self.landed.try_recv().ok()
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {

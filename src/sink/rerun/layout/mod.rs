@@ -15,7 +15,7 @@ use std::time::Duration;
 use rerun::RecordingStream;
 
 pub(super) use eye::{Eye, Sample};
-pub(super) use series::{log_figures, log_series};
+pub(super) use series::{log_distribution, log_figures, log_series};
 
 use self::page::{Page, Part, Plot, TimePanel, View};
 use super::super::{Layout, Show};
@@ -51,15 +51,15 @@ fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
-/// For measuring: a plot for each stage.
+/// For measuring: a plot for each stage, and how the total is distributed.
 fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let [capture_queue, project, cloud_queue, log, total] =
         series::STAGES.map(|stage| page.plot(&Plot { title: &stage.title(), origin: &stage.entity(), contents: &["$origin"] }));
     let first = page.column(vec![capture_queue?, project?, cloud_queue?])?;
-    let second = page.column(vec![log?, total?, rates(page)?])?;
+    let second = page.column(vec![log?, total?, distribution(page)?])?;
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
-    third.extend([losses(page)?, facts(page)?.share(1.6)]);
+    third.extend([rates(page)?, losses(page)?, facts(page)?.share(1.6)]);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }
 
@@ -99,6 +99,10 @@ fn latency(page: &Page) -> anyhow::Result<Part> {
 
 fn losses(page: &Page) -> anyhow::Result<Part> {
     page.plot(&Plot { title: "Frames lost since the start", origin: "/stats/lost_frames", contents: &["$origin"] })
+}
+
+fn distribution(page: &Page) -> anyhow::Result<Part> {
+    page.bars("Total latency since the start, frames by ms", "/stats/total_ms_histogram")
 }
 
 fn facts(page: &Page) -> anyhow::Result<Part> {

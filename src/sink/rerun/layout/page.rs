@@ -110,6 +110,13 @@ impl Page {
         Ok(part)
     }
 
+    /// Bars, with nothing to explain by a legend.
+    pub fn bars(&self, title: &str, origin: &str) -> anyhow::Result<Part> {
+        let part = self.view(&View { title, class: "BarChart", origin, contents: &["$origin"] })?;
+        self.stream.log(format!("{}/PlotLegend", part.path), &bp::PlotLegend::new().with_visible(false))?;
+        Ok(part)
+    }
+
     pub fn column(&self, parts: Vec<Part>) -> anyhow::Result<Part> {
         let (path, _) = self.container(bpc::ContainerKind::Vertical, &parts)?;
         Ok(Part { path, share: 1.0 })

@@ -1,9 +1,9 @@
 //! What is plotted: entities, names and colours of series.
 
 use rerun::components::{AggregationPolicy, InterpolationMode};
-use rerun::{RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
+use rerun::{BarChart, RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
-use crate::stats::Snapshot;
+use crate::stats::{Distribution, Snapshot};
 
 type Color = [u8; 3];
 const BLUE: Color = [108, 160, 220];
@@ -80,9 +80,18 @@ pub fn log_figures(rec: &RecordingStream, snapshot: &Snapshot) -> RecordingStrea
     let fps = &snapshot.fps;
     rec.log("stats/fps", &scalars(&[fps.captured, fps.projected, fps.shown], &ZERO))?;
     rec.log("stats/lost_frames", &scalars(&snapshot.lost().map(|(_, frames)| frames as f64), &ZERO_AND_ONE))?;
-    for (name, quantiles) in &snapshot.latencies {
-        let Some(stage) = STAGES.iter().find(|stage| stage.name == *name) else { continue };
+    for stage in &STAGES {
+        let Some(quantiles) = snapshot.last_second(stage.name) else { continue };
         rec.log(stage.entity(), &scalars(&[quantiles.p50_ms, quantiles.p99_ms], &ZERO))?;
     }
     Ok(())
+}
+
+/// Logs the distribution of the total latency, where there is one.
+pub fn log_distribution(rec: &RecordingStream, snapshot: &Snapshot) -> RecordingStreamResult<()> {
+    let Some(Distribution { step_ms, frames }) = &snapshot.total else { return Ok(()) };
+    let starts_ms: Vec<f64> = (0..frames.len()).map(|bar| bar as f64 * step_ms).collect();
+    let widths_ms = frames.map(|_| *step_ms as f32);
+    let bars = BarChart::new(frames.as_slice()).with_abscissa(starts_ms.as_slice()).with_widths(widths_ms).with_color(BLUE);
+    rec.log("stats/total_ms_histogram", &bars)
 }
