@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rerun::external::re_log_encoding::DecoderApp;
+use re_protos::external::prost::Message as _;
+use re_protos::sdk_comms::v1alpha1::ReadMessagesResponse;
+use rerun::external::re_log_encoding::{CachingApplicationIdInjector, DecoderApp, ToApplication as _};
 use rerun::log::{Chunk, LogMsg};
 
 /// What a fault may cost beyond what a run takes anyway.
@@ -264,7 +266,13 @@ fn a_viewer_may_be_away_die_be_replaced_and_stop() {
 }
 
 /// A page: what the web viewer asks the server for, over HTTP/1.1 as browsers do without encryption.
-struct Page(BufReader<TcpStream>);
+struct Page {
+    body: BufReader<TcpStream>,
+    /// Of gRPC, what is not whole yet.
+    rest: Vec<u8>,
+    ids: CachingApplicationIdInjector,
+    arrived: Arrived,
+}
 
 impl Page {
     fn open(port: u16) -> Self {
@@ -273,28 +281,43 @@ impl Page {
         let call = "POST /rerun.sdk_comms.v1alpha1.MessageProxyService/ReadMessages HTTP/1.1\r\nHost: 127.0.0.1\r\n\
                     Content-Type: application/grpc-web+proto\r\nX-Grpc-Web: 1\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
         socket.write_all(call.as_bytes()).unwrap();
-        let mut page = Self(BufReader::new(socket));
-        let mut line = String::new();
-        page.0.read_line(&mut line).unwrap();
-        assert!(line.contains("200 OK"), "{line}");
-        while line.trim() != "" {
-            line.clear();
-            page.0.read_line(&mut line).unwrap();
-        }
+        let body = BufReader::new(socket);
+        let mut page = Self { body, rest: Vec::new(), ids: Default::default(), arrived: Arrived::default() };
+        assert!(page.line().contains("200 OK"));
+        while !page.line().is_empty() {}
         page
     }
 
-    /// Reads for a while; returns how many bytes came.
-    fn read(&mut self, time: Duration) -> usize {
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.body.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// Reads for a while, one of HTTP's chunks after the other.
+    fn read(&mut self, time: Duration) {
         let start = Instant::now();
-        let mut bytes = 0;
         while start.elapsed() < time {
-            let length = self.0.fill_buf().unwrap().len();
-            assert!(length > 0, "the stream has ended after {bytes} bytes");
-            self.0.consume(length);
-            bytes += length;
+            let line = self.line();
+            let length = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("no length of a chunk: {line:?}"));
+            assert!(length > 0, "the stream has ended");
+            let before = self.rest.len();
+            self.rest.resize(before + length, 0);
+            self.body.read_exact(&mut self.rest[before..]).unwrap();
+            assert_eq!(self.line(), "");
+            while let Some(message) = self.message() {
+                self.arrived.add(&message);
+            }
         }
-        bytes
+    }
+
+    /// The next message that is whole: five bytes with its length stand before it.
+    fn message(&mut self) -> Option<LogMsg> {
+        let header = self.rest.first_chunk::<5>()?;
+        let end = 5 + u32::from_be_bytes(header[1..].try_into().unwrap()) as usize;
+        let message = ReadMessagesResponse::decode(self.rest.get(5..end)?).unwrap().log_msg.unwrap();
+        self.rest.drain(..end);
+        Some(message.to_application((&mut self.ids, None)).unwrap())
     }
 }
 
@@ -313,15 +336,20 @@ fn a_page_that_takes_nothing_holds_up_nobody() {
     demo.says("taking nothing");
 
     // Another one is opened meanwhile, late, and gets all.
+    let opened_at = now_ns();
     let mut second = Page::open(port);
     demo.says("2 pages open");
-    let bytes = second.read(Duration::from_secs(3));
-    assert!(bytes > 10_000_000, "{bytes} bytes in 3 s");
+    second.read(Duration::from_secs(3));
+    second.arrived.assert_is_whole();
+    let clouds = second.arrived.clouds_after(opened_at);
+    assert!(clouds > 5, "{clouds} clouds in 3 s");
     most = most.max(demo.watch(Duration::from_millis(100)));
 
-    // It goes on.
-    let bytes = page.read(Duration::from_secs(2));
-    assert!(bytes > 10_000_000, "{bytes} bytes in 2 s");
+    // The first goes on.
+    let continued_at = now_ns();
+    page.read(Duration::from_secs(3));
+    let clouds = page.arrived.clouds_after(continued_at);
+    assert!(clouds > 5, "{clouds} clouds in 3 s");
     most = most.max(demo.watch(Duration::from_millis(100)));
     drop(page);
     demo.says("1 page open");

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rerun::external::re_log_encoding::rrd::Compression;
@@ -14,6 +15,8 @@ use super::worker::Worker;
 
 const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
+/// How long pages may take for the end of the data.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Where the web viewer is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +49,17 @@ pub struct WebServer {
     address: String,
     hub: Arc<Hub>,
     _page: Box<dyn Send>,
-    _data: Worker,
+    /// `None` once it has ended.
+    data: Option<Worker>,
+}
+
+impl Drop for WebServer {
+    /// Lets pages have what is still on its way to them.
+    fn drop(&mut self) {
+        if let Some(data) = self.data.take() {
+            data.finish(LAST_WORDS);
+        }
+    }
 }
 
 impl WebServer {
@@ -72,7 +85,7 @@ impl WebServer {
         let worker = Worker::start(&hub, move |hub| server::serve(hub, data, origins))?;
         let host = reachable(ip);
         let address = page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
-        Ok(Self { address, hub, _page: Box::new(page), _data: worker })
+        Ok(Self { address, hub, _page: Box::new(page), data: Some(worker) })
     }
 
     /// What a browser opens.
