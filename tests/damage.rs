@@ -65,12 +65,14 @@ impl<'a> Wound<'a> {
     /// Tells what is wrong with what was read.
     fn check(&self, intact: &[DepthFrame], replay: &Replay) -> Result<(), String> {
         let (frames, damage) = match replay {
-            Err(e) if self.spares(&self.kind.vital) && self.kind.frames.iter().any(|places| self.spares(places)) => return Err(format!("it does not open: {e}")),
+            Err(e) if self.spares(&self.kind.vital) && self.kind.frames.iter().any(|places| self.spares(places)) => {
+                return Err(format!("it does not open: {e}"));
+            }
             Err(_) => return Ok(()),
             Ok(replay) => replay,
         };
-        // The name of the topic with all frames' numbers and time stamps.
-        let is_told = !self.spares(&self.kind.vital) && damage.notes.iter().any(|note| note.contains("not the camera's"));
+        // What is told of streams, such as the name of the topic with all frames' numbers and time stamps.
+        let is_told = !self.spares(&self.kind.vital) && !damage.is_none();
         for (frame, places) in intact.iter().zip(&self.kind.frames) {
             if self.spares(places) && !is_told && !frames.iter().any(|found| is_same(found, frame)) {
                 return Err(format!("frame {}, which is whole, is not delivered: {damage:?}", frame.meta.number));

@@ -137,7 +137,16 @@ impl ColorReader {
         let stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
         let shape = Shape { width: intrinsics.width, height: intrinsics.height, format, layout };
         let image = (0..0, 0);
-        Ok(Self { topic: topic.name.clone(), stream, shape, numbers, count: 0, image, unpacked: None, unpacker: Unpacker::default() })
+        Ok(Self {
+            topic: topic.name.clone(),
+            stream,
+            shape,
+            numbers,
+            count: 0,
+            image,
+            unpacked: None,
+            unpacker: Unpacker::default(),
+        })
     }
 
     /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks it, or remembers where its rows are.
@@ -179,7 +188,8 @@ impl ColorReader {
     /// Writes rows that stand `step_bytes` apart into `out`, without what stands between them.
     pub fn copy(&self, data: &[u8], step_bytes: usize, out: &mut [u8]) {
         let Shape { width, format, layout, .. } = self.shape;
-        let (recorded_bytes, out_bytes) = (width as usize * layout.bytes_per_pixel(format), width as usize * format.bytes_per_pixel());
+        let (recorded_bytes, out_bytes) =
+            (width as usize * layout.bytes_per_pixel(format), width as usize * format.bytes_per_pixel());
         for (from, to) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(out_bytes)) {
             let from = &from[..recorded_bytes];
             match layout {

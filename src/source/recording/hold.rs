@@ -143,8 +143,10 @@ pub fn metadata_topic(topics: &[&Topic], images: &Topic) -> Option<String> {
 
 /// What is to be told if images of librealsense's have no topic with their metadata, which its recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let is_missing = images.wire == Wire::Cdr && metadata_name(&images.name).is_some() && metadata_topic(topics, images).is_none();
-    is_missing.then_some("the topic with the metadata of its depth images is lost: their numbers and time stamps are not the camera's")
+    let is_missing =
+        images.wire == Wire::Cdr && metadata_name(&images.name).is_some() && metadata_topic(topics, images).is_none();
+    is_missing
+        .then_some("the topic with the metadata of its depth images is lost: their numbers and time stamps are not the camera's")
 }
 
 /// `/device_0/sensor_0/Depth_0/image/metadata` for `/device_0/sensor_0/Depth_0/image/data/compressedDepth`.

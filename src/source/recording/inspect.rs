@@ -158,7 +158,8 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
     };
     let mut damage = Damage { frames_lost, ..reader.damage().clone() };
     let topics = reader.topics();
-    let images = topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
+    let images =
+        topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
     damage.notes.extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
     let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
     let duration_s = depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());

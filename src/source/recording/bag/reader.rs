@@ -162,10 +162,13 @@ impl BagReader {
                         return Some(Item::Message(Message { channel: conn, body: data, is_doubtful, sequence: None }));
                     }
                     Header::Connection { conn, topic } => {
-                        // The first one holds: what the index or an earlier chunk said is at least as good.
                         let schema = record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
-                        self.topics.entry(conn).or_insert_with(|| Topic::new(topic, schema, Wire::Ros1));
+                        let topic = Topic::new(topic, schema, Wire::Ros1);
+                        let told_again = record::connection_topic(&self.raw[data.clone()]);
+                        let is_sure =
+                            !is_doubtful && (chunk.compression != Compression::None || told_again == Some(topic.name.as_str()));
                         self.cursor = data.end;
+                        self.learn(conn, topic, is_sure);
                         return None;
                     }
                     _ if chunk.compression == Compression::None => {
@@ -210,6 +213,24 @@ impl BagReader {
             None => self.leave_chunk(),
         }
         None
+    }
+
+    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is surely right and the index says
+    /// something else, the index is wrong, and nothing in it is believed: no checksum protects it.
+    fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
+        let known = self.topics.entry(conn).or_insert_with(|| topic.clone());
+        if known.name == topic.name || !is_sure || self.index.is_none() {
+            return;
+        }
+        let what = format!(
+            "the index is damaged, and not believed: it calls connection {conn} '{}', which is '{}'",
+            known.name.escape_debug(),
+            topic.name.escape_debug()
+        );
+        *known = topic;
+        self.index = None;
+        self.note(self.end, &what);
+        self.findings.note_for_good(&format!("byte {}: {what}", self.end));
     }
 
     fn leave_chunk(&mut self) {
