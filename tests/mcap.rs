@@ -5,7 +5,8 @@ mod common;
 use std::path::PathBuf;
 
 use common::bag_writer::{Spec, depth_of, messages_of, write_bag};
-use common::mcap_writer::{ALL_PACKINGS, Layout, Packing, converted, records, unclosed};
+use common::kinds::converted;
+use common::mcap_writer::{ALL_PACKINGS, Layout, Packing, records, unclosed};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::frame::DepthFrame;
 use depthcast::source::FrameSource;

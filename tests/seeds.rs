@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use common::bag_writer::{self, ALL_PACKINGS, Color, messages_of, write_bag};
 use common::db3_writer::{self, Pixels, png_of, write_db3};
 use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, transforms};
-use common::mcap_writer::{self, Channel, Layout, converted, ros2, ros2_camera_info, ros2_image, unclosed, write_mcap};
+use common::kinds::converted;
+use common::mcap_writer::{self, Channel, Layout, ros2, ros2_camera_info, ros2_image, unclosed, write_mcap};
 use common::recording::{File, read};
 
 const FRAMES: usize = 4;

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::bag_writer::{self, Bag, messages_of, write_bag};
 use super::db3_writer::{self, Pixels, write_db3};
-use super::mcap_writer::{self, Layout, converted, records};
+use super::mcap_writer::{self, Channel, Layout, records, write_mcap};
 
 /// A recording of librealsense's messages with depth and colour.
 pub struct Kind {
@@ -58,11 +58,27 @@ fn mcaps() -> Vec<Kind> {
         let bytes = converted(messages.clone(), &layout);
         let chunks: Vec<_> = records(&bytes).into_iter().filter(|(op, _)| *op == CHUNK).map(|(_, place)| place).collect();
         // What comes before the first frame may fill chunks of its own.
-        let vital = [0..8].into_iter().chain(chunks[..=chunks_of_frames[0]].iter().cloned()).collect();
+        let vital = std::iter::once(0..8).chain(chunks[..=chunks_of_frames[0]].iter().cloned()).collect();
         let frames = chunks_of_frames.iter().map(|&chunk| vec![chunks[chunk].clone()]).collect();
         Kind { name, bytes, vital, frames, has_checksums: true }
     };
     [("mcap none", None), ("mcap lz4", Lz4), ("mcap zstd", Zstd)].map(kind).into()
+}
+
+/// Topics and messages of a bag as an MCAP file, as `mcap convert` makes one.
+pub fn converted(messages: Vec<(String, Vec<u8>)>, layout: &Layout) -> Vec<u8> {
+    let mut topics: Vec<&str> = vec![];
+    let indexed = messages.iter().map(|(topic, body)| {
+        let channel = topics.iter().position(|known| known == topic).unwrap_or(topics.len());
+        if channel == topics.len() {
+            topics.push(topic);
+        }
+        (channel, body.clone())
+    });
+    let indexed: Vec<_> = indexed.collect();
+    let channel = |topic| Channel { topic, schema: "any/Type", encoding: "ros1", notes: &[] };
+    let channels: Vec<_> = topics.into_iter().map(channel).collect();
+    write_mcap(layout, &channels, &indexed)
 }
 
 fn db3s() -> Vec<Kind> {
@@ -75,7 +91,7 @@ fn db3s() -> Vec<Kind> {
         let [images, metadata] = ["/image/data", "/image/metadata"].map(|part| pages.rows_of(&format!("Depth_0{part}")));
         let frames = images.iter().zip(&metadata).map(|(&image, &text)| pages.of_rows([image, text])).collect();
         // The begin of the header, the topics, and the rows before the first image.
-        let vital = [0..100].into_iter().chain(pages.topics.clone()).chain(pages.of_rows(0..images[0])).collect();
+        let vital = std::iter::once(0..100).chain(pages.topics.clone()).chain(pages.of_rows(0..images[0])).collect();
         Kind { name, bytes: std::fs::read(path).unwrap(), vital, frames, has_checksums: false }
     };
     [("db3 raw", Pixels::Raw), ("db3 PNG", Pixels::Png), ("db3 zstd", Pixels::Zstd)].map(kind).into()

@@ -109,22 +109,6 @@ pub fn write_mcap(layout: &Layout, channels: &[Channel<'_>], messages: &[(usize,
     writer.into_inner().into_inner()
 }
 
-/// Topics and messages of a bag as an MCAP file, as `mcap convert` makes one.
-pub fn converted(messages: Vec<(String, Vec<u8>)>, layout: &Layout) -> Vec<u8> {
-    let mut topics: Vec<&str> = vec![];
-    let indexed = messages.iter().map(|(topic, body)| {
-        let channel = topics.iter().position(|known| known == topic).unwrap_or(topics.len());
-        if channel == topics.len() {
-            topics.push(topic);
-        }
-        (channel, body.clone())
-    });
-    let indexed: Vec<_> = indexed.collect();
-    let channel = |topic| Channel { topic, schema: "any/Type", encoding: "ros1", notes: &[] };
-    let channels: Vec<_> = topics.into_iter().map(channel).collect();
-    write_mcap(layout, &channels, &indexed)
-}
-
 /// The records of an intact file: types, and places with their heads of 9 bytes.
 pub fn records(bytes: &[u8]) -> Vec<(u8, Range<usize>)> {
     let mut records = vec![];

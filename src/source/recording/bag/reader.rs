@@ -143,6 +143,8 @@ impl BagReader {
                     if matches!(self.read_head(index_pos)?, Ok((Head::Other, _))) {
                         self.end = index_pos;
                     }
+                    // Chunks tell the same, and some have checksums.
+                    self.topics.clear();
                 }
             }
         }
@@ -218,19 +220,18 @@ impl BagReader {
     /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is surely right and the index says
     /// something else, the index is wrong, and nothing in it is believed: no checksum protects it.
     fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
-        let known = self.topics.entry(conn).or_insert_with(|| topic.clone());
-        if known.name == topic.name || !is_sure || self.index.is_none() {
+        let known = self.topics.get(&conn).map(|known| known.name.as_str());
+        if known == Some(&topic.name) || (known.is_some() && (!is_sure || self.index.is_none())) {
             return;
         }
-        let what = format!(
-            "the index is damaged, and not believed: it calls connection {conn} '{}', which is '{}'",
-            known.name.escape_debug(),
-            topic.name.escape_debug()
-        );
-        *known = topic;
-        self.index = None;
-        self.note(self.end, &what);
-        self.findings.note_for_good(&format!("byte {}: {what}", self.end));
+        if self.index.take_if(|_| is_sure).is_some() {
+            let instead = known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
+            let name = topic.name.escape_debug();
+            let what = format!("the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}");
+            self.note(self.end, &what);
+            self.findings.note_for_good(&format!("byte {}: {what}", self.end));
+        }
+        self.topics.insert(conn, topic);
     }
 
     fn leave_chunk(&mut self) {

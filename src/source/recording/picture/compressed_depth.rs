@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn rvl_is_read_as_the_paper_writes_it() {
         // 2 zeros, 3 others: 1000 (+1000), 998 (-2), 1005 (+7), then 1 zero and no others.
-        let nibbles = [2, 3, 0x8 | 0, 0x8 | 2, 0x8 | 7, 3, 3, 0x8 | 6, 1, 1, 0];
+        let nibbles = [2, 3, 0x8, 0xa, 0xf, 3, 3, 0xe, 1, 1, 0];
         assert_eq!(1000 << 1, (3 << 9) | (7 << 6) | (2 << 3));
         let words = [0x23_8a_f3_3e_u32, 0x11_00_00_00];
         assert_eq!(nibbles[..8].iter().fold(0, |word, n| word << 4 | n), words[0]);

@@ -23,7 +23,7 @@ fn damaged(e: impl std::fmt::Display) -> String {
     format!("a damaged JPEG image ({e})")
 }
 
-fn size<'a>(decoder: &JpegDecoder<ZCursor<&'a [u8]>>) -> Result<(u32, u32), String> {
+fn size(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Result<(u32, u32), String> {
     let (width, height) = decoder.dimensions().ok_or("a JPEG image without a size")?;
     Ok((u32::try_from(width).unwrap_or(u32::MAX), u32::try_from(height).unwrap_or(u32::MAX)))
 }
