@@ -105,7 +105,7 @@ tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
-    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
+    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
@@ -163,6 +163,8 @@ pub struct Settings {
     /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
     pub save_rate_hz: Option<f64>,
+    /// The most points of a cloud that a viewer or file gets; `None` for all.
+    pub max_points: Option<usize>,
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
@@ -244,6 +246,7 @@ impl Config {
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
+            max_points: Some(viewer.max_points.context(missing())?).filter(|&max_points| max_points > 0),
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,

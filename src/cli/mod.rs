@@ -220,6 +220,9 @@ struct RunArgs {
     /// The most clouds a second that are shown, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     show_rate: Option<f64>,
+    /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all
+    #[arg(long, value_name = "N")]
+    max_points: Option<usize>,
     /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     save_rate: Option<f64>,
@@ -270,6 +273,7 @@ impl RunArgs {
                 show: self.show,
                 show_rate_hz: self.show_rate,
                 save_rate_hz: self.save_rate,
+                max_points: self.max_points,
                 ..Default::default()
             },
             color: config::Color { by: self.color_by, ..Default::default() },

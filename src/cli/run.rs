@@ -176,11 +176,12 @@ fn open_sinks(
     info: &SourceInfo,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
-    use crate::sink::rerun::{Ports, RerunSink, Session, find_native_viewer};
+    use crate::sink::rerun::{Ports, RerunSink, Session, WebServer, find_native_viewer};
     let session = Session {
         show: settings.show,
         depth_colors: settings.depth_colors,
         point_size_ui: settings.point_size_ui,
+        max_points: settings.max_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         text: session_text(settings, info),
@@ -203,8 +204,10 @@ fn open_sinks(
         .transpose()?;
     let ports = Ports { web: args.web_port, data: args.data_port };
     let web = |ports, session| -> anyhow::Result<RerunSink> {
-        let sink = RerunSink::serve_web(ports, session)?;
-        eprintln!("viewer: open {}", sink.address().unwrap_or_default());
+        let server = WebServer::start(ports)?;
+        eprintln!("viewer: open {}", server.address());
+        let sink = RerunSink::serve_web(&server, session)?;
+        std::mem::forget(server);
         Ok(sink)
     };
     let has_display = || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()));

@@ -215,8 +215,7 @@ pub fn run(
     let duration = ended_at.since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {
-            warnings
-                .push(format!("{name}: the connection was lost; {} clouds could not be handed over", sink.disconnected.get()));
+            warnings.push(format!("{name}: {} clouds were lost because it could not be reached", sink.disconnected.get()));
         }
     }
     on_tick(&stats.snapshot(clock.now()));

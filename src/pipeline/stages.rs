@@ -203,6 +203,7 @@ pub(super) fn show(
         let snapshot = shared.snapshot();
         if snapshot.at > figures_of {
             figures_of = snapshot.at;
+            stats.set_status(sink.status());
             sink.figures(&snapshot).with_context(|| name.clone())?;
         }
     }

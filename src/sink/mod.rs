@@ -58,6 +58,11 @@ pub trait CloudSink: Send {
     /// The most clouds that it holds after having taken them.
     fn max_in_flight(&self) -> usize;
 
+    /// How its connection stands, in a few words for people.
+    fn status(&self) -> Option<String> {
+        None
+    }
+
     /// # Errors
     /// Any error ends the run.
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;

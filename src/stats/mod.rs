@@ -17,6 +17,7 @@ pub mod report;
 mod stage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
@@ -73,6 +74,8 @@ pub struct SinkStats {
     pub cloud_queue: Stage,
     pub log: Stage,
     pub total: Stage,
+    /// How its connection stands, in words.
+    status: Mutex<Option<String>>,
 }
 
 impl SinkStats {
@@ -87,7 +90,17 @@ impl SinkStats {
             cloud_queue: Stage::default(),
             log: Stage::default(),
             total: Stage::default(),
+            status: Mutex::default(),
         }
+    }
+
+    pub fn set_status(&self, status: Option<String>) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn connection(&self) -> Option<(String, String)> {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some((self.name.clone(), status))
     }
 
     /// All that reached the sink but not the viewer.
@@ -120,6 +133,8 @@ pub struct Snapshot {
     pub dropped_by_recorder: u64,
     /// Stage names with their quantiles, where the window has samples.
     pub latencies: Vec<(&'static str, Quantiles)>,
+    /// How the connections of sinks that have one stand: name, words.
+    pub connections: Vec<(String, String)>,
 }
 
 /// Frames per second of host time.
@@ -185,6 +200,7 @@ impl RunStats {
             above_show_rate: self.shown_by().above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),
+            connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
         }
     }
 }
