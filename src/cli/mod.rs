@@ -5,27 +5,34 @@ mod devices;
 mod export;
 mod info;
 mod keys;
+mod profile;
 mod record;
 mod run;
 mod signals;
+mod source;
 mod status;
 mod terminal;
+mod view;
+#[cfg_attr(not(feature = "viewer"), path = "no_viewer.rs")]
+mod viewer;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use source::SourceCommand;
 
+use self::view::ViewArgs;
 use crate::config::{self, ColorBy, Config, Mode, Preset, Settings, UsageError, parse_duration};
 use crate::export::Format;
 use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
-use crate::sink::Show;
+use crate::sink::{Layout, Show};
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
 
@@ -53,6 +60,9 @@ enum Command {
     /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at
     /// any moment, it lacks no more than the last second
     Record(record::RecordArgs),
+    /// Measures demo, live or replay again and again, and writes a report; or compares two of them
+    #[command(after_help = profile::HELP)]
+    Profile(profile::ProfileArgs),
     /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
     Export(ExportArgs),
     /// Tells what is in a recording
@@ -64,7 +74,7 @@ enum Command {
     Bench(BenchArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct DemoArgs {
     /// Image size and rate of the synthetic camera, such as 848x480@90
     #[arg(long, value_name = "WxH@FPS")]
@@ -76,7 +86,7 @@ struct DemoArgs {
     run: RunArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct LiveArgs {
     /// The camera with this serial number; without it, the first one
     #[arg(long, conflicts_with = "from_file")]
@@ -91,7 +101,7 @@ struct LiveArgs {
     run: RunArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ReplayArgs {
     /// The recording
     file: PathBuf,
@@ -187,15 +197,10 @@ struct BenchArgs {
 }
 
 /// What demo, live and replay have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct RunArgs {
-    /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
-    /// connect=URL or none
-    #[arg(long, default_value = "auto", value_name = "VIEW")]
-    view: View,
-    /// Also write clouds and figures to this .rrd file, for `rerun FILE.rrd`
-    #[arg(long, value_name = "FILE.rrd")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    view: ViewArgs,
     /// Stop after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -214,6 +219,9 @@ struct RunArgs {
     /// Print the report as JSON (depthcast.report.v1)
     #[arg(long)]
     json: bool,
+    /// What the viewer is arranged for: an audience, a measurement, or a recording
+    #[arg(long, value_parser = one_of::<Layout>(&["live", "profiling", "replay"]))]
+    layout: Option<Layout>,
     /// What the viewer is sent
     #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     show: Option<Show>,
@@ -234,16 +242,26 @@ struct RunArgs {
     /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Port of the web viewer's page; 0 for any free one
-    #[arg(long, value_name = "PORT")]
-    web_port: Option<u16>,
-    /// Port of the web viewer's data; 0 for any free one
-    #[arg(long, value_name = "PORT")]
-    data_port: Option<u16>,
+    #[command(flatten)]
+    monitor: MonitorArgs,
+}
+
+/// Where other programs find the figures while a run goes on.
+#[derive(Debug, Clone, Args)]
+struct MonitorArgs {
+    /// Write a line of JSON with the figures (depthcast.stats.v1) to this file for each --stats-interval
+    #[arg(long, value_name = "FILE.jsonl")]
+    stats_out: Option<PathBuf>,
+    /// The time from one line to the next, at least 200ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    stats_interval: Duration,
+    /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this machine alone, such as 9100
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    metrics: Option<SocketAddr>,
 }
 
 /// What makes clouds smaller before anybody pays for them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ReduceArgs {
     /// Leave out depths nearer than this, in metres
     #[arg(long, value_name = "M")]
@@ -270,6 +288,7 @@ impl RunArgs {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
             viewer: config::Viewer {
+                layout: self.layout,
                 show: self.show,
                 show_rate_hz: self.show_rate,
                 save_rate_hz: self.save_rate,
@@ -292,31 +311,6 @@ impl RunArgs {
     }
 }
 
-/// Where clouds are shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum View {
-    Auto,
-    Native,
-    Web,
-    Connect(String),
-    None,
-}
-
-impl FromStr for View {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some(("connect", url)) if !url.is_empty() => Ok(Self::Connect(url.into())),
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "native" => Ok(Self::Native),
-            None if text == "web" => Ok(Self::Web),
-            None if text == "none" => Ok(Self::None),
-            _ => Err("one of auto, native, web, connect=URL, none".into()),
-        }
-    }
-}
-
 /// Parses the name of one of `T`'s variants, which the configuration files use too.
 fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
@@ -324,6 +318,21 @@ where
 {
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
+}
+
+/// Figures are made five times a second.
+fn parse_interval(text: &str) -> anyhow::Result<Duration> {
+    let interval = parse_duration(text)?;
+    anyhow::ensure!(interval >= Duration::from_millis(200), "an interval has at least 200ms");
+    Ok(interval)
+}
+
+/// `127.0.0.1:9100`, `[::1]:9100`, `0.0.0.0:9100`; or `9100` or `:9100` on this machine alone.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok((std::net::Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| "an address looks like 127.0.0.1:9100, or 9100 for a port on this machine alone".into())
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -345,6 +354,8 @@ enum Done {
     Whole,
     /// Something in the recording was lost.
     Damaged,
+    /// The second of two profiling sessions is worse than the first.
+    Regressed,
 }
 
 /// Runs the program.
@@ -360,6 +371,7 @@ pub fn main() -> ExitCode {
 
     let code = match command(cli.command) {
         Ok(Done::Whole) => 0,
+        Ok(Done::Regressed) => 1,
         Ok(Done::Damaged) => 3,
         Err(error) => {
             // Not eprintln!, which panics when nobody can be told.
@@ -373,9 +385,10 @@ pub fn main() -> ExitCode {
 
 fn command(command: Command) -> anyhow::Result<Done> {
     match command {
-        Command::Demo(args) => run::demo(args, None),
-        Command::Live(args) => run::live(args, None),
-        Command::Replay(args) => run::replay(args, None),
+        Command::Demo(args) => run::run(SourceCommand::Demo(args), None),
+        Command::Live(args) => run::run(SourceCommand::Live(args), None),
+        Command::Replay(args) => run::run(SourceCommand::Replay(args), None),
+        Command::Profile(args) => profile::profile(args),
         Command::Record(args) => record::record(args),
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),

@@ -50,13 +50,11 @@ impl Status {
             bar.set_position(ms(state.position.saturating_sub(state.begin)));
             bar.set_message(format!("{} | lost: {lost}{connections}", playing(&state, fps.captured)));
         } else {
-            let total = s
-                .latencies
-                .iter()
-                .find(|l| l.0 == "total")
-                .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
+            let total = s.last_second("total");
+            let total = total.map_or(String::new(), |q| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
+            let long = s.last_ten_seconds("total").map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
             let rates = format!("{:.1} fps captured, {:.1} shown", fps.captured, fps.shown);
-            bar.set_message(format!("{rates}{total} | lost: {lost}{connections}"));
+            bar.set_message(format!("{rates}{total}{long} | lost: {lost}{connections}"));
             bar.set_position(s.captured);
         }
         bar.tick();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::stats::Snapshot;
 
@@ -18,6 +19,14 @@ pub enum Offer {
     Busy,
     /// Nobody is there to take it.
     Disconnected,
+}
+
+/// A cloud that is no longer held downstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Of its frame.
+    pub number: u64,
+    pub at: HostTime,
 }
 
 /// What a sink needs of a cloud beyond its positions.
@@ -36,6 +45,18 @@ pub enum Show {
     /// The depth image, which the viewer projects itself.
     Depth,
     Both,
+}
+
+/// What the viewer is arranged for at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// An audience: the cloud large, compact plots.
+    Live,
+    /// A measurement: plots large, one for each stage.
+    Profiling,
+    /// A recording: the cloud large, what the recording is, the time of the recording.
+    Replay,
 }
 
 /// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken now is [`Offer::Busy`].
@@ -66,6 +87,11 @@ pub trait CloudSink: Send {
     /// # Errors
     /// Any error ends the run.
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
+
+    /// A cloud that was handed over and that the sink's library has let go of meanwhile; `None` if there is none now.
+    fn next_released(&mut self) -> Option<Released> {
+        None
+    }
 
     /// Called a few times a second with fresh figures.
     ///

@@ -4,11 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
 use rerun::external::arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, UInt32Array};
 use rerun::external::arrow::buffer::{Buffer, ScalarBuffer};
 use rerun::external::arrow::datatypes::{DataType, Field};
 
+use crate::clock::Clock;
 use crate::cloud::{Cloud, Points};
+use crate::sink::Released;
+
+/// Landed clouds that the sink has not asked for yet, at most; it asks after each cloud.
+const LANDED: usize = 16;
 
 /// A cloud that Rerun holds. When the last array over it is gone, its buffers are free again and no longer in flight.
 pub(super) struct Flight(Arc<Landing>);
@@ -17,7 +23,27 @@ struct Landing {
     cloud: Arc<Cloud>,
     /// Those of the cloud's points that are shown, if not all are.
     thinned: Option<Arc<Points>>,
+    tower: Tower,
+}
+
+/// Knows which clouds are in flight, and is told of each that has landed.
+#[derive(Clone)]
+pub(super) struct Tower {
     in_flight: Arc<AtomicUsize>,
+    landed: Sender<Released>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tower {
+    /// With where the landed clouds come out.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<Released>) {
+        let (landed, out) = crossbeam_channel::bounded(LANDED);
+        (Self { in_flight: Arc::default(), landed, clock }, out)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
 }
 
 impl Landing {
@@ -27,9 +53,9 @@ impl Landing {
 }
 
 impl Flight {
-    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, in_flight: &Arc<AtomicUsize>) -> Self {
-        in_flight.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(Landing { cloud, thinned, in_flight: Arc::clone(in_flight) }))
+    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, tower: &Tower) -> Self {
+        tower.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::new(Landing { cloud, thinned, tower: tower.clone() }))
     }
 
     /// The bytes of one part of the cloud; they keep the cloud in flight.
@@ -46,7 +72,9 @@ impl Flight {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // Before the count, so that the sink finds the news when it finds room.
+        let _ = self.tower.landed.try_send(Released { number: self.cloud.meta.number, at: self.tower.clock.now() });
+        self.tower.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
