@@ -5,27 +5,12 @@ mod common;
 use std::path::PathBuf;
 
 use common::bag_writer::{Spec, depth_of, messages_of, write_bag};
-use common::mcap_writer::{ALL_PACKINGS, Channel, Layout, Packing, records, unclosed, write_mcap};
+use common::kinds::converted;
+use common::mcap_writer::{ALL_PACKINGS, Layout, Packing, records, unclosed};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::frame::DepthFrame;
 use depthcast::source::FrameSource;
 use depthcast::source::recording::{ReplayOptions, inspect};
-
-/// Topics and messages of a bag as an MCAP file.
-fn converted(messages: Vec<(String, Vec<u8>)>, layout: &Layout) -> Vec<u8> {
-    let mut topics: Vec<&str> = vec![];
-    let indexed = messages.iter().map(|(topic, body)| {
-        let channel = topics.iter().position(|known| known == topic).unwrap_or(topics.len());
-        if channel == topics.len() {
-            topics.push(topic);
-        }
-        (channel, body.clone())
-    });
-    let indexed: Vec<_> = indexed.collect();
-    let channel = |topic| Channel { topic, schema: "any/Type", encoding: "ros1", notes: &[] };
-    let channels: Vec<_> = topics.into_iter().map(channel).collect();
-    write_mcap(layout, &channels, &indexed)
-}
 
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
     assert!(frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number), "{:?}", numbers(frames));

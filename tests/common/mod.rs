@@ -7,6 +7,7 @@ pub mod bag_writer;
 pub mod db3_writer;
 pub mod driver_messages;
 pub mod export_readers;
+pub mod kinds;
 pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;

@@ -203,6 +203,10 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
             begin.known.learn(topic, body);
         }
         search.look_behind(topic, body);
+        if !reader.has_index() {
+            // It may have turned out to be damaged.
+            search.indexed = None;
+        }
         if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
             doubtful.insert(stream.to_owned());
         }

@@ -29,7 +29,8 @@ impl ImageReader {
         let topic = reader.topic(channel).filter(|topic| topic.name == color.topic)?;
         let Intrinsics { width, height, .. } = color.stream.intrinsics;
         let recorded_ns = reader.recorded_ns();
-        let (before, taken) = held.take(topic, reader.bytes(body), (width, height), recorded_ns, |image| color.check(image));
+        let (before, taken) =
+            held.take(topic, reader.bytes(body), (width, height), recorded_ns, |image| color.shape().check(image));
         if let Err(what) = taken {
             self.reader.note_here(&format!("a colour image cannot be read: {what}"));
         }

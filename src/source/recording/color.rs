@@ -2,11 +2,15 @@
 
 use std::ops::Range;
 
-use super::catalogue::Catalogue;
-use super::container::Topic;
-use super::messages::Image;
+use super::catalogue::{Catalogue, Place};
+use super::container::{Container, Topic};
+use super::hold::Rows;
+use super::images::place_of;
+use super::messages::compressed::{self, CompressedImage};
+use super::messages::{Image, Stamp};
 use super::numbers::Numbers;
 use super::opening::DEFAULT_FPS;
+use super::picture::{self, Unpacker};
 use crate::frame::ColorFormat;
 use crate::source::ColorStream;
 
@@ -50,18 +54,48 @@ pub fn is_grey(encoding: &str) -> bool {
     matches!(pixels(encoding), Some((ColorFormat::Mono8, _)))
 }
 
+/// What the images of a stream are like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    width: u32,
+    height: u32,
+    format: ColorFormat,
+    layout: Layout,
+}
+
+impl Shape {
+    /// Tells what keeps this from being such an image.
+    pub fn check(&self, image: &Image<'_>) -> Result<(), String> {
+        let Self { width, height, .. } = *self;
+        if (image.width, image.height) != (width, height) {
+            return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
+        }
+        if pixels(image.encoding) != Some((self.format, self.layout)) {
+            return Err(format!("a colour image with the encoding '{}'", image.encoding.escape_debug()));
+        }
+        let row_bytes = u64::from(width) * self.layout.bytes_per_pixel(self.format) as u64;
+        let (step, len) = (u64::from(image.step_bytes), image.data.len() as u64);
+        if step < row_bytes || step * u64::from(height) != len {
+            return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
+        }
+        Ok(())
+    }
+}
+
 /// Reads the images of one colour stream.
-#[derive(Debug, Clone)]
 pub struct ColorReader {
     /// The name of the topic with its images.
     pub topic: String,
     pub stream: ColorStream,
-    layout: Layout,
+    shape: Shape,
     numbers: Numbers,
     /// Messages of the topic in this pass.
     pub count: u64,
     /// Where in the reader the last image's rows are, and their distance in bytes.
     image: (Range<usize>, usize),
+    /// The rows themselves, where images are packed.
+    unpacked: Option<Rows>,
+    unpacker: Unpacker,
 }
 
 impl ColorReader {
@@ -73,12 +107,15 @@ impl ColorReader {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
         let encoding =
             facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
-        // A PNG image has its pixels in this order, whatever order they came in.
+        let is_packed = topic.schema == compressed::SCHEMA;
         let recorded = match encoding.as_str() {
-            "BGR8" | "BGRA8" if topic.name.ends_with("/compressed") => encoding.replace("BGR", "RGB"),
-            _ => encoding.clone(),
+            _ if is_packed && Place::parse(&topic.name).is_none() => picture::unpacked_encoding(&encoding),
+            // librealsense packs as PNG what PNG can be, and that has its pixels in one order.
+            "BGR8" if is_packed => Some("RGB8"),
+            "BGRA8" if is_packed => Some("RGBA8"),
+            encoding => Some(encoding),
         };
-        let (format, layout) = pixels(&recorded).ok_or_else(|| {
+        let (format, layout) = recorded.and_then(pixels).ok_or_else(|| {
             format!("its colour stream has the pixel format '{}', which depthcast does not read", encoding.escape_debug())
         })?;
         let intrinsics = match facts.intrinsics {
@@ -98,31 +135,41 @@ impl ColorReader {
         let nominal_fps = facts.nominal_fps.or(known.driver.estimated_fps(stream)).unwrap_or(DEFAULT_FPS);
         let numbers = Numbers::of(topic, known.driver.has_idle_numbers(stream));
         let stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
-        Ok(Self { topic: topic.name.clone(), stream, layout, numbers, count: 0, image: (0..0, 0) })
+        let shape = Shape { width: intrinsics.width, height: intrinsics.height, format, layout };
+        let image = (0..0, 0);
+        Ok(Self {
+            topic: topic.name.clone(),
+            stream,
+            shape,
+            numbers,
+            count: 0,
+            image,
+            unpacked: None,
+            unpacker: Unpacker::default(),
+        })
     }
 
-    /// Checks an image whose message stands at `body` in the reader, and remembers where its rows are.
-    pub fn look_at(&mut self, image: &Image<'_>, data: Range<usize>) -> Result<(), String> {
-        self.check(image)?;
-        self.image = (data, image.step_bytes as usize);
-        Ok(())
+    /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks it, or remembers where its rows are.
+    pub fn look_at(&mut self, topic: &Topic, bytes: &[u8], body: &Range<usize>) -> Result<Stamp, String> {
+        let unreadable = |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
+        if topic.schema == compressed::SCHEMA {
+            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let size_px = (self.shape.width, self.shape.height);
+            let rows = self.unpacked.get_or_insert_default();
+            let image = self.unpacker.unpack(&packed, size_px, &mut rows.bytes).map_err(|e| unreadable(&e))?;
+            self.shape.check(&image)?;
+            rows.step_bytes = image.step_bytes as usize;
+            return Ok(packed.stamp);
+        }
+        let image = Image::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+        self.shape.check(&image)?;
+        self.image = (place_of(image.data, bytes, body), image.step_bytes as usize);
+        Ok(image.stamp)
     }
 
-    /// Tells what keeps this from being an image of the stream.
-    pub fn check(&self, image: &Image<'_>) -> Result<(), String> {
-        let (width, height) = (self.stream.intrinsics.width, self.stream.intrinsics.height);
-        if (image.width, image.height) != (width, height) {
-            return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
-        }
-        if pixels(image.encoding) != Some((self.stream.format, self.layout)) {
-            return Err(format!("a colour image with the encoding '{}'", image.encoding.escape_debug()));
-        }
-        let row_bytes = u64::from(width) * self.layout.bytes_per_pixel(self.stream.format) as u64;
-        let (step, len) = (u64::from(image.step_bytes), image.data.len() as u64);
-        if step < row_bytes || step * u64::from(height) != len {
-            return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
-        }
-        Ok(())
+    /// What images of the stream have to be.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
     }
 
     /// The number of the image whose message was counted last.
@@ -130,19 +177,22 @@ impl ColorReader {
         self.numbers.number(seq, sequence, self.count)
     }
 
-    /// Where the last image's rows are, and their distance in bytes.
-    pub fn place(&self) -> &(Range<usize>, usize) {
-        &self.image
+    /// The rows of the last image that [`ColorReader::look_at`] found good, and their distance in bytes.
+    pub fn rows<'a>(&'a self, reader: &'a dyn Container) -> (&'a [u8], usize) {
+        match &self.unpacked {
+            Some(rows) => (&rows.bytes, rows.step_bytes),
+            None => (reader.bytes(&self.image.0), self.image.1),
+        }
     }
 
     /// Writes rows that stand `step_bytes` apart into `out`, without what stands between them.
     pub fn copy(&self, data: &[u8], step_bytes: usize, out: &mut [u8]) {
-        let format = self.stream.format;
-        let width = self.stream.intrinsics.width as usize;
-        let (recorded_bytes, out_bytes) = (width * self.layout.bytes_per_pixel(format), width * format.bytes_per_pixel());
+        let Shape { width, format, layout, .. } = self.shape;
+        let (recorded_bytes, out_bytes) =
+            (width as usize * layout.bytes_per_pixel(format), width as usize * format.bytes_per_pixel());
         for (from, to) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(out_bytes)) {
             let from = &from[..recorded_bytes];
-            match self.layout {
+            match layout {
                 Layout::Same => to.copy_from_slice(from),
                 Layout::Swapped => {
                     for (from, to) in from.chunks_exact(2).zip(to.chunks_exact_mut(2)) {

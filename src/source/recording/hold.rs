@@ -2,7 +2,7 @@
 //! so. An image waits until its metadata have come, or until it is certain that they will not.
 
 use super::catalogue::{Part, Place};
-use super::container::Topic;
+use super::container::{Topic, Wire};
 use super::messages::compressed::{self, CompressedImage};
 use super::messages::text::{self, FrameText};
 use super::messages::{Image, Stamp};
@@ -139,6 +139,14 @@ impl Hold {
 pub fn metadata_topic(topics: &[&Topic], images: &Topic) -> Option<String> {
     let name = metadata_name(&images.name)?;
     topics.iter().find(|topic| topic.name == name && topic.schema == text::SCHEMA).map(|topic| topic.name.clone())
+}
+
+/// What is to be told if images of librealsense's have no topic with their metadata, which its recorder always writes.
+pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
+    let is_missing =
+        images.wire == Wire::Cdr && metadata_name(&images.name).is_some() && metadata_topic(topics, images).is_none();
+    is_missing
+        .then_some("the topic with the metadata of its depth images is lost: their numbers and time stamps are not the camera's")
 }
 
 /// `/device_0/sensor_0/Depth_0/image/metadata` for `/device_0/sensor_0/Depth_0/image/data/compressedDepth`.

@@ -10,7 +10,7 @@ use super::driver;
 use super::hold::{Held, Rows};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
-use super::messages::{self, DepthFormat, Image};
+use super::messages::{self, DepthFormat, Image, Stamp};
 use super::numbers::Numbers;
 use super::picture::Unpacker;
 use crate::camera::Intrinsics;
@@ -163,6 +163,7 @@ impl ImageReader {
             let rows = self.unpacked.get_or_insert_default();
             let image = self.unpacker.unpack(&packed, (width, height), &mut rows.bytes).map_err(|e| unreadable(&e))?;
             image.check_depth(width, height)?;
+            self.format = DepthFormat::of(image.encoding).unwrap_or_default();
             let (step_bytes, is_bigendian) = (image.step_bytes as usize, image.is_bigendian);
             (rows.step_bytes, rows.is_bigendian) = (step_bytes, is_bigendian);
             return Ok(DepthFacts {
@@ -197,12 +198,9 @@ impl ImageReader {
         let topic = self.reader.topic(*channel)?;
         let color = self.color.as_mut().filter(|color| color.topic == topic.name)?;
         color.count += 1;
-        let bytes = self.reader.bytes(body);
-        let image = Image::parse(topic.wire, bytes).map_err(|e| format!("a colour image cannot be read: {e}"));
-        Some(image.and_then(|image| {
-            color.look_at(&image, place_of(image.data, bytes, body))?;
-            Ok(ColorFacts { number: color.number(image.stamp.seq, *sequence), stamp_ns: image.stamp.stamp_ns })
-        }))
+        let stamp = color.look_at(topic, self.reader.bytes(body), body);
+        let facts = |stamp: Stamp| ColorFacts { number: color.number(stamp.seq, *sequence), stamp_ns: stamp.stamp_ns };
+        Some(stamp.map(facts))
     }
 
     /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
@@ -226,8 +224,8 @@ impl ImageReader {
         match (&self.color, &self.held_color) {
             (Some(color), Some(held)) => color.copy(&held.ready().bytes, held.ready().step_bytes, bytes),
             (Some(color), None) => {
-                let (data, step_bytes) = color.place();
-                color.copy(self.reader.bytes(data), *step_bytes, bytes);
+                let (data, step_bytes) = color.rows(&*self.reader);
+                color.copy(data, step_bytes, bytes);
             }
             (None, _) => {}
         }
@@ -300,7 +298,7 @@ impl ImageReader {
 }
 
 /// Where in the reader `data` stands, a part of the `bytes` of the message at `body`.
-fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
+pub fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
     let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
     start..start + data.len()
 }

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use super::catalogue::{Catalogue, Part, Place, StreamFacts};
 use super::container::{self, Item, Topic};
-use super::driver;
-use super::hold::{Found, Hold, Released, metadata_topic};
+use super::hold::{Found, Hold, Released, metadata_topic, missing_metadata};
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
@@ -157,7 +156,11 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
         None => ledgers.values().map(Ledger::lost).sum(),
     };
-    let damage = Damage { frames_lost, ..reader.damage().clone() };
+    let mut damage = Damage { frames_lost, ..reader.damage().clone() };
+    let topics = reader.topics();
+    let images =
+        topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
+    damage.notes.extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
     let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
     let duration_s = depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
     Ok(RecordingInfo {
@@ -201,7 +204,7 @@ impl Frames {
     fn check(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<Stamp, String> {
         if topic.schema == compressed::SCHEMA {
             let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
-            if Place::parse(&topic.name).is_none() && !driver::is_readable(image.format) {
+            if Place::parse(&topic.name).is_none() && !picture::is_readable(image.format) {
                 return Ok(image.stamp);
             }
             let (width, height, encoding) = picture::check(&image)?;

@@ -7,13 +7,13 @@ use super::catalogue::{Catalogue, Place, StreamFacts};
 use super::color::ColorReader;
 use super::container::{self, Container, Topic, Wire};
 use super::driver;
-use super::hold::{Before, Held, metadata_topic};
+use super::hold::{Before, Held, metadata_topic, missing_metadata};
 use super::images::{ImageReader, io_error};
 use super::ledger::Ledger;
 use super::messages::{DepthFormat, compressed};
 use super::missing::{no_color, no_depth};
 use super::numbers::Numbers;
-use super::picture::Unpacker;
+use super::picture::{self, Unpacker};
 use super::sniff::Format;
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
@@ -67,6 +67,9 @@ impl ImageReader {
             depth_units_m: known.depth_units_m(&stream).unwrap_or(DEFAULT_DEPTH_UNITS_M),
             timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
         };
+        if let Some(what) = missing_metadata(&reader.topics(), &depth_topic) {
+            reader.note_for_good(what);
+        }
         let before = depth_behind.unwrap_or_default();
         let held = metadata_topic(&reader.topics(), &depth_topic).map(|metadata| Held::new(metadata, before));
         let held_color = color.as_ref().and_then(|color| {
@@ -108,14 +111,16 @@ fn topic_of(reader: &dyn Container, name: &str) -> Topic {
 }
 
 fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(), String> {
-    let encoding = known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
-    if !driver::is_compressed(topic) || Place::parse(&topic.name).is_some() || driver::is_readable(encoding) {
+    let format = known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
+    // What JPEG has lost of depth, nobody can bring back.
+    let is_readable = picture::is_readable(format) && !format.contains("jpeg");
+    if topic.schema != compressed::SCHEMA || Place::parse(&topic.name).is_some() || is_readable {
         return Ok(());
     }
     Err(format!(
         "its depth images ({}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
         topic.name,
-        encoding.escape_debug(),
+        format.escape_debug(),
         driver::base(&topic.name)
     ))
 }

@@ -94,6 +94,9 @@ pub fn read_index(
         }
         at = end;
     }
+    if let Some(conn) = index.messages.keys().find(|conn| !index.topics.contains_key(conn)) {
+        return Ok(Err(format!("the index counts messages of connection {conn}, and does not tell what that is")));
+    }
     if (connections, chunks) == (conn_count, chunk_count) {
         index.chunks.sort_unstable();
         return Ok(Ok(index));

@@ -150,6 +150,8 @@ impl BagReader {
                     if matches!(self.read_head(index_pos)?, Ok((Head::Other, _))) {
                         self.end = index_pos;
                     }
+                    // Chunks tell the same, and some have checksums.
+                    self.topics.clear();
                 }
             }
         }
@@ -169,10 +171,13 @@ impl BagReader {
                         return Some(Item::Message(Message { channel: conn, body: data, is_doubtful, sequence: None }));
                     }
                     Header::Connection { conn, topic } => {
-                        // The first one holds: what the index or an earlier chunk said is at least as good.
                         let schema = record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
-                        self.topics.entry(conn).or_insert_with(|| Topic::new(topic, schema, Wire::Ros1));
+                        let topic = Topic::new(topic, schema, Wire::Ros1);
+                        let told_again = record::connection_topic(&self.raw[data.clone()]);
+                        let is_sure =
+                            !is_doubtful && (chunk.compression != Compression::None || told_again == Some(topic.name.as_str()));
                         self.cursor = data.end;
+                        self.learn(conn, topic, is_sure);
                         return None;
                     }
                     _ if chunk.compression == Compression::None => {
@@ -217,6 +222,23 @@ impl BagReader {
             None => self.leave_chunk(),
         }
         None
+    }
+
+    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is surely right and the index says
+    /// something else, the index is wrong, and nothing in it is believed: no checksum protects it.
+    fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
+        let known = self.topics.get(&conn).map(|known| known.name.as_str());
+        if known == Some(&topic.name) || (known.is_some() && (!is_sure || self.index.is_none())) {
+            return;
+        }
+        if self.index.take_if(|_| is_sure).is_some() {
+            let instead = known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
+            let name = topic.name.escape_debug();
+            let what = format!("the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}");
+            self.note(self.end, &what);
+            self.findings.note_for_good(&format!("byte {}: {what}", self.end));
+        }
+        self.topics.insert(conn, topic);
     }
 
     fn leave_chunk(&mut self) {

@@ -119,9 +119,19 @@ fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RecordEr
 }
 
 /// The type of a connection's messages, `sensor_msgs/Image`; it stands in the record's data.
-pub fn connection_type(mut data: &[u8]) -> Option<&str> {
+pub fn connection_type(data: &[u8]) -> Option<&str> {
+    connection_field(data, b"type")
+}
+
+/// The topic that the record's data tell, mostly that of its header.
+pub fn connection_topic(data: &[u8]) -> Option<&str> {
+    connection_field(data, b"topic")
+}
+
+fn connection_field<'a>(mut data: &'a [u8], name: &[u8]) -> Option<&'a str> {
     while !data.is_empty() {
-        if let (b"type", value) = take_field(&mut data).ok()? {
+        let (found, value) = take_field(&mut data).ok()?;
+        if found == name {
             return std::str::from_utf8(value).ok();
         }
     }

@@ -22,6 +22,8 @@ struct Place {
     topic: u32,
     page: u32,
     at: u32,
+    /// Its id is not next to that of a row beside it on the page, and so may be damaged.
+    is_doubtful: bool,
 }
 
 /// What comes next.
@@ -135,10 +137,12 @@ impl Salvage {
         if let Some(key) = page::highest_key(page, is_first) {
             self.highest_id = self.highest_id.max(key);
         }
+        let first_here = self.places.len();
         for (at, cell) in page::cells(page, is_first) {
             match page::parse_row(&page[cell.local.clone()], cell.payload_bytes) {
                 Some(Row::Message { topic, .. }) => {
-                    self.places.push(Place { id: cell.rowid, topic, page: number, at: at as u32 });
+                    let place = Place { id: cell.rowid, topic, page: number, at: at as u32, is_doubtful: false };
+                    self.places.push(place);
                 }
                 Some(Row::Topic { name, schema }) => {
                     if let Ok(id) = u32::try_from(cell.rowid) {
@@ -148,11 +152,17 @@ impl Salvage {
                 None => {}
             }
         }
+        let here = &mut self.places[first_here..];
+        for i in 0..here.len() {
+            let follows = |i: usize| here.get(i).zip(here.get(i + 1)).is_some_and(|(a, b)| a.id.checked_add(1) == Some(b.id));
+            here[i].is_doubtful = here.len() > 1 && !follows(i) && !(i > 0 && follows(i - 1));
+        }
     }
 
     /// In the order in which they were written, which is that of their ids.
     fn sort(&mut self) {
-        self.places.sort_unstable_by_key(|place| (place.id, place.page));
+        // Of two rows with one id, one is damaged, or was left behind on a page that is no longer used.
+        self.places.sort_unstable_by_key(|place| (place.id, place.is_doubtful, place.page));
         self.places.dedup_by_key(|place| place.id);
         let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
         for pair in self.places.windows(2).filter(|pair| pair[1].id - 1 == pair[0].id) {
@@ -203,7 +213,7 @@ impl Salvage {
         self.read(place, out).map(Some)
     }
 
-    fn read(&mut self, Place { id, topic, page: number, at }: Place, out: &mut Vec<u8>) -> io::Result<Next> {
+    fn read(&mut self, Place { id, topic, page: number, at, .. }: Place, out: &mut Vec<u8>) -> io::Result<Next> {
         let mut page = std::mem::take(&mut self.page);
         page.resize(self.page_bytes, 0);
         let next = self.read_into(&mut page, number, at as usize, out);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::source::recording::color;
 use crate::source::recording::container::Topic;
 use crate::source::recording::messages::{self as ros, DepthFormat, Fields, Image, Stamp};
+use crate::source::recording::{color, picture};
 
 pub const IMAGE: &str = "sensor_msgs/Image";
 pub const COMPRESSED_IMAGE: &str = "sensor_msgs/CompressedImage";
@@ -31,12 +31,6 @@ pub fn is_compressed(topic: &Topic) -> bool {
     topic.schema == COMPRESSED_IMAGE
 }
 
-/// Whether depthcast unpacks images with this format: 16-bit depth and colours as PNG. What compressedDepth makes of 32-bit floats is
-/// quantised inverse depth, `rvl` is a format of its own, and JPEG is for pictures.
-pub fn is_readable(format: &str) -> bool {
-    !["32FC1", "rvl", "jpeg", "jpg"].iter().any(|other| format.contains(other))
-}
-
 impl ImageFacts {
     /// Nothing if the message cannot be read.
     pub fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
@@ -61,10 +55,11 @@ fn compressed_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
     let mut fields = Fields::new(topic.wire, body).ok()?;
     let (stamp, frame_id) = ros::header(&mut fields).ok()?;
     let format = fields.string("format").ok()?;
-    let raw = match format.split_once(';') {
-        Some((raw, _)) => raw.trim(),
-        None if topic.name.ends_with("/compressedDepth") => "16UC1",
-        None => "mono8",
+    let raw = match picture::raw_encoding(format) {
+        "jpeg" | "jpg" | "png" if topic.name.ends_with("/compressedDepth") => "16UC1",
+        // Only other words can tell infrared then.
+        "jpeg" | "jpg" | "png" => "mono8",
+        raw => raw,
     };
     Some(ImageFacts {
         kind: kind(raw, &topic.name, frame_id),

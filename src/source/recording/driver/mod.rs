@@ -16,7 +16,7 @@ mod image;
 
 use std::collections::BTreeMap;
 
-pub use image::{has_images, is_compressed, is_readable};
+pub use image::has_images;
 use serde::Deserialize;
 
 use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
@@ -25,8 +25,8 @@ use crate::clock::TimestampDomain;
 use crate::source::recording::catalogue::StreamFacts;
 use crate::source::recording::container::{Topic, Wire};
 use crate::source::recording::frame_tree::FrameTree;
-use crate::source::recording::lens;
 use crate::source::recording::messages::{self as ros, CameraInfo, DepthFormat, Fields, METRES_ROUNDED_TO_M};
+use crate::source::recording::{lens, picture};
 
 /// What 16-bit depth of a driver is in (REP 118).
 const MILLIMETRE_M: f32 = 0.001;
@@ -206,7 +206,7 @@ impl Driver {
     /// Metres per depth step of a stream, and where that is from.
     pub fn depth_units(&self, stream: &str) -> Option<(f32, &'static str)> {
         let image = self.images.get(stream)?;
-        Some(match (DepthFormat::of(&image.encoding), noted_units_m(&image.notes)) {
+        Some(match (DepthFormat::of(picture::raw_encoding(&image.encoding)), noted_units_m(&image.notes)) {
             (Some(DepthFormat::Metres), _) => {
                 (METRES_ROUNDED_TO_M, "0.001 m: its metres as floats, rounded; 0 beyond 65.535 m, for infinity and for no number")
             }
