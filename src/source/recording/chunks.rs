@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{self as channel, Receiver, Sender};
 
@@ -92,7 +92,8 @@ pub struct Chunks {
 
 struct Ahead {
     /// Dropped, it lets the threads end.
-    jobs: Sender<Job>,
+    jobs: Option<Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
     max_chunks: usize,
     /// In the order of the file.
     queue: VecDeque<(Place, Receiver<Done>)>,
@@ -147,6 +148,7 @@ impl Ahead {
     fn start(file: &RecordingFile) -> Option<Self> {
         let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
         let (jobs, taken) = channel::unbounded::<Job>();
+        let mut started = vec![];
         for n in 0..threads {
             let taken = taken.clone();
             let mut loader = Loader { file: file.share(), unpacker: Unpacker::new() };
@@ -158,19 +160,23 @@ impl Ahead {
                     }
                 }
             };
-            let started = thread::Builder::new().name(format!("unpack{n}")).spawn(work);
-            if started.is_err() && n == 0 {
-                return None;
-            }
+            started.extend(thread::Builder::new().name(format!("unpack{n}")).spawn(work));
         }
-        let max_chunks = threads * CHUNKS_A_THREAD;
-        Some(Self { jobs, max_chunks, queue: VecDeque::new(), bytes: 0, is_dropped: Arc::default(), spare: vec![] })
+        (!started.is_empty()).then(|| Self {
+            jobs: Some(jobs),
+            max_chunks: started.len() * CHUNKS_A_THREAD,
+            threads: started,
+            queue: VecDeque::new(),
+            bytes: 0,
+            is_dropped: Arc::default(),
+            spare: vec![],
+        })
     }
 
     fn begin(&mut self, place: Place) -> bool {
         let (done, made) = channel::bounded(1);
         let job = Job { place, out: self.spare.pop().unwrap_or_default(), done, is_dropped: Arc::clone(&self.is_dropped) };
-        let is_begun = self.jobs.send(job).is_ok();
+        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
         if is_begun {
             self.bytes += place.bytes();
             self.queue.push_back((place, made));
@@ -199,8 +205,13 @@ impl Ahead {
 }
 
 impl Drop for Ahead {
+    /// The threads end with the chunk that each has begun.
     fn drop(&mut self) {
         self.forget();
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
     }
 }
 

@@ -17,8 +17,11 @@ pub struct RecordingInfo {
     pub file: String,
     /// `bag`, `db3` or `mcap`.
     pub format: &'static str,
-    /// The recording was closed and nothing in it is damaged.
+    /// The recording was closed, and nothing of it that was read is damaged.
     pub complete: bool,
+    /// All of it was read. If not, an intact index has told how many frames there are, and of the frames only the first and the last
+    /// were read.
+    pub checked: bool,
     /// From the first to the last depth frame by their time stamps; without depth, that of the longest stream.
     pub duration_s: f64,
     /// The clock behind the depth frames' time stamps.

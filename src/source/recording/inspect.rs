@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::catalogue::{Catalogue, Part, Place, StreamFacts};
-use super::container::{self, Item, Topic};
+use super::container::{self, Container, Item, Topic};
 use super::hold::{Found, Hold, Released, metadata_topic, missing_metadata};
 use super::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use super::ledger::Ledger;
@@ -13,13 +13,14 @@ use super::messages::text::{self, FrameText};
 use super::messages::{self, Stamp};
 use super::numbers::Numbers;
 use super::picture;
+use super::sniff::Format;
 use crate::source::{Damage, SourceError};
 
 /// The frames of one stream.
 #[derive(Debug, Clone, Default)]
-struct Frames {
-    count: u64,
-    numbers: Option<(u64, u64)>,
+pub(super) struct Frames {
+    pub(super) count: u64,
+    pub(super) numbers: Option<(u64, u64)>,
     stamps: Stamps,
     encoding: Option<String>,
     depth_units_m: Option<f32>,
@@ -45,12 +46,50 @@ impl Stamps {
 /// # Errors
 /// If the file cannot be read or is no recording.
 pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
-    let (mut reader, format) = container::open(path)?;
-    let mut known = Catalogue::default();
-    let mut frames: BTreeMap<String, Frames> = BTreeMap::new();
-    let mut ledgers: BTreeMap<String, Ledger> = BTreeMap::new();
-    let mut holds: BTreeMap<String, Option<Hold>> = BTreeMap::new();
-    while let Some(item) = reader.next().map_err(|source| SourceError::Io { path: path.to_owned(), source })? {
+    let mut inspection = Inspection::open(path)?;
+    inspection.reader.expect(None);
+    while let Some(item) = inspection.next()? {
+        inspection.take(item);
+    }
+    inspection.end();
+    Ok(inspection.report())
+}
+
+/// What has been seen of a recording.
+pub(super) struct Inspection<'a> {
+    path: &'a Path,
+    pub(super) reader: Box<dyn Container>,
+    format: Format,
+    pub(super) known: Catalogue,
+    pub(super) frames: BTreeMap<String, Frames>,
+    pub(super) ledgers: BTreeMap<String, Ledger>,
+    pub(super) holds: BTreeMap<String, Option<Hold>>,
+    /// Nothing was left out.
+    pub(super) is_checked: bool,
+}
+
+impl<'a> Inspection<'a> {
+    pub(super) fn open(path: &'a Path) -> Result<Self, SourceError> {
+        let (reader, format) = container::open(path)?;
+        Ok(Self {
+            path,
+            reader,
+            format,
+            known: Catalogue::default(),
+            frames: BTreeMap::new(),
+            ledgers: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            is_checked: true,
+        })
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<Item>, SourceError> {
+        self.reader.next().map_err(|source| SourceError::Io { path: self.path.to_owned(), source })
+    }
+
+    /// Takes in what the reader has come to.
+    pub(super) fn take(&mut self, item: Item) {
+        let Self { reader, known, frames, ledgers, holds, .. } = self;
         let frame_stream = |channel: u32, known: &Catalogue| {
             let stream = reader.topic(channel).and_then(|topic| known.stream_of(topic));
             stream.map(|(stream, _)| stream.to_owned())
@@ -58,12 +97,12 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         match item {
             Item::Chunk => ledgers.values_mut().for_each(Ledger::next_chunk),
             Item::ChunkIndex { channel, count } => {
-                if let Some(stream) = frame_stream(channel, &known) {
+                if let Some(stream) = frame_stream(channel, known) {
                     ledgers.entry(stream).or_default().announced(count);
                 }
             }
             Item::CutMessage { channel } => {
-                if let Some(stream) = frame_stream(channel, &known) {
+                if let Some(stream) = frame_stream(channel, known) {
                     let ledger = ledgers.entry(stream.clone()).or_default();
                     ledger.bad_frame();
                     if let Some(released) = holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image) {
@@ -74,13 +113,13 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                 }
             }
             Item::Message(message) => {
-                let Some(topic) = reader.topic(message.channel) else { continue };
+                let Some(topic) = reader.topic(message.channel) else { return };
                 let body = reader.bytes(&message.body);
                 // As for a replay, nothing of a driver's is taken from a damaged chunk.
                 if Place::parse(&topic.name).is_some() || !message.is_doubtful {
                     known.learn(topic, body);
                 }
-                if let Some((stream, hold)) = hold_behind(topic, &mut holds) {
+                if let Some((stream, hold)) = hold_behind(topic, holds) {
                     let (ledger, frames) =
                         (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
                     match FrameText::parse(topic.wire, body).map(|text| hold.metadata(text, reader.recorded_ns())) {
@@ -88,16 +127,16 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                         Ok(Found::ImageIsLost) => ledger.bad_frame(),
                         Ok(Found::Nothing) | Err(_) => {}
                     }
-                    continue;
+                    return;
                 }
-                let Some((stream, kind)) = known.stream_of(topic) else { continue };
+                let Some((stream, kind)) = known.stream_of(topic) else { return };
                 let ledger = ledgers.entry(stream.to_owned()).or_default();
                 let hold = holds
                     .entry(stream.to_owned())
                     .or_insert_with(|| metadata_topic(&reader.topics(), topic).map(|_| Hold::default()));
                 if let Some(hold) = hold {
                     let frames = frames.entry(stream.to_owned()).or_default();
-                    let checked = frames.check((stream, kind), topic, body, &known);
+                    let checked = frames.check((stream, kind), topic, body, known);
                     let released = match checked {
                         Ok(stamp) => hold.image(stamp, reader.recorded_ns()),
                         Err(_) => hold.lost_image(),
@@ -111,12 +150,12 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
                         ledger.bad_frame();
                         reader.note_here(&what);
                     }
-                    continue;
+                    return;
                 }
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
                     false => {
-                        frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, message.sequence, &known)
+                        frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, message.sequence, known)
                     }
                 };
                 match checked {
@@ -132,51 +171,60 @@ pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
         }
     }
 
-    for (stream, hold) in &mut holds {
-        if let Some(released) = hold.as_mut().and_then(Hold::release) {
-            let note = known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
-            note.iter().for_each(|note| reader.note_here(note));
-            frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
+    /// The reader is at the end.
+    fn end(&mut self) {
+        let Self { reader, known, frames, ledgers, holds, .. } = self;
+        for (stream, hold) in holds.iter_mut() {
+            if let Some(released) = hold.as_mut().and_then(Hold::release) {
+                let note = known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
+                note.iter().for_each(|note| reader.note_here(note));
+                frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
+            }
+        }
+        known.learn_notes(&reader.notes());
+        for (stream, ledger) in ledgers.iter_mut() {
+            let topics = reader.topics();
+            let topics: BTreeSet<&str> = topics
+                .iter()
+                .filter(|topic| known.stream_of(topic).is_some_and(|(s, _)| s == stream))
+                .map(|topic| topic.name.as_str())
+                .collect();
+            ledger.end(topics.into_iter().map(|topic| reader.indexed(topic)).sum());
         }
     }
-    known.learn_notes(&reader.notes());
-    for (stream, ledger) in &mut ledgers {
+
+    pub(super) fn report(self) -> RecordingInfo {
+        let Self { path, reader, format, known, frames, ledgers, is_checked, .. } = self;
+        // A replay delivers the first depth stream; what is lost in others is no loss to it.
+        let is_depth = |stream: &&String| known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth");
+        let depth = frames.keys().find(is_depth).cloned();
+        let frames_lost = match &depth {
+            Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
+            None => ledgers.values().map(Ledger::lost).sum(),
+        };
+        let mut damage = Damage { frames_lost, ..reader.damage().clone() };
         let topics = reader.topics();
-        let topics: BTreeSet<&str> = topics
-            .iter()
-            .filter(|topic| known.stream_of(topic).is_some_and(|(s, _)| s == stream))
-            .map(|topic| topic.name.as_str())
-            .collect();
-        ledger.end(topics.into_iter().map(|topic| reader.indexed(topic)).sum());
+        let images =
+            topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
+        damage.notes.extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
+        let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
+        let duration_s = depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
+        RecordingInfo {
+            schema: INFO_SCHEMA,
+            file: path.display().to_string(),
+            format: format.as_str(),
+            checked: is_checked,
+            complete: damage.is_none(),
+            duration_s,
+            timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
+            compression: reader.compression(),
+            streams: known.streams.iter().map(|(stream, facts)| describe(stream, facts, &known, frames.get(stream))).collect(),
+            device: known.device,
+            serial: known.serial,
+            firmware: known.firmware,
+            damage,
+        }
     }
-    // A replay delivers the first depth stream; what is lost in others is no loss to it.
-    let is_depth = |stream: &&String| known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth");
-    let depth = frames.keys().find(is_depth).cloned();
-    let frames_lost = match &depth {
-        Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
-        None => ledgers.values().map(Ledger::lost).sum(),
-    };
-    let mut damage = Damage { frames_lost, ..reader.damage().clone() };
-    let topics = reader.topics();
-    let images =
-        topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
-    damage.notes.extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
-    let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
-    let duration_s = depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
-    Ok(RecordingInfo {
-        schema: INFO_SCHEMA,
-        file: path.display().to_string(),
-        format: format.as_str(),
-        complete: damage.is_none(),
-        duration_s,
-        timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
-        compression: reader.compression(),
-        streams: known.streams.iter().map(|(stream, facts)| describe(stream, facts, &known, frames.get(stream))).collect(),
-        device: known.device,
-        serial: known.serial,
-        firmware: known.firmware,
-        damage,
-    })
 }
 
 impl Frames {
