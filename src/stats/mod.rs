@@ -12,12 +12,14 @@
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over.
 
+pub mod continuity;
 mod recording;
 pub mod report;
 mod stage;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use continuity::ContinuityCounts;
 pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 
@@ -46,8 +48,8 @@ pub struct RunStats {
     pub captured: Meter,
     pub projected: Meter,
     pub points: Count,
-    /// Gaps in the frame numbers that the source announced.
-    pub dropped_by_source: Count,
+    /// Gaps and more in the frame numbers and stamps that the source announced.
+    pub continuity: ContinuityCounts,
     /// Frames that gave way in the capture queue.
     pub dropped_capture_queue: std::sync::Arc<Count>,
     pub capture_queue: Stage,
@@ -150,7 +152,7 @@ impl RunStats {
 
     pub fn drops(&self) -> Drops {
         Drops {
-            source: self.dropped_by_source.get(),
+            source: self.continuity.get().frames_missing,
             capture_queue: self.dropped_capture_queue.get(),
             cloud_queue: self.shown_by().dropped_cloud_queue.get(),
             viewer: self.shown_by().dropped_viewer(),

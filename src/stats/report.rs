@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::continuity::SourceContinuity;
 use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::source::{Damage, SourceInfo, SourceKind};
@@ -20,6 +21,7 @@ pub struct Report {
     pub duration_s: f64,
     pub frames: Frames,
     pub drops: Drops,
+    pub source_continuity: SourceContinuity,
     pub points: PointsReport,
     pub fps: Rates,
     pub latency_us: Latencies,
@@ -119,6 +121,7 @@ impl Report {
             duration_s: outcome.duration.as_secs_f64(),
             frames: Frames { captured: stats.captured.count(), projected: stats.projected.count(), shown: first.shown },
             drops: stats.drops(),
+            source_continuity: stats.continuity.get(),
             points: PointsReport { total: stats.points.get() },
             fps: Rates { captured: stats.captured.fps(), projected: stats.projected.fps(), shown: first.fps },
             latency_us: Latencies {
@@ -220,6 +223,16 @@ impl Report {
                 r.frames,
                 r.compression.as_str()
             ));
+        }
+        let c = &self.source_continuity;
+        let oddities = [
+            (c.repeats, "with the number of the one before"),
+            (c.went_back, "with a lower one"),
+            (c.clock_jumps, "after a jump of the device's clock"),
+        ];
+        let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if !oddities.is_empty() {
+            line(format_args!("\nframes that came: {}", oddities.join(", ")));
         }
         if !self.damage.is_none() {
             let d = &self.damage;
