@@ -17,6 +17,7 @@ pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::Show;
+use crate::source::watch::Reconnect;
 
 /// The user's mistake in a flag or configuration: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +108,8 @@ tables! {
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
+    /// Of `live`.
+    Camera { reconnect: Reconnect }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
         decimation: Decimation,
@@ -127,6 +130,7 @@ pub struct Config {
     pub reduce: Reduce,
     pub viewer: Viewer,
     pub synthetic: Synthetic,
+    pub camera: Camera,
     pub filters: Filters,
 }
 
@@ -166,6 +170,8 @@ pub struct Settings {
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
+    /// How long a camera that is gone is tried to be brought back.
+    pub reconnect: Reconnect,
     pub filters: Filters,
 }
 
@@ -221,12 +227,13 @@ impl Config {
             reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
+            camera: self.camera.overlaid(over.camera),
             filters: self.filters.overlaid(over.filters),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -247,6 +254,7 @@ impl Config {
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
+            reconnect: camera.reconnect.unwrap_or_default(),
             filters,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
@@ -409,6 +417,10 @@ mod tests {
             ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
             ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "reduce.min_m is 2 and reduce.max_m 1"),
             ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
+            (
+                "[camera]\nreconnect = \"soon\"\n",
+                "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+            ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
         ] {

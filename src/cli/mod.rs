@@ -28,6 +28,7 @@ use crate::project::{DecimateBy, Roi};
 use crate::sink::Show;
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
+use crate::source::watch::Reconnect;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
 /// and every lost frame on the way is accounted for.
@@ -87,6 +88,9 @@ struct LiveArgs {
     /// Let librealsense play this recording as if it were the camera
     #[arg(long, value_name = "FILE")]
     from_file: Option<PathBuf>,
+    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
+    #[arg(long, value_name = "TIME", conflicts_with = "from_file")]
+    reconnect: Option<Reconnect>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -263,7 +267,8 @@ struct ReduceArgs {
 }
 
 impl RunArgs {
-    fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
+    /// The flags of all runs, and those `of_source`.
+    fn settings(&self, usual: Preset, of_source: Config) -> anyhow::Result<Settings> {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
             viewer: config::Viewer {
@@ -281,8 +286,7 @@ impl RunArgs {
                 decimate_by: self.reduce.decimate_by,
                 voxel_m: self.reduce.voxel_m,
             },
-            synthetic,
-            ..Default::default()
+            ..of_source
         };
         config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
     }

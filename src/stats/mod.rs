@@ -24,6 +24,7 @@ pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 
 use crate::clock::HostTime;
+use crate::source::watch::{Monitor, State};
 
 /// The window of the figures that are shown while a run goes on.
 pub const WINDOW_S: u64 = 1;
@@ -52,6 +53,8 @@ pub struct RunStats {
     pub continuity: ContinuityCounts,
     /// Frames that gave way in the capture queue.
     pub dropped_capture_queue: std::sync::Arc<Count>,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Monitor>,
     pub capture_queue: Stage,
     pub project: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
@@ -116,6 +119,8 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
+    /// Of a camera that is watched.
+    pub camera: Option<State>,
     /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
@@ -184,6 +189,7 @@ impl RunStats {
                 shown: self.shown_by().shown.recent_fps(since, now),
             },
             drops: self.drops(),
+            camera: self.camera.as_ref().map(Monitor::state),
             above_show_rate: self.shown_by().above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),

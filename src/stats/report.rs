@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::continuity::SourceContinuity;
 use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
 #[derive(Debug, Clone, Serialize)]
@@ -30,6 +31,9 @@ pub struct Report {
     /// Where the run was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingReport>,
+    /// What became of a camera that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<Health>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -133,6 +137,7 @@ impl Report {
             },
             sinks,
             recording: stats.recording.as_ref().map(|recording| recording.report()),
+            camera: outcome.camera.clone(),
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -233,6 +238,29 @@ impl Report {
         let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !oddities.is_empty() {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
+        }
+        if let Some(camera) = self.camera.as_ref().filter(|camera| camera.stalls > 0) {
+            line(format_args!(
+                "\nthe camera stalled {} times, {:.1} s without frames: {} restarts, {} resets, {} reconnects; now {}",
+                camera.stalls,
+                camera.without_frames_s,
+                camera.restarts,
+                camera.resets,
+                camera.reconnects,
+                camera.state.as_str()
+            ));
+            for change in &camera.changes {
+                line(format_args!(
+                    "  {:>8.1} s  {} -> {}: {}",
+                    change.at_s,
+                    change.from.as_str(),
+                    change.to.as_str(),
+                    change.why
+                ));
+            }
+            if camera.changes_left_out > 0 {
+                line(format_args!("  and {} more changes", camera.changes_left_out));
+            }
         }
         if !self.damage.is_none() {
             let d = &self.damage;

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::all_devices;
 use super::sdk::sdk_error;
+use crate::config::Mode;
 use crate::source::SourceError;
 
 /// A camera as `depthcast devices` shows it.
@@ -53,7 +54,7 @@ fn camera(device: &Device) -> CameraReport {
     });
     CameraReport {
         name: info(device, Rs2CameraInfo::Name),
-        serial: info(device, Rs2CameraInfo::SerialNumber),
+        serial: serial(device),
         firmware: info(device, Rs2CameraInfo::FirmwareVersion),
         usb: info(device, Rs2CameraInfo::UsbTypeDescriptor),
         sensors: sensors.collect(),
@@ -64,9 +65,18 @@ fn camera(device: &Device) -> CameraReport {
 pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
      are installed (without them only root may open it), and what `depthcast devices` lists; `depthcast demo` needs no camera";
 
+/// The serial numbers of all cameras.
+pub(super) fn serials(context: &Context) -> Vec<String> {
+    all_devices(context).iter().filter_map(serial).collect()
+}
+
+pub(super) fn serial(device: &Device) -> Option<String> {
+    info(device, Rs2CameraInfo::SerialNumber)
+}
+
 /// The serial number of the camera asked for, or of the first.
 pub(super) fn choose(context: &Context, serial: Option<&str>) -> Result<String, SourceError> {
-    let serials: Vec<_> = all_devices(context).iter().filter_map(|device| info(device, Rs2CameraInfo::SerialNumber)).collect();
+    let serials = serials(context);
     match (serial, serials.first()) {
         (_, None) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
         (None, Some(first)) => Ok(first.clone()),
@@ -89,6 +99,12 @@ pub(super) fn depth_modes(context: &Context) -> Vec<String> {
     modes.sort();
     modes.dedup();
     modes
+}
+
+/// Whether a camera has the mode, or none is there that could tell.
+pub(super) fn may_have(context: &Context, mode: &Mode) -> bool {
+    let modes = depth_modes(context);
+    modes.is_empty() || modes.contains(&format!("{}x{}@{}", mode.width, mode.height, mode.fps.round()))
 }
 
 /// Whether any of the cameras has a colour stream.

@@ -7,6 +7,7 @@
 
 mod color;
 mod devices;
+mod driver;
 mod filters;
 mod playback;
 mod sdk;
@@ -29,12 +30,14 @@ use realsense_rust::stream_profile::StreamProfile;
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, SensorReport, cameras};
+pub use driver::RealsenseCamera;
 use filters::FilterChain;
 use playback::Playback;
 use sdk::sdk_error;
 pub use software::{SdkFilters, SdkPointcloud};
 
 use super::recording::{Format, RecordingSource, ReplayOptions};
+use super::watch::FIRST_FRAME;
 use super::{ColorStream, Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
@@ -43,7 +46,7 @@ use crate::frame::{DepthFrame, FrameMeta};
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
 const COLOR_WAIT: Duration = Duration::from_millis(500);
-/// How long a camera may be silent, at the start and later, before it counts as dead.
+/// How long a file may give nothing.
 const SILENCE: Duration = Duration::from_secs(4);
 
 /// What librealsense is to open.
@@ -66,6 +69,8 @@ impl Input {
 
 pub struct RealsenseSource {
     info: SourceInfo,
+    /// As the camera sends it, before filters.
+    mode: Mode,
     clock: Arc<dyn Clock>,
     input: Input,
     /// Where colour was asked for. It holds frames, so it goes before what they come from.
@@ -103,6 +108,7 @@ impl RealsenseSource {
         let mut running = Running::start(&input)?;
         let (first, color) = first_frame(&mut running.pipeline, clock.as_ref(), &input)?;
         let color = color.map(|color| color::describe(&color, first.stream_profile())).transpose()?;
+        let mode = mode(first.stream_profile())?;
         let first = probe.process(first.into())?;
         let depth_units_m = first.depth_units_m()?;
         let first = first.into_depth()?;
@@ -113,7 +119,7 @@ impl RealsenseSource {
         let color = info.color.as_ref().map(Coloring::new);
         let running = matches!(input, Input::Camera { .. }).then_some(running);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, input, color, running, filters, is_first_call: true, last_frame_at })
+        Ok(Self { info, mode, clock, input, color, running, filters, is_first_call: true, last_frame_at })
     }
 
     fn take(&self, frame: &SdkFrame, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
@@ -208,7 +214,10 @@ impl FrameSource for RealsenseSource {
         match silence {
             _ if self.take_paired(frame)? => Ok(Delivery::Frame),
             _ if has_stopped => Ok(Delivery::End),
-            silence if silence > SILENCE => Err(silent(&self.info.name)),
+            // A camera is watched by those who use it.
+            silence if silence > SILENCE && matches!(self.input, Input::File { .. }) => {
+                Err(SourceError::NoCamera(silent(&self.info.name, SILENCE)))
+            }
             _ => Ok(Delivery::Idle),
         }
     }
@@ -269,25 +278,26 @@ fn wait(pipeline: &mut ActivePipeline, timeout: Duration) -> Result<Option<Set>,
 }
 
 fn first_frame(pipeline: &mut ActivePipeline, clock: &dyn Clock, input: &Input) -> Result<Set, SourceError> {
-    let deadline = clock.now().plus(SILENCE);
+    let patience = if matches!(input, Input::Camera { .. }) { FIRST_FRAME } else { SILENCE };
+    let deadline = clock.now().plus(patience);
     while clock.now() < deadline {
         if let Some(set) = wait(pipeline, Duration::from_millis(100))? {
             return Ok(set);
         }
     }
     Err(match input {
-        Input::Camera { .. } => silent("the camera"),
+        Input::Camera { .. } => SourceError::Silent(silent("the camera", patience)),
         Input::File { path, .. } => {
             SourceError::Format { path: path.clone(), problem: "librealsense plays no depth frame from it".into() }
         }
     })
 }
 
-fn silent(name: &str) -> SourceError {
-    SourceError::NoCamera(format!(
+fn silent(name: &str, patience: Duration) -> String {
+    format!(
         "{name} has sent no frame for {} s: unplug it and plug it in again, and check that its port and cable are USB 3",
-        SILENCE.as_secs()
-    ))
+        patience.as_secs()
+    )
 }
 
 /// Says what to do when librealsense can't open something.
@@ -302,20 +312,22 @@ fn cannot_open(input: &Input, error: &anyhow::Error, context: &Context) -> Sourc
                 "librealsense cannot play it ({reason}); `depthcast info` tells what is in it, `depthcast replay` reads damaged ones"
             ),
         },
-        Input::Camera { color: true, .. } if !devices::has_color(context) => SourceError::Unsupported(
-            "colour was asked for, and the camera has no colour stream; `depthcast devices` lists what it has".into(),
-        ),
-        Input::Camera { mode: Some(mode), .. } => {
+        Input::Camera { color: true, .. } if !all_devices(context).is_empty() && !devices::has_color(context) => {
+            SourceError::Unsupported(
+                "colour was asked for, and the camera has no colour stream; `depthcast devices` lists what it has".into(),
+            )
+        }
+        Input::Camera { mode: Some(mode), .. } if !devices::may_have(context, mode) => {
             let modes = devices::depth_modes(context);
             SourceError::Unsupported(format!(
                 "--depth {}x{}@{}: the camera has no such depth mode on this USB link; it has {}",
                 mode.width,
                 mode.height,
                 mode.fps,
-                if modes.is_empty() { "none that can be listed".into() } else { modes.join(", ") }
+                modes.join(", ")
             ))
         }
-        Input::Camera { mode: None, .. } => SourceError::NoCamera(format!(
+        Input::Camera { .. } => SourceError::NoCamera(format!(
             "the camera cannot be started ({reason}): close other programs that use it, or unplug it and plug it in again"
         )),
     }
@@ -358,6 +370,11 @@ fn describe(
         color,
         expected_frames: None,
     })
+}
+
+fn mode(profile: &StreamProfile) -> Result<Mode, SourceError> {
+    let Intrinsics { width, height, .. } = intrinsics(profile)?;
+    Ok(Mode { width, height, fps: f64::from(profile.framerate()) })
 }
 
 fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics, SourceError> {
