@@ -419,7 +419,7 @@ mod tests {
             ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
             (
                 "[camera]\nreconnect = \"soon\"\n",
-                "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+                "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
             ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
