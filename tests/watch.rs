@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use common::scripted::{Fault, SERIAL, Scripted, info};
+use common::scripted::{FastClock, Fault, SERIAL, Scripted, info};
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
@@ -51,7 +51,16 @@ fn run_with(
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
     let mut driver = Scripted::new(&clock, faults);
     change(&mut driver);
-    let mut camera = Watched::open(driver, None, reconnect, Arc::clone(&clock))?;
+    run_driver(driver, seconds, reconnect, &clock)
+}
+
+fn run_driver<const BLOCKS: bool>(
+    driver: Scripted<BLOCKS>,
+    seconds: u64,
+    reconnect: Reconnect,
+    clock: &Arc<dyn Clock>,
+) -> Result<Ran, SourceError> {
+    let mut camera = Watched::open(driver, None, reconnect, Arc::clone(clock))?;
     let monitor = camera.monitor().unwrap();
     let (mut continuity, counts) = (Continuity::new(camera.info().stream.nominal_fps), ContinuityCounts::default());
     let (mut frame, mut frames) = (DepthFrame::new(8, 8), Vec::new());
@@ -67,7 +76,7 @@ fn run_with(
             Ok(Delivery::End) => panic!("a camera has no end"),
             Err(e) => error = Some(e),
         }
-        assert!(clock.now().since(before) <= Duration::from_millis(50), "a wait of {:?}", clock.now().since(before));
+        assert!(BLOCKS || clock.now().since(before) <= Duration::from_millis(50), "a wait of {:?}", clock.now().since(before));
         if error.is_some() {
             break;
         }
@@ -215,6 +224,29 @@ fn a_camera_that_never_comes_back_is_not_started_all_the_time() {
     assert!((200..=300).contains(&starts.load(Ordering::Relaxed)), "{starts:?}");
 }
 
+#[test]
+fn calls_that_never_return_are_left_behind() {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let heals = Scripted::<true>::new(&clock, &[(0, Fault::None), (2000, Fault::Hangs), (30_000, Fault::None)]);
+    let ran = run_driver(heals, 60, Reconnect::Forever, &clock).unwrap();
+    // Looking for it hangs for 20 s, and so does the start that began before it was well; then it is reset.
+    let health = &ran.health;
+    assert!(ran.error.is_none() && health.hung_calls >= 2 && health.resets >= 1, "{:?} {health:?}", ran.error);
+    assert_eq!(health.state, Streaming);
+    let after = ran.frames.iter().filter(|frame| frame.arrived_at > HostTime::from_ns(55_000_000_000)).count();
+    assert!(after > 100, "{after}");
+}
+
+#[test]
+fn never_ends_at_once_also_if_the_camera_cannot_be_stopped() {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let hangs = Scripted::<true>::new(&clock, &[(0, Fault::None), (2000, Fault::Hangs)]);
+    let ran = run_driver(hangs, 60, Reconnect::Never, &clock).unwrap();
+    assert!(ran.error.unwrap().to_string().contains("no frame for 1."));
+    // A second of silence, and one and a half for stopping.
+    assert!(clock.now() < HostTime::from_ns(20_000_000_000), "{:?}", clock.now());
+}
+
 fn in_pipeline(faults: &[(u64, Fault)], seconds: u64, on_state: impl Fn(State, &Stop)) -> (Outcome, PipelineSettings) {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let camera =
@@ -277,7 +309,7 @@ fn the_report_tells_of_an_outage_and_the_frames_are_accounted_for() {
     assert_eq!((&json["source_continuity"]["gaps"], &json["drops"]["source"]), (&0.into(), &0.into()));
     let table = report.table();
     assert!(
-        table.contains("the camera stalled 1 times") && table.contains("streaming -> stalled: no frame for 1.0 s"),
+        table.contains("the camera: 1 stall, ") && table.contains("streaming -> stalled: no frame for 1.0 s"),
         "{table}"
     );
 }

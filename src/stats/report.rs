@@ -240,26 +240,20 @@ impl Report {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
         }
         if let Some(camera) = self.camera.as_ref().filter(|camera| camera.stalls > 0) {
+            let times = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
+            let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
             line(format_args!(
-                "\nthe camera stalled {} times, {:.1} s without frames: {} restarts, {} resets, {} reconnects; now {}",
-                camera.stalls,
+                "\nthe camera: {stalls}, {:.1} s without frames; {restarts}, {resets}, {reconnects}; now {}",
                 camera.without_frames_s,
-                camera.restarts,
-                camera.resets,
-                camera.reconnects,
                 camera.state.as_str()
             ));
-            for change in &camera.changes {
-                line(format_args!(
-                    "  {:>8.1} s  {} -> {}: {}",
-                    change.at_s,
-                    change.from.as_str(),
-                    change.to.as_str(),
-                    change.why
-                ));
-            }
             if camera.changes_left_out > 0 {
-                line(format_args!("  and {} more changes", camera.changes_left_out));
+                line(format_args!("  {} earlier changes", camera.changes_left_out));
+            }
+            for change in &camera.changes {
+                let (from, to) = (change.from.as_str(), change.to.as_str());
+                line(format_args!("  {:>8.1} s  {from} -> {to}: {}", change.at_s, change.why));
             }
         }
         if !self.damage.is_none() {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use depthcast::camera::{Distortion, Intrinsics};
-use depthcast::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
+use depthcast::clock::{Clock, DeviceTime, HostTime, MonotonicClock, TimestampDomain};
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::source::watch::{CameraDriver, Started};
 use depthcast::source::{Delivery, DepthStream, ErrorKind, SourceError, SourceInfo, SourceKind};
@@ -34,6 +34,7 @@ pub enum Fault {
 }
 
 /// `BLOCKS`: calls are made on another thread.
+#[derive(Clone)]
 pub struct Scripted<const BLOCKS: bool> {
     clock: Arc<dyn Clock>,
     /// From these times on, the first from 0.
@@ -44,9 +45,38 @@ pub struct Scripted<const BLOCKS: bool> {
     pub floods: bool,
     /// The fault, by its place, that a start or reset has put right.
     healed: Option<usize>,
+    is_started: bool,
     sent: u64,
     due: HostTime,
     pub starts: Arc<AtomicU64>,
+}
+
+impl<const BLOCKS: bool> Drop for Scripted<BLOCKS> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The real clock, ten times as fast.
+#[derive(Default)]
+pub struct FastClock(MonotonicClock);
+
+impl FastClock {
+    const FACTOR: u32 = 10;
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> HostTime {
+        HostTime::from_ns(self.0.now().as_ns() * u64::from(Self::FACTOR))
+    }
+
+    fn sleep_until(&self, t: HostTime) {
+        std::thread::sleep(t.since(self.now()) / Self::FACTOR);
+    }
+
+    fn unix_ns(&self, t: HostTime) -> i64 {
+        self.0.unix_ns(t)
+    }
 }
 
 fn sdk(kind: ErrorKind) -> SourceError {
@@ -61,6 +91,7 @@ impl<const BLOCKS: bool> Scripted<BLOCKS> {
             numbers: |n| n,
             floods: false,
             healed: None,
+            is_started: false,
             sent: 0,
             due: HostTime::default(),
             starts: Arc::default(),
@@ -130,12 +161,14 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
         if fault == Fault::SilentUntilStart && self.sent > 0 {
             self.healed = Some(place);
         }
-        (self.sent, self.due) = (0, self.clock.now());
+        (self.is_started, self.sent, self.due) = (true, 0, self.clock.now());
         Ok(Started { info: info(if fault == Fault::OtherSize { 16 } else { 8 }), serial: Some(found.into()) })
     }
 
     fn stop(&mut self) {
-        let _ = self.call();
+        if std::mem::take(&mut self.is_started) {
+            let _ = self.call();
+        }
     }
 
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
@@ -182,5 +215,11 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             self.healed = Some(place);
         }
         Ok(())
+    }
+
+    fn substitute(&self) -> Self {
+        let mut other = self.clone();
+        other.is_started = false;
+        other
     }
 }

@@ -85,6 +85,12 @@ impl CameraDriver for RealsenseCamera {
         camera.hardware_reset();
         Ok(())
     }
+
+    fn substitute(&self) -> Self {
+        let Self { mode, color, record_to, starts, filters, clock, source: _ } = self;
+        let (record_to, filters, clock) = (record_to.clone(), filters.clone(), Arc::clone(clock));
+        Self { mode: *mode, color: *color, record_to, starts: *starts, filters, clock, source: None }
+    }
 }
 
 fn context() -> Result<Context, SourceError> {

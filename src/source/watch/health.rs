@@ -1,12 +1,13 @@
-//! How a watched camera fares: written by the thread that drives it, read by the status line and the report.
+//! How a watched camera fares: written by the thread that drives it, read by the status line, the viewer and the report.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
 use crate::clock::HostTime;
 
-/// Changes that are kept; those after them are counted. A camera with a loose contact must not grow memory.
+/// Changes that are kept, the newest. A camera with a loose contact must not grow memory.
 const KEPT_CHANGES: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -35,6 +36,8 @@ impl State {
 /// A change of state.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Change {
+    #[serde(skip)]
+    pub at: HostTime,
     /// Seconds after the camera was first asked to start, by the host's monotonic clock.
     pub at_s: f64,
     pub from: State,
@@ -55,11 +58,26 @@ pub struct Health {
     pub reconnects: u64,
     /// Errors of the driver, whatever became of them.
     pub errors: u64,
+    /// Calls of the driver that never returned.
+    pub hung_calls: u64,
     /// From the last frame before each stall to the first after it.
     pub without_frames_s: f64,
-    /// The first 64 of them.
-    pub changes: Vec<Change>,
+    /// The newest 64 of them.
+    pub changes: VecDeque<Change>,
+    /// Older ones.
     pub changes_left_out: u64,
+}
+
+impl Health {
+    /// Changes beyond the first `seen` ones, as far as they are kept.
+    pub fn changes_after(&self, seen: u64) -> impl Iterator<Item = &Change> {
+        let skipped = seen.saturating_sub(self.changes_left_out);
+        self.changes.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
+    }
+
+    pub fn change_count(&self) -> u64 {
+        self.changes_left_out + self.changes.len() as u64
+    }
 }
 
 /// Shows a camera's health to other threads.
@@ -72,11 +90,14 @@ struct Ledger {
     opened_at: HostTime,
     /// The last sign of life before the stall that goes on.
     silent_since: Option<HostTime>,
+    /// What the log calls the camera.
+    name: String,
 }
 
 impl Monitor {
-    pub(super) fn new(opened_at: HostTime) -> Self {
-        Self(Arc::new(Mutex::new(Ledger { health: Health::default(), opened_at, silent_since: None })))
+    pub(super) fn new(opened_at: HostTime, serial: Option<&str>) -> Self {
+        let name = serial.map_or("camera".into(), |serial| format!("camera {serial}"));
+        Self(Arc::new(Mutex::new(Ledger { health: Health::default(), opened_at, silent_since: None, name })))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -103,6 +124,11 @@ impl Monitor {
         self.ledger().silent_since.get_or_insert(since);
     }
 
+    /// Says something about the camera to the user.
+    pub(super) fn warn(&self, text: &str) {
+        tracing::warn!("{}: {text}", self.ledger().name);
+    }
+
     /// Notes the change, and says so.
     pub(super) fn change(&self, to: State, at: HostTime, why: &str) {
         let mut ledger = self.ledger();
@@ -112,17 +138,18 @@ impl Monitor {
         {
             ledger.health.without_frames_s += at.since(since).as_secs_f64();
         }
-        if ledger.health.changes.len() < KEPT_CHANGES {
-            let at_s = at.since(ledger.opened_at).as_secs_f64();
-            ledger.health.changes.push(Change { at_s, from, to, why: why.into() });
-        } else {
+        let at_s = at.since(ledger.opened_at).as_secs_f64();
+        if ledger.health.changes.len() == KEPT_CHANGES {
+            ledger.health.changes.pop_front();
             ledger.health.changes_left_out += 1;
         }
+        ledger.health.changes.push_back(Change { at, at_s, from, to, why: why.into() });
+        let text = format!("{}: {} -> {}: {why}", ledger.name, from.as_str(), to.as_str());
         drop(ledger);
         if from == State::Starting && to == State::Streaming {
-            tracing::info!("camera: {} -> {}: {why}", from.as_str(), to.as_str());
+            tracing::info!("{text}");
         } else {
-            tracing::warn!("camera: {} -> {}: {why}", from.as_str(), to.as_str());
+            tracing::warn!("{text}");
         }
     }
 }

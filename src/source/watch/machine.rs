@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Backoff;
-use super::call::{Answer, Call, Request, lost, release};
-use super::{CameraDriver, FIRST_FRAME, Monitor, Reconnect, SILENCE, Started, State};
+use super::call::{Answer, Call, Request, Waited, lost};
+use super::driver::Held;
+use super::{CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State};
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
@@ -21,12 +22,12 @@ const SETTLE: Duration = Duration::from_secs(2);
 const STARTS: u32 = 3;
 
 /// What is being done.
-enum Work<C> {
+enum Work<C: CameraDriver> {
     /// Frames are awaited.
-    Frames(C),
+    Frames(Held<C>),
     /// Then the camera is looked for.
     Pause {
-        driver: C,
+        driver: Held<C>,
         until: HostTime,
     },
     Call(Call<C>),
@@ -70,10 +71,11 @@ impl<C: CameraDriver> Machine<C> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
         let now = clock.now();
+        let call = Call::begin(Held::new(driver, &clock), Request::Start { serial: serial.clone() }, &*clock)?;
         Ok(Self {
-            monitor: Monitor::new(now),
+            monitor: Monitor::new(now, serial.as_deref()),
             reconnect,
-            work: Work::Call(Call::begin(driver, Request::Start { serial: serial.clone() })?),
+            work: Work::Call(call),
             serial,
             info: None,
             state: State::Starting,
@@ -115,16 +117,23 @@ impl<C: CameraDriver> Machine<C> {
                     self.call(driver, Request::Look)?;
                 }
             }
-            Work::Call(call) => match call.wait(&*self.clock, until)? {
-                Ok((driver, answer)) => self.answered(driver, answer)?,
-                Err(running) => self.work = Work::Call(running),
+            Work::Call(call) => match call.wait(&self.clock, until)? {
+                Waited::Answered(driver, answer) => self.answered(driver, answer)?,
+                Waited::LeftBehind(driver, answer) => {
+                    self.monitor.count(|health| health.hung_calls += 1);
+                    if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
+                        return Err(lost(&format!("{MOST_HUNG_CALLS} calls of its driver have not returned")));
+                    }
+                    self.answered(driver, answer)?;
+                }
+                Waited::NotYet(call) => self.work = Work::Call(call),
             },
             Work::Ended => return Err(lost("it has ended before")),
         }
         Ok(Delivery::Idle)
     }
 
-    fn await_frame(&mut self, mut driver: C, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn await_frame(&mut self, mut driver: Held<C>, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
         if !std::mem::replace(&mut self.has_begun, true) {
             // The viewer was opened meanwhile.
             self.awaited_since = self.clock.now();
@@ -179,7 +188,7 @@ impl<C: CameraDriver> Machine<C> {
         self.change(State::Streaming, &format!("frame {}", frame.meta.number));
     }
 
-    fn answered(&mut self, driver: C, answer: Answer) -> Result<(), SourceError> {
+    fn answered(&mut self, driver: Held<C>, answer: Answer) -> Result<(), SourceError> {
         match answer {
             Answer::Started(started) => match *started {
                 Ok(started) => self.started(driver, started),
@@ -210,7 +219,7 @@ impl<C: CameraDriver> Machine<C> {
         }
     }
 
-    fn started(&mut self, driver: C, Started { info, serial }: Started) -> Result<(), SourceError> {
+    fn started(&mut self, driver: Held<C>, Started { info, serial }: Started) -> Result<(), SourceError> {
         if let (Some(want), Some(got)) = (&self.serial, &serial)
             && want != got
         {
@@ -228,7 +237,7 @@ impl<C: CameraDriver> Machine<C> {
         Ok(())
     }
 
-    fn looked(&mut self, driver: C, seen: Result<Vec<String>, SourceError>) -> Result<(), SourceError> {
+    fn looked(&mut self, driver: Held<C>, seen: Result<Vec<String>, SourceError>) -> Result<(), SourceError> {
         let is_there = match &seen {
             Ok(serials) => self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial)),
             Err(error) => {
@@ -254,13 +263,13 @@ impl<C: CameraDriver> Machine<C> {
     fn tell_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
             let serial = self.serial.as_deref().unwrap_or("of any number");
-            tracing::warn!("camera: there is {}, and not camera {serial}, which is waited for", others.join(", "));
+            self.monitor.warn(&format!("there is {}, and not {serial}, which is waited for", others.join(", ")));
         }
         self.others = others;
     }
 
     /// What was done in this state did not bring frames; goes on to what helps more.
-    fn failed(&mut self, driver: C, why: String) -> Result<(), SourceError> {
+    fn failed(&mut self, driver: Held<C>, why: String) -> Result<(), SourceError> {
         match self.state {
             State::Starting | State::Streaming => {
                 let now = self.clock.now();
@@ -292,7 +301,7 @@ impl<C: CameraDriver> Machine<C> {
     }
 
     /// Looks for the camera after the pause.
-    fn wait_for_it(&mut self, driver: C, why: &str, pause: Duration) {
+    fn wait_for_it(&mut self, driver: Held<C>, why: &str, pause: Duration) {
         if self.state != State::Reconnecting {
             self.failed_starts = 0;
             self.change(State::Reconnecting, why);
@@ -300,8 +309,8 @@ impl<C: CameraDriver> Machine<C> {
         self.work = Work::Pause { driver, until: self.clock.now().plus(pause) };
     }
 
-    fn call(&mut self, driver: C, request: Request) -> Result<(), SourceError> {
-        self.work = Work::Call(Call::begin(driver, request)?);
+    fn call(&mut self, driver: Held<C>, request: Request) -> Result<(), SourceError> {
+        self.work = Work::Call(Call::begin(driver, request, &*self.clock)?);
         Ok(())
     }
 
@@ -334,21 +343,11 @@ impl<C: CameraDriver> Machine<C> {
     }
 
     fn give_up(&mut self, why: impl Display, what_to_ask_for: &str) -> SourceError {
-        if let Work::Frames(driver) | Work::Pause { driver, .. } = std::mem::replace(&mut self.work, Work::Ended) {
-            release(driver, &*self.clock);
-        }
+        self.work = Work::Ended;
         let name = self.info.as_ref().map_or("the camera", |info| &info.name);
         SourceError::NoCamera(format!(
             "{name}: {why}: unplug it and plug it in again, and check that its port and cable are USB 3; {what_to_ask_for}"
         ))
-    }
-}
-
-impl<C: CameraDriver> Drop for Machine<C> {
-    fn drop(&mut self) {
-        if let Work::Frames(driver) | Work::Pause { driver, .. } = std::mem::replace(&mut self.work, Work::Ended) {
-            release(driver, &*self.clock);
-        }
     }
 }
 

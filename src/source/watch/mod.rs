@@ -18,11 +18,13 @@
 //! of the first start is taken back, and only with the image size and calibration that the run began with.
 //!
 //! The machine knows no librealsense: it drives a [`CameraDriver`]. What a driver does in `start`, `look` and `hardware_reset` may take
-//! seconds, so it happens on a thread of its own while the capture thread goes on answering; no wait is longer than 50 ms. Before the
-//! camera has been opened there is no run yet to be stopped: a signal ends the program itself.
+//! seconds, so it happens on a thread of its own while the capture thread goes on answering; no wait is longer than 50 ms. A call that
+//! has not returned after [`HANGS`] is left behind (`hung_calls`), and another driver goes on where it was; after [`MOST_HUNG_CALLS`] the
+//! run ends. Before the camera has been opened there is no run yet to be stopped: a signal ends the program itself.
 
 mod backoff;
 mod call;
+mod driver;
 mod health;
 mod machine;
 mod reconnect;
@@ -30,6 +32,8 @@ mod reconnect;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use call::HANGS;
+pub use driver::{CameraDriver, Started};
 pub use health::{Change, Health, Monitor, State};
 pub use reconnect::Reconnect;
 
@@ -40,51 +44,10 @@ use machine::Machine;
 
 /// How long a stream may take to send its first frame.
 pub const FIRST_FRAME: Duration = Duration::from_secs(5);
+/// Calls that may be left behind: each keeps a thread and what the library holds for it.
+pub const MOST_HUNG_CALLS: u64 = 8;
 /// How long a streaming camera may be silent, if ten of its periods are not longer.
 pub const SILENCE: Duration = Duration::from_secs(1);
-
-/// What a driver has started.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Started {
-    pub info: SourceInfo,
-    /// The camera's serial number, where it has one.
-    pub serial: Option<String>,
-}
-
-/// A camera as the machine needs it.
-pub trait CameraDriver: Send + 'static {
-    /// Whether calls other than `next_frame` may take longer than 50 ms. They are made on another thread then.
-    const BLOCKS: bool;
-
-    /// Starts the stream of the camera with this serial number, or of any. A stream that runs already is stopped first. Later starts
-    /// ask for the profile that the first one got.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Retry`](super::ErrorKind::Retry) if the camera was started and stays silent; [`SourceError::Unsupported`] if it
-    /// will never do what it is asked for.
-    fn start(&mut self, serial: Option<&str>) -> Result<Started, SourceError>;
-
-    /// Stops the stream, if it runs.
-    fn stop(&mut self);
-
-    /// As [`FrameSource::next_frame`], for at most 50 ms.
-    ///
-    /// # Errors
-    /// A fatal one means that the stream has to be started again.
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError>;
-
-    /// Serial numbers of all cameras that are there.
-    ///
-    /// # Errors
-    /// If that can't be told.
-    fn look(&mut self) -> Result<Vec<String>, SourceError>;
-
-    /// Lets the camera with this serial number, or any, begin anew as if it had been plugged in. It goes away for some seconds.
-    ///
-    /// # Errors
-    /// If the camera can't be reached.
-    fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError>;
-}
 
 /// A driver's camera as a source that comes back.
 pub struct Watched<C: CameraDriver> {
