@@ -32,6 +32,7 @@ use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::watch::Health;
 use crate::source::{Damage, FrameSource};
+use crate::stats::time::SourceTime;
 use crate::stats::{RunStats, Snapshot};
 
 /// What happens when a stage is slower than the one before it.
@@ -156,6 +157,7 @@ pub fn run(
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
     stats.recording = recorder.as_ref().map(Recorder::stats);
     stats.camera = source.monitor();
+    stats.time = SourceTime::new(stats.camera.is_some());
     let stats = Arc::new(stats);
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };

@@ -74,6 +74,7 @@ pub(super) fn capture(
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
                 stats.continuity.add(continuity.judge(&frame.meta));
+                stats.time.note(&frame.meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
                     // One that failed has told why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));

@@ -8,7 +8,8 @@
 //! | the same number | `repeats` | |
 //! | a number at most [`LATE`] below | `went_back` | it came late; its successor is held against the highest number again |
 //! | a still lower number | `went_back` | the counter began anew, and goes on from there |
-//! | a stamp that went back, is of another clock, or is ahead of both numbers and arrivals | `clock_jumps` | |
+//! | a stamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
+//! | a stamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
 //!
 //! A frame that says itself that it is a restart (another lap of a recording, a camera that came back) is held against nothing. What
 //! came late stays counted as missing: it was, when the newest frame was wanted.
@@ -33,6 +34,7 @@ pub struct SourceContinuity {
     pub repeats: u64,
     pub went_back: u64,
     pub clock_jumps: u64,
+    pub clock_changes: u64,
 }
 
 /// Holds each frame against those before it.
@@ -60,6 +62,7 @@ impl Continuity {
             found.frames_missing = frame.number - last.number - 1;
             found.gaps = u64::from(found.frames_missing > 0);
             found.clock_jumps = u64::from(self.has_jumped(&last, frame));
+            found.clock_changes = u64::from(is_of_another_clock(&last, frame));
             self.highest = Some(*frame);
         } else {
             found.went_back = 1;
@@ -76,11 +79,15 @@ impl Continuity {
         let by_numbers_ms = (frame.number - last.number) as f64 * self.period_ms;
         let by_arrivals_ms = ms_between(last.arrived_at, frame.arrived_at);
         // librealsense's mapping to the host's clock may correct itself by less than a period.
-        before.domain != now.domain
-            || passed_ms < -self.period_ms
-            || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
-            || passed_ms.is_nan()
+        before.domain == now.domain
+            && (passed_ms < -self.period_ms
+                || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
+                || passed_ms.is_nan())
     }
+}
+
+fn is_of_another_clock(last: &FrameMeta, frame: &FrameMeta) -> bool {
+    matches!((last.device_time, frame.device_time), (Some(before), Some(now)) if before.domain != now.domain)
 }
 
 fn ms_between(earlier: HostTime, later: HostTime) -> f64 {
@@ -95,16 +102,18 @@ pub struct ContinuityCounts {
     repeats: Count,
     went_back: Count,
     clock_jumps: Count,
+    clock_changes: Count,
 }
 
 impl ContinuityCounts {
     pub fn add(&self, found: SourceContinuity) {
-        let SourceContinuity { gaps, frames_missing, repeats, went_back, clock_jumps } = found;
+        let SourceContinuity { gaps, frames_missing, repeats, went_back, clock_jumps, clock_changes } = found;
         self.gaps.add(gaps);
         self.frames_missing.add(frames_missing);
         self.repeats.add(repeats);
         self.went_back.add(went_back);
         self.clock_jumps.add(clock_jumps);
+        self.clock_changes.add(clock_changes);
     }
 
     pub fn get(&self) -> SourceContinuity {
@@ -114,6 +123,7 @@ impl ContinuityCounts {
             repeats: self.repeats.get(),
             went_back: self.went_back.get(),
             clock_jumps: self.clock_jumps.get(),
+            clock_changes: self.clock_changes.get(),
         }
     }
 }
@@ -180,13 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_jumps_back_ahead_or_into_another_domain() {
+    fn a_clock_jumps_back_or_ahead_or_is_another_one() {
         let one = SourceContinuity { clock_jumps: 1, ..Default::default() };
         assert_eq!(count([frame(1, 1000.0, 0), frame(2, 900.0, 33), frame(3, 933.0, 66)]), one);
         assert_eq!(count([frame(1, 1000.0, 0), frame(2, 2000.0, 33), frame(3, 2033.0, 66)]), one);
         let mut other = frame(2, 1033.0, 33);
-        other.device_time = Some(DeviceTime { ms: 1033.0, domain: TimestampDomain::GlobalTime });
-        assert_eq!(count([frame(1, 1000.0, 0), other]), one);
+        other.device_time = Some(DeviceTime { ms: 1.7e12, domain: TimestampDomain::GlobalTime });
+        let other = count([frame(1, 1000.0, 0), other]);
+        assert_eq!(other, SourceContinuity { clock_changes: 1, ..Default::default() });
     }
 
     #[test]

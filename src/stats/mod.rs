@@ -16,12 +16,14 @@ pub mod continuity;
 mod recording;
 pub mod report;
 mod stage;
+pub mod time;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use continuity::ContinuityCounts;
 pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
+use time::SourceTime;
 
 use crate::clock::HostTime;
 use crate::source::watch::{Monitor, State};
@@ -51,6 +53,8 @@ pub struct RunStats {
     pub points: Count,
     /// Gaps and more in the frame numbers and stamps that the source announced.
     pub continuity: ContinuityCounts,
+    /// The stamps and metadata of its frames.
+    pub time: SourceTime,
     /// Frames that gave way in the capture queue.
     pub dropped_capture_queue: std::sync::Arc<Count>,
     /// Where the source is a camera that is watched.

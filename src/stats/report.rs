@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::continuity::SourceContinuity;
+use super::time::{Age, TimeReport};
 use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::source::watch::Health;
@@ -23,6 +24,8 @@ pub struct Report {
     pub frames: Frames,
     pub drops: Drops,
     pub source_continuity: SourceContinuity,
+    /// The stamps and metadata of the source's frames.
+    pub time: TimeReport,
     pub points: PointsReport,
     pub fps: Rates,
     pub latency_us: Latencies,
@@ -126,6 +129,7 @@ impl Report {
             frames: Frames { captured: stats.captured.count(), projected: stats.projected.count(), shown: first.shown },
             drops: stats.drops(),
             source_continuity: stats.continuity.get(),
+            time: stats.time.report(),
             points: PointsReport { total: stats.points.get() },
             fps: Rates { captured: stats.captured.fps(), projected: stats.projected.fps(), shown: first.fps },
             latency_us: Latencies {
@@ -229,11 +233,19 @@ impl Report {
                 r.compression.as_str()
             ));
         }
+        if let Age::Estimate { estimate_us: l, ahead_of_host } = &self.time.sensor_to_host_age {
+            let ahead = if *ahead_of_host > 0 { format!("  ({ahead_of_host} below 0)") } else { String::new() };
+            line(format_args!(
+                "{:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}{ahead}",
+                "age (estimate)", l.mean, l.p50, l.p90, l.p99, l.p999, l.max
+            ));
+        }
         let c = &self.source_continuity;
         let oddities = [
             (c.repeats, "with the number of the one before"),
             (c.went_back, "with a lower one"),
             (c.clock_jumps, "after a jump of the device's clock"),
+            (c.clock_changes, "stamped by another clock than the one before"),
         ];
         let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !oddities.is_empty() {

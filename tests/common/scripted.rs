@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, DeviceTime, HostTime, MonotonicClock, TimestampDomain};
-use depthcast::frame::{DepthFrame, FrameMeta};
+use depthcast::frame::{DepthFrame, FrameMeta, FrameMetadata};
 use depthcast::source::watch::{CameraDriver, Started};
 use depthcast::source::{Delivery, DepthStream, ErrorKind, SourceError, SourceInfo, SourceKind};
 
@@ -197,6 +197,7 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             arrived_at: self.clock.now(),
             device_time: Some(DeviceTime { ms: self.sent as f64 * 1e3 / FPS as f64, domain: TimestampDomain::HardwareClock }),
             depth_units_m: 0.001,
+            metadata: FrameMetadata { frame_counter: Some(self.sent), exposure_us: Some(8000), ..Default::default() },
         };
         Ok(Delivery::Frame)
     }

@@ -9,6 +9,7 @@ mod color;
 mod devices;
 mod driver;
 mod filters;
+mod metadata;
 mod playback;
 mod sdk;
 mod software;
@@ -148,6 +149,7 @@ impl RealsenseSource {
             arrived_at,
             device_time: Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) }),
             depth_units_m: self.info.stream.depth_units_m,
+            metadata: metadata::metadata(|kind| frame.metadata(kind)),
         };
         Ok(())
     }
