@@ -3,8 +3,10 @@
 //! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
+pub mod cameras;
 mod filters;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::str::FromStr;
@@ -12,8 +14,10 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+use cameras::CameraPoses;
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 
+use crate::camera::Extrinsics;
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::Show;
@@ -131,6 +135,7 @@ pub struct Config {
     pub viewer: Viewer,
     pub synthetic: Synthetic,
     pub camera: Camera,
+    pub cameras: CameraPoses,
     pub filters: Filters,
 }
 
@@ -172,6 +177,8 @@ pub struct Settings {
     pub seed: u64,
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
+    /// Where cameras stand, by serial number: from each one's frame into the common one.
+    pub poses: BTreeMap<String, Extrinsics>,
     pub filters: Filters,
 }
 
@@ -228,12 +235,13 @@ impl Config {
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
             camera: self.camera.overlaid(over.camera),
+            cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -255,6 +263,7 @@ impl Config {
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             reconnect: camera.reconnect.unwrap_or_default(),
+            poses: cameras::validated(cameras)?,
             filters,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
@@ -421,6 +430,8 @@ mod tests {
                 "[camera]\nreconnect = \"soon\"\n",
                 "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
             ),
+            ("[cameras.123]\nmatrix = [[1.0]]\n", "line 2: invalid length 1"),
+            ("[cameras.123]\nrpy_deg = [0, 0, nan]\n", "cameras.123.xyz_m, rpy_deg: these have to be finite numbers"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
         ] {

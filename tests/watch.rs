@@ -308,8 +308,5 @@ fn the_report_tells_of_an_outage_and_the_frames_are_accounted_for() {
     assert!(camera["without_frames_s"].as_f64().unwrap() >= 1.0, "{camera}");
     assert_eq!((&json["source_continuity"]["gaps"], &json["drops"]["source"]), (&0.into(), &0.into()));
     let table = report.table();
-    assert!(
-        table.contains("the camera: 1 stall, ") && table.contains("streaming -> stalled: no frame for 1.0 s"),
-        "{table}"
-    );
+    assert!(table.contains("the camera: 1 stall, ") && table.contains("streaming -> stalled: no frame for 1.0 s"), "{table}");
 }

@@ -108,20 +108,8 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
-    /// for it.
-    ///
-    /// Says `ready` when its buffers are there.
-    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shared.settings.threads)
-            .thread_name(|n| format!("project{n}"))
-            .build()
-            .context("cannot start the projection's threads")?;
-        pool.install(|| self.work(ready, shared))
-    }
-
-    fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
+    /// Runs on a seat of the rayon pool. Says `ready` when its buffers are there.
+    pub(super) fn run(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         self.projector.tune(&mut || std::thread::sleep(REST))?;
         let new_points = self.projector.points_maker();

@@ -80,9 +80,7 @@ impl Continuity {
         let by_arrivals_ms = ms_between(last.arrived_at, frame.arrived_at);
         // librealsense's mapping to the host's clock may correct itself by less than a period.
         before.domain == now.domain
-            && (passed_ms < -self.period_ms
-                || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
-                || passed_ms.is_nan())
+            && (passed_ms < -self.period_ms || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS || passed_ms.is_nan())
     }
 }
 

@@ -30,13 +30,7 @@ pub struct RealsenseCamera {
 
 impl RealsenseCamera {
     /// librealsense records to `record_to`, where that is asked for; after each restart to a file of its own beside it (`x_2.bag`).
-    pub fn new(
-        mode: Option<Mode>,
-        color: bool,
-        record_to: Option<PathBuf>,
-        filters: Filters,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(mode: Option<Mode>, color: bool, record_to: Option<PathBuf>, filters: Filters, clock: Arc<dyn Clock>) -> Self {
         Self { mode, color, record_to, starts: 0, filters, clock, source: None }
     }
 }
