@@ -263,7 +263,7 @@ fn in_pipeline(faults: &[(u64, Fault)], seconds: u64, on_state: impl Fn(State, &
     };
     let stop = Stop::default();
     let asked = stop.clone();
-    let mut on_tick = |s: &depthcast::stats::Snapshot| on_state(s.camera.unwrap(), &asked);
+    let mut on_tick = |s: &depthcast::stats::Snapshot| on_state(s.camera.as_ref().unwrap().state(), &asked);
     let sinks: Vec<Box<dyn depthcast::sink::CloudSink>> = vec![Box::new(NullSink)];
     (pipeline::run(Box::new(camera), sinks, settings.clone(), clock, stop, &mut on_tick).unwrap(), settings)
 }

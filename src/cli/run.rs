@@ -129,7 +129,7 @@ fn run(
         info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
     }
     recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-    let sinks = open_sinks(args, &settings, &info, &clock)?;
+    let sinks = open_sinks(args, &settings, &info, source.monitor().is_some(), &clock)?;
     // Last, so that nothing else can fail when an old file is replaced.
     let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
     let pipeline_settings = PipelineSettings {
@@ -182,6 +182,7 @@ fn open_sinks(
     args: &RunArgs,
     settings: &Settings,
     info: &SourceInfo,
+    is_watched: bool,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
     use crate::sink::rerun::{Ports, RerunSink, Session, find_native_viewer};
@@ -191,6 +192,7 @@ fn open_sinks(
         point_size_ui: settings.point_size_ui,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
+        is_watched,
         text: session_text(settings, info),
         name: info.name.clone(),
         clock: Arc::clone(clock),
@@ -246,7 +248,13 @@ fn open_sinks(
 }
 
 #[cfg(not(feature = "viewer"))]
-fn open_sinks(args: &RunArgs, _: &Settings, _: &SourceInfo, _: &Arc<dyn Clock>) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
+fn open_sinks(
+    args: &RunArgs,
+    _: &Settings,
+    _: &SourceInfo,
+    _: bool,
+    _: &Arc<dyn Clock>,
+) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
     match (&args.view, &args.save) {
         (View::Auto | View::None, None) => Ok(vec![Box::new(NullSink)]),
         _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),

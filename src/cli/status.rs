@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::source::SourceInfo;
 use crate::source::recording::control::{PlayState, Remote};
-use crate::source::watch::State;
+use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
 /// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal.
@@ -53,6 +53,8 @@ impl Status {
                 .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
             let camera = s
                 .camera
+                .as_ref()
+                .map(Monitor::state)
                 .filter(|&state| state != State::Streaming)
                 .map_or(String::new(), |state| format!("CAMERA {} | ", state.as_str().to_uppercase()));
             bar.set_message(format!("{camera}{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));

@@ -26,7 +26,7 @@ pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
 use crate::clock::HostTime;
-use crate::source::watch::{Monitor, State};
+use crate::source::watch::Monitor;
 
 /// The window of the figures that are shown while a run goes on.
 pub const WINDOW_S: u64 = 1;
@@ -123,8 +123,8 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
-    /// Of a camera that is watched.
-    pub camera: Option<State>,
+    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
+    pub camera: Option<Monitor>,
     /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
@@ -193,7 +193,7 @@ impl RunStats {
                 shown: self.shown_by().shown.recent_fps(since, now),
             },
             drops: self.drops(),
-            camera: self.camera.as_ref().map(Monitor::state),
+            camera: self.camera.clone(),
             above_show_rate: self.shown_by().above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),

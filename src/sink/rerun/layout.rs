@@ -63,7 +63,7 @@ pub(super) fn log_figures(rec: &RecordingStream, snapshot: &Snapshot) -> Recordi
 }
 
 /// Sends the layout. A file plays from its start, a live view follows the newest data.
-pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
+pub(super) fn send(rec: &RecordingStream, is_file: bool, has_events: bool) -> anyhow::Result<()> {
     let (blueprint, storage) = rerun::RecordingStreamBuilder::new("depthcast").blueprint().enabled(true).memory()?;
     // The viewer knows blueprint data by this timeline.
     blueprint.set_time_sequence("blueprint", 0);
@@ -99,7 +99,11 @@ pub(super) fn send(rec: &RecordingStream, is_file: bool) -> anyhow::Result<()> {
     }
     side.push(View { name: "session", class: "TextDocument", origin: "/session", contents: &["/session"] }.log(&blueprint)?);
 
-    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, &[1.0, 1.1, 0.9, 1.5])?;
+    if has_events {
+        side.push(View { name: "camera", class: "TextLog", origin: "/events", contents: &["/events/**"] }.log(&blueprint)?);
+    }
+    let shares = &[1.0, 1.1, 0.9, 1.5, 0.7][..side.len()];
+    let (_, side) = container(&blueprint, bpc::ContainerKind::Vertical, &side, shares)?;
     let (root_id, _) = container(&blueprint, bpc::ContainerKind::Horizontal, &[cloud, side], &[2.5, 1.0])?;
     blueprint.log(
         "viewport",

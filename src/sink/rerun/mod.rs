@@ -6,10 +6,11 @@
 //! thread of its own, which is left behind if it does not return in time.
 //!
 //! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost`,
-//! `stats/latency_ms/p50/<stage>` and `p99`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! `stats/latency_ms/p50/<stage>` and `p99`, `session`, `events/camera` (changes of its state). Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod connection;
+mod events;
 mod layout;
 
 use std::path::Path;
@@ -22,6 +23,7 @@ use rerun::RecordingStream;
 
 pub use connection::{Ports, find_native_viewer};
 
+use self::events::CameraEvents;
 use super::{CloudSink, Needs, Offer, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
@@ -45,6 +47,8 @@ pub struct Session {
     /// See [`CloudSink::max_rate_hz`].
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
+    /// The source is a camera that may stall and come back.
+    pub is_watched: bool,
     /// Markdown for the text panel.
     pub text: String,
     /// Name of the recording.
@@ -61,6 +65,7 @@ pub struct RerunSink {
     connection: connection::Kept,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
+    camera_events: CameraEvents,
 }
 
 impl RerunSink {
@@ -127,8 +132,16 @@ impl RerunSink {
             .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        layout::send(&rec, is_file).context("cannot send the viewer's layout")?;
-        let sink = Self { name: name.into(), session, rec, in_flight: Arc::default(), connection, figures_waiting: None };
+        layout::send(&rec, is_file, session.is_watched).context("cannot send the viewer's layout")?;
+        let sink = Self {
+            name: name.into(),
+            session,
+            rec,
+            in_flight: Arc::default(),
+            connection,
+            figures_waiting: None,
+            camera_events: CameraEvents::default(),
+        };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
@@ -188,7 +201,9 @@ impl RerunSink {
         // Figures belong to a moment, not to a frame.
         self.rec.reset_time();
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
-        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")
+        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")?;
+        let Some(camera) = &snapshot.camera else { return Ok(()) };
+        self.camera_events.log(&self.rec, camera, &*self.session.clock).context("cannot log what happened to the camera")
     }
 
     fn set_times(&self, meta: &FrameMeta) {
