@@ -2,6 +2,7 @@
 
 mod bench;
 mod devices;
+mod doctor;
 mod export;
 mod info;
 mod keys;
@@ -59,6 +60,9 @@ enum Command {
     Info(InfoArgs),
     /// Lists cameras with their profiles, USB link and firmware
     Devices(DevicesArgs),
+    /// Checks whether this computer is ready for a camera and a viewer, and says what to do about what is not
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
     /// Measures the projection on this machine: from a growing list to vector instructions on all threads, what memory allows, and
     /// librealsense's own
     Bench(BenchArgs),
@@ -164,6 +168,16 @@ struct DevicesArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// As JSON (depthcast.doctor.v1)
+    #[arg(long)]
+    json: bool,
+    /// Print udev rules that let every user open RealSense cameras, and check nothing
+    #[arg(long, conflicts_with = "json")]
+    udev_rules: bool,
 }
 
 #[derive(Debug, Args)]
@@ -376,6 +390,7 @@ fn command(command: Command) -> anyhow::Result<Done> {
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Bench(args) => bench::bench(&args),
     }
 }

@@ -32,6 +32,7 @@ pub use devices::{CameraReport, SensorReport, cameras};
 use filters::FilterChain;
 use playback::Playback;
 use sdk::sdk_error;
+pub use sdk::sdk_versions;
 pub use software::{SdkFilters, SdkPointcloud};
 
 use super::recording::{Format, RecordingSource, ReplayOptions};

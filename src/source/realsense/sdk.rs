@@ -46,6 +46,12 @@ pub(super) fn sdk_version() -> String {
     }
 }
 
+/// The version of the interface that this is compiled for, and of the library that is linked.
+pub fn sdk_versions() -> (String, String) {
+    use sys::{RS2_API_MAJOR_VERSION as MAJOR, RS2_API_MINOR_VERSION as MINOR, RS2_API_PATCH_VERSION as PATCH};
+    (format!("{MAJOR}.{MINOR}.{PATCH}"), sdk_version())
+}
+
 /// One of librealsense's references to a frame, whatever its kind.
 pub(super) struct Frame(NonNull<sys::rs2_frame>);
 
