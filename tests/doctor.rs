@@ -5,10 +5,15 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use depthcast::doctor::{Finding, Library, RERUN_VERSION, Status, System, examine, udev_rules};
 use serde_json::Value;
 use tempfile::TempDir;
+
+/// A program cannot be started while it is written, and a process that another test starts just then holds it open.
+static ONE_STARTER: Mutex<()> = Mutex::new(());
 
 /// A computer about which nothing is told, until a test does.
 struct Computer {
@@ -30,6 +35,7 @@ impl Computer {
             ports: Vec::new(),
             library: None,
             has_viewer: true,
+            viewer_patience: Duration::from_secs(10),
         };
         Self { system, root }
     }
@@ -248,6 +254,7 @@ fn little_memory_few_cores_and_an_old_kernel_are_told() {
 
 #[test]
 fn the_viewer_on_the_path_must_be_of_our_version() {
+    let _alone = ONE_STARTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut computer = Computer::new();
     assert_eq!(computer.status("rerun", &["not on the PATH", "pip install rerun-sdk=="]), Status::Note);
     computer.system.search_path = Some(format!("/nowhere:{}", computer.root.path().join("bin").display()).into());
@@ -261,6 +268,12 @@ fn the_viewer_on_the_path_must_be_of_our_version() {
     assert_eq!(computer.status("rerun", &["0.20.1", RERUN_VERSION]), Status::Warning);
     install("echo hello");
     assert_eq!(computer.status("rerun", &["does not tell its version"]), Status::Warning);
+    // One that hangs, and has started another program that hangs.
+    install("sleep 60 & sleep 60");
+    computer.system.viewer_patience = Duration::from_millis(300);
+    let start = Instant::now();
+    assert_eq!(computer.status("rerun", &["no answer within 0.3 s"]), Status::Warning);
+    assert!(start.elapsed() < Duration::from_secs(10));
     computer.system.has_viewer = false;
     assert_eq!(computer.status("rerun", &["without viewer"]), Status::NotApplicable);
 }
@@ -298,6 +311,7 @@ fn another_librealsense_than_the_one_meant_is_told() {
 
 #[test]
 fn the_program_prints_a_table_or_json_and_its_exit_code_follows_the_problems() {
+    let _alone = ONE_STARTER.lock().unwrap_or_else(PoisonError::into_inner);
     let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_depthcast")).arg("doctor").args(args).output().unwrap();
     let output = run(&["--json"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

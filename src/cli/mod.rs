@@ -58,7 +58,7 @@ enum Command {
     Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
-    /// Lists cameras with their profiles, USB link and firmware
+    /// Lists cameras with their USB link, firmware, profiles and options, or resets one
     Devices(DevicesArgs),
     /// Checks whether this computer is ready for a camera and a viewer, and says what to do about what is not
     #[command(after_help = doctor::HELP)]
@@ -165,9 +165,15 @@ struct InfoArgs {
 
 #[derive(Debug, Args)]
 struct DevicesArgs {
-    /// As JSON
+    /// As JSON (depthcast.devices.v1)
     #[arg(long)]
     json: bool,
+    /// Reset the camera with this serial number, as if it were unplugged and plugged in again
+    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["json", "from_file"])]
+    reset: Option<String>,
+    /// List this recording as if it were a camera, as `live --from-file` sees it
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

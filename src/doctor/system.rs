@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::process::{Resource, getrlimit};
@@ -36,6 +37,8 @@ pub struct System {
     pub library: Option<Library>,
     /// Whether the viewer is built in.
     pub has_viewer: bool,
+    /// How long the viewer may take to tell its version. Python's starter takes a second or two.
+    pub viewer_patience: Duration,
 }
 
 impl System {
@@ -53,6 +56,7 @@ impl System {
             ports: vec![9090, 9876],
             library: Library::loaded(),
             has_viewer: cfg!(feature = "viewer"),
+            viewer_patience: Duration::from_secs(10),
         }
     }
 

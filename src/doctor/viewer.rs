@@ -13,9 +13,6 @@ use super::{Finding, Status, System};
 /// The viewer that depthcast is made for: the version of its SDK.
 pub const RERUN_VERSION: &str = "0.36.3";
 
-/// How long it may take to tell its version. Python's starter takes a second or two.
-const PATIENCE: Duration = Duration::from_secs(10);
-
 pub(super) fn check(system: &System) -> Finding {
     const CHECK: &str = "rerun";
     let install = format!("pip install rerun-sdk=={RERUN_VERSION}");
@@ -27,7 +24,7 @@ pub(super) fn check(system: &System) -> Finding {
         return Finding::new(CHECK, Status::Note, "not on the PATH: clouds are shown in a browser", install);
     };
     let shown = program.display();
-    match version(&program) {
+    match version(&program, system.viewer_patience) {
         Ok(Some(version)) if version == RERUN_VERSION => Finding::ok(CHECK, format!("{version}, {shown}")),
         Ok(Some(version)) => {
             Finding::new(CHECK, Status::Warning, format!("{version} ({shown}), and depthcast sends {RERUN_VERSION}"), install)
@@ -38,7 +35,7 @@ pub(super) fn check(system: &System) -> Finding {
 }
 
 /// What `rerun --version` says, such as `rerun-cli 0.36.3 [rustc ...]`.
-fn version(program: &Path) -> io::Result<Option<String>> {
+fn version(program: &Path, patience: Duration) -> io::Result<Option<String>> {
     // A file, not a pipe, which whatever the program leaves behind could keep open.
     let mut output = tempfile::tempfile()?;
     let mut child = Command::new(program)
@@ -50,12 +47,12 @@ fn version(program: &Path) -> io::Result<Option<String>> {
         .spawn()?;
     let start = Instant::now();
     while child.try_wait()?.is_none() {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience {
             if let Some(group) = Pid::from_raw(child.id() as i32) {
                 let _ = kill_process_group(group, Signal::KILL);
             }
             child.wait()?;
-            return Err(io::Error::other(format!("no answer within {} s", PATIENCE.as_secs())));
+            return Err(io::Error::other(format!("no answer within {} s", patience.as_secs_f32())));
         }
         std::thread::sleep(Duration::from_millis(10));
     }

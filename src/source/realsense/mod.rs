@@ -8,6 +8,7 @@
 mod color;
 mod devices;
 mod filters;
+mod handle;
 mod playback;
 mod sdk;
 mod software;
@@ -28,7 +29,7 @@ use realsense_rust::stream_profile::StreamProfile;
 
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
-pub use devices::{CameraReport, SensorReport, cameras};
+pub use devices::{CameraReport, OptionReport, SensorReport, camera_in_file, cameras, reset};
 use filters::FilterChain;
 use playback::Playback;
 use sdk::sdk_error;

@@ -16,16 +16,16 @@ use crate::source::SourceError;
 
 /// `rs2_video_stream`.
 #[repr(C)]
-struct VideoStream {
-    kind: sys::rs2_stream,
-    index: c_int,
-    uid: c_int,
-    width: c_int,
-    height: c_int,
-    fps: c_int,
-    bytes_per_pixel: c_int,
-    format: sys::rs2_format,
-    intrinsics: sys::rs2_intrinsics,
+pub(super) struct VideoStream {
+    pub(super) kind: sys::rs2_stream,
+    pub(super) index: c_int,
+    pub(super) uid: c_int,
+    pub(super) width: c_int,
+    pub(super) height: c_int,
+    pub(super) fps: c_int,
+    pub(super) bytes_per_pixel: c_int,
+    pub(super) format: sys::rs2_format,
+    pub(super) intrinsics: sys::rs2_intrinsics,
 }
 
 /// `rs2_software_video_frame`.
@@ -42,17 +42,26 @@ struct VideoFrame {
     depth_units_m: f32,
 }
 
-type Error = *mut *mut sys::rs2_error;
+pub(super) type Error = *mut *mut sys::rs2_error;
 
 unsafe extern "C" {
-    fn rs2_create_software_device(error: Error) -> *mut sys::rs2_device;
-    fn rs2_software_device_add_sensor(device: *mut sys::rs2_device, name: *const c_char, error: Error) -> *mut sys::rs2_sensor;
-    fn rs2_software_sensor_add_video_stream(
+    pub(super) fn rs2_create_software_device(error: Error) -> *mut sys::rs2_device;
+    pub(super) fn rs2_software_device_add_sensor(
+        device: *mut sys::rs2_device,
+        name: *const c_char,
+        error: Error,
+    ) -> *mut sys::rs2_sensor;
+    pub(super) fn rs2_software_sensor_add_video_stream(
         sensor: *mut sys::rs2_sensor,
         stream: VideoStream,
         error: Error,
     ) -> *mut sys::rs2_stream_profile;
-    fn rs2_software_sensor_add_read_only_option(sensor: *mut sys::rs2_sensor, option: sys::rs2_option, value: f32, error: Error);
+    pub(super) fn rs2_software_sensor_add_read_only_option(
+        sensor: *mut sys::rs2_sensor,
+        option: sys::rs2_option,
+        value: f32,
+        error: Error,
+    );
     fn rs2_software_sensor_on_video_frame(sensor: *mut sys::rs2_sensor, frame: VideoFrame, error: Error);
 }
 
@@ -193,7 +202,7 @@ impl SoftwareCamera {
     }
 }
 
-fn to_sdk(intrinsics: &Intrinsics) -> sys::rs2_intrinsics {
+pub(super) fn to_sdk(intrinsics: &Intrinsics) -> sys::rs2_intrinsics {
     let &Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs } = intrinsics;
     let model = match distortion {
         Distortion::None => sys::rs2_distortion_RS2_DISTORTION_NONE,
