@@ -93,11 +93,11 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
 /// # Errors
 /// If there is no such camera, or it can't be reset.
 pub fn reset(serial: &str) -> Result<(), SourceError> {
-    reset_in(&handle::Context::new()?, serial)
+    let devices: Vec<_> = handle::Context::new()?.devices()?.into_iter().flatten().collect();
+    reset_among(&devices, serial)
 }
 
-fn reset_in(context: &handle::Context, serial: &str) -> Result<(), SourceError> {
-    let devices: Vec<_> = context.devices()?.into_iter().flatten().collect();
+fn reset_among(devices: &[handle::Device], serial: &str) -> Result<(), SourceError> {
     let serial_of = |device: &handle::Device| device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER);
     if let Some(device) = devices.iter().find(|device| serial_of(device).as_deref() == Some(serial)) {
         return device.hardware_reset();

@@ -4,12 +4,12 @@ use std::ffi::{CStr, c_char, c_int};
 
 use realsense_sys as sys;
 
-use super::super::handle::{Context, Device};
+use super::super::handle::Device;
 use super::super::sdk::{call, make};
 use super::super::software::{
     Error, VideoStream, rs2_create_software_device, rs2_software_device_add_sensor, rs2_software_sensor_add_video_stream, to_sdk,
 };
-use super::{is_older, report, reset_in};
+use super::{is_older, report, reset_among};
 use crate::camera::{Distortion, Intrinsics};
 use crate::source::SourceError;
 
@@ -131,14 +131,11 @@ fn a_camera_that_tells_nothing_of_itself_is_listed_all_the_same() {
 
 #[test]
 fn only_the_camera_with_the_serial_number_is_reset() {
-    let context = Context::new().unwrap();
-    let device = camera(&[], &FACTS);
-    // SAFETY: both are valid; the context holds the device by a reference of its own.
-    call("add", |error| unsafe { sys::rs2_context_add_software_device(context.as_ptr(), device.as_ptr(), error) }).unwrap();
-    let error = reset_in(&context, "999").unwrap_err();
+    let devices = [camera(&[], &[]), camera(&[], &FACTS)];
+    let error = reset_among(&devices, "999").unwrap_err();
     assert!(matches!(&error, SourceError::NoCamera(text) if text.contains("999") && text.contains("0123456789")), "{error}");
     // A software device has nothing to reset, and says so: the call has reached it.
-    let error = reset_in(&context, "0123456789").unwrap_err();
+    let error = reset_among(&devices, "0123456789").unwrap_err();
     assert!(matches!(&error, SourceError::Sdk { what: "hardware reset", .. }), "{error}");
 }
 
