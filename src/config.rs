@@ -3,15 +3,17 @@
 //! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
+mod camera;
 mod filters;
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 
 use crate::pipeline::Policy;
@@ -30,6 +32,12 @@ pub struct Mode {
     pub width: u32,
     pub height: u32,
     pub fps: f64,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}@{}", self.width, self.height, self.fps)
+    }
 }
 
 impl TryFrom<String> for Mode {
@@ -107,6 +115,22 @@ tables! {
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
+    /// Which camera `live` opens, what it streams, and how it is tuned.
+    Camera {
+        serial: String,
+        depth: Mode,
+        prefer: Mode,
+        color: ColorWish,
+        infrared: bool,
+        json: PathBuf,
+        visual_preset: OptionValue,
+        emitter: OptionValue,
+        laser_power_mw: f64,
+        exposure_us: Exposure,
+        gain: f64,
+        depth_units_m: f64,
+        options: Options,
+    }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
         decimation: Decimation,
@@ -127,6 +151,7 @@ pub struct Config {
     pub reduce: Reduce,
     pub viewer: Viewer,
     pub synthetic: Synthetic,
+    pub camera: Camera,
     pub filters: Filters,
 }
 
@@ -166,6 +191,7 @@ pub struct Settings {
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
+    pub camera: CameraSettings,
     pub filters: Filters,
 }
 
@@ -221,12 +247,16 @@ impl Config {
             reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
+            camera: Camera {
+                options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
+                ..self.camera.overlaid(over.camera)
+            },
             filters: self.filters.overlaid(over.filters),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -247,6 +277,7 @@ impl Config {
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
+            camera: camera.validated()?,
             filters,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;

@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, and the exit codes.
 
 mod bench;
+mod camera;
 mod devices;
 mod doctor;
 mod export;
@@ -82,14 +83,10 @@ struct DemoArgs {
 
 #[derive(Debug, Args)]
 struct LiveArgs {
-    /// The camera with this serial number; without it, the first one
-    #[arg(long, conflicts_with = "from_file")]
-    serial: Option<String>,
-    /// Depth image size and rate, such as 848x480@90; without it, what librealsense prefers
-    #[arg(long, value_name = "WxH@FPS", conflicts_with = "from_file")]
-    depth: Option<Mode>,
+    #[command(flatten)]
+    camera: camera::CameraArgs,
     /// Let librealsense play this recording as if it were the camera
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
     from_file: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -283,7 +280,8 @@ struct ReduceArgs {
 }
 
 impl RunArgs {
-    fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
+    /// The flags of all runs, and those `of_source`.
+    fn settings(&self, usual: Preset, of_source: Config) -> anyhow::Result<Settings> {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
             viewer: config::Viewer {
@@ -301,8 +299,7 @@ impl RunArgs {
                 decimate_by: self.reduce.decimate_by,
                 voxel_m: self.reduce.voxel_m,
             },
-            synthetic,
-            ..Default::default()
+            ..of_source
         };
         config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
     }

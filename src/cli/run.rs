@@ -10,7 +10,7 @@ use super::status::Status;
 use super::terminal::Terminal;
 use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
-use crate::config::{self, Preset, Settings, UsageError};
+use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::pipeline::{self, End, Outlets, PipelineSettings};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::control::Remote;
@@ -21,7 +21,8 @@ use crate::stats::RecordingReport;
 use crate::stats::report::Report;
 
 pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    let flags = config::Synthetic { depth: args.depth, seed: args.seed };
+    let synthetic = config::Synthetic { depth: args.depth, seed: args.seed };
+    let flags = Config { synthetic, ..Default::default() };
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -35,15 +36,16 @@ pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Resu
 
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    use crate::source::realsense::{Input, RealsenseSource};
-    let settings = args.run.settings(Preset::LiveDemo, config::Synthetic::default())?;
+    use crate::source::realsense::{CameraInput, Input, RealsenseSource};
+    let flags = Config { camera: args.camera.into_config(), ..Default::default() };
+    let settings = args.run.settings(Preset::LiveDemo, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording.as_ref());
     let input = match args.from_file {
         Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
         None => {
             let record_to = recording.as_ref().filter(|r| r.by_librealsense).map(|r| r.path.clone());
-            Input::Camera { serial: args.serial, mode: args.depth, color, record_to }
+            Input::Camera(CameraInput { settings: settings.camera.clone(), color, device: None, record_to })
         }
     };
     let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(as_usage)?;
@@ -57,7 +59,7 @@ pub(super) fn live(_: LiveArgs, _: Option<Recording>) -> anyhow::Result<Done> {
 
 pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
-    let settings = args.run.settings(Preset::Replay, config::Synthetic::default())?;
+    let settings = args.run.settings(Preset::Replay, Config::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let ReplayArgs { pace, speed, from, to, looped, topic, .. } = args;

@@ -3,13 +3,11 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use realsense_rust::context::Context;
-use realsense_rust::device::Device;
-use realsense_rust::kind::{Rs2CameraInfo, Rs2Format, Rs2StreamKind};
 use realsense_sys as sys;
 use serde::Serialize;
 
-use super::{all_devices, handle};
+use super::handle::{Context, Device};
+use super::sensor::Sensor;
 use crate::source::SourceError;
 
 /// A camera as `depthcast devices` shows it.
@@ -75,7 +73,7 @@ const USB_3_MODES: [&str; 11] = [
 /// # Errors
 /// If librealsense can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
-    let devices = handle::Context::new()?.devices()?;
+    let devices = Context::new()?.devices()?;
     Ok(devices.into_iter().map(|device| device.map_or_else(unusable, |device| report(&device))).collect())
 }
 
@@ -85,7 +83,7 @@ pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
 /// If there is no such file, or librealsense can't play it.
 pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
     crate::source::recording::sniff(path)?;
-    Ok(report(&handle::Context::new()?.file(path)?))
+    Ok(report(&Context::new()?.file(path)?))
 }
 
 /// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again some seconds later.
@@ -93,19 +91,18 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
 /// # Errors
 /// If there is no such camera, or it can't be reset.
 pub fn reset(serial: &str) -> Result<(), SourceError> {
-    let devices: Vec<_> = handle::Context::new()?.devices()?.into_iter().flatten().collect();
+    let devices: Vec<_> = Context::new()?.devices()?.into_iter().flatten().collect();
     reset_among(&devices, serial)
 }
 
-fn reset_among(devices: &[handle::Device], serial: &str) -> Result<(), SourceError> {
-    let serial_of = |device: &handle::Device| device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER);
-    if let Some(device) = devices.iter().find(|device| serial_of(device).as_deref() == Some(serial)) {
+fn reset_among(devices: &[Device], wanted: &str) -> Result<(), SourceError> {
+    if let Some(device) = devices.iter().find(|device| serial(device).as_deref() == Some(wanted)) {
         return device.hardware_reset();
     }
-    let serials: Vec<_> = devices.iter().filter_map(serial_of).collect();
+    let serials: Vec<_> = devices.iter().filter_map(serial).collect();
     Err(SourceError::NoCamera(match serials[..] {
-        [] => format!("--reset {serial}: no RealSense camera found: {WHAT_TO_CHECK}"),
-        _ => format!("--reset {serial}: no such camera; there is {}", serials.join(", ")),
+        [] => format!("--reset {wanted}: no RealSense camera found: {WHAT_TO_CHECK}"),
+        _ => format!("--reset {wanted}: no such camera; there is {}", serials.join(", ")),
     }))
 }
 
@@ -125,7 +122,7 @@ fn unusable(error: SourceError) -> CameraReport {
     }
 }
 
-fn report(device: &handle::Device) -> CameraReport {
+fn report(device: &Device) -> CameraReport {
     let mut warnings = Vec::new();
     let sensors = device.sensors().unwrap_or_else(|error| {
         warnings.push(error.to_string());
@@ -145,7 +142,7 @@ fn report(device: &handle::Device) -> CameraReport {
     }
     CameraReport {
         name: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_NAME),
-        serial: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER),
+        serial: serial(device),
         firmware,
         recommended_firmware,
         usb,
@@ -157,7 +154,7 @@ fn report(device: &handle::Device) -> CameraReport {
     }
 }
 
-fn sensor_report(sensor: &handle::Sensor, warnings: &mut Vec<String>) -> SensorReport {
+fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
     let name = sensor.name();
     let mut told = |error: SourceError| warnings.push(format!("{}: {error}", name.as_deref().unwrap_or("a sensor")));
     let profiles = sensor.profiles().map_err(&mut told).unwrap_or_default();
@@ -170,7 +167,7 @@ fn sensor_report(sensor: &handle::Sensor, warnings: &mut Vec<String>) -> SensorR
 }
 
 /// Some options can be asked only while the camera streams, or are no numbers: then librealsense has errors instead of answers.
-fn option_report(sensor: &handle::Sensor, option: sys::rs2_option) -> OptionReport {
+fn option_report(sensor: &Sensor, option: sys::rs2_option) -> OptionReport {
     let value = sensor.value(option).ok();
     let range = sensor.range(option).ok();
     OptionReport {
@@ -207,41 +204,31 @@ fn is_older(version: &str, than: &str) -> bool {
 pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
      are installed (without them only root may open it), and what `depthcast devices` lists; `depthcast demo` needs no camera";
 
-fn serial_number(device: &Device) -> Option<String> {
-    device.info(Rs2CameraInfo::SerialNumber).map(|text| text.to_string_lossy().into_owned())
+/// The serial number of a camera, if it tells it.
+pub(super) fn serial(device: &Device) -> Option<String> {
+    device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER)
 }
 
-/// The serial number of the camera asked for, or of the first.
-pub(super) fn choose(context: &Context, serial: Option<&str>) -> Result<String, SourceError> {
-    let serials: Vec<_> = all_devices(context).iter().filter_map(serial_number).collect();
-    match (serial, serials.first()) {
-        (_, None) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
-        (None, Some(first)) => Ok(first.clone()),
-        (Some(serial), Some(_)) if serials.iter().any(|s| s == serial) => Ok(serial.into()),
-        (Some(serial), Some(_)) => {
-            Err(SourceError::NoCamera(format!("--serial {serial}: no such camera; there is {}", serials.join(", "))))
+/// The camera with this serial number, or the first.
+///
+/// # Errors
+/// If it is not there, or can't be used.
+pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Device, SourceError> {
+    let mut devices = context.devices()?;
+    let serials: Vec<_> = devices.iter().flatten().filter_map(serial).collect();
+    let is_wanted = |found: &Result<Device, SourceError>| match serial_wanted {
+        None => true,
+        Some(wanted) => found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted)),
+    };
+    // One that works rather than the first that is there.
+    let index = devices.iter().position(|found| found.is_ok() && is_wanted(found)).or_else(|| devices.iter().position(is_wanted));
+    match (index, serial_wanted) {
+        (Some(index), _) => devices.swap_remove(index),
+        (None, Some(wanted)) if !serials.is_empty() => {
+            Err(SourceError::NoCamera(format!("--serial {wanted}: no such camera; there is {}", serials.join(", "))))
         }
+        (None, _) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
     }
-}
-
-/// Depth modes of all cameras, without repeats.
-pub(super) fn depth_modes(context: &Context) -> Vec<String> {
-    let mut modes: Vec<String> = all_devices(context)
-        .iter()
-        .flat_map(Device::sensors)
-        .flat_map(|sensor| sensor.stream_profiles())
-        .filter(|profile| profile.kind() == Rs2StreamKind::Depth && profile.format() == Rs2Format::Z16)
-        .filter_map(|p| p.intrinsics().ok().map(|i| format!("{}x{}@{}", i.width(), i.height(), p.framerate())))
-        .collect();
-    modes.sort();
-    modes.dedup();
-    modes
-}
-
-/// Whether any of the cameras has a colour stream.
-pub(super) fn has_color(context: &Context) -> bool {
-    let mut sensors = all_devices(context).into_iter().flat_map(|device| device.sensors());
-    sensors.any(|sensor| sensor.stream_profiles().iter().any(|profile| profile.kind() == Rs2StreamKind::Color))
 }
 
 #[cfg(test)]

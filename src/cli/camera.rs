@@ -1,0 +1,68 @@
+//! The flags of `live` that choose and tune the camera: the keys of `[camera]`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
+
+#[derive(Debug, Args)]
+#[group(id = "camera", multiple = true)]
+pub(super) struct CameraArgs {
+    /// The camera with this serial number; without it, the first one
+    #[arg(long)]
+    serial: Option<String>,
+    /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
+    #[arg(long, value_name = "WxH@FPS")]
+    depth: Option<Mode>,
+    /// Colour image size and rate, or off; without it, what fits the depth images, if colour is needed
+    #[arg(long, value_name = "WxH@FPS|off")]
+    color: Option<ColorWish>,
+    /// Show the left infrared image too
+    #[arg(long)]
+    infrared: bool,
+    /// A file of settings that the realsense-viewer has saved
+    #[arg(long, value_name = "FILE")]
+    camera_json: Option<PathBuf>,
+    /// One of the camera's presets, such as "High Accuracy"
+    #[arg(long, value_name = "NAME")]
+    visual_preset: Option<OptionValue>,
+    /// Infrared projector: on, off, or a mode that `depthcast devices` lists
+    #[arg(long, value_name = "MODE")]
+    emitter: Option<OptionValue>,
+    /// Power of the infrared projector
+    #[arg(long, value_name = "MW")]
+    laser_power_mw: Option<f64>,
+    /// Exposure of the depth sensor in microseconds, or auto
+    #[arg(long, value_name = "US|auto")]
+    exposure_us: Option<Exposure>,
+    /// Gain of the depth sensor
+    #[arg(long)]
+    gain: Option<f64>,
+    /// Metres per depth step, such as 0.0001 for near things
+    #[arg(long, value_name = "M")]
+    depth_units_m: Option<f64>,
+    /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<GivenOption>,
+}
+
+impl CameraArgs {
+    pub(super) fn into_config(self) -> Camera {
+        Camera {
+            serial: self.serial,
+            depth: self.depth,
+            prefer: None,
+            color: self.color,
+            infrared: self.infrared.then_some(true),
+            json: self.camera_json,
+            visual_preset: self.visual_preset,
+            emitter: self.emitter,
+            laser_power_mw: self.laser_power_mw,
+            exposure_us: self.exposure_us,
+            gain: self.gain,
+            depth_units_m: self.depth_units_m,
+            options: options(self.options),
+        }
+    }
+}
