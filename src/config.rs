@@ -19,6 +19,7 @@ pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::Show;
+use crate::source::watch::Reconnect;
 
 /// The user's mistake in a flag or configuration: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -130,6 +131,7 @@ tables! {
         gain: f64,
         depth_units_m: f64,
         options: Options,
+        reconnect: Reconnect,
     }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
@@ -192,6 +194,8 @@ pub struct Settings {
     pub synthetic: Mode,
     pub seed: u64,
     pub camera: CameraSettings,
+    /// How long a camera that is gone is tried to be brought back.
+    pub reconnect: Reconnect,
     pub filters: Filters,
 }
 
@@ -277,6 +281,7 @@ impl Config {
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
+            reconnect: camera.reconnect.unwrap_or_default(),
             camera: camera.validated()?,
             filters,
         };
@@ -440,6 +445,10 @@ mod tests {
             ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
             ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "reduce.min_m is 2 and reduce.max_m 1"),
             ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
+            (
+                "[camera]\nreconnect = \"soon\"\n",
+                "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+            ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
         ] {

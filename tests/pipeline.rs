@@ -252,7 +252,9 @@ fn gaps_in_the_numbers_are_the_sources_losses() {
     let outcome =
         pipeline::run(Box::new(Gaps(source)), vec![sink], settings(Policy::Lossless), clock, Stop::default(), &mut |_| {})
             .unwrap();
-    assert_eq!(outcome.stats.dropped_by_source.get(), 3 + 10);
+    let found = outcome.stats.continuity.get();
+    assert_eq!((found.gaps, found.frames_missing), (2, 3 + 10));
+    assert_eq!(outcome.stats.drops().source, 3 + 10);
     assert_accounted(&outcome);
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
+use crate::source::watch::Reconnect;
 
 #[derive(Debug, Args)]
 #[group(id = "camera", multiple = true)]
@@ -45,6 +46,9 @@ pub(super) struct CameraArgs {
     /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<GivenOption>,
+    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
+    #[arg(long, value_name = "TIME")]
+    reconnect: Option<Reconnect>,
 }
 
 impl CameraArgs {
@@ -63,6 +67,7 @@ impl CameraArgs {
             gain: self.gain,
             depth_units_m: self.depth_units_m,
             options: options(self.options),
+            reconnect: self.reconnect,
         }
     }
 }

@@ -36,20 +36,27 @@ pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Resu
 
 #[cfg(feature = "realsense")]
 pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    use crate::source::realsense::{CameraInput, Input, RealsenseSource};
+    use crate::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource};
+    use crate::source::watch::Watched;
     let flags = Config { camera: args.camera.into_config(), ..Default::default() };
     let settings = args.run.settings(Preset::LiveDemo, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording.as_ref());
-    let input = match args.from_file {
-        Some(file) => Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color },
+    let opened: Result<Box<dyn FrameSource>, SourceError> = match args.from_file {
+        Some(file) => {
+            let input = Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color };
+            RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map(|source| Box::new(source) as _)
+        }
         None => {
             let record_to = recording.as_ref().filter(|r| r.by_librealsense).map(|r| r.path.clone());
-            Input::Camera(CameraInput { settings: settings.camera.clone(), color, device: None, record_to })
+            let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
+            let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(&clock));
+            let camera = Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock));
+            camera.map(|camera| Box::new(camera) as _)
         }
     };
-    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(as_usage)?;
-    run(Feed { source: Box::new(source), remote: None }, &args.run, recording, settings, clock)
+    let source = opened.map_err(as_usage)?;
+    run(Feed { source, remote: None }, &args.run, recording, settings, clock)
 }
 
 #[cfg(not(feature = "realsense"))]

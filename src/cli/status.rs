@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::source::SourceInfo;
 use crate::source::recording::control::{PlayState, Remote};
+use crate::source::watch::State;
 use crate::stats::Snapshot;
 
 /// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal.
@@ -50,7 +51,11 @@ impl Status {
                 .iter()
                 .find(|l| l.0 == "total")
                 .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
-            bar.set_message(format!("{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
+            let camera = s
+                .camera
+                .filter(|&state| state != State::Streaming)
+                .map_or(String::new(), |state| format!("CAMERA {} | ", state.as_str().to_uppercase()));
+            bar.set_message(format!("{camera}{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
             bar.set_position(s.captured);
         }
         bar.tick();

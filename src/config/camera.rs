@@ -132,7 +132,10 @@ impl FromStr for Exposure {
 
 /// The value of an option of librealsense's; or, under the name of a sensor, options of that sensor.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(untagged, expecting = "an option is a number, true, false, or a name in quotes; or a table of options under a sensor's name")]
+#[serde(
+    untagged,
+    expecting = "an option is a number, true, false, or a name in quotes; or a table of options under a sensor's name"
+)]
 pub enum OptionValue {
     Switch(bool),
     Number(f64),

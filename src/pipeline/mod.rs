@@ -30,7 +30,9 @@ use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
 use crate::record::Recorder;
 use crate::sink::CloudSink;
+use crate::source::watch::Health;
 use crate::source::{Damage, FrameSource};
+use crate::stats::time::SourceTime;
 use crate::stats::{RunStats, Snapshot};
 
 /// What happens when a stage is slower than the one before it.
@@ -103,6 +105,8 @@ pub struct Outcome {
     pub end: End,
     pub duration: Duration,
     pub damage: Damage,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Health>,
     pub stats: Arc<RunStats>,
     /// What went wrong without ending the run, a line each.
     pub warnings: Vec<String>,
@@ -152,6 +156,8 @@ pub fn run(
     let Outlets { sinks, recorder } = outlets.into();
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
     stats.recording = recorder.as_ref().map(Recorder::stats);
+    stats.camera = source.monitor();
+    stats.time = SourceTime::new(stats.camera.is_some());
     let stats = Arc::new(stats);
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
@@ -220,7 +226,8 @@ pub fn run(
         }
     }
     on_tick(&stats.snapshot(clock.now()));
-    Ok(Outcome { end, duration, damage, stats, warnings, error })
+    let camera = stats.camera.as_ref().map(|monitor| monitor.health(ended_at));
+    Ok(Outcome { end, duration, damage, camera, stats, warnings, error })
 }
 
 /// How the threads of a run ended.

@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::project::BackProjector;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
+use crate::stats::continuity::Continuity;
 
 /// The longest that capture waits without looking whether it is to stop.
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
@@ -48,7 +49,7 @@ pub(super) fn capture(
     let (clock, stats) = (&shared.clock, &shared.stats);
     let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
     let _ = shared.deadline.set(deadline);
-    let mut last_number = None;
+    let mut continuity = Continuity::new(source.info().stream.nominal_fps);
     let mut errors_in_a_row = 0;
     let end = loop {
         let now = clock.now();
@@ -72,10 +73,8 @@ pub(super) fn capture(
                 errors_in_a_row = 0;
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
-                if let Some(last) = last_number.filter(|_| !frame.meta.is_restart) {
-                    stats.dropped_by_source.add(frame.meta.number.saturating_sub(last + 1));
-                }
-                last_number = Some(frame.meta.number);
+                stats.continuity.add(continuity.judge(&frame.meta));
+                stats.time.note(&frame.meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
                     // One that failed has told why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));

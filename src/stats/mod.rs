@@ -12,16 +12,21 @@
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over.
 
+pub mod continuity;
 mod recording;
 pub mod report;
 mod stage;
+pub mod time;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use continuity::ContinuityCounts;
 pub use recording::{RecordingReport, RecordingStats};
 pub use stage::{Latency, Meter, Quantiles, Stage};
+use time::SourceTime;
 
 use crate::clock::HostTime;
+use crate::source::watch::{Monitor, State};
 
 /// The window of the figures that are shown while a run goes on.
 pub const WINDOW_S: u64 = 1;
@@ -46,10 +51,14 @@ pub struct RunStats {
     pub captured: Meter,
     pub projected: Meter,
     pub points: Count,
-    /// Gaps in the frame numbers that the source announced.
-    pub dropped_by_source: Count,
+    /// Gaps and more in the frame numbers and stamps that the source announced.
+    pub continuity: ContinuityCounts,
+    /// The stamps and metadata of its frames.
+    pub time: SourceTime,
     /// Frames that gave way in the capture queue.
     pub dropped_capture_queue: std::sync::Arc<Count>,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Monitor>,
     pub capture_queue: Stage,
     pub project: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
@@ -114,6 +123,8 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
+    /// Of a camera that is watched.
+    pub camera: Option<State>,
     /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
@@ -150,7 +161,7 @@ impl RunStats {
 
     pub fn drops(&self) -> Drops {
         Drops {
-            source: self.dropped_by_source.get(),
+            source: self.continuity.get().frames_missing,
             capture_queue: self.dropped_capture_queue.get(),
             cloud_queue: self.shown_by().dropped_cloud_queue.get(),
             viewer: self.shown_by().dropped_viewer(),
@@ -182,6 +193,7 @@ impl RunStats {
                 shown: self.shown_by().shown.recent_fps(since, now),
             },
             drops: self.drops(),
+            camera: self.camera.as_ref().map(Monitor::state),
             above_show_rate: self.shown_by().above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),

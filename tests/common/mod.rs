@@ -10,6 +10,7 @@ pub mod export_readers;
 pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;
+pub mod scripted;
 
 /// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the repository).
 ///

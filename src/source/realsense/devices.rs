@@ -92,14 +92,14 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
 /// If there is no such camera, or it can't be reset.
 pub fn reset(serial: &str) -> Result<(), SourceError> {
     let devices: Vec<_> = Context::new()?.devices()?.into_iter().flatten().collect();
-    reset_among(&devices, serial)
+    reset_among(&devices.iter().collect::<Vec<_>>(), serial)
 }
 
-fn reset_among(devices: &[Device], wanted: &str) -> Result<(), SourceError> {
+fn reset_among(devices: &[&Device], wanted: &str) -> Result<(), SourceError> {
     if let Some(device) = devices.iter().find(|device| serial(device).as_deref() == Some(wanted)) {
         return device.hardware_reset();
     }
-    let serials: Vec<_> = devices.iter().filter_map(serial).collect();
+    let serials: Vec<_> = devices.iter().filter_map(|device| serial(device)).collect();
     Err(SourceError::NoCamera(match serials[..] {
         [] => format!("--reset {wanted}: no RealSense camera found: {WHAT_TO_CHECK}"),
         _ => format!("--reset {wanted}: no such camera; there is {}", serials.join(", ")),
@@ -209,13 +209,18 @@ pub(super) fn serial(device: &Device) -> Option<String> {
     device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER)
 }
 
+/// Of all that can be used.
+pub(super) fn serials(devices: &[Result<Device, SourceError>]) -> Vec<String> {
+    devices.iter().flatten().filter_map(serial).collect()
+}
+
 /// The camera with this serial number, or the first.
 ///
 /// # Errors
 /// If it is not there, or can't be used.
 pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Device, SourceError> {
     let mut devices = context.devices()?;
-    let serials: Vec<_> = devices.iter().flatten().filter_map(serial).collect();
+    let serials = serials(&devices);
     let is_wanted = |found: &Result<Device, SourceError>| match serial_wanted {
         None => true,
         Some(wanted) => found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted)),

@@ -60,6 +60,10 @@ impl Context {
         unsafe { Owned::new("cannot start", sys::rs2_delete_context, |error| sys::rs2_create_context(version, error)) }.map(Self)
     }
 
+    pub(super) fn as_ptr(&self) -> *mut sys::rs2_context {
+        self.0.as_ptr()
+    }
+
     /// All devices; an error for each that is there and cannot be used.
     pub(super) fn devices(&self) -> Result<Vec<Result<Device, SourceError>>, SourceError> {
         const WHAT: &str = "list of cameras";

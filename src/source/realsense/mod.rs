@@ -15,9 +15,11 @@
 mod color;
 mod describe;
 mod devices;
+mod driver;
 mod filters;
 mod frame;
 mod handle;
+mod metadata;
 mod pipeline;
 mod playback;
 mod sdk;
@@ -35,6 +37,7 @@ use realsense_sys as sys;
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{CameraReport, OptionReport, SensorReport, camera_in_file, cameras, reset};
+pub use driver::RealsenseCamera;
 use filters::FilterChain;
 use frame::{Frame, Set};
 use handle::Context;
@@ -42,19 +45,22 @@ use pipeline::{From, Pipeline};
 pub use sdk::sdk_versions;
 use sensor::Profile;
 pub use software::{
-    SdkFilters, SdkPointcloud, SoftwareDevice, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind,
+    SdkFilters, SdkPointcloud, SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream,
+    StreamKind,
 };
+use streams::Streams;
 
 use super::recording::{Format, RecordingSource, ReplayOptions};
+use super::watch::FIRST_FRAME;
 use super::{COLOR_BUFFERS, Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
-use crate::config::{CameraSettings, ColorWish, Filters};
+use crate::config::{CameraSettings, ColorWish, Filters, Mode};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
 const COLOR_WAIT: Duration = Duration::from_millis(500);
-/// How long a camera may be silent, at the start and later, before it counts as dead.
+/// How long a file may give nothing.
 const SILENCE: Duration = Duration::from_secs(4);
 
 /// What librealsense is to open.
@@ -63,7 +69,11 @@ pub enum Input {
     Camera(CameraInput),
     /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
     /// does not come: librealsense withholds it.
-    File { path: PathBuf, real_time: bool, color: bool },
+    File {
+        path: PathBuf,
+        real_time: bool,
+        color: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +101,8 @@ impl Input {
 
 pub struct RealsenseSource {
     info: SourceInfo,
+    /// Of a camera.
+    streams: Option<Streams>,
     clock: Arc<dyn Clock>,
     input: Input,
     /// Where colour was asked for. It holds frames, so it goes before what they come from.
@@ -120,22 +132,33 @@ impl RealsenseSource {
                 RecordingSource::open(path, options, Arc::clone(&clock))?;
             }
         }
-        let (running, tuned) = start(&input, &clock)?;
-        let Set { depth, color, infrared, .. } = first_set(&running, clock.as_ref(), &input)?;
+        let Started { pipeline, streams, tuned } = start(&input, &clock)?;
+        let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
         let color = color.map(|color| color::describe(&color, &depth)).transpose()?;
         let infrared = infrared.map(|image| infrared_pool(&image)).transpose()?;
         let first = probe.process(depth)?;
-        let info = describe::describe(&input, running.device(), tuned, &probe, &first, color)?;
+        let info = describe::describe(&input, pipeline.device(), tuned, &probe, &first, color)?;
         drop(first);
         // The run's filters have not seen the frame that the probe saw.
         let filters = FilterChain::new(filters)?;
         let color = info.color.as_ref().map(Coloring::new);
-        let running = input.is_camera().then_some(running);
+        let running = input.is_camera().then_some(pipeline);
         let last_frame_at = clock.now();
-        Ok(Self { info, clock, input, color, infrared, running, filters, is_first_call: true, last_frame_at })
+        Ok(Self { info, streams, clock, input, color, infrared, running, filters, is_first_call: true, last_frame_at })
     }
 
-    fn take(&mut self, depth: &Frame, infrared: Option<&Frame>, arrived_at: HostTime, into: &mut DepthFrame) -> Result<(), SourceError> {
+    /// What a camera sends, before filters: depth, and colour where it is on.
+    fn modes(&self) -> Option<(Mode, Option<Mode>)> {
+        self.streams.map(|streams| (streams::mode(&streams.depth), streams.color.as_ref().map(streams::mode)))
+    }
+
+    fn take(
+        &mut self,
+        depth: &Frame,
+        infrared: Option<&Frame>,
+        arrived_at: HostTime,
+        into: &mut DepthFrame,
+    ) -> Result<(), SourceError> {
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let rows = depth.rows((width, height), sys::rs2_format_RS2_FORMAT_Z16, width * 2)?;
@@ -154,6 +177,7 @@ impl RealsenseSource {
             arrived_at,
             device_time: Some(depth.device_time()?),
             depth_units_m: self.info.stream.depth_units_m,
+            metadata: metadata::metadata(depth),
         };
         Ok(())
     }
@@ -174,7 +198,7 @@ impl FrameSource for RealsenseSource {
 
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
         if self.running.is_none() {
-            self.running = Some(start(&self.input, &self.clock)?.0);
+            self.running = Some(start(&self.input, &self.clock)?.pipeline);
         }
         let Some(running) = &self.running else { return Ok(Delivery::Idle) };
         if std::mem::take(&mut self.is_first_call) {
@@ -212,15 +236,25 @@ impl FrameSource for RealsenseSource {
         match silence {
             _ if self.take_paired(frame)? => Ok(Delivery::Frame),
             _ if has_stopped => Ok(Delivery::End),
-            silence if silence > SILENCE => Err(silent(&self.info.name)),
+            // A camera is watched by those who use it.
+            silence if silence > SILENCE && !self.input.is_camera() => {
+                Err(SourceError::NoCamera(silent(&self.info.name, SILENCE)))
+            }
             _ => Ok(Delivery::Idle),
         }
     }
 }
 
-/// Starts the input's streams; tells how the camera was tuned.
-fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<(Pipeline, Option<String>), SourceError> {
-    let context = Arc::new(Context::new()?);
+/// What was started, with the streams of a camera, and how it was tuned.
+struct Started {
+    pipeline: Pipeline,
+    streams: Option<Streams>,
+    tuned: Option<String>,
+}
+
+/// Starts the input's streams.
+fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
+    let context = Context::new()?;
     match input {
         Input::Camera(camera) => start_camera(camera, context, clock),
         Input::File { path, real_time, color } => {
@@ -236,16 +270,12 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<(Pipeline, Option<Stri
                 SourceError::Format { path: path.clone(), problem }
             })?;
             playback::set_real_time(pipeline.device(), *real_time)?;
-            Ok((pipeline, None))
+            Ok(Started { pipeline, streams: None, tuned: None })
         }
     }
 }
 
-fn start_camera(
-    camera: &CameraInput,
-    context: Arc<Context>,
-    clock: &Arc<dyn Clock>,
-) -> Result<(Pipeline, Option<String>), SourceError> {
+fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
     let CameraInput { settings, color, device, record_to } = camera;
     let found;
     let device = match device {
@@ -277,7 +307,7 @@ fn start_camera(
             reason(&error)
         ))
     })?;
-    Ok((pipeline, tuned))
+    Ok(Started { pipeline, streams: Some(chosen), tuned })
 }
 
 /// librealsense's own words.
@@ -289,25 +319,26 @@ fn reason(error: &SourceError) -> String {
 }
 
 fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Set, SourceError> {
-    let deadline = clock.now().plus(SILENCE);
+    let patience = if input.is_camera() { FIRST_FRAME } else { SILENCE };
+    let deadline = clock.now().plus(patience);
     while clock.now() < deadline {
         if let Some(set) = pipeline.wait(Duration::from_millis(100))? {
             return Ok(set);
         }
     }
     Err(match input {
-        Input::Camera(_) => silent("the camera"),
+        Input::Camera(_) => SourceError::Silent(silent("the camera", patience)),
         Input::File { path, .. } => {
             SourceError::Format { path: path.clone(), problem: "librealsense plays no depth frame from it".into() }
         }
     })
 }
 
-fn silent(name: &str) -> SourceError {
-    SourceError::NoCamera(format!(
+fn silent(name: &str, patience: Duration) -> String {
+    format!(
         "{name} has sent no frame for {} s: unplug it and plug it in again, and check that its port and cable are USB 3",
-        SILENCE.as_secs()
-    ))
+        patience.as_secs()
+    )
 }
 
 fn infrared_pool(image: &Frame) -> Result<Pool<ColorImage>, SourceError> {

@@ -29,10 +29,7 @@ const QUEUE: usize = 6;
 /// Where frames come from.
 #[derive(Clone, Copy)]
 pub(super) enum From<'a> {
-    Camera {
-        device: &'a Device,
-        record_to: Option<&'a Path>,
-    },
+    Camera { device: &'a Device, record_to: Option<&'a Path> },
     File(&'a Path),
 }
 
@@ -43,7 +40,7 @@ pub(super) struct Pipeline {
     /// Of a camera. It goes after the pipeline, whose callback writes to it.
     arrivals: Option<Box<Arrivals>>,
     clock: Arc<dyn Clock>,
-    _context: Arc<Context>,
+    _context: Context,
 }
 
 /// A frame or set and when it was handed over.
@@ -87,7 +84,7 @@ unsafe extern "C" fn arrived(frame: *mut sys::rs2_frame, user: *mut c_void) {
 impl Pipeline {
     /// Starts the streams; of each, whatever stands in its profile as 0 is librealsense's to choose.
     pub(super) fn start(
-        context: Arc<Context>,
+        context: Context,
         from: From<'_>,
         streams: &[Profile],
         clock: Arc<dyn Clock>,

@@ -1,7 +1,5 @@
 //! Sensors of a camera, what they can stream, and their options.
 
-use std::ptr::NonNull;
-
 use realsense_sys as sys;
 
 use super::handle::{Owned, copied};

@@ -1,7 +1,5 @@
 //! Which of a camera's profiles are opened: those that were asked for, or the best that the link carries.
 
-use std::fmt::Write as _;
-
 use realsense_sys as sys;
 
 use super::sensor::Profile;
@@ -111,12 +109,11 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
         best.get_or_insert(streams);
     }
     // The camera lists it, so it may work, at the cost of frames.
-    best.inspect(|streams| tracing::warn!("{link} may not carry all of {:.0} MB/s; frames may be lost", streams.mb_per_s())).ok_or_else(
-        || {
+    best.inspect(|streams| tracing::warn!("{link} may not carry all of {:.0} MB/s; frames may be lost", streams.mb_per_s()))
+        .ok_or_else(|| {
             let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
             format!("--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}", named(&infrareds))
-        },
-    )
+        })
 }
 
 /// The left infrared image of the same size and rate.
@@ -128,14 +125,17 @@ fn beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
 /// Where any colour will do: one as wide as depth, since its points get no more colours than there are pixels, and as fast, but no faster.
 fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Option<Profile> {
     if wish == ColorWish::Any {
-        let (width, height) = depth.size.unwrap_or_default();
-        let mode = Mode { width: width as u32, height: height as u32, fps: f64::from(depth.fps) };
-        sort_by_distance(colors, &mode);
+        sort_by_distance(colors, &mode(depth));
         if let Some(slower) = colors.iter().find(|color| color.fps <= depth.fps) {
             return Some(*slower);
         }
     }
     colors.first().copied()
+}
+
+pub(super) fn mode(profile: &Profile) -> Mode {
+    let (width, height) = profile.size.unwrap_or_default();
+    Mode { width: width as u32, height: height as u32, fps: f64::from(profile.fps) }
 }
 
 fn is(profile: &Profile, mode: &Mode) -> bool {
@@ -159,9 +159,7 @@ fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
 fn named(profiles: &[Profile]) -> String {
     let mut names: Vec<String> = Vec::new();
     for profile in profiles {
-        let mut name = String::new();
-        let (width, height) = profile.size.unwrap_or_default();
-        let _ = write!(name, "{width}x{height}@{}", profile.fps);
+        let name = mode(profile).to_string();
         if !names.contains(&name) {
             names.push(name);
         }
@@ -190,7 +188,10 @@ mod tests {
                 "1280x720@30 1280x720@15 1280x720@6 848x480@90 848x480@60 848x480@30 640x480@90 640x480@60 640x480@30 424x240@90",
                 "1920x1080@30 1280x720@30 960x540@60 848x480@60 848x480@30 640x480@60 640x480@30 424x240@60",
             ),
-            _ => ("1280x720@6 640x480@30 640x480@15 480x270@60 480x270@30 424x240@30", "1280x720@10 640x480@30 640x480@15 424x240@30"),
+            _ => (
+                "1280x720@6 640x480@30 640x480@15 480x270@60 480x270@30 424x240@30",
+                "1280x720@10 640x480@30 640x480@15 424x240@30",
+            ),
         };
         let (z16, y8) = (sys::rs2_format_RS2_FORMAT_Z16, sys::rs2_format_RS2_FORMAT_Y8);
         let infrared = sys::rs2_stream_RS2_STREAM_INFRARED;

@@ -93,7 +93,9 @@ fn named_keys<'a>(sensors: &'a [Sensor], all: &[Known<'a>], tuning: &Tuning) -> 
     let mut add = |key: &str, option, value: Option<&OptionValue>| {
         let Some(value) = value else { return Ok(()) };
         let known = all.iter().find(|known| known.option == option);
-        let Some(known) = known else { return Err(unsupported(format!("camera.{key}: this camera has no such option{}", list(sensors)))) };
+        let Some(known) = known else {
+            return Err(unsupported(format!("camera.{key}: this camera has no such option{}", list(sensors))));
+        };
         settings.push(setting(&format!("camera.{key}"), known, value)?);
         Ok(())
     };
@@ -135,7 +137,8 @@ fn options<'a>(sensors: &'a [Sensor], all: &[Known<'a>], wanted: &Options) -> Re
         let of_sensor: Vec<_> = all.iter().filter(|known| std::ptr::eq(known.sensor, sensor)).collect();
         for (option_name, value) in table {
             let key = format!("camera.options.\"{name}\".\"{option_name}\"");
-            let mine: Vec<_> = of_sensor.iter().map(|k| Known { sensor: k.sensor, option: k.option, name: k.name.clone() }).collect();
+            let mine: Vec<_> =
+                of_sensor.iter().map(|k| Known { sensor: k.sensor, option: k.option, name: k.name.clone() }).collect();
             settings.push(option(std::slice::from_ref(sensor), &mine, &key, option_name, value)?);
         }
     }
@@ -220,8 +223,7 @@ fn by_name(key: &str, known: &Known<'_>, range: &Range, text: &str) -> Result<f3
     let count = if range.step > 0.0 { (range.max - range.min) / range.step } else { f32::INFINITY };
     let values = (0..).map(|i| range.min + i as f32 * range.step).take_while(|value| *value <= range.max);
     let values = values.take(if count <= MAX_NAMED { count as usize + 1 } else { 0 });
-    let named: Vec<_> =
-        values.filter_map(|value| Some((sensor.value_name(*option, value).ok().flatten()?, value))).collect();
+    let named: Vec<_> = values.filter_map(|value| Some((sensor.value_name(*option, value).ok().flatten()?, value))).collect();
     if let Some((_, value)) = named.iter().find(|(has, _)| same(has, text)) {
         return Ok(*value);
     }

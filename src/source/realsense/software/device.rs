@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use realsense_sys as sys;
 
 use super::super::handle::{Device, Owned};
+use super::super::metadata;
 use super::super::sdk::{Error, call, make, sdk_error};
 use super::super::sensor::Sensor;
 use super::{
@@ -18,6 +19,7 @@ use super::{
 };
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
+use crate::frame::FrameMetadata;
 use crate::source::SourceError;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +65,17 @@ pub struct SoftwareSensor {
     pub options: Vec<SoftwareOption>,
 }
 
+/// What the camera tells about itself.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SoftwareFacts {
+    pub name: Option<String>,
+    pub serial: Option<String>,
+    pub firmware: Option<String>,
+    pub recommended_firmware: Option<String>,
+    /// USB version of its link.
+    pub usb: Option<String>,
+}
+
 /// A frame on its way into librealsense.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SoftwareFrame<'a> {
@@ -71,8 +84,7 @@ pub struct SoftwareFrame<'a> {
     pub domain: TimestampDomain,
     /// Rows without padding; for motion three floats.
     pub bytes: &'a [u8],
-    /// What the camera would say about the frame, by librealsense's numbers for it (`rs2_frame_metadata_value`).
-    pub metadata: &'a [(u32, i64)],
+    pub metadata: FrameMetadata,
 }
 
 /// Clones are the same camera.
@@ -99,18 +111,25 @@ impl fmt::Debug for SoftwareDevice {
 }
 
 impl SoftwareDevice {
-    /// A camera that says this about itself, by librealsense's numbers for it (`rs2_camera_info`).
+    /// A camera with these sensors.
     ///
     /// # Errors
     /// If librealsense does not know an option, or can't be started.
-    pub fn new(facts: &[(u32, &str)], sensors: &[SoftwareSensor]) -> Result<Self, SourceError> {
+    pub fn new(facts: &SoftwareFacts, sensors: &[SoftwareSensor]) -> Result<Self, SourceError> {
         // SAFETY: the device made is ours.
         let device = unsafe { Device::from_raw(|error| rs2_create_software_device(error)) }?;
-        for (what, text) in facts {
+        for (what, text) in [
+            (sys::rs2_camera_info_RS2_CAMERA_INFO_NAME, &facts.name),
+            (sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER, &facts.serial),
+            (sys::rs2_camera_info_RS2_CAMERA_INFO_FIRMWARE_VERSION, &facts.firmware),
+            (sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION, &facts.recommended_firmware),
+            (sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR, &facts.usb),
+        ] {
+            let Some(text) = text else { continue };
             let text = c_text(text)?;
             // SAFETY: device and text are valid.
             let register = |error: Error| unsafe {
-                rs2_software_device_register_info(device.as_ptr(), *what, text.as_ptr(), error);
+                rs2_software_device_register_info(device.as_ptr(), what, text.as_ptr(), error);
             };
             call("software device", register)?;
         }
@@ -142,7 +161,7 @@ impl SoftwareDevice {
         Ok(Self(Arc::new(Inner { streams, sensors: made, device })))
     }
 
-    pub(in super::super) fn device(&self) -> &Device {
+    pub(in crate::source::realsense) fn device(&self) -> &Device {
         &self.0.device
     }
 
@@ -151,20 +170,26 @@ impl SoftwareDevice {
     /// # Errors
     /// If there is no such stream, or the frame has another size.
     pub fn send(&self, kind: StreamKind, fps: i32, frame: &SoftwareFrame<'_>) -> Result<(), SourceError> {
-        let stream = self.0.streams.iter().filter(|(_, stream, _)| (stream.kind, stream.fps) == (kind, fps)).find(|(_, stream, _)| {
-            stream.bytes() == frame.bytes.len()
-        });
+        let stream = self
+            .0
+            .streams
+            .iter()
+            .filter(|(_, stream, _)| (stream.kind, stream.fps) == (kind, fps))
+            .find(|(_, stream, _)| stream.bytes() == frame.bytes.len());
         let Some((sensor, stream, profile)) = stream else {
             return Err(sdk_error("software frame", format!("no {kind:?} stream at {fps} takes {} bytes", frame.bytes.len())));
         };
         let sensor = self.0.sensors[*sensor].lock().unwrap_or_else(PoisonError::into_inner);
         let sensor = sensor.0.as_ptr();
-        for &(key, value) in frame.metadata {
+        for (key, value) in metadata::KEYS.into_iter().zip(frame.metadata.values()) {
+            let Some(value) = value.1.and_then(|value| i64::try_from(value).ok()) else { continue };
             // SAFETY: the sensor is valid.
             call("metadata", |error| unsafe { rs2_software_sensor_set_metadata(sensor, key, value, error) })?;
         }
         let domain = match frame.domain {
-            TimestampDomain::HardwareClock | TimestampDomain::Unknown => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_HARDWARE_CLOCK,
+            TimestampDomain::HardwareClock | TimestampDomain::Unknown => {
+                sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_HARDWARE_CLOCK
+            }
             TimestampDomain::SystemTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME,
             TimestampDomain::GlobalTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME,
         };
@@ -190,8 +215,17 @@ impl SoftwareDevice {
                     let width = stream.intrinsics.map_or(0, |i| i.width as c_int);
                     let (stride, bytes_per_pixel) = (width * pixel_bytes as c_int, pixel_bytes as c_int);
                     let (pixels, depth_units_m) = (bytes, 0.0);
-                    let frame =
-                        VideoFrame { pixels, deleter, stride, bytes_per_pixel, timestamp_ms, domain, number, profile, depth_units_m };
+                    let frame = VideoFrame {
+                        pixels,
+                        deleter,
+                        stride,
+                        bytes_per_pixel,
+                        timestamp_ms,
+                        domain,
+                        number,
+                        profile,
+                        depth_units_m,
+                    };
                     rs2_software_sensor_on_video_frame(sensor, frame, error);
                 }
             }

@@ -101,14 +101,6 @@ unsafe extern "C" {
         value: sys::rs2_metadata_type,
         error: Error,
     );
-    pub fn rs2_software_sensor_on_video_frame(
-        sensor: *mut sys::rs2_sensor,
-        frame: VideoFrame,
-        error: Error,
-    );
-    pub fn rs2_software_sensor_on_motion_frame(
-        sensor: *mut sys::rs2_sensor,
-        frame: MotionFrame,
-        error: Error,
-    );
+    pub fn rs2_software_sensor_on_video_frame(sensor: *mut sys::rs2_sensor, frame: VideoFrame, error: Error);
+    pub fn rs2_software_sensor_on_motion_frame(sensor: *mut sys::rs2_sensor, frame: MotionFrame, error: Error);
 }

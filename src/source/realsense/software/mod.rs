@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 
 use realsense_sys as sys;
 
-pub use device::{SoftwareDevice, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind};
+pub use device::{SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind};
 pub(super) use ffi::*;
 
 use super::filters::FilterChain;
