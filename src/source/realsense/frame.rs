@@ -123,9 +123,13 @@ impl Frame {
         };
         let (stride, bytes) = (stride.max(0) as usize, bytes.max(0) as usize);
         let profile = self.profile()?;
-        let fits = stride >= row_bytes && bytes >= height * stride && row_bytes > 0 && !data.is_null();
+        // Images of a software device say 0 bytes: their pixels stand elsewhere, and `SoftwareDevice::send` has counted them.
+        let fits = stride >= row_bytes && (bytes == 0 || bytes >= height * stride) && row_bytes > 0 && !data.is_null();
         if got != (width as i32, height as i32) || profile.format != format || !fits {
-            let message = format!("an image of {}x{} came ({profile}), the stream is {width}x{height}", got.0, got.1);
+            let message = format!(
+                "an image of {}x{} with {bytes} bytes, {stride} a row, came ({profile}), the stream is {width}x{height}",
+                got.0, got.1
+            );
             return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
         }
         // SAFETY: the image has `height` rows of `stride` bytes (checked above), and lives as long as the frame, from which the result

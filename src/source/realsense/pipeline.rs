@@ -22,9 +22,9 @@ use super::sensor::Profile;
 use crate::clock::{Clock, HostTime};
 use crate::source::{ErrorKind, SourceError};
 
-/// Sets that may wait: what a hiccup of the capture thread of 60 ms leaves at 90 frames a second. librealsense has 16 frames a stream to
+/// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second. librealsense has 16 frames a stream to
 /// give away, and some of them are on their way through it.
-const QUEUE: usize = 6;
+const QUEUE: usize = 10;
 
 /// Where frames come from.
 #[derive(Clone, Copy)]

@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(best("3.2", "848x480@90", ""), "depth 848x480@90 z16, color 848x480@60 rgb8");
         assert_eq!(best("2.1", "848x480@90", "off"), "depth 640x480@30 z16");
         // Both at 640x480@30 are 37 MB a second.
-        assert_eq!(best("2.1", "848x480@30", ""), "depth 480x270@30 z16, color 424x240@30 rgb8");
+        assert_eq!(best("2.1", "848x480@30", ""), "depth 640x480@15 z16, color 640x480@15 rgb8");
     }
 
     #[test]
