@@ -5,6 +5,7 @@
 
 mod camera;
 mod filters;
+mod profile;
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
+pub use profile::{Length, Size};
 
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
@@ -114,7 +116,7 @@ tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
-    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
+    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
     /// Which camera `live` opens, what it streams, and how it is tuned.
     Camera {
@@ -132,6 +134,16 @@ tables! {
         depth_units_m: f64,
         options: Options,
         reconnect: Reconnect,
+    }
+    /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
+    Profile {
+        warm_up: Length,
+        repetitions: usize,
+        sizes: Vec<Size>,
+        rates_hz: Vec<f64>,
+        threads: Vec<usize>,
+        policies: Vec<Policy>,
+        viewers: Vec<String>,
     }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
@@ -155,6 +167,7 @@ pub struct Config {
     pub synthetic: Synthetic,
     pub camera: Camera,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 /// The built-in configurations.
@@ -190,6 +203,8 @@ pub struct Settings {
     /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
     pub save_rate_hz: Option<f64>,
+    /// The most points of a cloud that a viewer or file gets; `None` for all.
+    pub max_points: Option<usize>,
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
@@ -197,6 +212,7 @@ pub struct Settings {
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 impl Settings {
@@ -256,11 +272,12 @@ impl Config {
                 ..self.camera.overlaid(over.camera)
             },
             filters: self.filters.overlaid(over.filters),
+            profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -278,12 +295,14 @@ impl Config {
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
+            max_points: Some(viewer.max_points.context(missing())?).filter(|&max_points| max_points > 0),
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             reconnect: camera.reconnect.unwrap_or_default(),
             camera: camera.validated()?,
             filters,
+            profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
@@ -451,6 +470,10 @@ mod tests {
             ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
+            ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
+            ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
+            ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
+            ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
             assert!(error.is::<UsageError>(), "{error}");

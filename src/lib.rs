@@ -20,6 +20,8 @@
 //! | [`doctor`] | whether this computer is ready for a camera and a viewer |
 //! | [`mod@bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
+//! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
+//! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], [`huge_pages`] | what flows, and what all the others stand on |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward, in metres as `f32`.
@@ -36,8 +38,10 @@ pub mod doctor;
 pub mod export;
 pub mod frame;
 pub mod huge_pages;
+pub mod monitor;
 pub mod pipeline;
 pub mod pool;
+pub mod profile;
 pub mod project;
 pub mod record;
 pub mod sink;

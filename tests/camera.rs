@@ -144,6 +144,8 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         threads: 2,
         duration: Some(Duration::from_secs(seconds())),
         frames: None,
+        project_delay: None,
+        journal: false,
         project: ProjectOptions { coloring: Some(Coloring::ByTexture), ..Default::default() },
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Eye(Arc::clone(&seen)))];

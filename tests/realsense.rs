@@ -60,6 +60,8 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
         threads: 2,
         duration: None,
         frames: None,
+        journal: false,
+        project_delay: None,
         project: ProjectOptions {
             coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
             ..Default::default()

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
 use crate::source::watch::Reconnect;
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[group(id = "camera", multiple = true)]
 pub(super) struct CameraArgs {
     /// The camera with this serial number; without it, the first one
@@ -15,7 +15,7 @@ pub(super) struct CameraArgs {
     serial: Option<String>,
     /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
     #[arg(long, value_name = "WxH@FPS")]
-    depth: Option<Mode>,
+    pub(super) depth: Option<Mode>,
     /// Colour image size and rate, or off; without it, what fits the depth images, if colour is needed
     #[arg(long, value_name = "WxH@FPS|off")]
     color: Option<ColorWish>,
@@ -52,22 +52,23 @@ pub(super) struct CameraArgs {
 }
 
 impl CameraArgs {
-    pub(super) fn into_config(self) -> Camera {
+    pub(super) fn to_config(&self) -> Camera {
+        let given = self.clone();
         Camera {
-            serial: self.serial,
-            depth: self.depth,
+            serial: given.serial,
+            depth: given.depth,
             prefer: None,
-            color: self.color,
-            infrared: self.infrared.then_some(true),
-            json: self.camera_json,
-            visual_preset: self.visual_preset,
-            emitter: self.emitter,
-            laser_power_mw: self.laser_power_mw,
-            exposure_us: self.exposure_us,
-            gain: self.gain,
-            depth_units_m: self.depth_units_m,
-            options: options(self.options),
-            reconnect: self.reconnect,
+            color: given.color,
+            infrared: given.infrared.then_some(true),
+            json: given.camera_json,
+            visual_preset: given.visual_preset,
+            emitter: given.emitter,
+            laser_power_mw: given.laser_power_mw,
+            exposure_us: given.exposure_us,
+            gain: given.gain,
+            depth_units_m: given.depth_units_m,
+            options: options(given.options),
+            reconnect: given.reconnect,
         }
     }
 }
