@@ -25,7 +25,7 @@ help:
 	@echo 'make bench   how fast the projection is here, beside what memory allows and librealsense does'
 	@echo 'make lint    formatting, clippy, documentation'
 	@echo 'make setup   fetch what building takes, if it is not there; the others do this themselves'
-	@echo 'make clean   remove what was built; .librealsense/ stays'
+	@echo 'make clean   remove what was built; .librealsense/ and .tools/ stay'
 	@echo 'With CAMERAS=no, demo, bench, test and lint do without librealsense.'
 
 setup:
@@ -42,6 +42,7 @@ bench:
 
 # The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
 test:
+	scripts/setup.sh --tests || [ $$? = 3 ]
 	$(CARGO) test --release --locked $(features)
 	$(CARGO) test --no-default-features --locked
 

@@ -6,6 +6,8 @@
 #      Python wheel that scripts/librealsense.txt pins, put into `.librealsense/`, where .cargo/config.toml lets
 #      pkg-config look. To use a system's library installed later, delete that folder.
 #
+# With --tests it fetches instead what only tests need: see scripts/setup_tests.sh.
+#
 # Exit codes: 0 ready; 3 no librealsense to be had here (build with `--no-default-features --features viewer`);
 # 4 packages to install first, by the command it prints; anything else is a fault.
 set -euo pipefail
@@ -68,6 +70,12 @@ find_pip() {
     done
     return 1
 }
+
+if [ "${1:-}" = --tests ]; then
+    # shellcheck source=scripts/setup_tests.sh
+    . "$root/scripts/setup_tests.sh"
+    exit 0
+fi
 
 # An earlier run's librealsense, if the libraries that it needs are still there.
 ours() {

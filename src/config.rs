@@ -3,19 +3,23 @@
 //! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
+mod camera;
 pub mod cameras;
 mod filters;
+mod profile;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::path::Path;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
 use cameras::CameraPoses;
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
+pub use profile::{Length, Size};
 
 use crate::camera::Extrinsics;
 use crate::pipeline::Policy;
@@ -35,6 +39,12 @@ pub struct Mode {
     pub width: u32,
     pub height: u32,
     pub fps: f64,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}@{}", self.width, self.height, self.fps)
+    }
 }
 
 impl TryFrom<String> for Mode {
@@ -110,10 +120,35 @@ tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
-    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, point_size_ui: f32 }
+    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
-    /// Of `live`.
-    Camera { reconnect: Reconnect }
+    /// Which camera `live` opens, what it streams, and how it is tuned.
+    Camera {
+        serial: String,
+        depth: Mode,
+        prefer: Mode,
+        color: ColorWish,
+        infrared: bool,
+        json: PathBuf,
+        visual_preset: OptionValue,
+        emitter: OptionValue,
+        laser_power_mw: f64,
+        exposure_us: Exposure,
+        gain: f64,
+        depth_units_m: f64,
+        options: Options,
+        reconnect: Reconnect,
+    }
+    /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
+    Profile {
+        warm_up: Length,
+        repetitions: usize,
+        sizes: Vec<Size>,
+        rates_hz: Vec<f64>,
+        threads: Vec<usize>,
+        policies: Vec<Policy>,
+        viewers: Vec<String>,
+    }
     /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
     Filters {
         decimation: Decimation,
@@ -137,6 +172,7 @@ pub struct Config {
     pub camera: Camera,
     pub cameras: CameraPoses,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 /// The built-in configurations.
@@ -172,14 +208,18 @@ pub struct Settings {
     /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
     pub save_rate_hz: Option<f64>,
+    /// The most points of a cloud that a viewer or file gets; `None` for all.
+    pub max_points: Option<usize>,
     pub point_size_ui: f32,
     pub synthetic: Mode,
     pub seed: u64,
+    pub camera: CameraSettings,
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
     /// Where cameras stand, by serial number: from each one's frame into the common one.
     pub poses: BTreeMap<String, Extrinsics>,
     pub filters: Filters,
+    pub profile: Profile,
 }
 
 impl Settings {
@@ -234,14 +274,18 @@ impl Config {
             reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
-            camera: self.camera.overlaid(over.camera),
+            camera: Camera {
+                options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
+                ..self.camera.overlaid(over.camera)
+            },
             cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
+            profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -259,12 +303,15 @@ impl Config {
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
+            max_points: Some(viewer.max_points.context(missing())?).filter(|&max_points| max_points > 0),
             point_size_ui: viewer.point_size_ui.context(missing())?,
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             reconnect: camera.reconnect.unwrap_or_default(),
             poses: cameras::validated(cameras)?,
+            camera: camera.validated()?,
             filters,
+            profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
@@ -434,6 +481,10 @@ mod tests {
             ("[cameras.123]\nrpy_deg = [0, 0, nan]\n", "cameras.123.xyz_m, rpy_deg: these have to be finite numbers"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
+            ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
+            ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
+            ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
+            ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
             assert!(error.is::<UsageError>(), "{error}");

@@ -103,6 +103,8 @@ pub struct DepthFrame {
     pub depth: Vec<u16>,
     /// The colour image that belongs to it: of all that have come, the one nearest in time. Only where colour was asked for.
     pub color: Option<Arc<ColorImage>>,
+    /// The left imager's infrared image of the same moment, with the same view. Only where it was asked for.
+    pub infrared: Option<Arc<ColorImage>>,
 }
 
 impl DepthFrame {
@@ -114,6 +116,7 @@ impl DepthFrame {
             height,
             depth: huge_pages::vec(0, width as usize * height as usize),
             color: None,
+            infrared: None,
         }
     }
 }

@@ -17,8 +17,11 @@
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
+//! | [`doctor`] | whether this computer is ready for a camera and a viewer |
 //! | [`mod@bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
+//! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
+//! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], [`huge_pages`] | what flows, and what all the others stand on |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward, in metres as `f32`.
@@ -31,11 +34,14 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod doctor;
 pub mod export;
 pub mod frame;
 pub mod huge_pages;
+pub mod monitor;
 pub mod pipeline;
 pub mod pool;
+pub mod profile;
 pub mod project;
 pub mod record;
 pub mod sink;

@@ -114,6 +114,8 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
         threads: 2,
         duration: None,
         frames: Some(FRAMES),
+        journal: false,
+        project_delay: None,
         project: ProjectOptions {
             coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
             ..Default::default()

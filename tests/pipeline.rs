@@ -133,6 +133,8 @@ fn settings(policy: Policy) -> PipelineSettings {
         threads: 2,
         duration: None,
         frames: None,
+        journal: false,
+        project_delay: None,
         project: ProjectOptions {
             coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
             ..Default::default()

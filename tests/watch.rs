@@ -259,6 +259,8 @@ fn in_pipeline(faults: &[(u64, Fault)], seconds: u64, on_state: impl Fn(State, &
         threads: 1,
         duration: Some(Duration::from_secs(seconds)),
         frames: None,
+        project_delay: None,
+        journal: false,
         project: ProjectOptions::default(),
     };
     let stop = Stop::default();

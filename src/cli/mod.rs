@@ -1,17 +1,22 @@
 //! The command line: one file for each subcommand, and the exit codes.
 
 mod bench;
+mod camera;
 mod devices;
+mod doctor;
 mod export;
 mod info;
 mod keys;
+mod profile;
 mod record;
 mod run;
 mod signals;
+mod source;
 mod status;
 mod terminal;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +25,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
+use source::SourceCommand;
 
 use crate::config::{self, ColorBy, Config, Mode, Preset, Settings, UsageError, parse_duration};
 use crate::export::Format;
@@ -28,7 +34,6 @@ use crate::project::{DecimateBy, Roi};
 use crate::sink::Show;
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
-use crate::source::watch::Reconnect;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
 /// and every lost frame on the way is accounted for.
@@ -54,18 +59,24 @@ enum Command {
     /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at
     /// any moment, it lacks no more than the last second
     Record(record::RecordArgs),
+    /// Measures demo, live or replay again and again, and writes a report; or compares two of them
+    #[command(after_help = profile::HELP)]
+    Profile(profile::ProfileArgs),
     /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
     Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
-    /// Lists cameras with their profiles, USB link and firmware
+    /// Lists cameras with their USB link, firmware, profiles and options, or resets one
     Devices(DevicesArgs),
+    /// Checks whether this computer is ready for a camera and a viewer, and says what to do about what is not
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
     /// Measures the projection on this machine: from a growing list to vector instructions on all threads, what memory allows, and
     /// librealsense's own
     Bench(BenchArgs),
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct DemoArgs {
     /// Image size and rate of the synthetic camera, such as 848x480@90
     #[arg(long, value_name = "WxH@FPS")]
@@ -77,25 +88,18 @@ struct DemoArgs {
     run: RunArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct LiveArgs {
-    /// The camera with this serial number; without it, the first one
-    #[arg(long, conflicts_with = "from_file")]
-    serial: Option<String>,
-    /// Depth image size and rate, such as 848x480@90; without it, what librealsense prefers
-    #[arg(long, value_name = "WxH@FPS", conflicts_with = "from_file")]
-    depth: Option<Mode>,
+    #[command(flatten)]
+    camera: camera::CameraArgs,
     /// Let librealsense play this recording as if it were the camera
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
     from_file: Option<PathBuf>,
-    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
-    #[arg(long, value_name = "TIME", conflicts_with = "from_file")]
-    reconnect: Option<Reconnect>,
     #[command(flatten)]
     run: RunArgs,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ReplayArgs {
     /// The recording
     file: PathBuf,
@@ -165,9 +169,25 @@ struct InfoArgs {
 
 #[derive(Debug, Args)]
 struct DevicesArgs {
-    /// As JSON
+    /// As JSON (depthcast.devices.v1)
     #[arg(long)]
     json: bool,
+    /// Reset the camera with this serial number, as if it were unplugged and plugged in again
+    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["json", "from_file"])]
+    reset: Option<String>,
+    /// List this recording as if it were a camera, as `live --from-file` sees it
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// As JSON (depthcast.doctor.v1)
+    #[arg(long)]
+    json: bool,
+    /// Print udev rules that let every user open RealSense cameras, and check nothing
+    #[arg(long, conflicts_with = "json")]
+    udev_rules: bool,
 }
 
 #[derive(Debug, Args)]
@@ -191,7 +211,7 @@ struct BenchArgs {
 }
 
 /// What demo, live and replay have in common.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct RunArgs {
     /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
     /// connect=URL or none
@@ -224,6 +244,9 @@ struct RunArgs {
     /// The most clouds a second that are shown, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     show_rate: Option<f64>,
+    /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all
+    #[arg(long, value_name = "N")]
+    max_points: Option<usize>,
     /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
     #[arg(long, value_name = "HZ")]
     save_rate: Option<f64>,
@@ -235,6 +258,8 @@ struct RunArgs {
     /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    monitor: MonitorArgs,
     /// Port of the web viewer's page; 0 for any free one
     #[arg(long, value_name = "PORT")]
     web_port: Option<u16>,
@@ -243,8 +268,22 @@ struct RunArgs {
     data_port: Option<u16>,
 }
 
+/// Where other programs find the figures while a run goes on.
+#[derive(Debug, Clone, Args)]
+struct MonitorArgs {
+    /// Write a line of JSON with the figures (depthcast.stats.v1) to this file for each --stats-interval
+    #[arg(long, value_name = "FILE.jsonl")]
+    stats_out: Option<PathBuf>,
+    /// The time from one line to the next, at least 200ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
+    stats_interval: Duration,
+    /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this machine alone, such as 9100
+    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
+    metrics: Option<SocketAddr>,
+}
+
 /// What makes clouds smaller before anybody pays for them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ReduceArgs {
     /// Leave out depths nearer than this, in metres
     #[arg(long, value_name = "M")]
@@ -275,6 +314,7 @@ impl RunArgs {
                 show: self.show,
                 show_rate_hz: self.show_rate,
                 save_rate_hz: self.save_rate,
+                max_points: self.max_points,
                 ..Default::default()
             },
             color: config::Color { by: self.color_by, ..Default::default() },
@@ -317,6 +357,18 @@ impl FromStr for View {
     }
 }
 
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Native => f.write_str("native"),
+            Self::Web => f.write_str("web"),
+            Self::Connect(url) => write!(f, "connect={url}"),
+            Self::None => f.write_str("none"),
+        }
+    }
+}
+
 /// Parses the name of one of `T`'s variants, which the configuration files use too.
 fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
@@ -324,6 +376,21 @@ where
 {
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
+}
+
+/// Figures are made five times a second.
+fn parse_interval(text: &str) -> anyhow::Result<Duration> {
+    let interval = parse_duration(text)?;
+    anyhow::ensure!(interval >= Duration::from_millis(200), "an interval has at least 200ms");
+    Ok(interval)
+}
+
+/// `127.0.0.1:9100`, `[::1]:9100`, `0.0.0.0:9100`; or `9100` or `:9100` on this machine alone.
+fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
+        return Ok((std::net::Ipv4Addr::LOCALHOST, port).into());
+    }
+    text.parse().map_err(|_| "an address looks like 127.0.0.1:9100, or 9100 for a port on this machine alone".into())
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {
@@ -345,6 +412,8 @@ enum Done {
     Whole,
     /// Something in the recording was lost.
     Damaged,
+    /// The second of two profiling sessions is worse than the first.
+    Regressed,
 }
 
 /// Runs the program.
@@ -360,6 +429,7 @@ pub fn main() -> ExitCode {
 
     let code = match command(cli.command) {
         Ok(Done::Whole) => 0,
+        Ok(Done::Regressed) => 1,
         Ok(Done::Damaged) => 3,
         Err(error) => {
             // Not eprintln!, which panics when nobody can be told.
@@ -373,13 +443,15 @@ pub fn main() -> ExitCode {
 
 fn command(command: Command) -> anyhow::Result<Done> {
     match command {
-        Command::Demo(args) => run::demo(args, None),
-        Command::Live(args) => run::live(args, None),
-        Command::Replay(args) => run::replay(args, None),
+        Command::Demo(args) => run::run(SourceCommand::Demo(args), None),
+        Command::Live(args) => run::run(SourceCommand::Live(args), None),
+        Command::Replay(args) => run::run(SourceCommand::Replay(args), None),
+        Command::Profile(args) => profile::profile(args),
         Command::Record(args) => record::record(args),
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Bench(args) => bench::bench(&args),
     }
 }

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
 use super::run::{self, same_file};
-use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, one_of};
+use super::source::SourceCommand;
+use super::{Done, one_of};
 use crate::clock::Clock;
 use crate::config::{UsageError, parse_bytes, parse_duration};
 use crate::record::{Compression, RecordOptions, Recorder};
@@ -45,24 +46,6 @@ pub(super) struct RecordArgs {
     run: Vec<OsString>,
 }
 
-/// What stands behind the `--`: a subcommand that runs, with all its arguments.
-#[derive(Debug, Parser)]
-#[command(no_binary_name = true, disable_help_subcommand = true, max_term_width = 100)]
-struct RunCommand {
-    #[command(subcommand)]
-    source: SourceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum SourceCommand {
-    /// Runs the built-in synthetic camera through the whole pipeline
-    Demo(DemoArgs),
-    /// Runs a RealSense camera
-    Live(LiveArgs),
-    /// Replays a recording, read without librealsense
-    Replay(ReplayArgs),
-}
-
 /// What the run is to record.
 #[derive(Debug)]
 pub(super) struct Recording {
@@ -94,27 +77,10 @@ impl Recording {
 }
 
 pub(super) fn record(args: RecordArgs) -> anyhow::Result<Done> {
-    let bin_name = format!("depthcast record {} --", args.out.display());
-    let command = <RunCommand as clap::CommandFactory>::command().bin_name(bin_name);
-    let matches = command.try_get_matches_from(&args.run).unwrap_or_else(|error| error.exit());
-    let mut source = <RunCommand as clap::FromArgMatches>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).source;
-    source.run_args().json |= args.json;
-    let recording = Some(recording(args, &source)?);
-    match source {
-        SourceCommand::Demo(args) => run::demo(args, recording),
-        SourceCommand::Live(args) => run::live(args, recording),
-        SourceCommand::Replay(args) => run::replay(args, recording),
-    }
-}
-
-impl SourceCommand {
-    fn run_args(&mut self) -> &mut RunArgs {
-        match self {
-            Self::Demo(args) => &mut args.run,
-            Self::Live(args) => &mut args.run,
-            Self::Replay(args) => &mut args.run,
-        }
-    }
+    let (mut source, _) = SourceCommand::parse(&format!("depthcast record {} --", args.out.display()), &args.run);
+    source.run_args_mut().json |= args.json;
+    let recording = recording(args, &source)?;
+    run::run(source, Some(recording))
 }
 
 /// Checks that the file can be what its name says.

@@ -6,74 +6,98 @@ use std::time::Duration;
 use super::keys::Keys;
 use super::record::Recording;
 use super::signals::stop_on_signals;
+use super::source::SourceCommand;
 use super::status::Status;
 use super::terminal::Terminal;
-use super::{DemoArgs, Done, LiveArgs, ReplayArgs, RunArgs, View, print};
+use super::{DemoArgs, Done, LiveArgs, MonitorArgs, ReplayArgs, RunArgs, View, print};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
-use crate::pipeline::{self, End, Outlets, PipelineSettings};
+use crate::monitor::{Monitor, MonitorOptions};
+use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
 use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceError, SourceInfo};
-use crate::stats::RecordingReport;
 use crate::stats::report::Report;
+use crate::stats::{RecordingReport, Snapshot};
 
-pub(super) fn demo(args: DemoArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
+/// A source that is open, and what the run is to be like.
+pub(super) struct Opened {
+    source: Box<dyn FrameSource>,
+    /// That of a recording, which keys and the line on the terminal want.
+    remote: Option<Remote>,
+    pub settings: Settings,
+    clock: Arc<dyn Clock>,
+}
+
+impl SourceCommand {
+    /// Opens the source. `usual` is the preset for cameras where none is asked for.
+    pub(super) fn open(&self, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+        match self {
+            Self::Demo(args) => demo(args, usual, recording),
+            Self::Live(args) => live(args, usual, recording),
+            Self::Replay(args) => replay(args, recording),
+        }
+    }
+}
+
+fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
     let synthetic = config::Synthetic { depth: args.depth, seed: args.seed };
-    let flags = Config { synthetic, ..Default::default() };
-    let settings = args.run.settings(Preset::LiveDemo, flags)?;
+    let settings = args.run.settings(usual, Config { synthetic, ..Default::default() })?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
     let camera = SyntheticCamera::new(
-        SyntheticOptions { width, height, fps, seed: settings.seed, color: wants_color(&settings, recording.as_ref()) },
+        SyntheticOptions { width, height, fps, seed: settings.seed, color: wants_color(&settings, recording) },
         Arc::clone(&clock),
     )?;
-    run(Feed { source: Box::new(camera), remote: None }, &args.run, recording, settings, clock)
+    Ok(Opened { source: Box::new(camera), remote: None, settings, clock })
 }
 
 #[cfg(feature = "realsense")]
-pub(super) fn live(args: LiveArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    use crate::source::realsense::{Input, RealsenseCamera, RealsenseSource};
+fn live(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+    use crate::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource};
     use crate::source::watch::Watched;
-    let flags = Config { camera: config::Camera { reconnect: args.reconnect }, ..Default::default() };
-    let settings = args.run.settings(Preset::LiveDemo, flags)?;
+    let flags = Config { camera: args.camera.to_config(), ..Default::default() };
+    let settings = args.run.settings(usual, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let color = wants_color(&settings, recording.as_ref());
-    let opened: Result<Box<dyn FrameSource>, SourceError> = match args.from_file {
+    let color = wants_color(&settings, recording);
+    let opened: Result<Box<dyn FrameSource>, SourceError> = match &args.from_file {
         Some(file) => {
-            let input = Input::File { path: file, real_time: settings.policy == pipeline::Policy::Newest, color };
+            let input = Input::File { path: file.clone(), real_time: settings.policy == pipeline::Policy::Newest, color };
             RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map(|source| Box::new(source) as _)
         }
         None => {
-            let record_to = recording.as_ref().filter(|r| r.by_librealsense).map(|r| r.path.clone());
-            let driver = RealsenseCamera::new(args.depth, color, record_to, settings.filters.clone(), Arc::clone(&clock));
-            let camera = Watched::open(driver, args.serial, settings.reconnect, Arc::clone(&clock));
+            let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
+            let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
+            let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(&clock));
+            let camera = Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock));
             camera.map(|camera| Box::new(camera) as _)
         }
     };
     let source = opened.map_err(as_usage)?;
-    run(Feed { source, remote: None }, &args.run, recording, settings, clock)
+    Ok(Opened { source, remote: None, settings, clock })
 }
 
 #[cfg(not(feature = "realsense"))]
-pub(super) fn live(_: LiveArgs, _: Option<Recording>) -> anyhow::Result<Done> {
+fn live(args: &LiveArgs, usual: Preset, _: Option<&Recording>) -> anyhow::Result<Opened> {
+    args.run.settings(usual, Config { camera: args.camera.to_config(), ..Default::default() })?;
     anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
 }
 
-pub(super) fn replay(args: ReplayArgs, recording: Option<Recording>) -> anyhow::Result<Done> {
-    check_section(args.from, args.to)?;
-    let settings = args.run.settings(Preset::Replay, Config::default())?;
+fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+    let ReplayArgs { file, pace, speed, from, to, looped, topic, run } = args;
+    check_section(*from, *to)?;
+    let settings = run.settings(Preset::Replay, Config::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let ReplayArgs { pace, speed, from, to, looped, topic, .. } = args;
-    let color = wants_color(&settings, recording.as_ref());
-    let options = ReplayOptions { pace, speed, from, to, looped, topic, color };
-    let source = RecordingSource::open(&args.file, options, Arc::clone(&clock)).map_err(as_usage)?;
+    let color = wants_color(&settings, recording);
+    let (topic, speed) = (topic.clone(), *speed);
+    let options = ReplayOptions { pace: *pace, speed, from: *from, to: *to, looped: *looped, topic, color };
+    let source = RecordingSource::open(file, options, Arc::clone(&clock)).map_err(as_usage)?;
     let remote = Some(source.remote());
-    run(Feed { source: Box::new(source), remote }, &args.run, recording, settings, clock)
+    Ok(Opened { source: Box::new(source), remote, settings, clock })
 }
 
 /// Whether the source is to deliver colour images.
@@ -108,49 +132,97 @@ pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Res
     }
 }
 
-/// What a run is about.
-struct Feed {
-    source: Box<dyn FrameSource>,
-    /// That of a recording, which keys and the line on the terminal want.
-    remote: Option<Remote>,
+/// How a run went.
+pub(super) struct Ran {
+    pub info: SourceInfo,
+    pub settings: PipelineSettings,
+    pub outcome: Outcome,
 }
 
-fn run(
-    Feed { source, remote }: Feed,
-    args: &RunArgs,
-    recording: Option<Recording>,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Done> {
-    let terminal = remote.as_ref().and_then(|_| Terminal::find());
+/// Runs a source, with a recording of it where it is asked for, and tells how it went.
+pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow::Result<Done> {
+    let opened = source.open(Preset::LiveDemo, recording.as_ref())?;
+    let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
-    let mut info = source.info().clone();
-    if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
-        info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
+    let args = source.run_args();
+    let ran = opened.run(args, recording, terminal, stop, false)?;
+    tell(ran, args.json)
+}
+
+impl Opened {
+    pub(super) fn info(&self) -> &SourceInfo {
+        self.source.info()
     }
-    recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-    let sinks = open_sinks(args, &settings, &info, source.monitor().is_some(), &clock)?;
-    // Last, so that nothing else can fail when an old file is replaced.
-    let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
-    let pipeline_settings = PipelineSettings {
-        policy: settings.policy,
-        capture_queue: settings.capture_queue,
-        cloud_queue: settings.cloud_queue,
-        threads: settings.threads,
-        duration: args.duration,
-        frames: args.frames,
-        project: settings.project,
-    };
-    let keys = match (terminal, &remote) {
-        (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
-        _ => None,
-    };
-    let mut status = Status::new(&info, args.frames, remote);
-    let outcome =
-        pipeline::run(source, Outlets { sinks, recorder }, pipeline_settings.clone(), clock, stop, &mut |s| status.show(s));
-    status.clear();
-    drop(keys);
-    let mut outcome = outcome?;
+
+    /// Runs it through the sinks that `args` ask for. With a `journal` the outcome has each single frame.
+    pub(super) fn run(
+        self,
+        args: &RunArgs,
+        recording: Option<Recording>,
+        terminal: Option<Arc<Terminal>>,
+        stop: Stop,
+        journal: bool,
+    ) -> anyhow::Result<Ran> {
+        let Self { source, remote, settings, clock } = self;
+        let mut info = source.info().clone();
+        if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
+            info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
+        }
+        recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
+        let sinks = open_sinks(args, &settings, &info, source.monitor().is_some(), &clock)?;
+        // Last, so that nothing else can fail when an old file is replaced.
+        let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
+        let pipeline_settings = PipelineSettings {
+            policy: settings.policy,
+            capture_queue: settings.capture_queue,
+            cloud_queue: settings.cloud_queue,
+            threads: settings.threads,
+            duration: args.duration,
+            frames: args.frames,
+            project: settings.project,
+            journal,
+            project_delay: None,
+        };
+        let keys = match (terminal, &remote) {
+            (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
+            _ => None,
+        };
+        let mut monitor = start_monitor(args, &info, &clock)?;
+        let mut status = Status::new(&info, args.frames, remote);
+        let mut on_tick = |snapshot: &Snapshot| {
+            status.show(snapshot);
+            monitor.tick(snapshot);
+        };
+        let outcome = pipeline::run(source, Outlets { sinks, recorder }, pipeline_settings.clone(), clock, stop, &mut on_tick);
+        status.clear();
+        monitor.finish();
+        drop(keys);
+        Ok(Ran { info, settings: pipeline_settings, outcome: outcome? })
+    }
+}
+
+/// Starts what the flags ask for, and tells where it is.
+fn start_monitor(args: &RunArgs, info: &SourceInfo, clock: &Arc<dyn Clock>) -> anyhow::Result<Monitor> {
+    let MonitorArgs { stats_out, stats_interval, metrics } = args.monitor.clone();
+    for input in std::iter::once(std::path::Path::new(&info.name)).chain(args.config.as_deref()) {
+        if let Some(path) = stats_out.as_deref().filter(|path| same_file(path, input)) {
+            let text = format!("--stats-out {}: this is the file that is read from; choose another", path.display());
+            return Err(UsageError(text).into());
+        }
+    }
+    let monitor = Monitor::start(&MonitorOptions { stats_out, interval: stats_interval, metrics }, info, Arc::clone(clock))?;
+    if let Some(address) = monitor.metrics_address() {
+        eprintln!("metrics: http://{address}/metrics");
+        if !address.ip().is_loopback() {
+            tracing::warn!("--metrics {address}: whoever reaches this machine can read the figures");
+        }
+    }
+    Ok(monitor)
+}
+
+/// Prints the report.
+fn tell(ran: Ran, json: bool) -> anyhow::Result<Done> {
+    let Ran { info, settings, mut outcome } = ran;
     let error = outcome.error.take();
     if outcome.stats.captured.count() == 0 {
         if let Some(error) = error {
@@ -160,8 +232,8 @@ fn run(
             outcome.warnings.push("no frame was delivered; does --from lie behind the end?".into());
         }
     }
-    let report = Report::new(&info, &pipeline_settings, &outcome, error.as_ref());
-    if args.json {
+    let report = Report::new(&info, &settings, &outcome, error.as_ref());
+    if json {
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         report.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
     } else {
@@ -185,11 +257,12 @@ fn open_sinks(
     is_watched: bool,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
-    use crate::sink::rerun::{Ports, RerunSink, Session, find_native_viewer};
+    use crate::sink::rerun::{Ports, RerunSink, Session, WebServer, find_native_viewer};
     let session = Session {
         show: settings.show,
         depth_colors: settings.depth_colors,
         point_size_ui: settings.point_size_ui,
+        max_points: settings.max_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         is_watched,
@@ -213,8 +286,10 @@ fn open_sinks(
         .transpose()?;
     let ports = Ports { web: args.web_port, data: args.data_port };
     let web = |ports, session| -> anyhow::Result<RerunSink> {
-        let sink = RerunSink::serve_web(ports, session)?;
-        eprintln!("viewer: open {}", sink.address().unwrap_or_default());
+        let server = WebServer::start(ports)?;
+        eprintln!("viewer: open {}", server.address());
+        let sink = RerunSink::serve_web(&server, session)?;
+        std::mem::forget(server);
         Ok(sink)
     };
     let has_display = || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()));

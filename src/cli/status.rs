@@ -1,6 +1,6 @@
 //! The line on the terminal while a run goes on.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -9,11 +9,14 @@ use crate::source::recording::control::{PlayState, Remote};
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
-/// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal.
+/// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal. How the viewer's
+/// connection stands is told at each change, in a line that stays.
 pub(super) struct Status {
     bar: Option<ProgressBar>,
     /// Of the recording that is played.
     remote: Option<Remote>,
+    /// What was told of connections.
+    told: Vec<(String, String)>,
 }
 
 impl Status {
@@ -23,20 +26,22 @@ impl Status {
             (a, b) => a.or(b),
         };
         match &remote {
-            None => Self { bar: bar(total), remote },
+            None => Self { bar: bar(total), remote, told: Vec::new() },
             Some(playing) => {
                 let template = if playing.state().end.is_some() { "[{wide_bar}] {msg}" } else { "{spinner} {msg}" };
-                Self { bar: styled(ProgressBar::new(0), template), remote }
+                Self { bar: styled(ProgressBar::new(0), template), remote, told: Vec::new() }
             }
         }
     }
 
     pub(super) fn show(&mut self, s: &Snapshot) {
+        self.tell(&s.connections);
         let Some(bar) = &self.bar else { return };
         let recorder = ("recorder", s.dropped_by_recorder);
         let lost: Vec<_> =
             s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
+        let connections: String = s.connections.iter().map(|(name, status)| format!(" | {name}: {status}")).collect();
         let fps = &s.fps;
         if let Some(remote) = &self.remote {
             let state = remote.state();
@@ -44,23 +49,36 @@ impl Status {
                 bar.set_length(ms(end.at.saturating_sub(state.begin)));
             }
             bar.set_position(ms(state.position.saturating_sub(state.begin)));
-            bar.set_message(format!("{} | lost: {lost}", playing(&state, fps.captured)));
+            bar.set_message(format!("{} | lost: {lost}{connections}", playing(&state, fps.captured)));
         } else {
-            let total = s
-                .latencies
-                .iter()
-                .find(|l| l.0 == "total")
-                .map_or(String::new(), |(_, q)| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
+            let total = s.last_second("total");
+            let total = total.map_or(String::new(), |q| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
+            let long = s.last_ten_seconds("total").map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
+            let rates = format!("{:.1} fps captured, {:.1} shown", fps.captured, fps.shown);
             let camera = s
                 .camera
                 .as_ref()
                 .map(Monitor::state)
                 .filter(|&state| state != State::Streaming)
                 .map_or(String::new(), |state| format!("CAMERA {} | ", state.as_str().to_uppercase()));
-            bar.set_message(format!("{camera}{:.1} fps captured, {:.1} shown{total} | lost: {lost}", fps.captured, fps.shown));
+            bar.set_message(format!("{camera}{rates}{total}{long} | lost: {lost}{connections}"));
             bar.set_position(s.captured);
         }
         bar.tick();
+    }
+
+    fn tell(&mut self, connections: &[(String, String)]) {
+        for connection in connections.iter().filter(|c| !self.told.contains(c)) {
+            let (name, status) = connection;
+            match &self.bar {
+                Some(bar) => bar.println(format!("{name}: {status}")),
+                // Not eprintln!, which panics when nobody can be told.
+                None => drop(writeln!(std::io::stderr(), "{name}: {status}")),
+            }
+        }
+        if !connections.is_empty() {
+            self.told = connections.to_vec();
+        }
     }
 
     pub(super) fn clear(&mut self) {

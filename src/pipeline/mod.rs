@@ -38,6 +38,7 @@ use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::watch::Health;
 use crate::source::{Damage, FrameSource};
+use crate::stats::journal::{Journal, Journals};
 use crate::stats::time::SourceTime;
 use crate::stats::{RunStats, Snapshot};
 
@@ -99,6 +100,10 @@ pub struct PipelineSettings {
     pub frames: Option<u64>,
     /// Its colours are left out if no sink needs them.
     pub project: ProjectOptions,
+    /// Keep a journal of each frame ([`Outcome::journals`]).
+    pub journal: bool,
+    /// Makes each projection longer, which must then show in `project` and `total` and nowhere else. No flag leads here.
+    pub project_delay: Option<Duration>,
 }
 
 /// Where the frames and clouds of a run go.
@@ -123,6 +128,8 @@ pub struct Outcome {
     /// Where the source is a camera that is watched.
     pub camera: Option<Health>,
     pub stats: Arc<RunStats>,
+    /// Empty unless they were asked for.
+    pub journals: Journals,
     /// What went wrong without ending the run, a line each.
     pub warnings: Vec<String>,
     /// What ended the run before its time: the first error or panic of a stage.
@@ -134,6 +141,9 @@ const TICK: Duration = Duration::from_millis(200);
 /// After a stop was asked for: time to drain, then time for the threads to notice that the run was given up.
 const DRAIN: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(4);
+
+/// What a thread's journal holds: an hour at 90 frames a second, with two entries for each. What is not used takes no memory.
+const JOURNAL_ENTRIES: usize = 700_000;
 
 /// What all threads of a run share.
 struct Shared {
@@ -151,6 +161,10 @@ struct Shared {
 impl Shared {
     fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    fn new_journal(&self) -> Journal {
+        Journal::new(if self.settings.journal { JOURNAL_ENTRIES } else { 0 })
     }
 }
 
@@ -184,6 +198,7 @@ fn run_on(
 ) -> anyhow::Result<Outcome> {
     let Outlets { sinks, recorder } = outlets;
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
+    stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
     stats.recording = recorder.as_ref().map(Recorder::stats);
     stats.camera = source.monitor();
     stats.time = SourceTime::new(stats.camera.is_some());
@@ -221,7 +236,9 @@ fn run_on(
         let (tx, rx) = queue::queue::<Arc<Cloud>>(capacity, settings.policy, dropped, abandon);
         cloud_txs.push(tx);
         let shared = Arc::clone(&shared);
-        threads.spawn(&format!("sink{index}"), move || stages::show(sink, index, rx, &shared).map(Ended::Sink))?;
+        threads.spawn(&format!("sink{index}"), move || {
+            stages::show(sink, index, rx, &shared).map(|(warning, journal)| Ended::Sink(index, warning, journal))
+        })?;
     }
     let mut recorder_tx = None;
     if let Some(recorder) = recorder {
@@ -235,7 +252,7 @@ fn run_on(
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
         let shared = Arc::clone(&shared);
-        move || seat.run(move || project.run(ready_tx, &shared)).map(|()| Ended::Project)
+        move || seat.run(move || project.run(ready_tx, &shared)).map(Ended::Project)
     })?;
     // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
     let _ = ready_rx.recv();
@@ -243,20 +260,21 @@ fn run_on(
     threads.spawn("capture", {
         let shared = Arc::clone(&shared);
         let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
-        move || stages::capture(source, frames, queues, &shared).map(|(end, damage)| Ended::Capture(end, damage))
+        move || {
+            stages::capture(source, frames, queues, &shared).map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
+        }
     })?;
 
-    let Supervised { end, damage, ended_at, mut warnings, error } = threads.supervise(&shared, on_tick);
+    let Supervised { end, damage, ended_at, journals, mut warnings, error } = threads.supervise(&shared, on_tick);
     let duration = ended_at.since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {
-            warnings
-                .push(format!("{name}: the connection was lost; {} clouds could not be handed over", sink.disconnected.get()));
+            warnings.push(format!("{name}: {} clouds were lost because it could not be reached", sink.disconnected.get()));
         }
     }
     on_tick(&stats.snapshot(clock.now()));
     let camera = stats.camera.as_ref().map(|monitor| monitor.health(ended_at));
-    Ok(Outcome { end, duration, damage, camera, stats, warnings, error })
+    Ok(Outcome { end, duration, damage, camera, stats, journals, warnings, error })
 }
 
 /// How the threads of a run ended.
@@ -265,17 +283,18 @@ struct Supervised {
     damage: Damage,
     /// When capture ended.
     ended_at: HostTime,
+    journals: Journals,
     warnings: Vec<String>,
     error: Option<anyhow::Error>,
 }
 
 /// What a thread brings home.
 enum Ended {
-    Capture(End, Damage),
-    Project,
+    Capture(End, Damage, Journal),
+    Project(Journal),
     Recorder,
-    /// A warning, if the sink could not hand over all in time.
-    Sink(Option<String>),
+    /// Its index, and a warning if the sink could not hand over all in time.
+    Sink(usize, Option<String>, Journal),
 }
 
 /// The threads of a run that have not ended yet.
@@ -314,6 +333,7 @@ impl Threads {
     fn supervise(mut self, shared: &Shared, on_tick: &mut dyn FnMut(&Snapshot)) -> Supervised {
         let clock = &shared.clock;
         let (mut ended, mut error, mut warnings) = (None, None, Vec::new());
+        let mut journals = Journals { sinks: vec![Journal::default(); shared.stats.sinks.len()], ..Journals::default() };
         let mut next_tick = clock.now().plus(TICK);
         let mut stop_seen_at: Option<HostTime> = None;
         let mut has_warned = false;
@@ -323,9 +343,16 @@ impl Threads {
             self.running = running;
             for (name, thread) in done {
                 match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
-                    Ok(Ended::Capture(end, damage)) => ended = Some((end, damage, clock.now())),
-                    Ok(Ended::Project | Ended::Recorder) => {}
-                    Ok(Ended::Sink(warning)) => warnings.extend(warning),
+                    Ok(Ended::Capture(end, damage, journal)) => {
+                        ended = Some((end, damage, clock.now()));
+                        journals.capture = journal;
+                    }
+                    Ok(Ended::Project(journal)) => journals.project = journal,
+                    Ok(Ended::Recorder) => {}
+                    Ok(Ended::Sink(index, warning, journal)) => {
+                        warnings.extend(warning);
+                        journals.sinks[index] = journal;
+                    }
                     Err(failure) => {
                         shared.stop.ask();
                         // What fails later most often fails because of the first.
@@ -355,7 +382,7 @@ impl Threads {
             }
         }
         let (end, damage, ended_at) = ended.unwrap_or_else(|| (End::Interrupted, Damage::default(), clock.now()));
-        Supervised { end, damage, ended_at, warnings, error }
+        Supervised { end, damage, ended_at, journals, warnings, error }
     }
 
     /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer.

@@ -11,12 +11,13 @@ use super::queue::{Receiver, Sender};
 use super::{End, Policy, Shared};
 use crate::clock::HostTime;
 use crate::cloud::Cloud;
-use crate::frame::DepthFrame;
+use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::project::BackProjector;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
+use crate::stats::journal::{Event, FrameId, Journal};
 
 /// The longest that capture waits without looking whether it is to stop.
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
@@ -45,8 +46,9 @@ pub(super) fn capture(
     mut pool: Pool<DepthFrame>,
     queues: FrameQueues,
     shared: &Shared,
-) -> anyhow::Result<(End, Damage)> {
+) -> anyhow::Result<(End, Damage, Journal)> {
     let (clock, stats) = (&shared.clock, &shared.stats);
+    let mut journal = shared.new_journal();
     let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
     let _ = shared.deadline.set(deadline);
     let mut continuity = Continuity::new(source.info().stream.nominal_fps);
@@ -73,13 +75,20 @@ pub(super) fn capture(
                 errors_in_a_row = 0;
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
-                stats.continuity.add(continuity.judge(&frame.meta));
-                stats.time.note(&frame.meta, &**clock);
+                let meta = frame.meta;
+                let found = continuity.judge(&meta);
+                let frames_missing = found.frames_missing;
+                stats.continuity.add(found);
+                stats.time.note(&meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
                     // One that failed has told why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));
                 }
-                if queues.project.send(frame).is_err() {
+                let sent = queues.project.send(frame);
+                if shared.settings.journal {
+                    journal.write(&meta, Event::Captured { frames_missing }, meta.arrived_at, clock.now());
+                }
+                if sent.is_err() {
                     // The projection has failed, and the supervisor knows why; or the run was given up after its time.
                     break if clock.now() >= deadline { End::Duration } else { End::Interrupted };
                 }
@@ -95,7 +104,7 @@ pub(super) fn capture(
     if pool.made_later() > 0 {
         tracing::debug!("{} frame buffers had to be made during the run", pool.made_later());
     }
-    Ok((end, source.damage()))
+    Ok((end, source.damage(), journal))
 }
 
 /// Turns frames into clouds for all sinks.
@@ -109,8 +118,9 @@ pub(super) struct Project {
 
 impl Project {
     /// Runs on a seat of the rayon pool. Says `ready` when its buffers are there.
-    pub(super) fn run(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<()> {
+    pub(super) fn run(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
         let (clock, stats) = (&shared.clock, &shared.stats);
+        let mut journal = shared.new_journal();
         self.projector.tune(&mut || std::thread::sleep(REST))?;
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
@@ -123,12 +133,17 @@ impl Project {
                 stats.dropped_capture_queue.add(1);
                 return Err(error.into());
             }
+            if let Some(delay) = shared.settings.project_delay {
+                clock.sleep_until(clock.now().plus(delay));
+            }
             let projected_at = clock.now();
             (cloud.meta, cloud.taken_at, cloud.projected_at) = (frame.meta, taken_at, projected_at);
             let points = cloud.points.positions_m.len() as u64;
             cloud.depth = self.keep_depth.then_some(frame);
             stats.capture_queue.record(cloud.meta.arrived_at, taken_at);
             stats.project.record(taken_at, projected_at);
+            stats.arrival_to_cloud.record(cloud.meta.arrived_at, projected_at);
+            journal.write(&cloud.meta, Event::Projected, taken_at, projected_at);
             stats.projected.record(projected_at);
             stats.points.add(points);
             let cloud = free.share();
@@ -140,7 +155,7 @@ impl Project {
         if pool.made_later() > 0 {
             tracing::debug!("{} cloud buffers had to be made during the run", pool.made_later());
         }
-        Ok(())
+        Ok(journal)
     }
 }
 
@@ -150,8 +165,11 @@ pub(super) fn show(
     index: usize,
     clouds: Receiver<Arc<Cloud>>,
     shared: &Shared,
-) -> anyhow::Result<Option<String>> {
+) -> anyhow::Result<(Option<String>, Journal)> {
     let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
+    let frame_period = shared.stats.frame_period.unwrap_or(Duration::MAX);
+    let mut journal = shared.new_journal();
+    let mut held = Held::default();
     let name = sink.name();
     let mut pace = ShowRate::new(match shared.settings.policy {
         Policy::Newest => sink.max_rate_hz(),
@@ -164,16 +182,21 @@ pub(super) fn show(
             Ok(cloud) => {
                 let taken_at = clock.now();
                 stats.cloud_queue.record(cloud.projected_at, taken_at);
+                let mut event = Event::NotHandedOver;
+                let mut handed_over_at = taken_at;
                 if !pace.is_due(taken_at) {
                     stats.above_show_rate.add(1);
                 } else {
                     match offer(sink.as_mut(), &cloud, &mut waits, shared) {
                         Ok(Offer::Taken) => {
-                            let handed_over_at = clock.now();
+                            handed_over_at = clock.now();
+                            event = Event::HandedOver;
                             pace.shown(taken_at);
                             stats.log.record(taken_at, handed_over_at);
                             stats.total.record(cloud.meta.arrived_at, handed_over_at);
+                            stats.deadline_misses.add((handed_over_at.since(cloud.meta.arrived_at) > frame_period).into());
                             stats.shown.record(handed_over_at);
+                            held.push(&cloud.meta, handed_over_at);
                         }
                         Ok(Offer::Busy) => stats.busy.add(1),
                         Ok(Offer::Disconnected) => stats.disconnected.add(1),
@@ -183,13 +206,21 @@ pub(super) fn show(
                         }
                     }
                 }
+                journal.write(&cloud.meta, event, taken_at, handed_over_at);
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
+        while let Some(released) = sink.next_released() {
+            if let Some((frame, handed_over_at)) = held.take(released.number) {
+                stats.release.record(handed_over_at, released.at);
+                journal.write(frame, Event::Released, handed_over_at, released.at.max(handed_over_at));
+            }
+        }
         let snapshot = shared.snapshot();
         if snapshot.at > figures_of {
             figures_of = snapshot.at;
+            stats.set_status(sink.status());
             sink.figures(&snapshot).with_context(|| name.clone())?;
         }
     }
@@ -198,7 +229,28 @@ pub(super) fn show(
     let must_finish = sink.must_finish();
     match sink.finish(FINISH) {
         Err(error) if must_finish => Err(error),
-        finished => Ok(finished.err().map(|e| format!("{name}: {e:#}"))),
+        finished => Ok((finished.err().map(|e| format!("{name}: {e:#}")), journal)),
+    }
+}
+
+/// The newest clouds that were handed over and, for all that is known, are held downstream.
+#[derive(Default)]
+struct Held {
+    clouds: [Option<(FrameId, HostTime)>; 16],
+    next: usize,
+}
+
+impl Held {
+    fn push(&mut self, meta: &FrameMeta, handed_over_at: HostTime) {
+        self.clouds[self.next] = Some((meta.into(), handed_over_at));
+        self.next = (self.next + 1) % self.clouds.len();
+    }
+
+    /// The oldest one with this number.
+    fn take(&mut self, number: u64) -> Option<(FrameId, HostTime)> {
+        let (older, newer) = (self.next..self.clouds.len(), 0..self.next);
+        let index = older.chain(newer).find(|&i| self.clouds[i].is_some_and(|(frame, _)| frame.number == number))?;
+        self.clouds[index].take()
     }
 }
 
@@ -244,6 +296,18 @@ impl ShowRate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn released_clouds_are_found_by_number_the_oldest_first() {
+        let mut held = Held::default();
+        for k in 0..20 {
+            let meta = FrameMeta { number: k % 10, arrived_at: HostTime::from_ns(k), ..Default::default() };
+            held.push(&meta, HostTime::from_ns(100 + k));
+        }
+        let mut take = |number| held.take(number).map(|(frame, at)| (frame.arrived_at.as_ns(), at.as_ns()));
+        assert_eq!((take(5), take(5), take(5)), (Some((5, 105)), Some((15, 115)), None));
+        assert_eq!(take(0), Some((10, 110)), "the first one was too long ago");
+    }
 
     fn shown_of(rate_hz: Option<f64>, arrivals_us: impl Iterator<Item = u64>) -> usize {
         let mut pace = ShowRate::new(rate_hz);

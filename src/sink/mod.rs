@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::stats::Snapshot;
 
@@ -18,6 +19,14 @@ pub enum Offer {
     Busy,
     /// Nobody is there to take it.
     Disconnected,
+}
+
+/// A cloud that is no longer held downstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Released {
+    /// Of its frame.
+    pub number: u64,
+    pub at: HostTime,
 }
 
 /// What a sink needs of a cloud beyond its positions.
@@ -58,9 +67,19 @@ pub trait CloudSink: Send {
     /// The most clouds that it holds after having taken them.
     fn max_in_flight(&self) -> usize;
 
+    /// How its connection stands, in a few words for people.
+    fn status(&self) -> Option<String> {
+        None
+    }
+
     /// # Errors
     /// Any error ends the run.
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
+
+    /// A cloud that was handed over and that the sink's library has let go of meanwhile; `None` if there is none now.
+    fn next_released(&mut self) -> Option<Released> {
+        None
+    }
 
     /// Called a few times a second with fresh figures.
     ///

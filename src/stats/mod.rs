@@ -8,28 +8,42 @@
 //! | `project` | taken by the projection | cloud finished |
 //! | `cloud_queue` | cloud finished | taken by the sink |
 //! | `log` | taken by the sink | handed over to the viewer's connection or file |
+//! | `release` | handed over | Rerun has let go of the cloud: it is encoded for the connection or file |
+//! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
 //!
-//! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over.
+//! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over, `release` those of them that Rerun let
+//! go of before the end. The first four of a frame, added up, are its `total`.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | `stage` | durations of a stage, rates and intervals |
+//! | `histogram`, `recent` | what these are kept in: the whole run, and the last samples |
+//! | `journal` | each single frame, for a profiling session |
+//! | `snapshot` | the figures at one moment |
+//! | `report` | the figures at the end |
 
 pub mod continuity;
+mod histogram;
+pub mod journal;
+mod recent;
 mod recording;
 pub mod report;
+mod snapshot;
 mod stage;
 pub mod time;
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use continuity::ContinuityCounts;
+pub use histogram::{LONGEST_NS, new_histogram};
 pub use recording::{RecordingReport, RecordingStats};
+pub use snapshot::{Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
-use crate::clock::HostTime;
 use crate::source::watch::Monitor;
-
-/// The window of the figures that are shown while a run goes on.
-pub const WINDOW_S: u64 = 1;
 
 /// A count that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -48,6 +62,8 @@ impl Count {
 /// All figures of one run.
 #[derive(Default)]
 pub struct RunStats {
+    /// From one frame to the next, as the source promises it.
+    pub frame_period: Option<std::time::Duration>,
     pub captured: Meter,
     pub projected: Meter,
     pub points: Count,
@@ -61,6 +77,7 @@ pub struct RunStats {
     pub camera: Option<Monitor>,
     pub capture_queue: Stage,
     pub project: Stage,
+    pub arrival_to_cloud: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
     pub sinks: Vec<SinkStats>,
     /// Where the run is recorded.
@@ -79,9 +96,14 @@ pub struct SinkStats {
     pub busy: Count,
     /// Clouds that could not be handed over because the connection was gone.
     pub disconnected: Count,
+    /// Clouds whose `total` was longer than one frame period of the source.
+    pub deadline_misses: Count,
     pub cloud_queue: Stage,
     pub log: Stage,
+    pub release: Stage,
     pub total: Stage,
+    /// How its connection stands, in words.
+    status: Mutex<Option<String>>,
 }
 
 impl SinkStats {
@@ -93,10 +115,22 @@ impl SinkStats {
             above_show_rate: Count::default(),
             busy: Count::default(),
             disconnected: Count::default(),
+            deadline_misses: Count::default(),
             cloud_queue: Stage::default(),
             log: Stage::default(),
+            release: Stage::default(),
             total: Stage::default(),
+            status: Mutex::default(),
         }
+    }
+
+    pub fn set_status(&self, status: Option<String>) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
+    }
+
+    fn connection(&self) -> Option<(String, String)> {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        Some((self.name.clone(), status))
     }
 
     /// All that reached the sink but not the viewer.
@@ -106,48 +140,12 @@ impl SinkStats {
 }
 
 /// Counts where frames were lost. Names are the report's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Drops {
     pub source: u64,
     pub capture_queue: u64,
     pub cloud_queue: u64,
     pub viewer: u64,
-}
-
-/// The figures at one moment of a run, rates and latencies over the last [`WINDOW_S`].
-#[derive(Debug, Clone, Default)]
-pub struct Snapshot {
-    pub at: HostTime,
-    pub captured: u64,
-    pub projected: u64,
-    pub shown: u64,
-    pub fps: Rates,
-    pub drops: Drops,
-    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
-    pub camera: Option<Monitor>,
-    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
-    pub above_show_rate: u64,
-    /// Frames that the recording lacks.
-    pub dropped_by_recorder: u64,
-    /// Stage names with their quantiles, where the window has samples.
-    pub latencies: Vec<(&'static str, Quantiles)>,
-}
-
-/// Frames per second of host time.
-#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
-pub struct Rates {
-    pub captured: f64,
-    pub projected: f64,
-    pub shown: f64,
-}
-
-impl Snapshot {
-    /// What was lost against the user's will, by place: source, capture queue, cloud queue, viewer.
-    pub fn lost(&self) -> [(&'static str, u64); 4] {
-        let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
-        let viewer = viewer.saturating_sub(self.above_show_rate);
-        [("source", source), ("capture queue", capture_queue), ("cloud queue", cloud_queue), ("viewer", viewer)]
-    }
 }
 
 impl RunStats {
@@ -168,35 +166,17 @@ impl RunStats {
         }
     }
 
-    /// The stages in the order a frame passes them.
-    pub fn stages(&self) -> [(&'static str, &Stage); 5] {
+    /// The stages in the order a frame passes them, then the sums over several.
+    pub fn stages(&self) -> [(&'static str, &Stage); 7] {
         let sink = self.shown_by();
         [
             ("capture_queue", &self.capture_queue),
             ("project", &self.project),
             ("cloud_queue", &sink.cloud_queue),
             ("log", &sink.log),
+            ("release", &sink.release),
+            ("arrival_to_cloud", &self.arrival_to_cloud),
             ("total", &sink.total),
         ]
-    }
-
-    pub fn snapshot(&self, now: HostTime) -> Snapshot {
-        let since = HostTime::from_ns(now.as_ns().saturating_sub(WINDOW_S * 1_000_000_000));
-        Snapshot {
-            at: now,
-            captured: self.captured.count(),
-            projected: self.projected.count(),
-            shown: self.shown_by().shown.count(),
-            fps: Rates {
-                captured: self.captured.recent_fps(since, now),
-                projected: self.projected.recent_fps(since, now),
-                shown: self.shown_by().shown.recent_fps(since, now),
-            },
-            drops: self.drops(),
-            camera: self.camera.clone(),
-            above_show_rate: self.shown_by().above_show_rate.get(),
-            dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
-            latencies: self.stages().into_iter().filter_map(|(name, s)| s.recent(since).map(|q| (name, q))).collect(),
-        }
     }
 }

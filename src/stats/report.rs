@@ -29,6 +29,8 @@ pub struct Report {
     pub points: PointsReport,
     pub fps: Rates,
     pub latency_us: Latencies,
+    pub interval_us: Intervals,
+    pub deadline: Deadline,
     /// Each sink's own account. The figures above are those of the first.
     pub sinks: Vec<SinkReport>,
     /// Where the run was recorded.
@@ -75,7 +77,26 @@ pub struct Latencies {
     pub project: Latency,
     pub cloud_queue: Latency,
     pub log: Latency,
+    pub release: Latency,
+    pub arrival_to_cloud: Latency,
     pub total: Latency,
+}
+
+/// How evenly frames arrive and are handed over: the time from one to the next, and its change from one to the next.
+#[derive(Debug, Clone, Serialize)]
+pub struct Intervals {
+    pub interval: Latency,
+    pub jitter: Latency,
+    pub shown_interval: Latency,
+    pub shown_jitter: Latency,
+}
+
+/// Frames that were handed over later than one frame period after their arrival.
+#[derive(Debug, Clone, Serialize)]
+pub struct Deadline {
+    /// 1 / `nominal_fps`; absent where the source promises no rate.
+    pub period_us: Option<f64>,
+    pub misses: u64,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -83,6 +104,7 @@ pub struct SinkReport {
     pub name: String,
     pub shown: u64,
     pub fps: f64,
+    pub deadline_misses: u64,
     pub drops: SinkDrops,
     pub latency_us: SinkLatencies,
 }
@@ -101,6 +123,7 @@ pub struct SinkDrops {
 pub struct SinkLatencies {
     pub cloud_queue: Latency,
     pub log: Latency,
+    pub release: Latency,
     pub total: Latency,
 }
 
@@ -137,7 +160,19 @@ impl Report {
                 project: stats.project.latency(),
                 cloud_queue: first.latency_us.cloud_queue,
                 log: first.latency_us.log,
+                release: first.latency_us.release,
+                arrival_to_cloud: stats.arrival_to_cloud.latency(),
                 total: first.latency_us.total,
+            },
+            interval_us: Intervals {
+                interval: stats.captured.interval(),
+                jitter: stats.captured.jitter(),
+                shown_interval: stats.sinks[0].shown.interval(),
+                shown_jitter: stats.sinks[0].shown.jitter(),
+            },
+            deadline: Deadline {
+                period_us: stats.frame_period.map(|period| period.as_secs_f64() * 1e6),
+                misses: first.deadline_misses,
             },
             sinks,
             recording: stats.recording.as_ref().map(|recording| recording.report()),
@@ -209,17 +244,34 @@ impl Report {
             "\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"
         ));
-        let l = &self.latency_us;
+        let (l, i) = (&self.latency_us, &self.interval_us);
         for (name, l) in [
             ("capture queue", &l.capture_queue),
             ("project", &l.project),
             ("cloud queue", &l.cloud_queue),
             ("log", &l.log),
+            ("release", &l.release),
+            ("arr. to cloud", &l.arrival_to_cloud),
             ("total", &l.total),
+            ("interval", &i.interval),
+            ("jitter", &i.jitter),
+            ("shown interval", &i.shown_interval),
+            ("shown jitter", &i.shown_jitter),
         ] {
+            if l.count == 0 {
+                continue;
+            }
             line(format_args!(
                 "{name:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}",
                 l.mean, l.p50, l.p90, l.p99, l.p999, l.max
+            ));
+        }
+        if let Some(period_us) = self.deadline.period_us.filter(|_| self.frames.shown > 0) {
+            let Deadline { misses, .. } = self.deadline;
+            line(format_args!(
+                "{misses} of {} frames took longer than one frame period ({:.1} ms)",
+                self.frames.shown,
+                period_us / 1e3
             ));
         }
         if let Some(r) = &self.recording {
@@ -291,6 +343,7 @@ impl SinkReport {
             name: stats.name.clone(),
             shown: stats.shown.count(),
             fps: stats.shown.fps(),
+            deadline_misses: stats.deadline_misses.get(),
             drops: SinkDrops {
                 cloud_queue: stats.dropped_cloud_queue.get(),
                 viewer: stats.dropped_viewer(),
@@ -301,6 +354,7 @@ impl SinkReport {
             latency_us: SinkLatencies {
                 cloud_queue: stats.cloud_queue.latency(),
                 log: stats.log.latency(),
+                release: stats.release.latency(),
                 total: stats.total.latency(),
             },
         }

@@ -1,19 +1,18 @@
 //! Durations of one stage, and the rate of one kind of event.
+//!
+//! One thread records into each of them. Recording takes neither a lock nor memory; whoever reads never holds up who records.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::histogram::AtomicHistogram;
+use super::recent::Recent;
 use crate::clock::HostTime;
 
-/// Longest latency that is told apart, in ns. Longer ones count as this.
-const LONGEST_NS: u64 = 60_000_000_000;
-/// Samples kept for the window; at 90 frames a second more than ten times what it needs.
-const RECENT: usize = 1024;
-
 /// Latencies of a whole run, in microseconds, as the report has them.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub count: u64,
     pub mean: f64,
@@ -24,166 +23,178 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// Quantiles of a window, in milliseconds. They are samples that occurred (nearest rank).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Quantiles {
-    pub p50_ms: f64,
-    pub p99_ms: f64,
-}
-
-/// The last [`RECENT`] values with their times.
-struct Recent<T> {
-    samples: Box<[(HostTime, T)]>,
-    next: usize,
-    len: usize,
-}
-
-impl<T: Copy + Default> Recent<T> {
-    fn new() -> Self {
-        Self { samples: vec![(HostTime::default(), T::default()); RECENT].into(), next: 0, len: 0 }
-    }
-
-    fn push(&mut self, at: HostTime, value: T) {
-        self.samples[self.next] = (at, value);
-        self.next = (self.next + 1) % RECENT;
-        self.len = (self.len + 1).min(RECENT);
-    }
-
-    fn since(&self, since: HostTime) -> impl Iterator<Item = &(HostTime, T)> {
-        self.samples[..self.len].iter().filter(move |s| s.0 >= since)
-    }
-}
-
-/// Durations of one stage. One thread records, others read now and then; the lock is free but for those moments.
-pub struct Stage {
-    inner: Mutex<StageInner>,
-}
-
-struct StageInner {
-    /// 1 ns to [`LONGEST_NS`] with three digits. The bounds are fixed, so recording never allocates.
-    whole_ns: Histogram<u64>,
-    sum_ns: u64,
-    max_ns: u64,
-    recent_ns: Recent<u64>,
-}
-
-impl Default for Stage {
-    fn default() -> Self {
-        let whole_ns = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("these bounds are valid");
-        Self { inner: Mutex::new(StageInner { whole_ns, sum_ns: 0, max_ns: 0, recent_ns: Recent::new() }) }
-    }
-}
-
-impl Stage {
-    /// Records that the stage lasted from `from` to `to`.
-    pub fn record(&self, from: HostTime, to: HostTime) {
-        let ns = to.ns_since(from);
-        let mut inner = lock(&self.inner);
-        inner.whole_ns.saturating_record(ns);
-        inner.sum_ns = inner.sum_ns.saturating_add(ns);
-        inner.max_ns = inner.max_ns.max(ns);
-        inner.recent_ns.push(to, ns);
-    }
-
-    /// Figures of the whole run. Mean and maximum are exact, the quantiles have three digits.
-    pub fn latency(&self) -> Latency {
-        let inner = lock(&self.inner);
+impl Latency {
+    /// Mean and maximum are exact, the quantiles have three digits.
+    pub fn of(histogram_ns: &Histogram<u64>, sum_ns: u64, max_ns: u64) -> Self {
         let us = |ns: f64| ns / 1e3;
-        let count = inner.whole_ns.len();
+        let count = histogram_ns.len();
         if count == 0 {
-            return Latency::default();
+            return Self::default();
         }
         // A bucket's value is its upper end, which can lie above the largest sample.
-        let quantile = |q| us(inner.whole_ns.value_at_quantile(q).min(inner.max_ns) as f64);
-        Latency {
+        let quantile = |q| us(histogram_ns.value_at_quantile(q).min(max_ns) as f64);
+        Self {
             count,
-            mean: us(inner.sum_ns as f64 / count as f64),
+            mean: us(sum_ns as f64 / count as f64),
             p50: quantile(0.5),
             p90: quantile(0.9),
             p99: quantile(0.99),
             p999: quantile(0.999),
-            max: us(inner.max_ns as f64),
+            max: us(max_ns as f64),
         }
     }
+}
 
-    /// Quantiles of what was recorded since `since`, at most the last 1,024 samples; `None` without any.
-    pub fn recent(&self, since: HostTime) -> Option<Quantiles> {
-        let mut ns: Vec<u64> = lock(&self.inner).recent_ns.since(since).map(|s| s.1).collect();
+/// Quantiles of a window, in milliseconds. They are samples that occurred (nearest rank).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Quantiles {
+    pub count: u64,
+    pub p50_ms: f64,
+    pub p90_ms: f64,
+    pub p99_ms: f64,
+    pub p999_ms: f64,
+    pub max_ms: f64,
+}
+
+impl Quantiles {
+    /// `None` without samples. Sorts them.
+    pub fn of(ns: &mut [u64]) -> Option<Self> {
         ns.sort_unstable();
         let last = ns.len().checked_sub(1)?;
         let at = |q: f64| ns[((ns.len() as f64 * q).ceil() as usize).saturating_sub(1).min(last)] as f64 / 1e6;
-        Some(Quantiles { p50_ms: at(0.5), p99_ms: at(0.99) })
+        Some(Self {
+            count: ns.len() as u64,
+            p50_ms: at(0.5),
+            p90_ms: at(0.9),
+            p99_ms: at(0.99),
+            p999_ms: at(0.999),
+            max_ms: at(1.0),
+        })
     }
 }
 
-/// Counts events and tells their rate by host time.
+/// Durations of one stage.
+#[derive(Default)]
+pub struct Stage {
+    whole: AtomicHistogram,
+    recent_ns: Recent,
+}
+
+impl Stage {
+    /// Records that the stage lasted from `from` to `to`. For one thread alone, in the order of `to`.
+    pub fn record(&self, from: HostTime, to: HostTime) {
+        let ns = to.ns_since(from);
+        self.whole.record(ns);
+        self.recent_ns.push(to, ns);
+    }
+
+    /// Samples so far.
+    pub fn count(&self) -> u64 {
+        self.recent_ns.count()
+    }
+
+    /// The sum of all samples so far.
+    pub fn sum_ns(&self) -> u64 {
+        self.whole.sum_ns()
+    }
+
+    /// All samples of the run, in ns.
+    pub fn histogram_ns(&self) -> Histogram<u64> {
+        self.whole.read()
+    }
+
+    /// Figures of the whole run.
+    pub fn latency(&self) -> Latency {
+        self.whole.latency()
+    }
+
+    /// Figures of the whole run over several threads' stages of one kind.
+    pub fn merged<'a>(stages: impl IntoIterator<Item = &'a Stage>) -> Latency {
+        AtomicHistogram::merged(stages.into_iter().map(|stage| &stage.whole))
+    }
+
+    /// Quantiles of what was recorded since `since`; `None` without any.
+    pub fn recent(&self, since: HostTime) -> Option<Quantiles> {
+        let mut ns: Vec<u64> = self.recent_ns.since(since).samples.into_iter().map(|(_, ns)| ns).collect();
+        Quantiles::of(&mut ns)
+    }
+}
+
+/// Counts events and tells their rate by host time, the intervals between them, and how these change from one to the next.
+#[derive(Default)]
 pub struct Meter {
-    inner: Mutex<MeterInner>,
-}
-
-struct MeterInner {
-    count: u64,
-    first: HostTime,
-    last: HostTime,
-    recent: Recent<()>,
-}
-
-impl Default for Meter {
-    fn default() -> Self {
-        let (first, last) = Default::default();
-        Self { inner: Mutex::new(MeterInner { count: 0, first, last, recent: Recent::new() }) }
-    }
+    first_ns: AtomicU64,
+    /// Each event with the interval before it.
+    events: Recent,
+    interval: AtomicHistogram,
+    jitter: AtomicHistogram,
 }
 
 impl Meter {
+    /// For one thread alone, in the order of `at`.
     pub fn record(&self, at: HostTime) {
-        let mut inner = lock(&self.inner);
-        if inner.count == 0 {
-            inner.first = at;
+        let mut interval_ns = 0;
+        match self.events.last() {
+            None => self.first_ns.store(at.as_ns(), Ordering::Relaxed),
+            Some((last, before_ns)) => {
+                interval_ns = at.ns_since(last);
+                self.interval.record(interval_ns);
+                if self.events.count() > 1 {
+                    self.jitter.record(interval_ns.abs_diff(before_ns));
+                }
+            }
         }
-        inner.last = at;
-        inner.count += 1;
-        inner.recent.push(at, ());
+        self.events.push(at, interval_ns);
     }
 
     pub fn count(&self) -> u64 {
-        lock(&self.inner).count
+        self.events.count()
+    }
+
+    /// From each event to the next.
+    pub fn interval(&self) -> Latency {
+        self.interval.latency()
+    }
+
+    /// The difference of each interval to the one before it, without its sign (the delay variation between consecutive frames, as RFC
+    /// 3393 has it): 0 for a steady rate, whatever that is.
+    pub fn jitter(&self) -> Latency {
+        self.jitter.latency()
     }
 
     /// Intervals between the first and the last event, divided by the time between them; 0 for fewer than two events.
     pub fn fps(&self) -> f64 {
-        let inner = lock(&self.inner);
-        rate(inner.count, inner.first, inner.last)
+        let last = self.events.last().map_or_else(HostTime::default, |last| last.0);
+        rate(self.count(), HostTime::from_ns(self.first_ns.load(Ordering::Relaxed)), last)
     }
 
     /// The same for the events from `since` to `now`, and the last one before them: also a rate below one event a window is told. While
     /// there are none, it is what one event now would make it.
     pub fn recent_fps(&self, since: HostTime, now: HostTime) -> f64 {
-        let inner = lock(&self.inner);
-        let (mut count, mut before, mut first, mut last) = (0, None, HostTime::from_ns(u64::MAX), HostTime::default());
-        for &(at, ()) in inner.recent.since(HostTime::default()) {
-            if at < since {
-                before = before.max(Some(at));
-            } else {
-                (count, first, last) = (count + 1, first.min(at), last.max(at));
-            }
-        }
-        match before {
+        let window = self.events.since(since);
+        let count = window.samples.len() as u64;
+        let at = |sample: Option<&(HostTime, u64)>| sample.map_or_else(HostTime::default, |sample| sample.0);
+        let (last, first) = (at(window.samples.first()), at(window.samples.last()));
+        match window.before {
             Some(before) if count == 0 => rate(2, before, now),
             Some(before) => rate(count + 1, before, last),
             None => rate(count, first, last),
         }
+    }
+
+    /// Intervals that ended since `since`; `None` without any.
+    pub fn recent_interval(&self, since: HostTime) -> Option<Quantiles> {
+        let window = self.events.since(since);
+        // The run's first event has no interval before it.
+        let len = window.samples.len() - usize::from(window.before.is_none() && !window.samples.is_empty());
+        let mut ns: Vec<u64> = window.samples[..len].iter().map(|sample| sample.1).collect();
+        Quantiles::of(&mut ns)
     }
 }
 
 fn rate(events: u64, first: HostTime, last: HostTime) -> f64 {
     let ns = last.ns_since(first);
     if events < 2 || ns == 0 { 0.0 } else { (events - 1) as f64 / (ns as f64 / 1e9) }
-}
-
-/// A thread that panicked while recording leaves a valid histogram behind, at worst without its last sample.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -205,6 +216,10 @@ mod tests {
         for (got, want) in [(l.p50, 500.0), (l.p90, 900.0), (l.p99, 990.0), (l.p999, 999.0)] {
             assert!((got - want).abs() <= want * 0.001, "{got} for {want}");
         }
+        let (other, both) = (Stage::default(), |other| Stage::merged([&stage, other]));
+        assert_eq!(both(&other), l);
+        other.record(us(0), us(3000));
+        assert_eq!((both(&other).count, both(&other).mean, both(&other).max), (1001, 503_500.0 / 1001.0, 3000.0));
     }
 
     #[test]
@@ -214,19 +229,39 @@ mod tests {
         for n in 0..100 {
             stage.record(us(1_000_000 + n), us(1_000_000 + 2 * n));
         }
-        assert_eq!(stage.recent(us(900_000)), Some(Quantiles { p50_ms: 0.049, p99_ms: 0.098 }));
+        let window = stage.recent(us(900_000)).unwrap();
+        assert_eq!((window.count, window.p50_ms, window.p90_ms, window.p99_ms), (100, 0.049, 0.089, 0.098));
+        assert_eq!((window.p999_ms, window.max_ms), (0.099, 0.099));
         assert_eq!(stage.recent(us(2_000_000)), None);
+        assert_eq!((stage.count(), stage.sum_ns()), (101, 5_000_000 + 99 * 100 / 2 * 1000));
     }
 
     #[test]
     fn a_rate_is_intervals_by_time() {
         let meter = Meter::default();
-        assert_eq!(meter.fps(), 0.0);
+        assert_eq!((meter.fps(), meter.recent_interval(us(0))), (0.0, None));
         for k in 0..91 {
             meter.record(us(k * 100_000));
         }
         assert!((meter.fps() - 10.0).abs() < 1e-9);
         assert!((meter.recent_fps(us(8_000_000), us(9_000_000)) - 10.0).abs() < 1e-9);
+        let (interval, jitter) = (meter.interval(), meter.jitter());
+        assert_eq!((interval.count, interval.mean, interval.max), (90, 100_000.0, 100_000.0));
+        assert_eq!((jitter.count, jitter.max), (89, 0.0));
+        for (since, count) in [(0, 90), (100_000, 90), (8_000_000, 11)] {
+            let window = meter.recent_interval(us(since)).unwrap();
+            assert_eq!((window.count, window.p50_ms, window.max_ms), (count, 100.0, 100.0));
+        }
+    }
+
+    #[test]
+    fn jitter_is_the_change_of_the_interval() {
+        let meter = Meter::default();
+        for at in [0, 100, 210, 300] {
+            meter.record(us(at));
+        }
+        let jitter = meter.jitter();
+        assert_eq!((jitter.count, jitter.mean, jitter.max), (2, 15.0, 20.0));
     }
 
     #[test]

@@ -4,32 +4,66 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender};
 use rerun::external::arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, UInt32Array};
 use rerun::external::arrow::buffer::{Buffer, ScalarBuffer};
 use rerun::external::arrow::datatypes::{DataType, Field};
 
-use crate::cloud::Cloud;
+use crate::clock::Clock;
+use crate::cloud::{Cloud, Points};
+use crate::sink::Released;
 
-/// A cloud that Rerun holds. When the last array over it is gone, the cloud's buffer is free again and no longer in flight.
+/// Landed clouds that the sink has not asked for yet, at most; it asks after each cloud.
+const LANDED: usize = 16;
+
+/// A cloud that Rerun holds. When the last array over it is gone, its buffers are free again and no longer in flight.
 pub(super) struct Flight(Arc<Landing>);
 
 struct Landing {
     cloud: Arc<Cloud>,
+    /// Those of the cloud's points that are shown, if not all are.
+    thinned: Option<Arc<Points>>,
+    tower: Tower,
+}
+
+/// Knows which clouds are in flight, and is told of each that has landed.
+#[derive(Clone)]
+pub(super) struct Tower {
     in_flight: Arc<AtomicUsize>,
+    landed: Sender<Released>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tower {
+    /// With where the landed clouds come out.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<Released>) {
+        let (landed, out) = crossbeam_channel::bounded(LANDED);
+        (Self { in_flight: Arc::default(), landed, clock }, out)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+}
+
+impl Landing {
+    fn points(&self) -> &Points {
+        self.thinned.as_deref().unwrap_or(&self.cloud.points)
+    }
 }
 
 impl Flight {
-    pub(super) fn new(cloud: Arc<Cloud>, in_flight: &Arc<AtomicUsize>) -> Self {
-        in_flight.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(Landing { cloud, in_flight: Arc::clone(in_flight) }))
+    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, tower: &Tower) -> Self {
+        tower.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::new(Landing { cloud, thinned, tower: tower.clone() }))
     }
 
     /// The bytes of one part of the cloud; they keep the cloud in flight.
-    fn buffer(&self, part: fn(&Cloud) -> &[u8]) -> Buffer {
-        struct Part(Arc<Landing>, fn(&Cloud) -> &[u8]);
+    fn buffer(&self, part: fn(&Landing) -> &[u8]) -> Buffer {
+        struct Part(Arc<Landing>, fn(&Landing) -> &[u8]);
         impl AsRef<[u8]> for Part {
             fn as_ref(&self) -> &[u8] {
-                (self.1)(&self.0.cloud)
+                (self.1)(&self.0)
             }
         }
         Buffer::from(Bytes::from_owner(Part(Arc::clone(&self.0), part)))
@@ -38,17 +72,19 @@ impl Flight {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        // Before the count, so that the sink finds the news when it finds room.
+        let _ = self.tower.landed.try_send(Released { number: self.cloud.meta.number, at: self.tower.clock.now() });
+        self.tower.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// The cloud's points, with colours if it has them.
 pub(super) fn points(flight: &Flight) -> rerun::Points3D {
-    let values = ScalarBuffer::<f32>::from(flight.buffer(|c| as_bytes(c.points.positions_m.as_flattened())));
+    let values = ScalarBuffer::<f32>::from(flight.buffer(|l| as_bytes(l.points().positions_m.as_flattened())));
     let field = Arc::new(Field::new("item", DataType::Float32, false));
     let positions: ArrayRef = Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
-    let colors = (!flight.0.cloud.points.colors_rgba.is_empty()).then(|| {
-        let values = ScalarBuffer::<u32>::from(flight.buffer(|c| as_bytes(&c.points.colors_rgba)));
+    let colors = (!flight.0.points().colors_rgba.is_empty()).then(|| {
+        let values = ScalarBuffer::<u32>::from(flight.buffer(|l| as_bytes(&l.points().colors_rgba)));
         let colors: ArrayRef = Arc::new(UInt32Array::new(values, None));
         rerun::SerializedComponentBatch::new(colors, rerun::Points3D::descriptor_colors())
     });
@@ -62,7 +98,7 @@ pub(super) fn points(flight: &Flight) -> rerun::Points3D {
 /// The cloud's depth image, if it was kept.
 pub(super) fn depth_image(flight: &Flight) -> Option<rerun::DepthImage> {
     let frame = flight.0.cloud.depth.as_ref()?;
-    let pixels = flight.buffer(|c| c.depth.as_ref().map_or(&[], |frame| as_bytes(&frame.depth)));
+    let pixels = flight.buffer(|l| l.cloud.depth.as_ref().map_or(&[], |frame| as_bytes(&frame.depth)));
     let blob = rerun::datatypes::Blob(ScalarBuffer::from(pixels));
     Some(rerun::DepthImage::from_gray16(blob, [frame.width, frame.height]))
 }

@@ -1,171 +1,179 @@
-//! How a viewer is reached: served to a browser, started, or connected to.
+//! What clouds are handed to: the pages that are served, a viewer that listens somewhere, or a file.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
-use rerun::external::re_grpc_client::write::{Client, ClientConnectionState, GrpcFlushError, Options};
+use anyhow::{anyhow, bail};
+use rerun::RecordingStream;
 use rerun::external::re_log_encoding::rrd::Compression;
-use rerun::log::LogMsg;
-use rerun::sink::{LogSink, SinkFlushError};
-use rerun::web_viewer::WebViewerConfig;
+use rerun::sink::{FileSink, FileSinkError, LogSink};
 
-/// What is served is reachable from this machine alone.
-const BIND_IP: Ipv4Addr = Ipv4Addr::LOCALHOST;
-/// Data that the server keeps for browsers that come late. Older data gives way.
-const SERVER_MEMORY: &str = "512MB";
-/// What a viewer that we start may hold before it forgets the oldest data.
-const VIEWER_MEMORY: &str = "1GB";
+use super::client::{Failure, Peer};
+use super::hub::{Hub, HubSink};
+use super::worker::Worker;
+use crate::sink::Offer;
+
 /// How long a run waits at its start for a viewer that runs already.
 const CONNECT: Duration = Duration::from_secs(1);
-/// How long a viewer that we start may take until it listens.
-const VIEWER_START: Duration = Duration::from_secs(10);
+/// A viewer that takes nothing for so long is worth a word.
+const STUCK: Duration = Duration::from_secs(3);
+/// A file gets all that it was given, however slow the disk; this is for a disk that does not answer.
+const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The ports of the web viewer. `None` takes the usual one, or a free one if that is in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ports {
-    pub web: Option<u16>,
-    pub data: Option<u16>,
+pub(super) struct Connection {
+    to: To,
+    /// Since when there has been no room.
+    busy_since: Option<Instant>,
 }
 
-impl Ports {
-    /// The usual ports where none is asked for, and no others: who asks for the web viewer wants to know where it is.
-    pub fn or_usual(self) -> Self {
-        Self { web: self.web.or(Some(USUAL_WEB_PORT)), data: self.data.or(Some(USUAL_DATA_PORT)) }
-    }
-}
-
-const USUAL_WEB_PORT: u16 = 9090;
-const USUAL_DATA_PORT: u16 = 9876;
-
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error("{flag} {port}: the port is in use on {BIND_IP} ({error}); choose another with {flag}, or 0 for any free one")]
-    Port { flag: &'static str, port: u16, error: std::io::Error },
-}
-
-/// What has to live as long as the sink.
-pub(super) enum Kept {
+enum To {
     File { path: PathBuf, failed: Arc<AtomicBool> },
-    Web { address: String, _server: Box<dyn Send> },
-    Client(Arc<Client>),
+    Pages(Arc<Hub>),
+    Peer { peer: Arc<Peer>, hub: Arc<Hub>, worker: Worker },
 }
 
-impl Kept {
-    pub(super) fn address(&self) -> Option<&str> {
-        if let Self::Web { address, .. } = self { Some(address) } else { None }
+impl Connection {
+    fn new(to: To) -> Self {
+        Self { to, busy_since: None }
     }
 
-    /// Whether nobody is there to take anything. Rerun's client never connects again once it was disconnected.
-    pub(super) fn is_lost(&self) -> bool {
-        match self {
-            Self::Client(client) => client.status() != ClientConnectionState::Connected,
-            Self::File { failed, .. } => failed.load(Ordering::Relaxed),
-            Self::Web { .. } => false,
+    /// A file that is to be written.
+    pub(super) fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
+        let cannot = || format!("--save {}: cannot be written", path.display());
+        if path.is_dir() {
+            bail!("{}: it is a directory", cannot());
+        }
+        let sink = FileSink::new(path).map_err(|e| match e {
+            FileSinkError::CreateFile { source: error, .. } => anyhow!("{}: {error}", cannot()),
+            other => anyhow!("{}: {other}", cannot()),
+        })?;
+        Ok((Box::new(sink), Self::new(To::File { path: path.to_owned(), failed: Arc::default() })))
+    }
+
+    /// The pages that are served out of `hub`.
+    pub(super) fn pages(hub: &Arc<Hub>) -> (Box<dyn LogSink>, Self) {
+        (Box::new(HubSink(Arc::clone(hub))), Self::new(To::Pages(Arc::clone(hub))))
+    }
+
+    /// A viewer that listens at `url`, or will do so.
+    pub(super) fn peer(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
+        let peer = Arc::new(Peer::new(url)?);
+        // Compressing costs four times as much as it saves, except where bytes are scarce.
+        let hub = Hub::new(if peer.is_local { Compression::Off } else { Compression::LZ4 });
+        let worker = Worker::start(&hub, {
+            let peer = Arc::clone(&peer);
+            move |hub| async move { peer.supply(&hub).await }
+        })?;
+        let start = Instant::now();
+        while hub.viewers() == 0 && start.elapsed() < CONNECT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok((Box::new(HubSink(Arc::clone(&hub))), Self::new(To::Peer { peer, hub, worker })))
+    }
+
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self.to, To::File { .. })
+    }
+
+    /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one being batched. For viewers: one, and
+    /// the one that takes its place while nobody is there.
+    pub(super) fn max_in_flight(&self) -> usize {
+        if self.is_file() { 3 } else { 2 }
+    }
+
+    /// Whether a cloud would be taken now that so many are on their way.
+    pub(super) fn room(&mut self, in_flight: usize) -> Offer {
+        let has_room = match &self.to {
+            To::File { failed, .. } if failed.load(Ordering::Relaxed) => return Offer::Disconnected,
+            To::File { .. } => in_flight < self.max_in_flight(),
+            // The newest is kept for who comes.
+            To::Pages(hub) if hub.viewers() == 0 => in_flight < self.max_in_flight(),
+            To::Peer { hub, .. } if hub.viewers() == 0 => return Offer::Disconnected,
+            // A cloud is on its way until a viewer has asked for it. So each is asked for before the next one is offered.
+            To::Pages(_) | To::Peer { .. } => in_flight == 0,
+        };
+        if has_room {
+            self.busy_since = None;
+            Offer::Taken
+        } else {
+            self.busy_since.get_or_insert_with(Instant::now);
+            Offer::Busy
         }
     }
-}
 
-/// Rerun's server says Ok on a port that is in use and discards the data, so it is tried here first.
-fn free_port(flag: &'static str, asked: Option<u16>, usual: u16) -> Result<(u16, TcpListener), ServeError> {
-    let bind = |port| TcpListener::bind((BIND_IP, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
-    match asked {
-        Some(port) => bind(port).map_err(|error| ServeError::Port { flag, port, error }),
-        None => bind(usual).or_else(|_| bind(0)).map_err(|error| ServeError::Port { flag, port: 0, error }),
+    /// How it stands, for people.
+    pub(super) fn status(&self) -> Option<String> {
+        let is_stuck = self.busy_since.is_some_and(|since| since.elapsed() > STUCK);
+        match &self.to {
+            To::File { .. } => None,
+            To::Pages(hub) => Some(match hub.viewers() {
+                0 => "no page is open".into(),
+                n => format!("{n} page{} open{}", if n == 1 { "" } else { "s" }, if is_stuck { ", taking nothing" } else { "" }),
+            }),
+            To::Peer { peer, hub, .. } => Some(match (hub.viewers(), peer.last_failure()) {
+                (0, None) => format!("waiting for a viewer at {}", peer.url),
+                (0, Some(Failure::NotThere(why))) => format!("waiting for a viewer at {} ({why})", peer.url),
+                (0, Some(Failure::Lost)) => format!("connection to {} lost, trying again", peer.url),
+                _ if is_stuck => format!("connected to {}, which takes nothing", peer.url),
+                _ => format!("connected to {}", peer.url),
+            }),
+        }
+    }
+
+    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which tells.
+    pub(super) fn watch_file(&self, rec: &RecordingStream) {
+        if let To::File { path, failed } = &self.to
+            && !failed.load(Ordering::Relaxed)
+        {
+            let (path, failed) = (path.clone(), Arc::clone(failed));
+            rec.inspect_sink(move |sink| {
+                if sink.flush_blocking(FILE_PATIENCE).is_err() && !failed.swap(true, Ordering::Relaxed) {
+                    tracing::error!("--save {}: cannot be written any more; is the disk full?", path.display());
+                }
+            });
+        }
+    }
+
+    /// Hands over what is still on its way.
+    ///
+    /// # Errors
+    /// If that takes longer than `patience`, or if a file is not whole.
+    pub(super) fn finish(self, rec: RecordingStream, patience: Duration) -> anyhow::Result<()> {
+        let is_all = match self.to {
+            To::File { path, failed } => return finish_file(rec, &path, &failed),
+            To::Pages(hub) => {
+                rec.flush_with_timeout(patience)?;
+                hub.drain(patience)
+            }
+            To::Peer { worker, .. } => {
+                rec.flush_with_timeout(patience)?;
+                worker.finish(patience)
+            }
+        };
+        if !is_all {
+            bail!("the last clouds were not taken within {} s", patience.as_secs());
+        }
+        Ok(())
     }
 }
 
-pub(super) fn serve_web(ports: Ports) -> anyhow::Result<(Box<dyn LogSink>, Kept)> {
-    // Both are held while they are chosen, so that they are two.
-    let (data_port, data_listener) = free_port("--data-port", ports.data, USUAL_DATA_PORT)?;
-    let (web_port, web_listener) = free_port("--web-port", ports.web, USUAL_WEB_PORT)?;
-    drop((data_listener, web_listener));
-    let options = rerun::ServerOptions {
-        memory_limit: rerun::MemoryLimit::parse(SERVER_MEMORY).map_err(|e| anyhow!("{SERVER_MEMORY}: {e}"))?,
-        ..Default::default()
-    };
-    let sink = rerun::grpc_server::GrpcServerSink::new(&BIND_IP.to_string(), data_port, options)
-        .context("cannot serve the viewer's data")?;
-    let server = rerun::serve_web_viewer(WebViewerConfig {
-        bind_ip: BIND_IP.to_string(),
-        web_port: web_port.into(),
-        open_browser: false,
-        ..Default::default()
-    })
-    .context("cannot serve the web viewer")?;
-    let address = format!("http://{BIND_IP}:{web_port}/?url=rerun%2Bhttp%3A%2F%2F{BIND_IP}%3A{data_port}%2Fproxy");
-    Ok((Box::new(sink), Kept::Web { address, _server: Box::new(server) }))
-}
-
-/// Sends without compression, which on one machine costs four times as much as it saves.
-struct Uncompressed(Arc<Client>);
-
-impl LogSink for Uncompressed {
-    fn send(&self, msg: LogMsg) {
-        self.0.send_blocking(msg);
+fn finish_file(rec: RecordingStream, path: &Path, failed: &AtomicBool) -> anyhow::Result<()> {
+    let path = path.display();
+    if failed.load(Ordering::Relaxed) {
+        std::mem::forget(rec);
+        bail!("--save {path}: the file is not whole, it could not be written to the end; is the disk full?");
     }
-
-    fn flush_blocking(&self, timeout: Duration) -> Result<(), SinkFlushError> {
-        self.0.flush_blocking(timeout).map_err(|error| match error {
-            GrpcFlushError::Timeout { .. } => SinkFlushError::Timeout,
-            other => SinkFlushError::failed(other.to_string()),
-        })
-    }
-}
-
-pub(super) fn connect(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Kept)> {
-    let uri: rerun::external::re_uri::ProxyUri = url.parse().map_err(|e| {
-        anyhow!("--view connect={url}: not the address of a viewer ({e}); it looks like rerun+http://127.0.0.1:9876/proxy")
+    let (done_tx, done_rx) = crossbeam_channel::bounded(1);
+    // Dropping the last handle closes the file with its index. That can hang, hence the thread.
+    std::thread::Builder::new().name("flush".into()).spawn(move || {
+        let flushed = rec.flush_with_timeout(FILE_PATIENCE);
+        drop(rec);
+        let _ = done_tx.send(flushed);
     })?;
-    let options = Options { compression: Compression::Off, ..Default::default() };
-    let client = Arc::new(Client::new(uri, options));
-    let start = Instant::now();
-    while client.status() != ClientConnectionState::Connected {
-        if start.elapsed() > CONNECT {
-            tracing::warn!("--view connect={url}: nobody answers there yet; clouds are lost until somebody does");
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
+    match done_rx.recv_timeout(FILE_PATIENCE + Duration::from_millis(500)) {
+        Ok(flushed) => flushed.map_err(|e| anyhow!("--save {path}: the last clouds did not all arrive: {e}")),
+        Err(_) => bail!("--save {path}: the last clouds were not taken within {} s", FILE_PATIENCE.as_secs()),
     }
-    Ok((Box::new(Uncompressed(Arc::clone(&client))), Kept::Client(client)))
-}
-
-/// The `rerun` program on the PATH, if it is there.
-pub fn find_native_viewer() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|dir| dir.join("rerun")).find(|file| file.is_file())
-}
-
-/// Starts a viewer on a port of its own and returns its address. It stays open when the run has ended.
-pub(super) fn spawn_native(viewer: &Path) -> anyhow::Result<String> {
-    let (port, listener) = free_port("--data-port", None, USUAL_DATA_PORT)?;
-    drop(listener);
-    let mut child = Command::new(viewer)
-        .args(["--port", &port.to_string(), "--bind", &BIND_IP.to_string(), "--memory-limit", VIEWER_MEMORY])
-        .arg("--hide-welcome-screen")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // Ctrl-C in the terminal is meant for us alone.
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start the viewer {}", viewer.display()))?;
-    let start = Instant::now();
-    let address = SocketAddr::from((BIND_IP, port));
-    while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
-        if let Some(status) = child.try_wait()? {
-            bail!("the viewer {} ended at once ({status}); try `rerun` alone, or --view web", viewer.display());
-        }
-        if start.elapsed() > VIEWER_START {
-            let _ = child.kill();
-            bail!("the viewer {} did not listen on port {port} within {} s", viewer.display(), VIEWER_START.as_secs());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    Ok(format!("rerun+http://{BIND_IP}:{port}/proxy"))
 }

@@ -55,7 +55,8 @@ pub(super) fn log_figures(rec: &RecordingStream, snapshot: &Snapshot) -> Recordi
     let fps = &snapshot.fps;
     rec.log("stats/fps", &Scalars::new([fps.captured, fps.projected, fps.shown]))?;
     rec.log("stats/lost", &Scalars::new(snapshot.lost().map(|(_, n)| n as f64)))?;
-    for (stage, quantiles) in &snapshot.latencies {
+    for (stage, _) in STAGES {
+        let Some(quantiles) = snapshot.last_second(stage) else { continue };
         rec.log(format!("stats/latency_ms/p50/{stage}"), &Scalars::single(quantiles.p50_ms))?;
         rec.log(format!("stats/latency_ms/p99/{stage}"), &Scalars::single(quantiles.p99_ms))?;
     }

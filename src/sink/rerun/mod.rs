@@ -1,41 +1,46 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when the peer is slow or gone. Here none of
-//! that can reach the pipeline: each cloud's buffer tells by its `Drop` when Rerun has let go of it, and while `MAX_IN_FLIGHT` clouds
-//! are on their way nothing more is logged (neither clouds nor figures), so no queue inside Rerun can fill up. The last flush runs in a
-//! thread of its own, which is left behind if it does not return in time.
+//! that can reach the pipeline: viewers pull what they want out of a hub, which never blocks, and each cloud's buffer tells by its
+//! `Drop` when Rerun has let go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds nor figures, so
+//! no queue inside Rerun can fill up.
 //!
 //! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost`,
 //! `stats/latency_ms/p50/<stage>` and `p99`, `session`, `events/camera` (changes of its state). Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
+mod client;
 mod connection;
 mod events;
+mod hub;
 mod layout;
+mod native;
+mod server;
+mod thin;
+mod web;
+mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::Context as _;
+use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
-pub use connection::{Ports, find_native_viewer};
+pub use native::find_native_viewer;
+pub use web::{Ports, WebServer};
 
+use self::connection::Connection;
 use self::events::CameraEvents;
-use super::{CloudSink, Needs, Offer, Show};
+use self::thin::Thinner;
+use super::{CloudSink, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
 use crate::project::{ColorRange, Colormap};
 use crate::source::DepthStream;
 use crate::stats::Snapshot;
-
-/// Clouds that may be on their way inside Rerun: one being encoded, one waiting, one being batched.
-const MAX_IN_FLIGHT: usize = 3;
-/// A file gets all that it was given, however slow the disk; this is for a disk that does not answer.
-const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all sinks of a session show.
 #[derive(Clone)]
@@ -44,6 +49,8 @@ pub struct Session {
     /// Of depth images; clouds bring their own colours.
     pub depth_colors: ColorRange,
     pub point_size_ui: f32,
+    /// The most points of a cloud that are shown; `None` for all.
+    pub max_points: Option<usize>,
     /// See [`CloudSink::max_rate_hz`].
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
@@ -61,8 +68,10 @@ pub struct RerunSink {
     name: String,
     session: Session,
     rec: RecordingStream,
-    in_flight: Arc<AtomicUsize>,
-    connection: connection::Kept,
+    tower: arrow::Tower,
+    landed: Receiver<Released>,
+    thinner: Option<Thinner>,
+    connection: Connection,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
     camera_events: CameraEvents,
@@ -74,25 +83,17 @@ impl RerunSink {
     /// # Errors
     /// If the file can't be written.
     pub fn save(path: &Path, session: Session) -> anyhow::Result<Self> {
-        let cannot = || format!("--save {}: cannot be written", path.display());
-        if path.is_dir() {
-            bail!("{}: it is a directory", cannot());
-        }
-        let sink = rerun::sink::FileSink::new(path).map_err(|e| match e {
-            rerun::sink::FileSinkError::CreateFile { source: error, .. } => anyhow!("{}: {error}", cannot()),
-            other => anyhow!("{}: {other}", cannot()),
-        })?;
-        let kept = connection::Kept::File { path: path.to_owned(), failed: Arc::default() };
-        Self::start("file", Box::new(sink), kept, session)
+        let (sink, connection) = Connection::file(path)?;
+        Self::start("file", sink, connection, session)
     }
 
-    /// Serves the web viewer and the data for it from this process. The address is in [`Self::address`].
+    /// Sends to the browsers that open a served page.
     ///
     /// # Errors
-    /// If a port is in use.
-    pub fn serve_web(ports: Ports, session: Session) -> anyhow::Result<Self> {
-        let (sink, kept) = connection::serve_web(ports)?;
-        Self::start("web viewer", sink, kept, session)
+    /// If the stream can't be started.
+    pub fn serve_web(server: &WebServer, session: Session) -> anyhow::Result<Self> {
+        let (sink, connection) = Connection::pages(server.hub());
+        Self::start("web viewer", sink, connection, session)
     }
 
     /// Starts the native viewer and connects to it.
@@ -100,9 +101,9 @@ impl RerunSink {
     /// # Errors
     /// If it can't be started or does not listen in time.
     pub fn spawn_native(viewer: &Path, session: Session) -> anyhow::Result<Self> {
-        let url = connection::spawn_native(viewer)?;
-        let (sink, kept) = connection::connect(&url)?;
-        Self::start("native viewer", sink, kept, session)
+        let url = native::spawn_native(viewer)?;
+        let (sink, connection) = Connection::peer(&url)?;
+        Self::start("native viewer", sink, connection, session)
     }
 
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
@@ -110,17 +111,11 @@ impl RerunSink {
     /// # Errors
     /// If this is no such address. If nobody answers there, clouds are counted as lost until somebody does.
     pub fn connect(url: &str, session: Session) -> anyhow::Result<Self> {
-        let (sink, kept) = connection::connect(url)?;
-        Self::start("viewer", sink, kept, session)
+        let (sink, connection) = Connection::peer(url)?;
+        Self::start("viewer", sink, connection, session)
     }
 
-    fn start(
-        name: &str,
-        sink: Box<dyn rerun::sink::LogSink>,
-        connection: connection::Kept,
-        session: Session,
-    ) -> anyhow::Result<Self> {
-        let is_file = matches!(connection, connection::Kept::File { .. });
+    fn start(name: &str, sink: Box<dyn rerun::sink::LogSink>, connection: Connection, session: Session) -> anyhow::Result<Self> {
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(session.name.clone())
@@ -132,23 +127,24 @@ impl RerunSink {
             .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        layout::send(&rec, is_file, session.is_watched).context("cannot send the viewer's layout")?;
+        layout::send(&rec, connection.is_file(), session.is_watched).context("cannot send the viewer's layout")?;
+        let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
+        let thinner = session.max_points.filter(|&max_points| max_points < pixels);
+        let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
+        let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
         let sink = Self {
             name: name.into(),
             session,
             rec,
-            in_flight: Arc::default(),
+            tower,
+            landed,
+            thinner,
             connection,
             figures_waiting: None,
             camera_events: CameraEvents::default(),
         };
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
-    }
-
-    /// Where a browser finds the web viewer.
-    pub fn address(&self) -> Option<&str> {
-        self.connection.address()
     }
 
     fn log_static(&self) -> rerun::RecordingStreamResult<()> {
@@ -182,20 +178,6 @@ impl RerunSink {
         layout::log_series(&self.rec)
     }
 
-    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which tells.
-    fn watch_file(&self) {
-        if let connection::Kept::File { path, failed } = &self.connection
-            && !failed.load(Ordering::Relaxed)
-        {
-            let (path, failed) = (path.clone(), Arc::clone(failed));
-            self.rec.inspect_sink(move |sink| {
-                if sink.flush_blocking(FILE_PATIENCE).is_err() && !failed.swap(true, Ordering::Relaxed) {
-                    tracing::error!("--save {}: cannot be written any more; is the disk full?", path.display());
-                }
-            });
-        }
-    }
-
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
         // Figures belong to a moment, not to a frame.
@@ -204,6 +186,10 @@ impl RerunSink {
         layout::log_figures(&self.rec, &snapshot).context("cannot log figures")?;
         let Some(camera) = &snapshot.camera else { return Ok(()) };
         self.camera_events.log(&self.rec, camera, &*self.session.clock).context("cannot log what happened to the camera")
+    }
+
+    fn room(&mut self) -> Offer {
+        self.connection.room(self.tower.in_flight())
     }
 
     fn set_times(&self, meta: &FrameMeta) {
@@ -232,7 +218,7 @@ impl CloudSink for RerunSink {
     }
 
     fn must_finish(&self) -> bool {
-        matches!(self.connection, connection::Kept::File { .. })
+        self.connection.is_file()
     }
 
     fn max_rate_hz(&self) -> Option<f64> {
@@ -240,19 +226,22 @@ impl CloudSink for RerunSink {
     }
 
     fn max_in_flight(&self) -> usize {
-        MAX_IN_FLIGHT
+        self.connection.max_in_flight()
+    }
+
+    fn status(&self) -> Option<String> {
+        self.connection.status()
     }
 
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        if self.connection.is_lost() {
-            return Ok(Offer::Disconnected);
-        }
-        if self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
-            return Ok(Offer::Busy);
+        let room = self.room();
+        if room != Offer::Taken {
+            return Ok(room);
         }
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
-        let flight = arrow::Flight::new(Arc::clone(cloud), &self.in_flight);
+        let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
+        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
         if self.session.show != Show::Depth {
             self.rec.log("camera/cloud", &arrow::points(&flight)).context("cannot log a cloud")?;
         }
@@ -264,47 +253,21 @@ impl CloudSink for RerunSink {
         Ok(Offer::Taken)
     }
 
+    fn next_released(&mut self) -> Option<Released> {
+        self.landed.try_recv().ok()
+    }
+
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
-        self.watch_file();
+        self.connection.watch_file(&self.rec);
         self.figures_waiting = Some(snapshot.clone());
-        if self.connection.is_lost() || self.in_flight.load(Ordering::Acquire) >= MAX_IN_FLIGHT {
-            return Ok(());
-        }
-        self.log_waiting_figures()
+        if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
-        let file = if let connection::Kept::File { path, .. } = &self.connection { Some(path.clone()) } else { None };
-        let is_file = file.is_some();
-        if !self.connection.is_lost() && (is_file || self.in_flight.load(Ordering::Acquire) < MAX_IN_FLIGHT) {
+        if self.connection.is_file() || self.room() == Offer::Taken {
             self.log_waiting_figures()?;
         }
         let Self { rec, connection, .. } = *self;
-        if let (Some(path), true) = (&file, connection.is_lost()) {
-            std::mem::forget(rec);
-            bail!("--save {}: the file is not whole, it could not be written to the end; is the disk full?", path.display());
-        }
-        if connection.is_lost() {
-            // There is nobody to flush to, and trying would only take time.
-            std::mem::forget((rec, connection));
-            return Ok(());
-        }
-        let patience = if is_file { FILE_PATIENCE } else { patience };
-        let (done_tx, done_rx) = crossbeam_channel::bounded(1);
-        std::thread::Builder::new().name("flush".into()).spawn(move || {
-            let flushed = rec.flush_with_timeout(patience);
-            if is_file || flushed.is_ok() {
-                // Dropping the last handle closes the file with its index, or the connection. It can hang, hence this thread.
-                drop((rec, connection));
-            } else {
-                std::mem::forget((rec, connection));
-            }
-            let _ = done_tx.send(flushed);
-        })?;
-        let what = file.map_or("the last clouds".into(), |path| format!("--save {}: the last clouds", path.display()));
-        match done_rx.recv_timeout(patience + Duration::from_millis(500)) {
-            Ok(flushed) => flushed.map_err(|e| anyhow!("{what} did not all arrive: {e}")),
-            Err(_) => bail!("{what} were not taken within {} s", patience.as_secs()),
-        }
+        connection.finish(rec, patience)
     }
 }

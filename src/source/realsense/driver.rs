@@ -6,21 +6,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use realsense_rust::context::Context;
-
+use super::handle::Context;
 use super::sdk::sdk_error;
-use super::{Input, RealsenseSource, all_devices, devices};
+use super::{CameraInput, Input, RealsenseSource, devices};
 use crate::clock::{Clock, HostTime};
-use crate::config::{Filters, Mode};
+use crate::config::{ColorWish, Filters};
 use crate::frame::DepthFrame;
 use crate::source::watch::{CameraDriver, Started};
 use crate::source::{Delivery, FrameSource as _, SourceError};
 
 pub struct RealsenseCamera {
-    /// The mode asked for, or the one that librealsense chose at the first start: on another USB link it would choose another.
-    mode: Option<Mode>,
-    color: bool,
-    record_to: Option<PathBuf>,
+    /// What was asked for; from the first start on what was opened then, since on another USB link something else would be chosen.
+    input: CameraInput,
     /// Starts that succeeded.
     starts: u32,
     filters: Filters,
@@ -29,9 +26,10 @@ pub struct RealsenseCamera {
 }
 
 impl RealsenseCamera {
-    /// librealsense records to `record_to`, where that is asked for; after each restart to a file of its own beside it (`x_2.bag`).
-    pub fn new(mode: Option<Mode>, color: bool, record_to: Option<PathBuf>, filters: Filters, clock: Arc<dyn Clock>) -> Self {
-        Self { mode, color, record_to, starts: 0, filters, clock, source: None }
+    /// librealsense records to the input's `record_to`, where that is asked for; after each restart to a file of its own beside it
+    /// (`x_2.bag`).
+    pub fn new(input: CameraInput, filters: Filters, clock: Arc<dyn Clock>) -> Self {
+        Self { input, starts: 0, filters, clock, source: None }
     }
 }
 
@@ -40,13 +38,14 @@ impl CameraDriver for RealsenseCamera {
 
     fn start(&mut self, serial: Option<&str>) -> Result<Started, SourceError> {
         self.stop();
-        let record_to = self.record_to.as_deref().map(|path| numbered(path, self.starts + 1));
-        let input = Input::Camera { serial: serial.map(str::to_owned), mode: self.mode, color: self.color, record_to };
-        let source = RealsenseSource::open(input, &self.filters, Arc::clone(&self.clock))?;
+        let mut input = self.input.clone();
+        input.settings.serial = serial.map(str::to_owned);
+        input.record_to = input.record_to.map(|path| numbered(&path, self.starts + 1));
+        let source = RealsenseSource::open(Input::Camera(input), &self.filters, Arc::clone(&self.clock))?;
         self.starts += 1;
-        // With colour the request is repeated as it was, since the depth rate would decide which colour profile librealsense takes.
-        if !self.color {
-            self.mode = Some(source.mode);
+        if let Some((depth, color)) = source.modes() {
+            self.input.settings.depth = Some(depth);
+            self.input.settings.color = color.map(ColorWish::Mode).or(self.input.settings.color);
         }
         let info = source.info().clone();
         let serial = info.facts.iter().find(|fact| fact.0 == "serial").map(|fact| fact.1.clone());
@@ -66,29 +65,23 @@ impl CameraDriver for RealsenseCamera {
     }
 
     fn look(&mut self) -> Result<Vec<String>, SourceError> {
-        Ok(devices::serials(&context()?))
+        match &self.input.device {
+            Some(software) => Ok(devices::serial(software.device()).into_iter().collect()),
+            None => Ok(devices::serials(&Context::new()?.devices()?)),
+        }
     }
 
     fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError> {
-        let context = context()?;
-        let is_meant = |found: Option<String>| serial.is_none() || found.as_deref() == serial;
-        let mut cameras = all_devices(&context).into_iter();
-        let Some(camera) = cameras.find(|camera| is_meant(devices::serial(camera))) else {
-            return Err(SourceError::NoCamera("it is not there".into()));
-        };
-        camera.hardware_reset();
-        Ok(())
+        match &self.input.device {
+            Some(software) => software.device().hardware_reset(),
+            None => devices::find(&Context::new()?, serial)?.hardware_reset(),
+        }
     }
 
     fn substitute(&self) -> Self {
-        let Self { mode, color, record_to, starts, filters, clock, source: _ } = self;
-        let (record_to, filters, clock) = (record_to.clone(), filters.clone(), Arc::clone(clock));
-        Self { mode: *mode, color: *color, record_to, starts: *starts, filters, clock, source: None }
+        let (input, filters, clock) = (self.input.clone(), self.filters.clone(), Arc::clone(&self.clock));
+        Self { input, starts: self.starts, filters, clock, source: None }
     }
-}
-
-fn context() -> Result<Context, SourceError> {
-    Context::new().map_err(|e| sdk_error("cannot start", e))
 }
 
 /// The name of the recording's `part`, from 1 on: what was recorded before a restart is not written over.

@@ -1,0 +1,33 @@
+# shellcheck shell=bash
+# The part of scripts/setup.sh that tests need and building does not; sourced by it.
+#
+#   The rerun program, a viewer for the tests of the connection: out of the Python wheel that scripts/rerun.txt pins, into
+#   `.tools/bin/`. Where there is none the tests say so and skip, except in CI.
+
+tools=$root/.tools
+rerun_pins=$root/scripts/rerun.txt
+rerun_version=$(grep -oE '==[0-9.]+' "$rerun_pins" | tr -d =)
+
+without_rerun() {
+    say "no rerun for the tests: $*"
+    exit 3
+}
+
+if [[ $("$tools/bin/rerun" --version 2>/dev/null) != "rerun-cli $rerun_version "* ]]; then
+    find_pip || apt_install python3-pip && find_pip || without_rerun "no pip"
+    say "fetching rerun $rerun_version into .tools/"
+    mkdir -p "$tools/bin"
+    temp=$(mktemp -d "$tools/new.XXXXXX")
+    trap 'rm -rf -- "$temp"' EXIT
+    "$python" -m pip --quiet --disable-pip-version-check download --no-cache-dir --no-deps --require-hashes \
+        --only-binary=:all: --dest "$temp" -r "$rerun_pins" >"$temp/log" 2>&1 ||
+        without_rerun "pip could not fetch the wheel: $(grep -m 1 ERROR "$temp/log" || tail -n 1 "$temp/log")"
+    "$python" - "$temp" <<'PYTHON'
+import glob, shutil, sys, zipfile
+with zipfile.ZipFile(*glob.glob(glob.escape(sys.argv[1]) + "/*.whl")) as wheel:
+    with wheel.open("rerun_sdk/rerun_cli/rerun") as program, open(sys.argv[1] + "/rerun", "wb") as out:
+        shutil.copyfileobj(program, out, 1 << 20)
+PYTHON
+    chmod 755 "$temp/rerun"
+    mv -T -- "$temp/rerun" "$tools/bin/rerun"
+fi

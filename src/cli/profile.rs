@@ -1,0 +1,221 @@
+//! `profile -- demo|live|replay ...`: the same run again and again, and a report of it; or two reports compared.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use clap::builder::TypedValueParser as _;
+
+use super::signals::stop_on_signals;
+use super::source::SourceCommand;
+use super::{Done, View, print};
+use crate::config::{self, Config, Length, Mode, Preset, UsageError, parse_duration};
+use crate::pipeline::Stop;
+use crate::profile::compare::{Comparison, parse_share};
+use crate::profile::environment::{Environment, load_averages};
+use crate::profile::matrix::Cell;
+use crate::profile::report::{Measuring, ProfileReport, SCHEMA};
+use crate::profile::{self, Run};
+
+const REPETITIONS: usize = 5;
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Of each repetition, where neither a flag nor the input ends it.
+const DURATION: Duration = Duration::from_secs(10);
+
+pub(super) const HELP: &str = "\
+A camera's repetitions last --duration (10s, if nothing else is said) and their warm-up; a recording's go to its end, and one more of them,
+which does not count, goes first. Without --view nothing is shown. The configuration's [profile] spans a matrix:
+
+  [profile]
+  warm_up = \"2s\"
+  repetitions = 5
+  sizes = [\"640x480\", \"848x480\"]
+  rates_hz = [30.0, 90.0]
+  threads = [1, 2]
+  policies = [\"newest\", \"lossless\"]
+  viewers = [\"none\", \"web\"]
+
+Examples:
+  depthcast profile --out before -- demo
+  depthcast profile --out lab -- live --depth 848x480@90 --config lab.toml
+  depthcast profile --compare before after --fail-over 10%";
+
+#[derive(Debug, Args)]
+pub(super) struct ProfileArgs {
+    /// The folder for report.json, report.md, report.html, trace.json and the histograms (.hgrm)
+    #[arg(long, value_name = "DIR", default_value = "profile")]
+    out: PathBuf,
+    /// Leave out what comes in this time after the first frame of each repetition; 2s for cameras, nothing for recordings
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    warm_up: Option<Duration>,
+    /// How often each combination is measured
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000).map(usize::from))]
+    repetitions: Option<usize>,
+    /// Replace a report that is in the folder already
+    #[arg(long)]
+    force: bool,
+    /// Print the report as JSON (depthcast.profile.v1, or depthcast.compare.v1)
+    #[arg(long)]
+    json: bool,
+    /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has become worse by more than --fail-over
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
+    compare: Option<Vec<PathBuf>>,
+    /// By how much a figure may become worse
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
+    fail_over: f64,
+    /// What is measured: demo, live or replay, with its arguments
+    #[arg(last = true, required_unless_present = "compare", value_name = "demo|live|replay ...")]
+    run: Vec<OsString>,
+}
+
+pub(super) fn profile(args: ProfileArgs) -> anyhow::Result<Done> {
+    match &args.compare {
+        Some(sides) => compare(&sides[0], &sides[1], &args),
+        None => measure(&args),
+    }
+}
+
+fn compare(a: &Path, b: &Path, args: &ProfileArgs) -> anyhow::Result<Done> {
+    let comparison = Comparison::new(&profile::read(a)?, &profile::read(b)?, args.fail_over)?;
+    if args.json {
+        print(&(serde_json::to_string_pretty(&comparison)? + "\n"))?;
+    } else {
+        print(&comparison.table())?;
+    }
+    Ok(if comparison.has_regressed() { Done::Regressed } else { Done::Whole })
+}
+
+fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
+    let (mut source, asks_for_view) = SourceCommand::parse("depthcast profile --", &args.run);
+    if source.run_args().json {
+        return Err(UsageError("--json stands before the `--`: the report is the session's, not a run's".into()).into());
+    }
+    if !asks_for_view {
+        source.run_args_mut().view = View::None;
+    }
+    let out = args.out.display();
+    if args.out.join("report.json").exists() && !args.force {
+        bail!("{out}: has a report already; --force replaces it, another --out keeps it");
+    }
+    let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
+    let cells: Vec<_> = of_config.matrix().cells().iter().map(|cell| at(&source, cell)).collect::<anyhow::Result<_>>()?;
+    let plan = Plan {
+        repetitions: args.repetitions.or(of_config.repetitions).unwrap_or(REPETITIONS),
+        warm_up: args.warm_up.or(of_config.warm_up.map(|Length(time)| time)),
+        stop: stop_on_signals(None)?,
+        cells: cells.len(),
+    };
+    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let measuring = Measuring::new(profile::cost_per_frame());
+    let (mut reports, mut measured) = (Vec::new(), Vec::new());
+    for source in &cells {
+        if let Some((report, frames)) = plan.cell(source, reports.len())? {
+            reports.push(report);
+            measured.push(frames);
+        }
+    }
+    if reports.is_empty() {
+        bail!("interrupted before anything was measured");
+    }
+    let words: Vec<_> = args.run.iter().map(|word| word.to_string_lossy()).collect();
+    let report = ProfileReport {
+        schema: SCHEMA.into(),
+        command: words.join(" "),
+        began_unix_s: began.as_secs(),
+        environment: Environment::capture(),
+        measuring,
+        cells: reports,
+    };
+    profile::write(&args.out, &report, &measured)?;
+    if args.json {
+        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+    } else {
+        print(&profile::summary(&report))?;
+        print(&format!("\n{out}: report.html, report.md, report.json, trace.json for ui.perfetto.dev, *.hgrm\n"))?;
+    }
+    Ok(Done::Whole)
+}
+
+/// The command with what a cell of the matrix changes.
+fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
+    let mut source = source.clone();
+    let run = source.run_args_mut();
+    run.threads = cell.threads.or(run.threads);
+    run.policy = cell.policy.or(run.policy);
+    if let Some(viewer) = &cell.viewer {
+        run.view = viewer.parse().map_err(|error| UsageError(format!("profile.viewers has `{viewer}`: {error}")))?;
+    }
+    if cell.size.is_none() && cell.rate_hz.is_none() {
+        return Ok(source);
+    }
+    let config::Settings { synthetic, camera, .. } = source.run_args().settings(Preset::Profiling, Config::default())?;
+    let (depth, usual) = match &mut source {
+        SourceCommand::Demo(args) => (&mut args.depth, synthetic),
+        SourceCommand::Live(args) if args.from_file.is_none() => (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer)),
+        SourceCommand::Live(_) | SourceCommand::Replay(_) => {
+            let text = "profile.sizes and profile.rates_hz are for cameras; a recording has its own";
+            return Err(UsageError(text.into()).into());
+        }
+    };
+    let Mode { width, height, fps } = depth.unwrap_or(usual);
+    let (width, height) = cell.size.map_or((width, height), |size| (size.width, size.height));
+    *depth = Some(Mode { width, height, fps: cell.rate_hz.unwrap_or(fps) });
+    Ok(source)
+}
+
+struct Plan {
+    repetitions: usize,
+    warm_up: Option<Duration>,
+    stop: Stop,
+    cells: usize,
+}
+
+impl Plan {
+    /// Measures one cell; `None` if it was interrupted before its first repetition had ended.
+    fn cell(
+        &self,
+        source: &SourceCommand,
+        index: usize,
+    ) -> anyhow::Result<Option<(profile::report::CellReport, profile::Measured)>> {
+        let has_end = source.has_end();
+        let warm_up = self.warm_up.unwrap_or(if has_end { Duration::ZERO } else { WARM_UP });
+        let mut run_args = source.run_args().clone();
+        if !has_end && run_args.frames.is_none() {
+            run_args.duration = Some(run_args.duration.unwrap_or(DURATION) + warm_up);
+        }
+        let mut runs = Vec::new();
+        let mut first = None;
+        for round in usize::from(!has_end)..=self.repetitions {
+            if self.stop.is_asked() {
+                break;
+            }
+            let load_average = load_averages()[0];
+            let opened = source.open(Preset::Profiling, None)?;
+            let (info, threads) = (opened.info(), opened.settings.threads);
+            let i = &info.stream.intrinsics;
+            let which = if round == 0 { "warm-up".into() } else { format!("repetition {round} of {}", self.repetitions) };
+            eprintln!(
+                "combination {} of {}: {}x{}@{:.0}, {threads} threads, viewer {}: {which}",
+                index + 1,
+                self.cells,
+                i.width,
+                i.height,
+                info.stream.nominal_fps,
+                run_args.view
+            );
+            let mut ran = opened.run(&run_args, None, None, self.stop.clone(), true)?;
+            if let Some(error) = ran.outcome.error.take() {
+                return Err(error).with_context(|| format!("{which} failed"));
+            }
+            // What was cut off says less than the others.
+            if round > 0 && !self.stop.is_asked() {
+                runs.push(Run::new(&ran.outcome, warm_up, load_average)?);
+            }
+            first.get_or_insert((ran.info, ran.settings));
+        }
+        let Some((info, settings)) = first.filter(|_| !runs.is_empty()) else { return Ok(None) };
+        Ok(Some(profile::cell(index, &info, &settings, &run_args.view.to_string(), warm_up, runs)))
+    }
+}

@@ -1,0 +1,99 @@
+//! `--stats-out`: a line of JSON for each interval.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde_json::{Map, Value, json};
+
+use super::Figures;
+use crate::clock::HostTime;
+
+/// Lines that wait for a slow disk; newer ones are left out then.
+const WAITING: usize = 4;
+/// How long the end of a run waits for the last line to be written.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) struct Lines {
+    to_writer: Sender<String>,
+    writer: JoinHandle<()>,
+    done: Receiver<()>,
+    interval: Duration,
+    due: HostTime,
+    left_out: u64,
+    path: PathBuf,
+}
+
+impl Lines {
+    pub(super) fn start(path: &Path, interval: Duration) -> anyhow::Result<Self> {
+        let mut file = File::create(path).with_context(|| format!("--stats-out {}: cannot be written", path.display()))?;
+        let (to_writer, lines) = bounded::<String>(WAITING);
+        let (done_tx, done) = bounded(1);
+        let name = path.display().to_string();
+        let writer = std::thread::Builder::new().name("stats-out".into()).spawn(move || {
+            for line in lines {
+                // In one piece, so that a reader never sees half a line.
+                if let Err(error) = file.write_all(line.as_bytes()) {
+                    tracing::error!("--stats-out {name}: {error}; no more lines are written");
+                    break;
+                }
+            }
+            let _ = done_tx.send(());
+        })?;
+        Ok(Self { to_writer, writer, done, interval, due: HostTime::default(), left_out: 0, path: path.to_owned() })
+    }
+
+    /// Hands on a line if one is due.
+    pub(super) fn tick(&mut self, figures: &Figures) {
+        let at = figures.snapshot.at;
+        if at < self.due {
+            return;
+        }
+        // On an absolute schedule, unless whole intervals were missed.
+        self.due = self.due.plus(self.interval);
+        if self.due <= at {
+            self.due = at.plus(self.interval);
+        }
+        self.left_out += u64::from(self.to_writer.try_send(line(figures)).is_err());
+    }
+
+    /// Writes the last line.
+    pub(super) fn finish(self, figures: &Figures) {
+        let Self { to_writer, writer, done, left_out, path, .. } = self;
+        let _ = to_writer.send_timeout(line(figures), PATIENCE);
+        drop(to_writer);
+        if done.recv_timeout(PATIENCE).is_ok() {
+            let _ = writer.join();
+        }
+        if left_out > 0 {
+            tracing::warn!("--stats-out {}: the disk was too slow for {left_out} lines", path.display());
+        }
+    }
+}
+
+fn line(figures: &Figures) -> String {
+    let Figures { state, unix_ns, run_time, snapshot, .. } = figures;
+    let stages: Map<String, Value> = snapshot
+        .stages
+        .iter()
+        .map(|stage| (stage.name.to_owned(), json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s})))
+        .collect();
+    let line = json!({
+        "schema": "depthcast.stats.v1",
+        "unix_ms": unix_ns / 1_000_000,
+        "t_s": (run_time.as_secs_f64() * 1e3).round() / 1e3,
+        "state": state,
+        "frames": {"captured": snapshot.captured, "projected": snapshot.projected, "shown": snapshot.shown},
+        "fps": snapshot.fps,
+        "drops": snapshot.drops,
+        "above_show_rate": snapshot.above_show_rate,
+        "dropped_by_recorder": snapshot.dropped_by_recorder,
+        "deadline_misses": snapshot.deadline_misses,
+        "latency_ms": stages,
+    });
+    line.to_string() + "\n"
+}

@@ -1,0 +1,229 @@
+//! The figures of a run while it goes on, for other programs: lines of JSON in a file, and a page for Prometheus.
+//!
+//! Neither can hold up the run: each has a thread of its own, and whoever is slow there misses figures that are replaced by newer ones.
+
+mod lines;
+mod prometheus;
+mod server;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::clock::{Clock, HostTime};
+use crate::source::SourceInfo;
+use crate::stats::Snapshot;
+use lines::Lines;
+use server::Server;
+
+/// Without a frame for so many periods of the source (and at least [`MIN_SILENCE`]) it counts as stalled.
+const SILENT_PERIODS: f64 = 10.0;
+const MIN_SILENCE: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Clone, Default)]
+pub struct MonitorOptions {
+    /// Where a line of JSON is written for each `interval`.
+    pub stats_out: Option<PathBuf>,
+    pub interval: Duration,
+    /// Where Prometheus finds its page.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// What a run is about, as seen from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No frame has come yet.
+    Starting,
+    Streaming,
+    /// Frames have ceased to come.
+    Stalled,
+    /// The run is over.
+    Ended,
+}
+
+impl State {
+    const ALL: [Self; 4] = [Self::Starting, Self::Streaming, Self::Stalled, Self::Ended];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Streaming => "streaming",
+            Self::Stalled => "stalled",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// The newest figures and what they belong to.
+#[derive(Debug, Clone)]
+struct Figures {
+    source: Arc<SourceInfo>,
+    state: State,
+    unix_ns: i64,
+    /// Since the monitor was made.
+    run_time: Duration,
+    snapshot: Snapshot,
+}
+
+/// Hands out the figures of one run.
+pub struct Monitor {
+    source: Arc<SourceInfo>,
+    clock: Arc<dyn Clock>,
+    began_at: HostTime,
+    newest: Arc<Mutex<Option<Figures>>>,
+    lines: Option<Lines>,
+    server: Option<Server>,
+    /// Frames at the last tick, and when their number last grew.
+    captured: (u64, HostTime),
+}
+
+impl Monitor {
+    /// # Errors
+    /// If the file can't be made or the address not be listened on.
+    pub fn start(options: &MonitorOptions, source: &SourceInfo, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let newest: Arc<Mutex<Option<Figures>>> = Arc::default();
+        let began_at = clock.now();
+        Ok(Self {
+            source: Arc::new(source.clone()),
+            began_at,
+            lines: options.stats_out.as_deref().map(|path| Lines::start(path, options.interval)).transpose()?,
+            server: options.metrics.map(|address| Server::start(address, Arc::clone(&newest))).transpose()?,
+            newest,
+            clock,
+            captured: (0, began_at),
+        })
+    }
+
+    /// Where the page for Prometheus is.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.server.as_ref().map(Server::address)
+    }
+
+    pub fn tick(&mut self, snapshot: &Snapshot) {
+        if self.lines.is_none() && self.server.is_none() {
+            return;
+        }
+        if snapshot.captured > self.captured.0 {
+            self.captured = (snapshot.captured, snapshot.at);
+        }
+        let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.source.stream.nominal_fps).unwrap_or_default();
+        let state = match self.captured {
+            (0, _) => State::Starting,
+            (_, at) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
+            _ => State::Streaming,
+        };
+        let figures = self.figures(state, snapshot);
+        if let Some(lines) = &mut self.lines {
+            lines.tick(&figures);
+        }
+        *lock(&self.newest) = Some(figures);
+    }
+
+    /// Writes the last line, of the run's end, and waits a moment for the file to have it.
+    pub fn finish(mut self) {
+        let last = lock(&self.newest).take();
+        if let (Some(lines), Some(last)) = (self.lines.take(), last) {
+            lines.finish(&Figures { state: State::Ended, ..last });
+        }
+    }
+
+    fn figures(&self, state: State, snapshot: &Snapshot) -> Figures {
+        Figures {
+            source: Arc::clone(&self.source),
+            state,
+            unix_ns: self.clock.unix_ns(snapshot.at),
+            run_time: snapshot.at.since(self.began_at),
+            snapshot: snapshot.clone(),
+        }
+    }
+}
+
+/// Who panicked while holding it left whole figures behind.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::source::FrameSource as _;
+    use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
+    use crate::stats::RunStats;
+
+    pub(super) fn source() -> SourceInfo {
+        let options = SyntheticOptions { width: 64, height: 48, fps: 50.0, seed: 1, color: false };
+        SyntheticCamera::new(options, Arc::new(ManualClock::new())).unwrap().info().clone()
+    }
+
+    /// Ten frames, 20 ms apart, two of which were lost in the cloud queue.
+    pub(super) fn figures() -> Figures {
+        let stats = RunStats::new(["none".to_owned()]);
+        let at = |us: u64| HostTime::from_ns(us * 1000);
+        for k in 1..=10 {
+            let us = k * 20_000;
+            stats.captured.record(at(us));
+            stats.capture_queue.record(at(us), at(us + 100));
+            stats.project.record(at(us + 100), at(us + 400));
+            stats.projected.record(at(us + 400));
+            if k > 2 {
+                stats.sinks[0].total.record(at(us), at(us + 500));
+                stats.sinks[0].shown.record(at(us + 500));
+            }
+        }
+        stats.sinks[0].dropped_cloud_queue.add(2);
+        let source = Arc::new(source());
+        let snapshot = stats.snapshot(at(300_000));
+        Figures {
+            source,
+            state: State::Streaming,
+            unix_ns: 1_700_000_000_000_000_000,
+            run_time: Duration::from_millis(300),
+            snapshot,
+        }
+    }
+
+    #[test]
+    fn lines_are_written_by_the_interval_and_the_last_one_tells_of_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stats.jsonl");
+        let clock = Arc::new(ManualClock::new());
+        let options = MonitorOptions { stats_out: Some(path.clone()), interval: Duration::from_secs(1), metrics: None };
+        let mut monitor = Monitor::start(&options, &source(), Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let snapshot = figures().snapshot;
+        for tenth in 0..=32 {
+            // A frame at 0.5 s, and none after that.
+            let at = HostTime::from_ns(tenth * 100_000_000);
+            monitor.tick(&Snapshot { at, captured: u64::from(tenth >= 5), ..snapshot.clone() });
+            // The writer's turn: it may miss a line, but here it shall not.
+            std::thread::sleep(Duration::from_millis(if tenth % 10 == 0 { 60 } else { 0 }));
+        }
+        monitor.finish();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
+        assert_eq!(of("t_s"), [0.0, 1.0, 2.0, 3.0, 3.2]);
+        assert_eq!(of("state"), ["starting", "streaming", "stalled", "stalled", "ended"]);
+        assert!(of("schema").iter().all(|schema| schema == "depthcast.stats.v1"));
+        let total = &lines[0]["latency_ms"]["total"];
+        assert_eq!((&total["last_1s"]["count"], &total["last_1s"]["p99_ms"]), (&8.into(), &0.5.into()));
+        assert_eq!(lines[0]["drops"]["cloud_queue"], 2);
+    }
+
+    #[test]
+    fn a_file_or_address_that_cannot_be_had_is_told_at_once() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let start =
+            |options: MonitorOptions| Monitor::start(&options, &source(), Arc::clone(&clock)).err().map(|e| format!("{e:#}"));
+        let nowhere = MonitorOptions { stats_out: Some("/nowhere/stats.jsonl".into()), ..Default::default() };
+        assert!(start(nowhere).is_some_and(|text| text.contains("--stats-out /nowhere/stats.jsonl")));
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let twice = MonitorOptions { metrics: Some(address), ..Default::default() };
+        assert!(start(twice).is_some_and(|text| text.contains(&format!("--metrics {address}"))));
+    }
+}

@@ -1,0 +1,79 @@
+//! What is measured: every combination of the sizes, rates, threads, policies and viewers that the configuration lists.
+
+use crate::config::Size;
+use crate::pipeline::Policy;
+
+/// The lists of the configuration; an empty one leaves that setting as the run has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Matrix {
+    pub sizes: Vec<Size>,
+    pub rates_hz: Vec<f64>,
+    pub threads: Vec<usize>,
+    pub policies: Vec<Policy>,
+    pub viewers: Vec<String>,
+}
+
+/// What a cell of the matrix changes; `None` is as the run has it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Cell {
+    pub size: Option<Size>,
+    pub rate_hz: Option<f64>,
+    pub threads: Option<usize>,
+    pub policy: Option<Policy>,
+    pub viewer: Option<String>,
+}
+
+impl Matrix {
+    /// All cells; the last list changes fastest.
+    pub fn cells(&self) -> Vec<Cell> {
+        let mut cells = vec![Cell::default()];
+        spread(&mut cells, &self.sizes, |cell, &size| cell.size = Some(size));
+        spread(&mut cells, &self.rates_hz, |cell, &rate_hz| cell.rate_hz = Some(rate_hz));
+        spread(&mut cells, &self.threads, |cell, &threads| cell.threads = Some(threads));
+        spread(&mut cells, &self.policies, |cell, &policy| cell.policy = Some(policy));
+        spread(&mut cells, &self.viewers, |cell, viewer| cell.viewer = Some(viewer.clone()));
+        cells
+    }
+}
+
+fn spread<T>(cells: &mut Vec<Cell>, values: &[T], set: impl Fn(&mut Cell, &T)) {
+    if values.is_empty() {
+        return;
+    }
+    *cells = std::mem::take(cells)
+        .into_iter()
+        .flat_map(|cell| {
+            values.iter().map({
+                let set = &set;
+                move |value| {
+                    let mut cell = cell.clone();
+                    set(&mut cell, value);
+                    cell
+                }
+            })
+        })
+        .collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_has_its_cell() {
+        assert_eq!(Matrix::default().cells(), [Cell::default()]);
+        let matrix = Matrix {
+            sizes: vec![Size { width: 640, height: 480 }, Size { width: 848, height: 480 }],
+            threads: vec![1, 2, 4],
+            viewers: vec!["none".into(), "web".into()],
+            ..Default::default()
+        };
+        let cells = matrix.cells();
+        assert_eq!(cells.len(), 12);
+        assert_eq!(cells[1].viewer.as_deref(), Some("web"));
+        assert_eq!((cells[11].size, cells[11].threads), (Some(Size { width: 848, height: 480 }), Some(4)));
+        for (i, cell) in cells.iter().enumerate() {
+            assert!(!cells[..i].contains(cell) && cell.policy.is_none() && cell.rate_hz.is_none());
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Profiling sessions: the same run again and again, for each combination of a matrix, and what can be said of it.
+//!
+//! The figures are made of single frames, which the pipeline's threads write into journals: so the first seconds of a run can be left out with
+//! all that belongs to them, and each frame can be looked at.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | `matrix` | the combinations |
+//! | `environment` | the machine |
+//! | `frames` | journals to frames to figures |
+//! | `report` | `report.json` |
+//! | `markdown`, `html`, `plot` | `report.md` and `report.html` |
+//! | `hgrm`, `trace` | for HdrHistogram's plotter, and for Perfetto |
+//! | `files` | all of them into a folder |
+//! | `compare` | two sessions against each other |
+//! | `cost` | what measuring itself takes |
+
+pub mod compare;
+mod cost;
+pub mod environment;
+mod files;
+pub mod frames;
+mod hgrm;
+mod html;
+mod markdown;
+pub mod matrix;
+mod plot;
+pub mod report;
+mod trace;
+
+use std::time::Duration;
+
+use anyhow::ensure;
+
+pub use cost::cost_per_frame;
+pub use files::{read, write};
+use frames::{Figures, Frame};
+pub use markdown::summary;
+use report::{CellReport, FiguresReport, ProfileReport, Repetition, SourceFacts};
+
+use crate::pipeline::{Outcome, PipelineSettings, Policy};
+use crate::source::SourceInfo;
+
+/// Frames below which a p99.9 is but the worst of them.
+const MANY_FRAMES: u64 = 2_000;
+
+/// One repetition.
+pub struct Run {
+    pub frames: Vec<Frame>,
+    pub figures: Figures,
+    pub load_average: f64,
+    /// What the run had to say.
+    pub warnings: Vec<String>,
+}
+
+impl Run {
+    /// The frames of a run that kept journals, without those that came within `warm_up` after the first.
+    ///
+    /// # Errors
+    /// If there are none left.
+    pub fn new(outcome: &Outcome, warm_up: Duration, load_average: f64) -> anyhow::Result<Self> {
+        let frames = frames::without_warm_up(frames::frames(&outcome.journals), warm_up);
+        ensure!(
+            !frames.is_empty(),
+            "the run ended within its warm-up of {} s, and nothing was measured; give it a longer --duration or a shorter --warm-up",
+            warm_up.as_secs_f64()
+        );
+        let figures = Figures::of(&frames, outcome.stats.frame_period);
+        let mut warnings = outcome.warnings.clone();
+        let journals = &outcome.journals;
+        let left_out: u64 = [&journals.capture, &journals.project].into_iter().chain(&journals.sinks).map(|j| j.left_out()).sum();
+        if left_out > 0 {
+            warnings.push("the run was too long to keep each of its frames: the figures are those of its first part".into());
+        }
+        Ok(Self { frames, figures, load_average, warnings })
+    }
+}
+
+/// The frames of a cell, for the plots.
+pub struct Measured {
+    /// Which cell of the report.
+    pub index: usize,
+    pub repetitions: Vec<Vec<Frame>>,
+    pub together: Figures,
+}
+
+/// The report of a cell out of its repetitions.
+pub fn cell(
+    index: usize,
+    source: &SourceInfo,
+    settings: &PipelineSettings,
+    viewer: &str,
+    warm_up: Duration,
+    runs: Vec<Run>,
+) -> (CellReport, Measured) {
+    let stream = &source.stream;
+    let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
+    let policy = match settings.policy {
+        Policy::Newest => "newest",
+        Policy::Lossless => "lossless",
+    };
+    let threads = settings.threads;
+    let s = if threads == 1 { "" } else { "s" };
+    let figures: Vec<_> = runs.iter().map(|run| run.figures.clone()).collect();
+    let together = report::together(&figures);
+    let mut warnings: Vec<_> = runs.iter().flat_map(|run| run.warnings.iter().cloned()).collect();
+    warnings.dedup();
+    let report = CellReport {
+        name: format!("{width}x{height}@{:.0}, {threads} thread{s}, {policy}, viewer {viewer}", stream.nominal_fps),
+        source: SourceFacts {
+            kind: source.kind.as_str().to_owned(),
+            name: source.name.clone(),
+            width,
+            height,
+            nominal_fps: stream.nominal_fps,
+            facts: source.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+        },
+        policy: policy.to_owned(),
+        threads,
+        viewer: viewer.to_owned(),
+        warm_up_s: warm_up.as_secs_f64(),
+        period_us: (stream.nominal_fps > 0.0).then(|| 1e6 / stream.nominal_fps),
+        all: FiguresReport::new(&together),
+        repetitions: runs.iter().map(|run| Repetition::new(&run.figures, run.load_average)).collect(),
+        warnings,
+    };
+    (report, Measured { index, repetitions: runs.into_iter().map(|run| run.frames).collect(), together })
+}
+
+/// What makes the figures of a report doubtful, a sentence each.
+pub fn doubts(report: &ProfileReport) -> Vec<String> {
+    let environment = &report.environment;
+    let mut doubts = Vec::new();
+    let mut doubt = |text: String| doubts.push(text);
+    if environment.versions.iter().any(|(name, value)| name == "build" && value != "release") {
+        doubt("This is a build with debug assertions; measure with one of the release profile.".into());
+    }
+    if environment.virtual_machine {
+        doubt(
+            "The processor is virtual: its host may take time away without anybody here seeing it. Long tails may be the host's."
+                .into(),
+        );
+    }
+    let slow: Vec<_> = environment.governors.iter().filter(|governor| *governor != "performance").cloned().collect();
+    if !slow.is_empty() {
+        doubt(format!(
+            "The frequency governor is {}: clocks rise and fall with the load; `performance` holds them.",
+            slow.join(", ")
+        ));
+    }
+    let repetitions = || report.cells.iter().flat_map(|cell| &cell.repetitions);
+    let load = repetitions().map(|repetition| repetition.load_average).fold(0.0, f64::max);
+    if load > environment.processors as f64 * 0.75 {
+        doubt(format!(
+            "The load was up to {load:.1} on {} processors: other programs (or earlier repetitions) took part.",
+            environment.processors
+        ));
+    }
+    if report.cells.iter().any(|cell| cell.repetitions.len() < compare::MIN_REPETITIONS) {
+        doubt("With so few repetitions nothing tells how much of a figure is noise.".into());
+    }
+    if let Some(cell) = report.cells.iter().find(|cell| cell.all.shown < MANY_FRAMES) {
+        doubt(format!("p99.9 of {} frames is but the worst of them; measure longer.", cell.all.shown));
+    }
+    doubts
+}
+
+/// A time for people, in UTC.
+fn when(unix_s: u64) -> String {
+    let time = i64::try_from(unix_s).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
+    time.map_or_else(String::new, |time| time.strftime("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_in_utc() {
+        assert_eq!(when(1_700_000_000), "2023-11-14 22:13 UTC");
+    }
+}

@@ -1,0 +1,351 @@
+//! The plots of the report, as SVG. Colours come from the page's style, so that light and dark share one picture.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::frames::{Frame, Part};
+
+pub const WIDTH: f64 = 960.0;
+const LEFT: f64 = 64.0;
+const RIGHT: f64 = 14.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 34.0;
+
+/// Maps values to pixels.
+#[derive(Debug, Clone, Copy)]
+struct Axis {
+    from: f64,
+    to: f64,
+    is_log: bool,
+    pixels: (f64, f64),
+}
+
+impl Axis {
+    fn at(&self, value: f64) -> f64 {
+        let scale = |v: f64| if self.is_log { v.max(1e-12).log10() } else { v };
+        let (from, to) = (scale(self.from), scale(self.to));
+        let part = ((scale(value) - from) / (to - from).max(1e-12)).clamp(0.0, 1.0);
+        self.pixels.0 + part * (self.pixels.1 - self.pixels.0)
+    }
+
+    /// Round values on it; on a long logarithmic axis only the powers of ten.
+    fn ticks(&self) -> Vec<f64> {
+        if self.is_log {
+            let decades = self.from.log10().floor() as i32..=self.to.log10().ceil() as i32;
+            let steps: &[f64] = if (self.to / self.from).log10() > 3.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+            let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+            return all.filter(|tick| (self.from * 0.999..=self.to * 1.001).contains(tick)).collect();
+        }
+        let rough = (self.to - self.from) / 7.0;
+        let power = 10f64.powf(rough.log10().floor());
+        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        if step <= 0.0 || !step.is_finite() {
+            return vec![self.from];
+        }
+        let first = (self.from / step).ceil() as i64;
+        (first..=(self.to / step).floor() as i64).map(|n| n as f64 * step).collect()
+    }
+}
+
+/// A length of time in its most readable unit.
+pub fn time(us: f64) -> String {
+    let (value, unit) = match us {
+        _ if us >= 1e6 => (us / 1e6, "s"),
+        _ if us >= 1e3 => (us / 1e3, "ms"),
+        _ => (us, "µs"),
+    };
+    let digits = if value >= 100.0 || value == value.round() { 0 } else { usize::from(value < 10.0) + 1 };
+    format!("{value:.digits$} {unit}")
+}
+
+/// The frame of a plot: grid, ticks, what the axes are.
+struct Sheet {
+    svg: String,
+    height: f64,
+    x: Axis,
+    y: Axis,
+}
+
+impl Sheet {
+    fn new(label: &str, height: f64, x: (f64, f64, bool), y: (f64, f64, bool)) -> Self {
+        let x = Axis { from: x.0, to: x.1, is_log: x.2, pixels: (LEFT, WIDTH - RIGHT) };
+        let y = Axis { from: y.0, to: y.1, is_log: y.2, pixels: (height - BOTTOM, TOP) };
+        let svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
+        Self { svg, height, x, y }
+    }
+
+    fn add(&mut self, arguments: std::fmt::Arguments<'_>) {
+        self.svg.write_fmt(arguments).expect("a String takes all");
+        self.svg.push('\n');
+    }
+
+    fn grid(&mut self, x_ticks: &[(f64, String)], y_text: impl Fn(f64) -> String) {
+        let (top, bottom, right) = (TOP, self.height - BOTTOM, WIDTH - RIGHT);
+        for tick in self.y.ticks() {
+            let y = self.y.at(tick);
+            self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
+            let (x, y, text) = (LEFT - 8.0, y + 4.0, y_text(tick));
+            self.add(format_args!("<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{text}</text>"));
+        }
+        for (tick, text) in x_ticks {
+            let x = self.x.at(*tick);
+            self.add(format_args!("<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/>"));
+            let y = bottom + 18.0;
+            self.add(format_args!("<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{text}</text>"));
+        }
+    }
+
+    fn path(&mut self, class: &str, points: &[(f64, f64)], close: bool) {
+        let mut d = String::new();
+        for (i, (x, y)) in points.iter().enumerate() {
+            write!(d, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }).expect("a String takes all");
+        }
+        self.add(format_args!("<path class=\"{class}\" d=\"{d}{}\"/>", if close { "Z" } else { "" }));
+    }
+
+    fn end(mut self) -> String {
+        self.svg += "</svg>\n";
+        self.svg
+    }
+}
+
+/// Columns that a plot over time is drawn in.
+const COLUMNS: usize = 440;
+
+/// One part of each frame over the time of its arrival: the middle of what a column holds as a line, the least and the most around it. Lost
+/// frames are marked below. The repetitions stand side by side.
+pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Option<Duration>) -> String {
+    let (mut columns, mut lost, mut borders) = (vec![Vec::new(); COLUMNS], vec![0u64; COLUMNS], Vec::new());
+    let span = |frames: &[Frame]| match frames {
+        [first, .., last] => last.id.arrived_at.since(first.id.arrived_at).as_secs_f64(),
+        _ => 0.0,
+    };
+    let whole_s = repetitions.iter().map(|frames| span(frames)).sum::<f64>().max(1e-6);
+    let mut begin_s = 0.0;
+    for frames in repetitions {
+        for frame in frames {
+            let at_s = begin_s + frame.id.arrived_at.since(frames[0].id.arrived_at).as_secs_f64();
+            let column = ((at_s / whole_s * COLUMNS as f64) as usize).min(COLUMNS - 1);
+            match frame.ns(part) {
+                Some(ns) => columns[column].push(ns as f64 / 1e3),
+                None => lost[column] += 1,
+            }
+            lost[column] += frame.missing;
+        }
+        begin_s += span(frames);
+        borders.push(begin_s);
+    }
+    let values = || columns.iter().flatten().copied();
+    let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
+    if most == 0.0 {
+        return String::new();
+    }
+    let period_us = period.map(|period| period.as_secs_f64() * 1e6);
+    let (from, to) = (least.max(1.0) * 0.8, most.max(period_us.unwrap_or(0.0)) * 1.25);
+    let mut sheet = Sheet::new(label, 280.0, (0.0, whole_s, false), (from, to, true));
+    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0))).collect();
+    sheet.grid(&x_ticks, time);
+    borders.pop();
+    for border in borders {
+        let (x, bottom) = (sheet.x.at(border), sheet.height - BOTTOM);
+        sheet.add(format_args!("<path class=\"border\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
+    }
+    if let Some(us) = period_us {
+        let (y, right) = (sheet.y.at(us), WIDTH - RIGHT);
+        sheet.add(format_args!("<path class=\"limit\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
+        let (x, y) = (right - 4.0, y - 5.0);
+        sheet.add(format_args!("<text class=\"limit-text\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">one frame period</text>"));
+    }
+    let x = |column: usize, sheet: &Sheet| sheet.x.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
+    let (mut upper, mut lower, mut middle) = (Vec::new(), Vec::new(), Vec::new());
+    for (column, values) in columns.iter_mut().enumerate() {
+        values.sort_unstable_by(f64::total_cmp);
+        if let [first, .., last] | [first @ last] = values[..] {
+            let x = x(column, &sheet);
+            lower.push((x, sheet.y.at(first)));
+            upper.push((x, sheet.y.at(last)));
+            middle.push((x, sheet.y.at(values[values.len() / 2])));
+        }
+    }
+    let band: Vec<_> = upper.into_iter().chain(lower.into_iter().rev()).collect();
+    sheet.path("band", &band, true);
+    sheet.path("line total", &middle, false);
+    let most_lost = lost.iter().copied().max().unwrap_or(0).max(1) as f64;
+    for (column, &count) in lost.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let (x, bottom) = (x(column, &sheet), sheet.height - BOTTOM);
+        let top = bottom - 6.0 - 14.0 * count as f64 / most_lost;
+        sheet.add(format_args!("<path class=\"lost\" d=\"M{x:.1} {bottom}V{top:.1}\"/>"));
+    }
+    sheet.end()
+}
+
+/// Latency by percentile, which is spread so that each nine takes the same room: how HdrHistogram draws it.
+pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
+    let most = stages.iter().map(|(_, h)| h.len()).max().unwrap_or(0);
+    if most == 0 {
+        return String::new();
+    }
+    let us = |ns: u64| ns as f64 / 1e3;
+    let nines = (most as f64).log10().clamp(1.0, 6.0);
+    let from = stages.iter().filter(|(_, h)| !h.is_empty()).map(|(_, h)| us(h.value_at_quantile(0.01))).fold(f64::MAX, f64::min);
+    let to = stages.iter().map(|(_, h)| us(h.max())).fold(0.0, f64::max);
+    let mut sheet = Sheet::new(label, 340.0, (0.0, nines, false), (from.max(0.3) * 0.8, to * 1.3, true));
+    let named = [
+        (0.0, "0 %"),
+        (std::f64::consts::LOG10_2, "50 %"),
+        (1.0, "90 %"),
+        (2.0, "99 %"),
+        (3.0, "99.9 %"),
+        (4.0, "99.99 %"),
+        (5.0, "99.999 %"),
+    ];
+    let x_ticks: Vec<_> = named.into_iter().filter(|(x, _)| *x <= nines).map(|(x, text)| (x, text.to_owned())).collect();
+    sheet.grid(&x_ticks, time);
+    for (name, histogram) in stages.iter().filter(|(_, h)| !h.is_empty()) {
+        const STEPS: usize = 240;
+        let end = (histogram.len() as f64).log10().min(nines);
+        let points: Vec<_> = (0..=STEPS)
+            .map(|step| {
+                let nines = end * step as f64 / STEPS as f64;
+                (sheet.x.at(nines), sheet.y.at(us(histogram.value_at_quantile(1.0 - 10f64.powf(-nines))).max(0.01)))
+            })
+            .collect();
+        sheet.path(&format!("line {name}"), &points, false);
+    }
+    sheet.end()
+}
+
+/// A bar of parts that add up: of each row its name, its parts by class, and what the whole is called.
+pub fn stacked(label: &str, rows: &[(&str, Vec<(&str, f64)>)]) -> String {
+    let longest = rows.iter().map(|(_, parts)| parts.iter().map(|part| part.1).sum::<f64>()).fold(0.0, f64::max);
+    if longest == 0.0 {
+        return String::new();
+    }
+    let (left, row_height) = (150.0, 44.0);
+    let height = rows.len() as f64 * row_height + 8.0;
+    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
+    for (i, (name, parts)) in rows.iter().enumerate() {
+        let y = i as f64 * row_height + 6.0;
+        let (text_x, text_y) = (left - 10.0, y + 21.0);
+        writeln!(svg, "<text class=\"row\" x=\"{text_x}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>")
+            .expect("a String takes all");
+        let mut x = left;
+        for (class, us) in parts {
+            let width = us / longest * (WIDTH - left - 90.0);
+            let title = format!("{}: {}", class.replace('_', " "), time(*us));
+            writeln!(svg, "<rect class=\"part {class}\" x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"32\"><title>{title}</title></rect>")
+                .expect("a String takes all");
+            if width > 58.0 {
+                let middle = x + width / 2.0;
+                let text = time(*us);
+                writeln!(svg, "<text class=\"in-part\" x=\"{middle:.1}\" y=\"{text_y}\" text-anchor=\"middle\">{text}</text>")
+                    .expect("a String takes all");
+            }
+            x += width;
+        }
+        let (x, sum) = (x + 8.0, time(parts.iter().map(|part| part.1).sum()));
+        writeln!(svg, "<text class=\"row sum\" x=\"{x:.1}\" y=\"{text_y}\">{sum}</text>").expect("a String takes all");
+    }
+    svg + "</svg>\n"
+}
+
+/// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line for the second.
+pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>, period: Option<Duration>) -> String {
+    if arrivals.is_empty() {
+        return String::new();
+    }
+    const BINS: usize = 120;
+    let both = || [arrivals, shown].into_iter().filter(|h| !h.is_empty());
+    let ms = |ns: u64| ns as f64 / 1e6;
+    let period_ms = period.map_or_else(|| ms(arrivals.value_at_quantile(0.5)), |period| period.as_secs_f64() * 1e3);
+    let to = both().map(|h| ms(h.value_at_quantile(0.999))).fold(period_ms * 1.5, f64::max).min(period_ms * 8.0);
+    let from = both().map(|h| ms(h.min())).fold(period_ms * 0.5, f64::min);
+    let bins = |histogram: &Histogram<u64>| {
+        let mut bins = [0u64; BINS];
+        for step in histogram.iter_recorded() {
+            let part = (ms(step.value_iterated_to()) - from) / (to - from);
+            bins[((part * BINS as f64).max(0.0) as usize).min(BINS - 1)] += step.count_at_value();
+        }
+        bins
+    };
+    let (arrivals, shown) = (bins(arrivals), bins(shown));
+    let most = arrivals.iter().chain(&shown).copied().max().unwrap_or(1) as f64;
+    let mut sheet = Sheet::new(label, 220.0, (from, to, false), (0.7, most * 1.4, true));
+    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|ms| (ms, time(ms * 1e3))).collect();
+    sheet.grid(&x_ticks, |count| format!("{count:.0}"));
+    let (bottom, x) = (sheet.height - BOTTOM, period.map(|_| sheet.x.at(period_ms)));
+    if let Some(x) = x {
+        sheet.add(format_args!("<path class=\"limit\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
+    }
+    let edge = |bin: usize, sheet: &Sheet| sheet.x.at(from + (to - from) * bin as f64 / BINS as f64);
+    for (bin, &count) in arrivals.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let (x, width, y) = (edge(bin, &sheet), edge(bin + 1, &sheet) - edge(bin, &sheet) - 0.5, sheet.y.at(count as f64));
+        let height = bottom - y;
+        sheet.add(format_args!(
+            "<rect class=\"part capture_queue\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
+        ));
+    }
+    let steps: Vec<_> = shown
+        .iter()
+        .enumerate()
+        .flat_map(|(bin, &count)| {
+            let y = sheet.y.at((count as f64).max(0.7));
+            [(edge(bin, &sheet), y), (edge(bin + 1, &sheet), y)]
+        })
+        .collect();
+    sheet.path("line log", &steps, false);
+    sheet.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frames::{STAGES, frames, tests::journals};
+    use super::*;
+
+    #[test]
+    fn times_are_readable() {
+        for (us, text) in
+            [(0.9, "0.90 µs"), (12.34, "12.3 µs"), (999.0, "999 µs"), (1234.0, "1.23 ms"), (2e6, "2 s"), (1e4, "10 ms")]
+        {
+            assert_eq!(time(us), text);
+        }
+    }
+
+    #[test]
+    fn ticks_are_round_and_within() {
+        let axis = |from, to, is_log| Axis { from, to, is_log, pixels: (0.0, 100.0) };
+        assert_eq!(axis(80.0, 1100.0, true).ticks(), [100.0, 200.0, 500.0, 1000.0]);
+        assert_eq!(axis(0.0, 10.0, false).ticks(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
+        assert_eq!(axis(5.0, 5.0, false).ticks(), [5.0]);
+        let log = axis(10.0, 1000.0, true);
+        assert_eq!((log.at(10.0), log.at(100.0), log.at(1e9)), (0.0, 50.0, 100.0));
+    }
+
+    #[test]
+    fn plots_are_well_formed_and_empty_without_samples() {
+        let frames = frames(&journals());
+        let [total, project] = [STAGES[6], STAGES[1]];
+        let figures = super::super::frames::Figures::of(&frames, None);
+        let histogram = |name| &figures.samples(name).histogram_ns;
+        let period = Some(Duration::from_millis(10));
+        let plots = [
+            over_time("time", &[frames.clone(), frames.clone()], total.1, period),
+            percentiles("percentiles", &[(project.0, histogram("project")), (total.0, histogram("total"))]),
+            stacked("parts", &[("all", vec![("project", 300.0), ("log", 500.0)])]),
+            intervals("intervals", histogram("interval"), histogram("shown_interval"), period),
+        ];
+        for plot in &plots {
+            assert!(
+                plot.starts_with("<svg ") && plot.ends_with("</svg>\n") && !plot.contains("NaN") && !plot.contains("inf"),
+                "{plot}"
+            );
+            assert_eq!(plot.matches("<text").count(), plot.matches("</text>").count());
+        }
+        assert_eq!(plots[0].matches("class=\"lost\"").count(), 6, "three columns in each repetition");
+        let empty = &crate::stats::new_histogram();
+        assert!(over_time("", &[], total.1, period).is_empty() && percentiles("", &[("project", empty)]).is_empty());
+        assert!(stacked("", &[]).is_empty() && intervals("", empty, empty, None).is_empty());
+    }
+}

@@ -1,0 +1,163 @@
+//! The report of a profiling session: `depthcast.profile.v1`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::environment::Environment;
+use super::frames::{Figures, Samples};
+use crate::stats::{Drops, Latency};
+
+pub const SCHEMA: &str = "depthcast.profile.v1";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProfileReport {
+    pub schema: String,
+    /// What was run, without `depthcast profile`.
+    pub command: String,
+    /// Seconds since 1970-01-01 UTC.
+    pub began_unix_s: u64,
+    pub environment: Environment,
+    pub measuring: Measuring,
+    pub cells: Vec<CellReport>,
+}
+
+/// What measuring itself costs: all readings of the clock and all records of one frame, on all threads together.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Measuring {
+    pub us_per_frame: f64,
+    /// Of the 11.1 ms between two frames at 90 a second.
+    pub percent_at_90_fps: f64,
+}
+
+impl Measuring {
+    pub fn new(per_frame: Duration) -> Self {
+        let us_per_frame = per_frame.as_secs_f64() * 1e6;
+        Self { us_per_frame, percent_at_90_fps: us_per_frame * 90.0 / 1e6 * 100.0 }
+    }
+}
+
+/// One combination of the matrix.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CellReport {
+    /// Such as `848x480@90, 2 threads, newest, viewer none`. It tells the cell from the others.
+    pub name: String,
+    pub source: SourceFacts,
+    pub policy: String,
+    pub threads: usize,
+    pub viewer: String,
+    /// Left out at the begin of each repetition.
+    pub warm_up_s: f64,
+    /// One frame's, as the source promises it.
+    pub period_us: Option<f64>,
+    /// Of all repetitions together.
+    pub all: FiguresReport,
+    pub repetitions: Vec<Repetition>,
+    pub warnings: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    pub kind: String,
+    pub name: String,
+    pub width: u32,
+    pub height: u32,
+    pub nominal_fps: f64,
+    pub facts: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Repetition {
+    /// The system's load over one minute when it began.
+    pub load_average: f64,
+    #[serde(flatten)]
+    pub figures: FiguresReport,
+    /// Value and count of each step of the histograms that has samples, in ns.
+    pub histograms_ns: BTreeMap<String, Vec<(u64, u64)>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FiguresReport {
+    /// From the first arrival to the last; of all repetitions, where it is of them together.
+    pub span_s: f64,
+    pub captured: u64,
+    pub projected: u64,
+    pub shown: u64,
+    pub drops: Drops,
+    pub deadline_misses: u64,
+    /// Frames in a second of that span.
+    pub projected_fps: f64,
+    pub shown_fps: f64,
+    pub latency_us: BTreeMap<String, Latency>,
+}
+
+impl FiguresReport {
+    pub fn new(figures: &Figures) -> Self {
+        let span_s = figures.span.as_secs_f64();
+        // A span of n frames has n - 1 intervals.
+        let rate = |frames: u64| {
+            let share = figures.captured.saturating_sub(1) as f64 / figures.captured.max(1) as f64;
+            if span_s > 0.0 { frames as f64 * share / span_s } else { 0.0 }
+        };
+        Self {
+            span_s,
+            captured: figures.captured,
+            projected: figures.projected,
+            shown: figures.shown,
+            drops: figures.drops,
+            deadline_misses: figures.deadline_misses,
+            projected_fps: rate(figures.projected),
+            shown_fps: rate(figures.shown),
+            latency_us: figures.samples.iter().map(|(name, samples)| ((*name).to_owned(), samples.latency())).collect(),
+        }
+    }
+
+    /// Zeros for a stage that has no samples.
+    pub fn latency(&self, stage: &str) -> Latency {
+        self.latency_us.get(stage).copied().unwrap_or_default()
+    }
+
+    /// The part of the frames that was lost on the way, or by the source, from 0 to 1. What a show rate passes over is not lost.
+    pub fn lost_share(&self) -> f64 {
+        let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
+        let lost = source + capture_queue + cloud_queue + viewer;
+        lost as f64 / (self.captured + source).max(1) as f64
+    }
+}
+
+/// Several repetitions as one.
+pub fn together(repetitions: &[Figures]) -> Figures {
+    let mut all = Figures::default();
+    for figures in repetitions {
+        all.captured += figures.captured;
+        all.projected += figures.projected;
+        all.shown += figures.shown;
+        all.drops.source += figures.drops.source;
+        all.drops.capture_queue += figures.drops.capture_queue;
+        all.drops.cloud_queue += figures.drops.cloud_queue;
+        all.drops.viewer += figures.drops.viewer;
+        all.deadline_misses += figures.deadline_misses;
+        all.span += figures.span;
+        for (name, samples) in &figures.samples {
+            match all.samples.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => sum.merge(samples),
+                None => all.samples.push((name, samples.clone())),
+            }
+        }
+    }
+    all
+}
+
+impl Repetition {
+    pub fn new(figures: &Figures, load_average: f64) -> Self {
+        let steps = |samples: &Samples| -> Vec<(u64, u64)> {
+            samples.histogram_ns.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+        };
+        Self {
+            load_average,
+            figures: FiguresReport::new(figures),
+            histograms_ns: figures.samples.iter().map(|(name, samples)| ((*name).to_owned(), steps(samples))).collect(),
+        }
+    }
+}

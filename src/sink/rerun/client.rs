@@ -1,0 +1,122 @@
+//! Sends to a viewer that listens somewhere, and connects again whenever the connection is lost.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::anyhow;
+use futures_util::StreamExt as _;
+use re_protos::sdk_comms::v1alpha1::message_proxy_service_client::MessageProxyServiceClient;
+use re_protos::sdk_comms::v1alpha1::{WriteMessagesRequest, WriteTableResponse};
+use rerun::external::re_uri::ProxyUri;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
+
+use super::hub::Hub;
+
+/// Between two tries to connect.
+const RETRY: Duration = Duration::from_millis(250);
+/// How long a peer may take to show that it is a viewer.
+const ANSWER: Duration = Duration::from_secs(2);
+/// A peer that is silent for so long is gone, even if nobody has closed the connection: a cable was pulled.
+const PING: Duration = Duration::from_secs(10);
+const PING_ANSWER: Duration = Duration::from_secs(20);
+
+/// A viewer that listens at an address of its own.
+pub(super) struct Peer {
+    pub(super) url: String,
+    endpoint: Endpoint,
+    pub(super) is_local: bool,
+    last_failure: Mutex<Option<Failure>>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// There never was one.
+    NotThere(String),
+    /// There was one.
+    Lost,
+}
+
+impl Peer {
+    /// # Errors
+    /// If `url` is no address of a viewer.
+    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
+        let no_address = |why: String| {
+            anyhow!("--view connect={url}: not the address of a viewer ({why}); it looks like rerun+http://127.0.0.1:9876/proxy")
+        };
+        let uri: ProxyUri = url.parse().map_err(|e| no_address(format!("{e}")))?;
+        let host = uri.origin.host.to_string();
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let endpoint = Endpoint::from_shared(uri.origin.as_url())
+            .map_err(|e| no_address(e.to_string()))?
+            .connect_timeout(ANSWER)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(PING)
+            .keep_alive_timeout(PING_ANSWER)
+            .keep_alive_while_idle(true);
+        let is_local = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
+        Ok(Self { url: url.into(), endpoint, is_local, last_failure: Mutex::default() })
+    }
+
+    /// Why there is no connection, or was none; `None` before the first failure.
+    pub(super) fn last_failure(&self) -> Option<Failure> {
+        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Keeps the viewer supplied until the hub is closed.
+    pub(super) async fn supply(&self, hub: &Arc<Hub>) {
+        loop {
+            let connected = tokio::select! {
+                connected = self.connect() => connected,
+                () = hub.closed() => return,
+            };
+            let failure = match connected {
+                Ok(channel) => {
+                    let sent = send(hub, channel).await;
+                    if hub.is_closed() {
+                        return;
+                    }
+                    tracing::debug!("{}: {sent:?}", self.url);
+                    Failure::Lost
+                }
+                Err(why) => match self.last_failure() {
+                    Some(Failure::Lost) => Failure::Lost,
+                    _ => Failure::NotThere(why),
+                },
+            };
+            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                () = hub.closed() => return,
+            }
+        }
+    }
+
+    /// Connects, and makes sure that a viewer is there: a stopped one, or any other program on its port, accepts connections too.
+    async fn connect(&self) -> Result<Channel, String> {
+        let channel = self.endpoint.connect().await.map_err(|_| "nobody listens there".to_owned())?;
+        let mut probe = tonic::client::Grpc::new(channel.clone());
+        let answer = tokio::time::timeout(ANSWER, async {
+            probe.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
+            let request = Request::new(WriteMessagesRequest::default());
+            // The standard's health check, which Rerun's server does not have; that it says so is a sign of life.
+            let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+            probe.unary(request, path, ProstCodec::<_, WriteTableResponse>::default()).await
+        });
+        match answer.await {
+            Err(_) => Err("what listens there does not answer".into()),
+            Ok(Err(status)) if status.code() != Code::Unimplemented => Err("what listens there is no viewer".into()),
+            Ok(_) => Ok(channel),
+        }
+    }
+}
+
+/// Returns when the viewer has taken everything, or has gone.
+async fn send(hub: &Arc<Hub>, channel: Channel) -> Result<(), tonic::Status> {
+    let requests = hub.feed().map(|message| WriteMessagesRequest { log_msg: Some(message) });
+    MessageProxyServiceClient::new(channel).write_messages(requests).await.map(drop)
+}

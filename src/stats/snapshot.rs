@@ -1,0 +1,112 @@
+//! The figures at one moment of a run.
+
+use serde::Serialize;
+
+use super::{Drops, Latency, Meter, Quantiles, RunStats, SinkStats, Stage};
+use crate::clock::HostTime;
+use crate::source::watch::Monitor;
+
+/// The windows of the figures that are shown while a run goes on, in seconds.
+pub const WINDOWS_S: [u64; 2] = [1, 10];
+
+/// The figures at one moment of a run. Rates are those of the last second.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub at: HostTime,
+    pub captured: u64,
+    pub projected: u64,
+    pub shown: u64,
+    pub fps: Rates,
+    pub drops: Drops,
+    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
+    pub camera: Option<Monitor>,
+    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
+    pub above_show_rate: u64,
+    /// Frames that the recording lacks.
+    pub dropped_by_recorder: u64,
+    /// Frames handed over later than one frame period after their arrival.
+    pub deadline_misses: u64,
+    /// How the connections of sinks that have one stand: name, words.
+    pub connections: Vec<(String, String)>,
+    /// In the order of a frame's road; then the sums over it, then the intervals between frames.
+    pub stages: Vec<StageFigures>,
+}
+
+/// Frames per second of host time.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Rates {
+    pub captured: f64,
+    pub projected: f64,
+    pub shown: f64,
+}
+
+/// One stage at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StageFigures {
+    pub name: &'static str,
+    /// Samples of the whole run, and their sum.
+    pub count: u64,
+    pub sum_s: f64,
+    /// The last second and the last ten, where they have samples.
+    pub last_1s: Option<Quantiles>,
+    pub last_10s: Option<Quantiles>,
+}
+
+impl Snapshot {
+    /// What was lost against the user's will, by place: source, capture queue, cloud queue, viewer.
+    pub fn lost(&self) -> [(&'static str, u64); 4] {
+        let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
+        let viewer = viewer.saturating_sub(self.above_show_rate);
+        [("source", source), ("capture queue", capture_queue), ("cloud queue", cloud_queue), ("viewer", viewer)]
+    }
+
+    /// The stage with this name in the last second.
+    pub fn last_second(&self, stage: &str) -> Option<Quantiles> {
+        self.stages.iter().find(|figures| figures.name == stage)?.last_1s
+    }
+
+    /// The stage with this name in the last ten seconds.
+    pub fn last_ten_seconds(&self, stage: &str) -> Option<Quantiles> {
+        self.stages.iter().find(|figures| figures.name == stage)?.last_10s
+    }
+}
+
+impl RunStats {
+    pub fn snapshot(&self, now: HostTime) -> Snapshot {
+        let [since_1s, since_10s] = WINDOWS_S.map(|s| HostTime::from_ns(now.as_ns().saturating_sub(s * 1_000_000_000)));
+        let of_stage = |(name, stage): (&'static str, &Stage)| StageFigures {
+            name,
+            count: stage.count(),
+            sum_s: stage.sum_ns() as f64 / 1e9,
+            last_1s: stage.recent(since_1s),
+            last_10s: stage.recent(since_10s),
+        };
+        let of_meter = |name, meter: &Meter| {
+            let Latency { count, mean, .. } = meter.interval();
+            let sum_s = mean * count as f64 / 1e6;
+            let (last_1s, last_10s) = (meter.recent_interval(since_1s), meter.recent_interval(since_10s));
+            StageFigures { name, count, sum_s, last_1s, last_10s }
+        };
+        let sink = self.shown_by();
+        let mut stages: Vec<_> = self.stages().into_iter().map(of_stage).collect();
+        stages.extend([of_meter("interval", &self.captured), of_meter("shown_interval", &sink.shown)]);
+        Snapshot {
+            at: now,
+            captured: self.captured.count(),
+            projected: self.projected.count(),
+            shown: sink.shown.count(),
+            fps: Rates {
+                captured: self.captured.recent_fps(since_1s, now),
+                projected: self.projected.recent_fps(since_1s, now),
+                shown: sink.shown.recent_fps(since_1s, now),
+            },
+            drops: self.drops(),
+            camera: self.camera.clone(),
+            above_show_rate: sink.above_show_rate.get(),
+            dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
+            deadline_misses: sink.deadline_misses.get(),
+            connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
+            stages,
+        }
+    }
+}
