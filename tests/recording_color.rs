@@ -314,3 +314,38 @@ fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads() {
     assert_eq!(hash(0), "37ebcb091972f1ec63e704eb1103ab75c72a65a8c351861a6625020506fa9bd4");
     assert_eq!(hash(19), "8c3971473436334f9077468ea6dd597e8344dc68f5d9c69502386d6588735f8b");
 }
+
+#[test]
+fn colour_that_nobody_asked_for_is_not_even_read() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let color = Color { has_own_chunks: true, ..Color::default() };
+        let spec = Spec { packing, has_color: true, color, ..Spec::default() };
+        let bag = write_bag(&spec);
+        let mut bytes = bag.bytes.clone();
+        // The eighth chunk has the fourth colour image, the ninth the fifth depth image.
+        let chunk = &bag.chunks[7];
+        assert_eq!((chunk.frames_up_to_here, bag.chunks.len()), (4, 20));
+        bytes[chunk.data.clone()].fill(0x55);
+        let mut source = open(&file.put(&bytes), at_once()).unwrap();
+        let frames = drain(&mut source);
+        assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
+        assert!(frames.iter().enumerate().all(|(i, f)| f.depth == common::bag_writer::depth_of(&spec, i)));
+        assert_eq!(source.damage(), Damage::default(), "{packing:?}");
+
+        let mut source = open(&file.put(&bytes), with_color()).unwrap();
+        let frames = drain(&mut source);
+        assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
+        assert!(!source.damage().is_none(), "{packing:?}");
+
+        // The records behind the chunk and the index must both say that it has no depth, or it is read.
+        let mut bytes = bag.bytes.clone();
+        let connections = bytes[chunk.record.end..].windows(5).position(|w| w == b"conn=").unwrap();
+        let at = chunk.record.end + connections + 5;
+        bytes[at..at + 4].copy_from_slice(&200u32.to_le_bytes());
+        bytes[chunk.data.clone()].fill(0x55);
+        let mut source = open(&file.put(&bytes), at_once()).unwrap();
+        assert_eq!(numbers(&drain(&mut source)), (100..110).collect::<Vec<_>>());
+        assert!(!source.damage().is_none(), "{packing:?}");
+    }
+}

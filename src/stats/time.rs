@@ -168,8 +168,8 @@ mod tests {
         let time = time_of(true, TimestampDomain::GlobalTime, &[99_990.0, 99_983.0, 200_000.0]);
         let Age::Estimate { estimate_us, ahead_of_host } = time.sensor_to_host_age else { panic!("{time:?}") };
         assert_eq!((estimate_us.count, ahead_of_host), (3, 1));
-        assert!((estimate_us.p50 - 10_000.0).abs() < 10.0, "{}", estimate_us.p50);
-        assert_eq!(estimate_us.max, 20_000.0);
+        // To the width of the histogram's bins.
+        assert!((estimate_us.p50 - 10_000.0).abs() < 10.0 && (estimate_us.max - 20_000.0).abs() < 20.0, "{estimate_us:?}");
         assert_eq!(time.frames_by_domain, BTreeMap::from([("global_time", 3)]));
         assert_eq!(time.metadata["exposure_us"], Seen { frames: 3, min: 99_983, max: 200_000, last: 200_000 });
         assert_eq!(time.metadata.len(), 1);

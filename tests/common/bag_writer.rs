@@ -56,6 +56,8 @@ pub struct Color {
     pub stamps_ns: Vec<u64>,
     /// An image stands so many depth frames behind that of its own index.
     pub frames_behind: usize,
+    /// Each image stands in a chunk of its own, as librealsense writes large ones.
+    pub has_own_chunks: bool,
     pub row_padding: u32,
     /// Images (by index) that are one row short.
     pub short_images: Vec<usize>,
@@ -71,6 +73,7 @@ impl Default for Color {
             bytes_per_pixel: 3,
             stamps_ns: vec![],
             frames_behind: 0,
+            has_own_chunks: false,
             row_padding: 0,
             short_images: vec![],
             distortion: ("Inverse Brown Conrady", [0.1, -0.2, 0.001, 0.002, 0.3]),
@@ -178,11 +181,14 @@ fn write(spec: &Spec) -> Writer {
             about(&mut writer, &depth, i == 0, 0);
         }
         let image = i.checked_sub(spec.color.frames_behind).filter(|_| spec.has_color);
+        if spec.color.has_own_chunks {
+            writer.end_chunk();
+        }
         if let Some((image, &stamp_ns)) = image.and_then(|image| Some((image, color_stamps_ns.get(image)?))) {
             writer.message(&format!("{color}/image/data"), &color_image(spec, image, stamp_ns));
             about(&mut writer, color, image == 0, 1);
         }
-        if (i + 1) % spec.frames_a_chunk == 0 {
+        if spec.color.has_own_chunks || (i + 1) % spec.frames_a_chunk == 0 {
             writer.end_chunk();
         }
     }

@@ -113,6 +113,12 @@ pub trait Container: Send {
     /// Notes what holds for every pass.
     fn note_for_good(&mut self, what: &str);
 
+    /// From now on only messages of these `topics` are wanted, or of all, and one after the other: others may be left out, and what comes
+    /// next may be made ready ahead. Damage in what is left out is not found.
+    fn expect(&mut self, topics: Option<&[&str]>) {
+        let _ = topics;
+    }
+
     /// Goes back to the first message; damage is counted anew.
     fn rewind(&mut self);
 

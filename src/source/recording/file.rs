@@ -1,18 +1,22 @@
-//! A file that is read at given offsets, mostly one behind the other.
+//! A file that is read at given offsets, mostly one behind the other. Several threads may read it, each by its own [`RecordingFile`].
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+use std::sync::Arc;
 
-const BUFFER_BYTES: usize = 1 << 16;
+/// What a read takes from the file at least, since heads of records stand close to each other.
+const BUFFER_BYTES: usize = 1 << 13;
 /// What is searched for is mostly near; where it is not, windows grow.
 const SEARCH_WINDOW_BYTES: [u64; 2] = [1 << 14, 1 << 18];
 
 pub struct RecordingFile {
-    file: BufReader<File>,
-    /// Where `file` stands, if that is certain.
-    position: Option<u64>,
+    file: Arc<File>,
     len: u64,
+    /// What stands in the file at `buffer_at`.
+    buffer: Vec<u8>,
+    buffer_at: u64,
     window: Vec<u8>,
 }
 
@@ -20,7 +24,12 @@ impl RecordingFile {
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        Ok(Self { file: BufReader::with_capacity(BUFFER_BYTES, file), position: Some(0), len, window: Vec::new() })
+        Ok(Self { file: Arc::new(file), len, buffer: Vec::new(), buffer_at: 0, window: Vec::new() })
+    }
+
+    /// The same file for another thread.
+    pub fn share(&self) -> Self {
+        Self { file: Arc::clone(&self.file), len: self.len, buffer: Vec::new(), buffer_at: 0, window: Vec::new() }
     }
 
     /// The file's length when it was opened.
@@ -28,26 +37,47 @@ impl RecordingFile {
         self.len
     }
 
-    /// Fills `buffer` with what stands at `offset`; false if the file ends before.
-    pub fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
-        match self.position.take() {
-            // Keeps what is buffered, if it can.
-            Some(position) => self.file.seek_relative(offset.wrapping_sub(position) as i64)?,
-            None => self.file.seek(SeekFrom::Start(offset)).map(|_| ())?,
+    /// Fills `out` with what stands at `offset`; false if the file ends before.
+    pub fn read_at(&mut self, offset: u64, out: &mut [u8]) -> io::Result<bool> {
+        if out.len() >= BUFFER_BYTES {
+            return self.peek_at(offset, out);
         }
-        let is_there = is_filled(self.file.read_exact(buffer))?;
-        if is_there {
-            self.position = Some(offset + buffer.len() as u64);
+        if self.buffered(offset, out.len()).is_none() {
+            self.fill(offset)?;
         }
-        Ok(is_there)
+        let Some(found) = self.buffered(offset, out.len()) else { return Ok(false) };
+        out.copy_from_slice(found);
+        Ok(true)
     }
 
-    /// As [`Self::read_at`], for a few bytes somewhere else: it takes no more than these from the file.
-    pub fn peek_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<bool> {
-        self.position = None;
-        let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(offset))?;
-        is_filled(file.read_exact(buffer))
+    /// As [`Self::read_at`], for a few bytes somewhere else, or for many: it takes no more than these from the file.
+    pub fn peek_at(&mut self, offset: u64, out: &mut [u8]) -> io::Result<bool> {
+        match self.file.read_exact_at(out, offset) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn buffered(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let begin = usize::try_from(offset.checked_sub(self.buffer_at)?).ok()?;
+        self.buffer.get(begin..begin.checked_add(len)?)
+    }
+
+    fn fill(&mut self, offset: u64) -> io::Result<()> {
+        self.buffer.resize(BUFFER_BYTES, 0);
+        let mut filled = 0;
+        let result = loop {
+            match self.file.read_at(&mut self.buffer[filled..], offset.saturating_add(filled as u64)) {
+                Ok(0) => break Ok(()),
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => break Err(e),
+            }
+        };
+        self.buffer.truncate(filled);
+        self.buffer_at = offset;
+        result
     }
 
     /// Where between `from` and `end` the first thing stands that `find_in` finds in a part of the file.
@@ -84,10 +114,31 @@ impl RecordingFile {
     }
 }
 
-fn is_filled(result: io::Result<()>) -> io::Result<bool> {
-    match result {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(e) => Err(e),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_from_where_they_stand_also_when_the_file_becomes_shorter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x");
+        let data: Vec<u8> = (0..100_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
+        std::fs::write(&path, &data).unwrap();
+        let mut file = RecordingFile::open(&path).unwrap();
+        for (offset, len) in [(0, 4), (4, 90), (60_000, 3), (1, 8191), (8190, 30_000), (99_999, 1), (99_990, 10), (50, 0)] {
+            let mut out = vec![0; len];
+            for _ in 0..2 {
+                assert!(file.read_at(offset, &mut out).unwrap() && file.share().peek_at(offset, &mut out).unwrap());
+                assert_eq!(out, data[offset as usize..][..len]);
+            }
+        }
+        for offset in [99_999, 100_000, u64::MAX] {
+            // Offsets beyond what the system knows are an error of its own.
+            assert!(!file.read_at(offset, &mut [0; 2]).unwrap_or(false), "{offset}");
+        }
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(70_000).unwrap();
+        assert_eq!(file.len(), 100_000);
+        assert!(!file.read_at(69_999, &mut [0; 2]).unwrap());
+        assert!(!file.read_at(60_000, &mut [0; 10_001]).unwrap());
     }
 }

@@ -20,7 +20,7 @@
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
 //! | `bag`, `db3`, `mcap` | the formats |
-//! | `file`, `unpack`, `findings` | what formats have in common: reading at offsets, packed chunks, an account of damage |
+//! | `file`, `chunks`, `unpack`, `lz4`, `findings` | what formats have in common: reading at offsets, packed chunks, an account of damage |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `info` | what is in a recording |
 
@@ -30,6 +30,7 @@ mod behind;
 mod catalogue;
 mod catalogue_text;
 mod choice;
+mod chunks;
 mod color;
 mod container;
 pub mod control;
@@ -45,6 +46,7 @@ mod info;
 mod inspect;
 mod ledger;
 mod lens;
+mod lz4;
 mod mcap;
 mod messages;
 mod missing;

@@ -73,6 +73,10 @@ impl ImageReader {
             let metadata = metadata_topic(&reader.topics(), &topic_of(&*reader, &color.topic))?;
             Some(Held::new(metadata, Before::default()))
         });
+        let metadata = held.iter().chain(&held_color).map(|held| held.metadata_topic.as_str());
+        let wanted: Vec<&str> =
+            metadata.chain([topic.as_str()]).chain(color.as_ref().map(|color| color.topic.as_str())).collect();
+        reader.expect(Some(&wanted));
         reader.rewind();
         Ok(Self {
             path: path.to_owned(),

@@ -1,9 +1,10 @@
 //! Unpacking of chunks into one buffer that is used again and again.
 
-use std::io::{self, BufRead, Cursor, Read};
+use std::io::{self, Read};
 
-use lz4_flex::frame::FrameDecoder;
 use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
+
+use super::lz4;
 
 /// What comes out of a damaged Zstandard frame comes in steps of this size.
 const ZSTD_STEP_BYTES: usize = 1 << 10;
@@ -47,40 +48,39 @@ pub struct UnpackError {
 }
 
 /// Holds the packed bytes of a chunk and what the decompressors keep between chunks.
+#[derive(Default)]
 pub struct Unpacker {
-    /// The decoder owns the packed bytes, so that it can stay and keep its buffers: a new one would allocate with every chunk.
-    lz4: FrameDecoder<Cursor<Vec<u8>>>,
-    /// The bytes 4 and 5 of the last LZ4 frame (its flags and block size). The decoder's buffers serve one block size only.
-    lz4_descriptor: Option<[u8; 2]>,
+    packed: Vec<u8>,
     /// Made when it is needed first.
     zstd: Option<DCtx<'static>>,
 }
 
 impl Unpacker {
     pub fn new() -> Self {
-        Self { lz4: FrameDecoder::new(Cursor::new(Vec::new())), lz4_descriptor: None, zstd: None }
+        Self::default()
     }
 
     /// Where the packed bytes have to be put before [`Unpacker::unpack`].
     pub fn packed(&mut self) -> &mut Vec<u8> {
-        self.lz4.get_mut().get_mut()
+        &mut self.packed
     }
 
-    /// Unpacks [`Unpacker::packed`] into `out`, which it clears first. Returns the number of packed bytes it took.
+    /// Unpacks [`Unpacker::packed`] into `out`, instead of what was there. Returns the number of packed bytes it took.
     ///
     /// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed bytes say.
     ///
     /// # Errors
     /// If the bytes are damaged, or fewer or more come out than `size_bytes`; what came out before stays in `out`.
     pub fn unpack(&mut self, compression: Compression, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
-        out.clear();
+        if compression != Compression::Lz4 {
+            out.clear();
+        }
         match compression {
             Compression::None => {
-                let packed = self.packed();
-                out.extend_from_slice(&packed[..packed.len().min(size_bytes)]);
+                out.extend_from_slice(&self.packed[..self.packed.len().min(size_bytes)]);
                 Ok(out.len())
             }
-            Compression::Lz4 => self.unpack_lz4(size_bytes, out),
+            Compression::Lz4 => lz4::unpack(&self.packed, size_bytes, out),
             Compression::Bz2 => self.unpack_bz2(size_bytes, out),
             // A frame that has all the room it needs is unpacked at once or not at all. In steps its begin comes out.
             Compression::Zstd => match self.unpack_zstd(size_bytes, false, out) {
@@ -88,43 +88,6 @@ impl Unpacker {
                 result => result,
             },
         }
-    }
-
-    fn unpack_lz4(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
-        let descriptor = self.packed().get(4..6).map(|d| [d[0], d[1]]);
-        if descriptor != self.lz4_descriptor {
-            self.renew_lz4();
-            self.lz4_descriptor = descriptor;
-        }
-        self.lz4.get_mut().set_position(0);
-        let mut consumed_bytes = 0;
-        let result = loop {
-            match self.lz4.fill_buf() {
-                Ok([]) if out.len() == size_bytes => break Ok(self.lz4.get_ref().position() as usize),
-                Ok([]) => break Err(format!("{} bytes came out of a chunk of {size_bytes}", out.len())),
-                Ok(block) if block.len() > size_bytes - out.len() => {
-                    break Err(format!("more than {size_bytes} bytes come out of a chunk"));
-                }
-                Ok(block) => {
-                    out.extend_from_slice(block);
-                    let len = block.len();
-                    self.lz4.consume(len);
-                    consumed_bytes = self.lz4.get_ref().position() as usize;
-                }
-                Err(e) => break Err(e.to_string()),
-            }
-        };
-        result.map_err(|what| {
-            // It is somewhere within a frame now.
-            self.renew_lz4();
-            UnpackError { what, consumed_bytes }
-        })
-    }
-
-    fn renew_lz4(&mut self) {
-        let packed = std::mem::take(self.packed());
-        self.lz4 = FrameDecoder::new(Cursor::new(packed));
-        self.lz4_descriptor = None;
     }
 
     fn unpack_zstd(&mut self, size_bytes: usize, in_steps: bool, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
@@ -140,7 +103,7 @@ impl Unpacker {
         if let Err(code) = zstd.reset(ResetDirective::SessionOnly) {
             return failed(told(code), 0);
         }
-        let packed = self.lz4.get_ref().get_ref();
+        let packed = &self.packed;
         let mut input = InBuffer::around(packed);
         // One byte more shows whether too many come out.
         let limit = size_bytes + 1;
@@ -179,7 +142,7 @@ impl Unpacker {
 
     /// This one allocates with every chunk; librealsense writes no such chunks, only `rosbag compress` does.
     fn unpack_bz2(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
-        let mut decoder = bzip2::bufread::BzDecoder::new(&self.packed()[..]);
+        let mut decoder = bzip2::bufread::BzDecoder::new(&self.packed[..]);
         let read: io::Result<usize> = (&mut decoder).take(size_bytes as u64 + 1).read_to_end(out);
         let consumed_bytes = decoder.total_in() as usize;
         let what = match read {

@@ -12,13 +12,27 @@ use crate::source::recording::file::RecordingFile;
 pub struct Index {
     /// Topics by number of connection.
     pub topics: HashMap<u32, Topic>,
-    /// Where chunks begin, in the order of the file.
-    pub chunks: Vec<u64>,
+    /// In the order of the file.
+    pub chunks: Vec<ChunkInfo>,
     /// Messages by number of connection.
     messages: HashMap<u32, u64>,
 }
 
+/// What the index tells of a chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChunkInfo {
+    /// Where it begins.
+    pub at: u64,
+    /// The connections of its messages.
+    pub connections: Box<[u32]>,
+}
+
 impl Index {
+    /// The chunk that begins at `at`.
+    pub fn chunk(&self, at: u64) -> Option<&ChunkInfo> {
+        self.chunks.binary_search_by_key(&at, |chunk| chunk.at).ok().map(|i| &self.chunks[i])
+    }
+
     /// Messages on a topic.
     pub fn count(&self, topic: &str) -> u64 {
         self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(conn, _)| self.messages.get(conn)).sum()
@@ -67,8 +81,9 @@ pub fn read_index(
             }
             Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
                 chunks += 1;
-                index.chunks.push(chunk_pos);
                 let Some(counts) = read_data(file, data_at, data_len, &mut data)? else { return cut() };
+                let connections = counts.chunks_exact(8).filter_map(|pair| u32_at(pair, 0)).collect();
+                index.chunks.push(ChunkInfo { at: chunk_pos, connections });
                 for pair in counts.chunks_exact(8) {
                     let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else { continue };
                     *index.messages.entry(conn).or_default() += u64::from(messages);

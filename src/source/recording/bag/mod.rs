@@ -4,7 +4,9 @@
 //! | --- | --- |
 //! | `record` | bytes to records; no I/O |
 //! | `index`, `reader` | the file to records to messages, and on behind damage |
+//! | `ahead` | which chunks come next, and which hold nothing that is wanted |
 
+mod ahead;
 mod index;
 mod reader;
 mod record;

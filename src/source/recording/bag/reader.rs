@@ -1,6 +1,7 @@
 //! Streams the messages of a bag from a file, record by record and chunk by chunk, and reads on behind damage.
 //!
-//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay.
+//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay; and, where chunks are unpacked
+//! ahead, those ([`Chunks`]).
 //!
 //! How it reads on: records are taken one after the other for as long as each makes sense. Where one does not, the file is
 //! searched for the next begin of a record ([`RecordingFile::find`]). The position only ever moves forward past the begin of what was
@@ -11,16 +12,18 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use super::ahead::Ahead;
 use super::index::{Index, read_data, read_index};
 use super::record::{self, Header, MAGIC, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
 use crate::source::Damage;
+use crate::source::recording::chunks::{Chunks, Place};
 use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
 use crate::source::recording::file::RecordingFile;
 use crate::source::recording::findings::Findings;
-use crate::source::recording::unpack::{Compression, Unpacker, Wholeness};
+use crate::source::recording::unpack::{Compression, Wholeness};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
-const MAX_CHUNK_BYTES: u64 = 1 << 30;
+pub const MAX_CHUNK_BYTES: u64 = 1 << 30;
 /// What the search for records in the file looks for.
 const ANY_RECORD: &[u8] =
     &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
@@ -52,21 +55,22 @@ enum Head {
 }
 
 pub struct BagReader {
-    file: RecordingFile,
+    pub(super) file: RecordingFile,
     /// Where the records with messages end: at the index if there is one, else at the file's end.
-    end: u64,
+    pub(super) end: u64,
     /// Where the first record behind the bag's header begins.
     first: u64,
-    index: Option<Index>,
+    pub(super) index: Option<Index>,
     /// Those about the header and the index hold for every pass through the file.
     findings: Findings,
-    topics: HashMap<u32, Topic>,
+    pub(super) topics: HashMap<u32, Topic>,
     /// Where the next record begins.
-    at: u64,
+    pub(super) at: u64,
     /// From where to search if there is no record at `at`, because the length of the chunk before is doubtful.
     search_from: Option<u64>,
     header: Vec<u8>,
-    unpacker: Unpacker,
+    pub(super) chunks: Chunks,
+    pub(super) ahead: Ahead,
     chunk: Option<Chunk>,
     raw: Vec<u8>,
     /// Where in `raw` the next record begins.
@@ -80,6 +84,8 @@ impl BagReader {
         let file = RecordingFile::open(path)?;
         let mut reader = Self {
             end: file.len(),
+            chunks: Chunks::new(&file),
+            ahead: Ahead::new(&file),
             file,
             first: MAGIC.len() as u64,
             index: None,
@@ -88,7 +94,6 @@ impl BagReader {
             at: 0,
             search_from: None,
             header: Vec::new(),
-            unpacker: Unpacker::new(),
             chunk: None,
             raw: Vec::new(),
             cursor: 0,
@@ -106,6 +111,8 @@ impl BagReader {
         self.chunk = None;
         self.raw.clear();
         self.cursor = 0;
+        self.ahead.go_to(at);
+        self.chunks.forget();
         self.findings.begin_pass();
     }
 
@@ -226,7 +233,7 @@ impl BagReader {
         let (_, data_len) = self.last_header();
         if let Head::Chunk { compression, size_bytes } = head {
             self.search_from = None;
-            return self.enter_chunk(data_offset, data_len, compression, size_bytes).map(|()| Some(Item::Chunk));
+            return self.enter_chunk(at, data_offset, data_len, compression, size_bytes).map(|()| Some(Item::Chunk));
         }
         let after = data_offset + data_len;
         if after > self.end {
@@ -299,8 +306,15 @@ impl BagReader {
         (header, u64::from(record::u32_at(data_len, 0).unwrap_or(0)))
     }
 
-    /// Reads and unpacks the chunk whose data begin at `data_offset`.
-    fn enter_chunk(&mut self, data_offset: u64, len: u64, compression: Compression, size_bytes: u32) -> io::Result<()> {
+    /// Reads and unpacks the chunk whose record begins at `begin` and its data at `data_offset`.
+    fn enter_chunk(
+        &mut self,
+        begin: u64,
+        data_offset: u64,
+        len: u64,
+        compression: Compression,
+        size_bytes: u32,
+    ) -> io::Result<()> {
         let there = self.end - data_offset;
         let (mut len, mut is_cut) = (len, false);
         if len > there {
@@ -325,40 +339,41 @@ impl BagReader {
             self.skip_chunk(data_offset, len);
             return Ok(());
         }
-        let buffer = if compression == Compression::None { &mut self.raw } else { self.unpacker.packed() };
-        // Not cleared before: only what a buffer grows by is set to zero.
-        buffer.resize(len as usize, 0);
-        if !self.file.read_at(data_offset, buffer)? {
+        self.first_compression.get_or_insert(compression);
+        self.leave_chunk();
+        if !is_cut && !self.is_wanted(begin, self.at)? {
+            self.chunk = None;
+            return self.look_ahead();
+        }
+        let place =
+            Place { offset: data_offset, len: len as usize, compression, size_bytes: size_bytes as usize, with_crc: false };
+        let Some(loaded) = self.chunks.load(&place, &mut self.raw)? else {
             // The file became shorter since it was opened.
             self.leave_chunk();
             self.note(data_offset, "the file ends within a chunk");
             self.skip_chunk(data_offset, len);
             return Ok(());
-        }
-        self.cursor = 0;
-        self.first_compression.get_or_insert(compression);
+        };
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
-        if compression != Compression::None {
-            match self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {
-                // A wrong length may have taken further records with it; they are read from where the chunk really ends.
-                Ok(consumed) if (consumed as u64) < len => {
-                    self.at = data_offset + consumed as u64;
-                    self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
-                }
-                Ok(_) => {}
-                Err(e) if is_cut => {
-                    self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                    self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
-                }
-                Err(e) => {
-                    wholeness = Wholeness::Damaged;
-                    self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
-                    self.skip_chunk(data_offset, len);
-                }
+        match loaded.unpacked {
+            // A wrong length may have taken further records with it; they are read from where the chunk really ends.
+            Ok(consumed) if (consumed as u64) < len => {
+                self.at = data_offset + consumed as u64;
+                self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
+            }
+            Ok(_) => {}
+            Err(e) if is_cut => {
+                self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
+                self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
+            }
+            Err(e) => {
+                wholeness = Wholeness::Damaged;
+                self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
+                self.skip_chunk(data_offset, len);
             }
         }
         self.chunk = Some(Chunk { data_offset, compression, wholeness, is_loose: false });
-        Ok(())
+        self.look_ahead()
     }
 
     fn skip_chunk(&mut self, data_offset: u64, len: u64) {
@@ -448,6 +463,10 @@ impl Container for BagReader {
         self.findings.note_for_good(what);
     }
 
+    fn expect(&mut self, topics: Option<&[&str]>) {
+        self.ahead.expect(topics, self.index.as_ref());
+    }
+
     fn rewind(&mut self) {
         self.go_to(self.first);
     }
@@ -457,7 +476,7 @@ impl Container for BagReader {
     }
 
     fn enter(&mut self, place: usize) {
-        let at = self.index.as_ref().and_then(|index| index.chunks.get(place).copied());
+        let at = self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

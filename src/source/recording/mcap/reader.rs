@@ -6,6 +6,7 @@
 //! no other begins, the file is searched for the next begin of a record. The position only ever moves forward, so every file comes
 //! to an end.
 
+mod ahead;
 mod chunk;
 mod search;
 
@@ -14,6 +15,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use self::ahead::Ahead;
 use self::chunk::Chunk;
 use super::channels::{Channels, Origin};
 use super::record::{
@@ -21,10 +23,11 @@ use super::record::{
 };
 use super::summary::{End, Index, read_end};
 use crate::source::Damage;
+use crate::source::recording::chunks::Chunks;
 use crate::source::recording::container::{Container, Item, Message, Topic};
 use crate::source::recording::file::RecordingFile;
 use crate::source::recording::findings::Findings;
-use crate::source::recording::unpack::{Compression, Unpacker};
+use crate::source::recording::unpack::Compression;
 
 /// What is read of a record before its length is known: the begin of any chunk.
 const FIRST_BYTES: u64 = 96;
@@ -54,7 +57,8 @@ pub struct McapReader {
     is_behind_data: bool,
     /// The begin of the record at `at`, or all of it.
     record: Vec<u8>,
-    unpacker: Unpacker,
+    chunks: Chunks,
+    ahead: Ahead,
     chunk: Option<Chunk>,
     raw: Vec<u8>,
     /// Where in `raw` the next record begins.
@@ -70,6 +74,8 @@ impl McapReader {
         let file = RecordingFile::open(path)?;
         let mut reader = Self {
             end: file.len(),
+            chunks: Chunks::new(&file),
+            ahead: Ahead::new(&file),
             file,
             channels: Channels::default(),
             index: None,
@@ -82,7 +88,6 @@ impl McapReader {
             is_wary: false,
             is_behind_data: false,
             record: vec![],
-            unpacker: Unpacker::new(),
             chunk: None,
             raw: vec![],
             cursor: 0,
@@ -129,6 +134,8 @@ impl McapReader {
         self.leave_chunk();
         self.loose_bytes = None;
         self.nameless.clear();
+        self.ahead.go_to(at);
+        self.chunks.forget();
         self.findings.begin_pass();
     }
 
@@ -368,6 +375,10 @@ impl Container for McapReader {
 
     fn note_for_good(&mut self, what: &str) {
         self.findings.note_for_good(what);
+    }
+
+    fn expect(&mut self, _: Option<&[&str]>) {
+        self.ahead.is_on = true;
     }
 
     fn rewind(&mut self) {

@@ -37,23 +37,19 @@ impl DepthFormat {
 /// `data` has been checked: it has `step_bytes >= bytes_per_pixel * width` for each row.
 pub fn copy_depth(data: &[u8], format: DepthFormat, step_bytes: usize, width: usize, is_bigendian: bool, out: &mut [u16]) {
     let rows = data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width));
-    match format {
-        DepthFormat::Steps => {
-            let from_bytes = if is_bigendian { u16::from_be_bytes } else { u16::from_le_bytes };
-            for (row_bytes, row) in rows {
-                for (bytes, value) in row_bytes.chunks_exact(2).zip(row) {
-                    *value = from_bytes([bytes[0], bytes[1]]);
-                }
-            }
-        }
-        DepthFormat::Metres => {
-            let from_bytes = if is_bigendian { f32::from_be_bytes } else { f32::from_le_bytes };
-            for (row_bytes, row) in rows {
-                for (bytes, value) in row_bytes.chunks_exact(4).zip(row) {
-                    *value = steps(from_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]));
-                }
-            }
-        }
+    // A loop for each byte order: with a choice within, none would become the copy that it is.
+    match (format, is_bigendian) {
+        (DepthFormat::Steps, false) => rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_le_bytes)),
+        (DepthFormat::Steps, true) => rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_be_bytes)),
+        (DepthFormat::Metres, false) => rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_le_bytes(m)))),
+        (DepthFormat::Metres, true) => rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_be_bytes(m)))),
+    }
+}
+
+fn convert<const N: usize>(bytes: &[u8], row: &mut [u16], value: impl Fn([u8; N]) -> u16) {
+    let (pixels, _) = bytes.as_chunks::<N>();
+    for (out, pixel) in row.iter_mut().zip(pixels) {
+        *out = value(*pixel);
     }
 }
 

@@ -4,6 +4,7 @@ use std::io;
 
 use super::McapReader;
 use super::search::is_begin;
+use crate::source::recording::chunks::{Loaded, Place};
 use crate::source::recording::container::Item;
 use crate::source::recording::mcap::channels::Origin;
 use crate::source::recording::mcap::record::{
@@ -75,27 +76,32 @@ impl McapReader {
                 return Ok(());
             }
         };
-        let buffer = if compression == Compression::None { &mut self.raw } else { self.unpacker.packed() };
-        // Not cleared before: only what a buffer grows by is set to zero.
-        buffer.resize(len as usize, 0);
-        if !self.file.read_at(data_at, buffer)? {
+        self.first_compression.get_or_insert(compression);
+        let place = Place {
+            offset: data_at,
+            len: len as usize,
+            compression,
+            size_bytes: size_bytes as usize,
+            with_crc: chunk.crc != 0 && !is_cut,
+        };
+        let Some(Loaded { unpacked, mut crc }) = self.chunks.load(&place, &mut self.raw)? else {
             self.leave_chunk();
             self.note(data_at, "the file became shorter while it was read");
             self.skip_chunk(len);
             return Ok(());
-        }
-        self.first_compression.get_or_insert(compression);
+        };
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
         let mut damaged = None;
         if compression == Compression::None {
-            if by_record != by_chunk {
+            if by_record != by_chunk && self.raw.len() as u64 > size_bytes {
                 // Behind its data a chunk may have what newer versions know.
                 self.raw.truncate(size_bytes as usize);
+                crc = crc.map(|_| crc32fast::hash(&self.raw));
             }
             if !is_cut && chunk.crc == 0 && self.raw.len() as u64 != size_bytes {
                 damaged = Some(format!("a chunk of {len} bytes should have {size_bytes}"));
             }
-        } else if let Err(e) = self.unpacker.unpack(compression, size_bytes as usize, &mut self.raw) {
+        } else if let Err(e) = unpacked {
             if is_cut {
                 self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
                 self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
@@ -103,7 +109,7 @@ impl McapReader {
                 damaged = Some(format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
             }
         }
-        if damaged.is_none() && !is_cut && chunk.crc != 0 && crc32fast::hash(&self.raw) != chunk.crc {
+        if damaged.is_none() && crc.is_some_and(|crc| crc != chunk.crc) {
             damaged = Some(format!("a chunk of {len} bytes fails its checksum"));
         }
         if let Some(what) = damaged {
@@ -113,7 +119,7 @@ impl McapReader {
         }
         self.cursor = 0;
         self.chunk = Some(Chunk { data_offset: data_at, compression, wholeness });
-        Ok(())
+        self.look_ahead()
     }
 
     fn skip_chunk(&mut self, len: u64) {
