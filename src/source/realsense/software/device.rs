@@ -3,7 +3,7 @@
 
 use std::ffi::{CString, c_int, c_void};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use realsense_sys as sys;
 
@@ -94,12 +94,13 @@ pub struct SoftwareDevice(Arc<Inner>);
 struct Inner {
     /// Profiles belong to their sensors, and sensors are given back before the device.
     streams: Vec<(usize, SoftwareStream, *const sys::rs2_stream_profile)>,
-    /// librealsense does not lock what belongs to a sensor's frames.
-    sensors: Vec<Mutex<Sensor>>,
+    sensors: Vec<Sensor>,
     device: Device,
+    /// librealsense locks nothing of a software sensor: a frame that comes while it is started or stopped reads memory that is gone.
+    gate: Mutex<()>,
 }
 
-// SAFETY: librealsense's handles belong to no thread; frames are given to a sensor under its lock, and its profiles never change.
+// SAFETY: librealsense's handles belong to no thread; what changes a sensor, and what gives frames to it, happens behind the gate.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
@@ -149,7 +150,7 @@ impl SoftwareDevice {
                 let profile = unsafe { add_stream(sensor.as_ptr(), stream, uid) }?;
                 streams.push((index, *stream, profile));
             }
-            made.push(Mutex::new(Sensor(sensor)));
+            made.push(Sensor(sensor));
         }
         let depth = streams.iter().find(|(_, stream, _)| stream.kind == StreamKind::Depth).map(|(_, _, profile)| *profile);
         for (_, stream, profile) in &streams {
@@ -158,11 +159,16 @@ impl SoftwareDevice {
             // SAFETY: both profiles are valid.
             call("place", |error| unsafe { sys::rs2_register_extrinsics(depth, *profile, place, error) })?;
         }
-        Ok(Self(Arc::new(Inner { streams, sensors: made, device })))
+        Ok(Self(Arc::new(Inner { streams, sensors: made, device, gate: Mutex::default() })))
     }
 
     pub(in crate::source::realsense) fn device(&self) -> &Device {
         &self.0.device
+    }
+
+    /// Keeps frames out for as long as the result lives.
+    pub(in crate::source::realsense) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a frame to librealsense, which drops it unless the stream is on.
@@ -179,8 +185,8 @@ impl SoftwareDevice {
         let Some((sensor, stream, profile)) = stream else {
             return Err(sdk_error("software frame", format!("no {kind:?} stream at {fps} takes {} bytes", frame.bytes.len())));
         };
-        let sensor = self.0.sensors[*sensor].lock().unwrap_or_else(PoisonError::into_inner);
-        let sensor = sensor.0.as_ptr();
+        let _held = self.hold();
+        let sensor = self.0.sensors[*sensor].0.as_ptr();
         for (key, value) in metadata::KEYS.into_iter().zip(frame.metadata.values()) {
             let Some(value) = value.1.and_then(|value| i64::try_from(value).ok()) else { continue };
             // SAFETY: the sensor is valid.
