@@ -31,7 +31,7 @@ fn input(device: &SoftwareDevice, settings: CameraSettings, color: bool) -> Came
 }
 
 fn open(device: &SoftwareDevice, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
-    let input = Input::Camera(input(device, settings(toml).unwrap(), color));
+    let input = Input::Camera(Box::new(input(device, settings(toml).unwrap(), color)));
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     RealsenseSource::open(input, &Filters::default(), clock).map(|source| source.info().clone())
 }
@@ -113,15 +113,15 @@ fn check_color([x, y, z]: [f32; 3], color: u32) {
     assert!((f32::from(blue) - v % 256.0).abs() <= 1.0, "the colour of row {blue} for a point at row {v}");
 }
 
-/// How long the stream below runs: 60 s say more than a test should take.
-fn seconds() -> u64 {
-    std::env::var("DEPTHCAST_CAMERA_TEST_S").ok().and_then(|text| text.parse().ok()).unwrap_or(10)
+/// How long the stream below is to run, come what may: for an idle machine. Otherwise it runs for 10 s, and waits for a busy one.
+fn seconds() -> Option<u64> {
+    std::env::var("DEPTHCAST_CAMERA_TEST_S").ok().and_then(|text| text.parse().ok())
 }
 
 #[test]
 fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_frame_arrives() {
     let device = d435i("0123456789", "3.2", &[(WIDTH, HEIGHT, 90), (WIDTH, HEIGHT, 30)]);
-    let sender = Sender::start(&device, 90, images(90, UNITS_M), &[]);
+    let sender = Sender::start(&device, 90, images(90, UNITS_M), &[], seconds().is_some());
     let toml = "[camera]\ndepth = \"848x480@90\"\ncolor = \"848x480@30\"\ninfrared = true\ndepth_units_m = 0.00048828125\nlaser_power_mw = 180\n\
         exposure_us = 8500\ngain = 32\n[camera.options]\n\"Emitter On Off\" = true\n[camera.options.\"RGB Camera\"]\n\"Exposure\" = 200\n";
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -142,7 +142,7 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         capture_queue: 4,
         cloud_queue: 2,
         threads: 2,
-        duration: Some(Duration::from_secs(seconds())),
+        duration: Some(Duration::from_secs(seconds().unwrap_or(10))),
         frames: None,
         project_delay: None,
         journal: false,
@@ -158,7 +158,7 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
     eprintln!("{frames} frames, {first} to {last}, {} points checked", seen.points_checked);
     assert_eq!((outcome.stats.continuity.get(), outcome.stats.dropped_capture_queue.get()), Default::default());
     assert_eq!(last - first + 1, frames, "each number once, in order");
-    assert!(frames > seconds() * 30, "only {frames} frames");
+    assert!(frames > 100, "only {frames} frames");
     assert_eq!(seen.with_metadata, frames);
     assert_eq!(seen.with_infrared, frames);
     assert!(seen.with_color >= frames - 3 && seen.points_checked > 100 * seen.with_color, "{} with colour", seen.with_color);
@@ -168,7 +168,7 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
 fn small() -> (SoftwareDevice, Sender) {
     let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
     let depth = Image { kind: StreamKind::Depth, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
-    let sender = Sender::start(&device, 30, vec![depth], &[]);
+    let sender = Sender::start(&device, 30, vec![depth], &[], false);
     (device, sender)
 }
 
@@ -267,10 +267,7 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         (camera("exposure_us = \"auto\"\ngain = 16"), "automatic exposure (camera.exposure_us = \"auto\") chooses the gain too"),
         (camera("gain = 1000"), "\"Gain\" goes from 16 to 248"),
         (camera("depth_units_m = 1"), "\"Depth Units\" goes from"),
-        (
-            option("\"Lazer Power\" = 30"),
-            "no such option; did you mean \"Laser Power\"?; it has ",
-        ),
+        (option("\"Lazer Power\" = 30"), "no such option; did you mean \"Laser Power\"?; it has "),
         (option("\"Warp\" = 1"), "camera.options.\"Warp\": this camera has no such option; it has "),
         (option("\"Stereo Baseline\" = 60"), "\"Stereo Baseline\" can be read, but not set"),
         (option("\"Brightness\" = 65"), "\"Brightness\" goes from -64 to 64"),
@@ -292,7 +289,7 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
                 error.to_string()
             }
             Ok(settings) => {
-                let input = Input::Camera(input(&device, settings, false));
+                let input = Input::Camera(Box::new(input(&device, settings, false)));
                 let opened = RealsenseSource::open(input, &Filters::default(), Arc::new(MonotonicClock::new()));
                 match opened.map(|_| ()) {
                     // These end with exit code 2.

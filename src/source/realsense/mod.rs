@@ -66,7 +66,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// What librealsense is to open.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Camera(CameraInput),
+    Camera(Box<CameraInput>),
     /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
     /// does not come: librealsense withholds it.
     File {
@@ -91,7 +91,10 @@ pub struct CameraInput {
 impl Input {
     /// The colour stream is asked for too.
     fn color(&self) -> bool {
-        matches!(self, Self::Camera(CameraInput { color: true, .. }) | Self::File { color: true, .. })
+        match self {
+            Self::Camera(camera) => camera.color,
+            Self::File { color, .. } => *color,
+        }
     }
 
     fn is_camera(&self) -> bool {

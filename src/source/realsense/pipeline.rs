@@ -193,8 +193,8 @@ impl Pipeline {
             },
             None => {
                 let (mut frame, timeout_ms) = (ptr::null_mut(), u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
-                // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
                 let Some(pipeline) = &self.pipeline else { return Ok(None) };
+                // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
                 let got = call("no frame", |error| unsafe {
                     sys::rs2_pipeline_try_wait_for_frames(pipeline.as_ptr(), &mut frame, timeout_ms, error)
                 });
