@@ -41,7 +41,7 @@ impl CameraDriver for RealsenseCamera {
         let mut input = self.input.clone();
         input.settings.serial = serial.map(str::to_owned);
         input.record_to = input.record_to.map(|path| numbered(&path, self.starts + 1));
-        let source = RealsenseSource::open(Input::Camera(input), &self.filters, Arc::clone(&self.clock))?;
+        let source = RealsenseSource::open(Input::Camera(Box::new(input)), &self.filters, Arc::clone(&self.clock))?;
         self.starts += 1;
         if let Some((depth, color)) = source.modes() {
             self.input.settings.depth = Some(depth);

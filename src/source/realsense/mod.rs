@@ -66,7 +66,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// What librealsense is to open.
 #[derive(Debug, Clone)]
 pub enum Input {
-    Camera(CameraInput),
+    Camera(Box<CameraInput>),
     /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
     /// does not come: librealsense withholds it.
     File {
@@ -91,7 +91,10 @@ pub struct CameraInput {
 impl Input {
     /// The colour stream is asked for too.
     fn color(&self) -> bool {
-        matches!(self, Self::Camera(CameraInput { color: true, .. }) | Self::File { color: true, .. })
+        match self {
+            Self::Camera(camera) => camera.color,
+            Self::File { color, .. } => *color,
+        }
     }
 
     fn is_camera(&self) -> bool {
@@ -276,9 +279,9 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
 }
 
 fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
-    let CameraInput { settings, color, device, record_to } = camera;
+    let CameraInput { settings, color, device: software, record_to } = camera;
     let found;
-    let device = match device {
+    let device = match software {
         Some(software) => software.device(),
         None => {
             found = devices::find(&context, settings.serial.as_deref())?;
@@ -298,7 +301,7 @@ fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) 
     let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
     let chosen = streams::choose(&profiles, &wish, usb.as_deref()).map_err(SourceError::Unsupported)?;
     let tuned = tune::apply(device, &settings.tuning)?;
-    let from = From::Camera { device, record_to: record_to.as_deref() };
+    let from = From::Camera { device, software: software.as_ref(), record_to: record_to.as_deref() };
     let pipeline = Pipeline::start(context, from, &chosen.all(), Arc::clone(clock)).map_err(|error| {
         let names: Vec<_> = chosen.all().iter().map(ToString::to_string).collect();
         SourceError::NoCamera(format!(

@@ -19,6 +19,7 @@ use super::frame::{Frame, Set};
 use super::handle::{Context, Device, Owned};
 use super::sdk::{Error, call};
 use super::sensor::Profile;
+use super::software::SoftwareDevice;
 use crate::clock::{Clock, HostTime};
 use crate::source::{ErrorKind, SourceError};
 
@@ -29,14 +30,21 @@ const QUEUE: usize = 10;
 /// Where frames come from.
 #[derive(Clone, Copy)]
 pub(super) enum From<'a> {
-    Camera { device: &'a Device, record_to: Option<&'a Path> },
+    Camera {
+        device: &'a Device,
+        /// Where the camera is one.
+        software: Option<&'a SoftwareDevice>,
+        record_to: Option<&'a Path>,
+    },
     File(&'a Path),
 }
 
 pub(super) struct Pipeline {
     /// The active profile leads to the device; all are given back before the pipeline, which ends with its last frame.
     device: Device,
-    pipeline: Owned<sys::rs2_pipeline>,
+    /// There until the end.
+    pipeline: Option<Owned<sys::rs2_pipeline>>,
+    software: Option<SoftwareDevice>,
     /// Of a camera. It goes after the pipeline, whose callback writes to it.
     arrivals: Option<Box<Arrivals>>,
     clock: Arc<dyn Clock>,
@@ -81,6 +89,13 @@ unsafe extern "C" fn arrived(frame: *mut sys::rs2_frame, user: *mut c_void) {
     }
 }
 
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        let _held = self.software.as_ref().map(SoftwareDevice::hold);
+        self.pipeline = None;
+    }
+}
+
 impl Pipeline {
     /// Starts the streams; of each, whatever stands in its profile as 0 is librealsense's to choose.
     pub(super) fn start(
@@ -107,7 +122,7 @@ impl Pipeline {
             call(WHAT, enable)?;
         }
         let arrivals = match from {
-            From::Camera { device, record_to } => {
+            From::Camera { device, record_to, .. } => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
                 call(WHAT, |error| unsafe { sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error) })?;
                 if let Some(path) = record_to {
@@ -130,10 +145,12 @@ impl Pipeline {
                 None
             }
         };
+        let software = if let From::Camera { software, .. } = from { software.cloned() } else { None };
+        let held = software.as_ref().map(SoftwareDevice::hold);
         // SAFETY: pipeline and configuration are valid. The arrivals stand where they are until the pipeline is deleted (order of the
         // fields). What is made is ours.
-        let device = unsafe {
-            let active = Owned::new(WHAT, sys::rs2_delete_pipeline_profile, |error| match &arrivals {
+        let started = unsafe {
+            Owned::new(WHAT, sys::rs2_delete_pipeline_profile, |error| match &arrivals {
                 Some(arrivals) => {
                     let user = ptr::from_ref(&**arrivals).cast_mut().cast();
                     sys::rs2_pipeline_start_with_config_and_callback(
@@ -145,10 +162,20 @@ impl Pipeline {
                     )
                 }
                 None => sys::rs2_pipeline_start_with_config(pipeline.as_ptr(), config.as_ptr(), error),
-            })?;
-            Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error))?
+            })
         };
-        Ok(Self { device, pipeline, arrivals, clock, _context: context })
+        let active = match started {
+            Ok(active) => active,
+            Err(error) => {
+                // A start that fails half-way can leave a sensor behind that streams, and goes on calling.
+                std::mem::forget(arrivals);
+                return Err(error);
+            }
+        };
+        // SAFETY: the active profile is valid; the device made is ours.
+        let device = unsafe { Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)) }?;
+        drop(held);
+        Ok(Self { device, pipeline: Some(pipeline), software, arrivals, clock, _context: context })
     }
 
     pub(super) fn device(&self) -> &Device {
@@ -166,9 +193,10 @@ impl Pipeline {
             },
             None => {
                 let (mut frame, timeout_ms) = (ptr::null_mut(), u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+                let Some(pipeline) = &self.pipeline else { return Ok(None) };
                 // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
                 let got = call("no frame", |error| unsafe {
-                    sys::rs2_pipeline_try_wait_for_frames(self.pipeline.as_ptr(), &mut frame, timeout_ms, error)
+                    sys::rs2_pipeline_try_wait_for_frames(pipeline.as_ptr(), &mut frame, timeout_ms, error)
                 });
                 got.map_err(passing)?;
                 let Some(frame) = NonNull::new(frame) else { return Ok(None) };

@@ -1,9 +1,11 @@
 //! A camera made of software, with sensors, profiles, options and frames of the program's choice, which librealsense's pipeline takes for
 //! one of its own. It is how all that concerns live cameras is tried without one.
 
+use std::alloc::Layout;
 use std::ffi::{CString, c_int, c_void};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use realsense_sys as sys;
 
@@ -94,15 +96,20 @@ pub struct SoftwareDevice(Arc<Inner>);
 struct Inner {
     /// Profiles belong to their sensors, and sensors are given back before the device.
     streams: Vec<(usize, SoftwareStream, *const sys::rs2_stream_profile)>,
-    /// librealsense does not lock what belongs to a sensor's frames.
-    sensors: Vec<Mutex<Sensor>>,
+    sensors: Vec<Sensor>,
     device: Device,
+    /// librealsense locks nothing of a software sensor: a frame that comes while it is started or stopped reads memory that is gone.
+    gate: Mutex<()>,
+    in_flight: Arc<AtomicUsize>,
 }
 
-// SAFETY: librealsense's handles belong to no thread; frames are given to a sensor under its lock, and its profiles never change.
+// SAFETY: librealsense's handles belong to no thread; what changes a sensor, and what gives frames to it, happens behind the gate.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
+
+/// librealsense keeps the places of all streams of a process in one list, and adds to it without a lock when it is told of one.
+static PLACES: Mutex<()> = Mutex::new(());
 
 impl fmt::Debug for SoftwareDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -149,20 +156,31 @@ impl SoftwareDevice {
                 let profile = unsafe { add_stream(sensor.as_ptr(), stream, uid) }?;
                 streams.push((index, *stream, profile));
             }
-            made.push(Mutex::new(Sensor(sensor)));
+            made.push(Sensor(sensor));
         }
         let depth = streams.iter().find(|(_, stream, _)| stream.kind == StreamKind::Depth).map(|(_, _, profile)| *profile);
+        let _alone = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, stream, profile) in &streams {
             let (Some(depth), Some(place)) = (depth, &stream.from_depth) else { continue };
             let place = sys::rs2_extrinsics { rotation: place.rotation, translation: place.translation_m };
             // SAFETY: both profiles are valid.
             call("place", |error| unsafe { sys::rs2_register_extrinsics(depth, *profile, place, error) })?;
         }
-        Ok(Self(Arc::new(Inner { streams, sensors: made, device })))
+        Ok(Self(Arc::new(Inner { streams, sensors: made, device, gate: Mutex::default(), in_flight: Arc::default() })))
     }
 
     pub(in crate::source::realsense) fn device(&self) -> &Device {
         &self.0.device
+    }
+
+    /// Frames that librealsense, and who has them from it, hold.
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Keeps frames out for as long as the result lives.
+    pub(in crate::source::realsense) fn hold(&self) -> MutexGuard<'_, ()> {
+        self.0.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a frame to librealsense, which drops it unless the stream is on.
@@ -179,8 +197,8 @@ impl SoftwareDevice {
         let Some((sensor, stream, profile)) = stream else {
             return Err(sdk_error("software frame", format!("no {kind:?} stream at {fps} takes {} bytes", frame.bytes.len())));
         };
-        let sensor = self.0.sensors[*sensor].lock().unwrap_or_else(PoisonError::into_inner);
-        let sensor = sensor.0.as_ptr();
+        let _held = self.hold();
+        let sensor = self.0.sensors[*sensor].0.as_ptr();
         for (key, value) in metadata::KEYS.into_iter().zip(frame.metadata.values()) {
             let Some(value) = value.1.and_then(|value| i64::try_from(value).ok()) else { continue };
             // SAFETY: the sensor is valid.
@@ -193,17 +211,9 @@ impl SoftwareDevice {
             TimestampDomain::SystemTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME,
             TimestampDomain::GlobalTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME,
         };
-        // SAFETY: memory of this size, freed by `libc::free`, to which it is given as the deleter.
-        let bytes = unsafe {
-            let bytes = libc::malloc(frame.bytes.len());
-            if bytes.is_null() {
-                return Err(sdk_error("software frame", "no memory"));
-            }
-            std::ptr::copy_nonoverlapping(frame.bytes.as_ptr(), bytes.cast(), frame.bytes.len());
-            bytes
-        };
+        let bytes = lend(frame.bytes, &self.0.in_flight)?;
         let (timestamp_ms, number, profile) = (frame.timestamp_ms, frame.number, *profile);
-        let deleter: unsafe extern "C" fn(*mut c_void) = libc::free;
+        let deleter = give_back;
         // SAFETY: sensor and profile are valid; the bytes are librealsense's from here on, as many as the profile says.
         call("software frame", |error| unsafe {
             match stream.pixel_bytes() {
@@ -230,6 +240,54 @@ impl SoftwareDevice {
                 }
             }
         })
+    }
+}
+
+/// What stands before the bytes of a frame that librealsense holds.
+#[repr(C, align(64))]
+struct Lent {
+    in_flight: Arc<AtomicUsize>,
+    length: usize,
+}
+
+impl Lent {
+    fn layout(length: usize) -> Result<Layout, SourceError> {
+        let whole = Layout::new::<Self>().extend(Layout::array::<u8>(length).unwrap_or(Layout::new::<Self>()));
+        whole.map(|(layout, _)| layout).map_err(|error| sdk_error("software frame", error))
+    }
+}
+
+/// A copy of the bytes, until `give_back`.
+fn lend(bytes: &[u8], in_flight: &Arc<AtomicUsize>) -> Result<*mut c_void, SourceError> {
+    let layout = Lent::layout(bytes.len())?;
+    in_flight.fetch_add(1, Ordering::Relaxed);
+    let lent = Lent { in_flight: Arc::clone(in_flight), length: bytes.len() };
+    // SAFETY: the layout is that of a `Lent` and the bytes behind it, and not of size 0.
+    unsafe {
+        let start = std::alloc::alloc(layout).cast::<Lent>();
+        if start.is_null() {
+            std::alloc::handle_alloc_error(layout);
+        }
+        start.write(lent);
+        let copy = start.add(1).cast::<u8>();
+        copy.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        Ok(copy.cast())
+    }
+}
+
+/// Called by librealsense when nobody holds the frame any more.
+///
+/// # Safety
+/// `bytes` must come from `lend`, and be given back once.
+unsafe extern "C" fn give_back(bytes: *mut c_void) {
+    // SAFETY: a `Lent` stands before what `lend` returns; its memory was allocated with this layout.
+    unsafe {
+        let start = bytes.cast::<Lent>().sub(1);
+        let Lent { in_flight, length } = start.read();
+        in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Ok(layout) = Lent::layout(length) {
+            std::alloc::dealloc(start.cast(), layout);
+        }
     }
 }
 
