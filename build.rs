@@ -16,6 +16,7 @@ fn main() {
             return;
         }
     };
+    println!("cargo::rustc-env=DEPTHCAST_LIBREALSENSE_VERSION={}", library.version);
     // The library brings its own LZ4, and so does rerun, of another version. A program exports what its shared libraries could use, which
     // would put rerun's LZ4 under librealsense's player; hidden, each keeps its own. Without this no compressed .bag plays.
     println!("cargo::rustc-link-arg=-Wl,--exclude-libs,ALL");

@@ -74,8 +74,14 @@ pub trait Clock: Send + Sync {
     /// Returns at `t`, or at once if `t` has passed.
     fn sleep_until(&self, t: HostTime);
 
-    /// The wall-clock time of `t`, in nanoseconds since 1970-01-01 UTC. For showing, never for latencies.
+    /// The wall-clock time of `t`, in nanoseconds since 1970-01-01 UTC, as it was set when the clock was made. For showing, never for
+    /// latencies.
     fn unix_ns(&self, t: HostTime) -> i64;
+
+    /// The wall clock now, with all that it has been set since. For holding against stamps that others made by it.
+    fn unix_now_ns(&self) -> i64 {
+        self.unix_ns(self.now())
+    }
 }
 
 /// The real clock (`CLOCK_MONOTONIC`).
@@ -86,9 +92,13 @@ pub struct MonotonicClock {
 
 impl MonotonicClock {
     pub fn new() -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self { origin: Instant::now(), origin_unix_ns: i64::try_from(unix.as_nanos()).unwrap_or(0) }
+        Self { origin: Instant::now(), origin_unix_ns: wall_clock_ns() }
     }
+}
+
+fn wall_clock_ns() -> i64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(unix.as_nanos()).unwrap_or(0)
 }
 
 impl Default for MonotonicClock {
@@ -111,6 +121,10 @@ impl Clock for MonotonicClock {
 
     fn unix_ns(&self, t: HostTime) -> i64 {
         self.origin_unix_ns.saturating_add(i64::try_from(t.as_ns()).unwrap_or(i64::MAX))
+    }
+
+    fn unix_now_ns(&self) -> i64 {
+        wall_clock_ns()
     }
 }
 

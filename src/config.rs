@@ -3,22 +3,29 @@
 //! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
+mod camera;
+pub mod cameras;
 mod filters;
 mod profile;
 
-use std::fmt::Write as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
+pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
+use cameras::CameraPoses;
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 pub use profile::{Length, Size};
 
+use crate::camera::Extrinsics;
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::{Layout, Show};
+use crate::source::watch::Reconnect;
 
 /// The user's mistake in a flag or configuration: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,12 @@ pub struct Mode {
     pub width: u32,
     pub height: u32,
     pub fps: f64,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}@{}", self.width, self.height, self.fps)
+    }
 }
 
 impl TryFrom<String> for Mode {
@@ -109,6 +122,23 @@ tables! {
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
     Viewer { layout: Layout, show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
+    /// Which camera `live` opens, what it streams, and how it is tuned.
+    Camera {
+        serial: String,
+        depth: Mode,
+        prefer: Mode,
+        color: ColorWish,
+        infrared: bool,
+        json: PathBuf,
+        visual_preset: OptionValue,
+        emitter: OptionValue,
+        laser_power_mw: f64,
+        exposure_us: Exposure,
+        gain: f64,
+        depth_units_m: f64,
+        options: Options,
+        reconnect: Reconnect,
+    }
     /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
     Profile {
         warm_up: Length,
@@ -139,6 +169,8 @@ pub struct Config {
     pub reduce: Reduce,
     pub viewer: Viewer,
     pub synthetic: Synthetic,
+    pub camera: Camera,
+    pub cameras: CameraPoses,
     pub filters: Filters,
     pub profile: Profile,
 }
@@ -183,6 +215,11 @@ pub struct Settings {
     pub point_size_ui: Option<f32>,
     pub synthetic: Mode,
     pub seed: u64,
+    pub camera: CameraSettings,
+    /// How long a camera that is gone is tried to be brought back.
+    pub reconnect: Reconnect,
+    /// Where cameras stand, by serial number: from each one's frame into the common one.
+    pub poses: BTreeMap<String, Extrinsics>,
     pub filters: Filters,
     pub profile: Profile,
 }
@@ -239,13 +276,18 @@ impl Config {
             reduce: self.reduce.overlaid(over.reduce),
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
+            camera: Camera {
+                options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
+                ..self.camera.overlaid(over.camera)
+            },
+            cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
             profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, filters, profile } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -269,6 +311,9 @@ impl Config {
             point_size_ui: (point_size_ui != 0.0).then_some(point_size_ui),
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
+            reconnect: camera.reconnect.unwrap_or_default(),
+            poses: cameras::validated(cameras)?,
+            camera: camera.validated()?,
             filters,
             profile: profile.checked()?,
         };
@@ -434,6 +479,12 @@ mod tests {
             ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
             ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "reduce.min_m is 2 and reduce.max_m 1"),
             ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
+            (
+                "[camera]\nreconnect = \"soon\"\n",
+                "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+            ),
+            ("[cameras.123]\nmatrix = [[1.0]]\n", "line 2: invalid length 1"),
+            ("[cameras.123]\nrpy_deg = [0, 0, nan]\n", "cameras.123.xyz_m, rpy_deg: these have to be finite numbers"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
             ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),

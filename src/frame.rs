@@ -18,6 +18,39 @@ pub struct FrameMeta {
     pub device_time: Option<DeviceTime>,
     /// Metres per depth step of this frame.
     pub depth_units_m: f32,
+    pub metadata: FrameMetadata,
+}
+
+/// What a camera tells of a frame beside its image: librealsense's frame metadata, each where the camera gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FrameMetadata {
+    /// The camera's own count.
+    pub frame_counter: Option<u64>,
+    /// The middle of the exposure, in microseconds of the camera's clock.
+    pub sensor_timestamp_us: Option<u64>,
+    /// When the image began to be read out and sent, in microseconds of the camera's clock.
+    pub frame_timestamp_us: Option<u64>,
+    /// When the kernel's driver had the image, in milliseconds since 1970 by the host's wall clock.
+    pub backend_timestamp_ms: Option<u64>,
+    pub exposure_us: Option<u64>,
+    /// In the sensor's own steps.
+    pub gain: Option<u64>,
+}
+
+impl FrameMetadata {
+    pub const COUNT: usize = 6;
+
+    /// With the names that reports use.
+    pub const fn values(&self) -> [(&'static str, Option<u64>); Self::COUNT] {
+        [
+            ("frame_counter", self.frame_counter),
+            ("sensor_timestamp_us", self.sensor_timestamp_us),
+            ("frame_timestamp_us", self.frame_timestamp_us),
+            ("backend_timestamp_ms", self.backend_timestamp_ms),
+            ("exposure_us", self.exposure_us),
+            ("gain", self.gain),
+        ]
+    }
 }
 
 /// How the pixels of a colour image are packed.
@@ -70,6 +103,8 @@ pub struct DepthFrame {
     pub depth: Vec<u16>,
     /// The colour image that belongs to it: of all that have come, the one nearest in time. Only where colour was asked for.
     pub color: Option<Arc<ColorImage>>,
+    /// The left imager's infrared image of the same moment, with the same view. Only where it was asked for.
+    pub infrared: Option<Arc<ColorImage>>,
 }
 
 impl DepthFrame {
@@ -81,6 +116,7 @@ impl DepthFrame {
             height,
             depth: huge_pages::vec(0, width as usize * height as usize),
             color: None,
+            infrared: None,
         }
     }
 }

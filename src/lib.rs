@@ -17,6 +17,7 @@
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
+//! | [`doctor`] | whether this computer is ready for a camera and a viewer |
 //! | [`mod@bench`] | how fast projection is here, and how fast it could be |
 //! | [`stats`] | stages, drops, histograms, the report |
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
@@ -33,6 +34,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod doctor;
 pub mod export;
 pub mod frame;
 pub mod huge_pages;

@@ -493,7 +493,7 @@ fn a_stall_is_in_the_tail_of_all_frames_that_came_meanwhile() {
     assert!(sink.total.latency().p90 >= 100e3, "{:?}", sink.total.latency());
     // What the machine was too busy for, the source announced: no frame is missing without being counted.
     let first_to_last = outcome.journals.capture.entries().iter().map(|entry| entry.frame.number).max().unwrap();
-    assert_eq!(first_to_last, outcome.stats.captured.count() + outcome.stats.dropped_by_source.get());
+    assert_eq!(first_to_last, outcome.stats.captured.count() + outcome.stats.continuity.get().frames_missing);
 }
 
 #[test]
@@ -534,7 +534,7 @@ fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
     let outcome = probe.run(Box::new(source), settings(Policy::Lossless, 2, 2), clock);
     let got: Vec<_> = roads(&outcome).iter().map(|road| (road.number, road.total / MS)).collect();
     assert_eq!(got, [(1, 0), (18, 30), (19, 20), (20, 10), (21, 0), (22, 0)]);
-    assert_eq!(outcome.stats.dropped_by_source.get(), 16);
+    assert_eq!(outcome.stats.continuity.get().frames_missing, 16);
 }
 
 #[test]
@@ -632,7 +632,7 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
 fn drops(outcome: &Outcome) -> [u64; 6] {
     let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
     [
-        stats.dropped_by_source.get(),
+        stats.continuity.get().frames_missing,
         stats.dropped_capture_queue.get(),
         sink.dropped_cloud_queue.get(),
         sink.above_show_rate.get(),

@@ -26,7 +26,14 @@ fn intrinsics(width: u32, height: u32) -> Intrinsics {
 }
 
 fn frame(width: u32, height: u32, units: f32, depth: Vec<u16>) -> DepthFrame {
-    DepthFrame { meta: FrameMeta { depth_units_m: units, ..Default::default() }, width, height, depth, color: None }
+    DepthFrame {
+        meta: FrameMeta { depth_units_m: units, ..Default::default() },
+        width,
+        height,
+        depth,
+        color: None,
+        infrared: None,
+    }
 }
 
 fn in_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {

@@ -204,3 +204,36 @@ fn without_a_camera_librealsense_records_nothing() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("camera"), "{output:?}");
     assert!(!out.exists());
 }
+
+#[test]
+fn a_recording_is_listed_as_if_it_were_a_camera() {
+    let Some(data) = common::test_data() else { return };
+    let devices = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
+        command.arg("devices").args(args).arg("--from-file").arg(data.join("single_depth_color_640x480.bag")).output().unwrap()
+    };
+    let output = devices(&["--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "depthcast.devices.v1");
+    let camera = &report["cameras"][0];
+    assert_eq!(camera["name"], "Intel RealSense D435");
+    let sensors = camera["sensors"].as_array().unwrap();
+    let all = |what: &str| sensors.iter().flat_map(|s| s[what].as_array().unwrap().clone()).collect::<Vec<_>>();
+    assert!(all("profiles").iter().any(|profile| profile == "depth 640x480@6 z16"), "{report}");
+    let options = all("options");
+    let units = options.iter().find(|option| option["name"] == "Depth Units").unwrap_or_else(|| panic!("{report}"));
+    assert!((units["value"].as_f64().unwrap() - 0.001).abs() < 1e-9, "{units}");
+
+    let table = String::from_utf8(devices(&[]).stdout).unwrap();
+    assert!(table.starts_with("Intel RealSense D435\n") && table.contains("Depth Units"), "{table}");
+}
+
+#[test]
+fn a_camera_that_is_not_there_is_not_reset() {
+    let reset = ["devices", "--reset", "000000000000"];
+    let output = Command::new(env!("CARGO_BIN_EXE_depthcast")).args(reset).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.starts_with("depthcast: --reset 000000000000: no "), "{message}");
+}

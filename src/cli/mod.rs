@@ -1,7 +1,9 @@
 //! The command line: one file for each subcommand, and the exit codes.
 
 mod bench;
+mod camera;
 mod devices;
+mod doctor;
 mod export;
 mod info;
 mod keys;
@@ -67,8 +69,11 @@ enum Command {
     Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
-    /// Lists cameras with their profiles, USB link and firmware
+    /// Lists cameras with their USB link, firmware, profiles and options, or resets one
     Devices(DevicesArgs),
+    /// Checks whether this computer is ready for a camera and a viewer, and says what to do about what is not
+    #[command(after_help = doctor::HELP)]
+    Doctor(DoctorArgs),
     /// Measures the projection on this machine: from a growing list to vector instructions on all threads, what memory allows, and
     /// librealsense's own
     Bench(BenchArgs),
@@ -88,14 +93,10 @@ struct DemoArgs {
 
 #[derive(Debug, Clone, Args)]
 struct LiveArgs {
-    /// The camera with this serial number; without it, the first one
-    #[arg(long, conflicts_with = "from_file")]
-    serial: Option<String>,
-    /// Depth image size and rate, such as 848x480@90; without it, what librealsense prefers
-    #[arg(long, value_name = "WxH@FPS", conflicts_with = "from_file")]
-    depth: Option<Mode>,
+    #[command(flatten)]
+    camera: camera::CameraArgs,
     /// Let librealsense play this recording as if it were the camera
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
     from_file: Option<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -171,9 +172,25 @@ struct InfoArgs {
 
 #[derive(Debug, Args)]
 struct DevicesArgs {
-    /// As JSON
+    /// As JSON (depthcast.devices.v1)
     #[arg(long)]
     json: bool,
+    /// Reset the camera with this serial number, as if it were unplugged and plugged in again
+    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["json", "from_file"])]
+    reset: Option<String>,
+    /// List this recording as if it were a camera, as `live --from-file` sees it
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct DoctorArgs {
+    /// As JSON (depthcast.doctor.v1)
+    #[arg(long)]
+    json: bool,
+    /// Print udev rules that let every user open RealSense cameras, and check nothing
+    #[arg(long, conflicts_with = "json")]
+    udev_rules: bool,
 }
 
 #[derive(Debug, Args)]
@@ -284,7 +301,8 @@ struct ReduceArgs {
 }
 
 impl RunArgs {
-    fn settings(&self, usual: Preset, synthetic: config::Synthetic) -> anyhow::Result<Settings> {
+    /// The flags of all runs, and those `of_source`.
+    fn settings(&self, usual: Preset, of_source: Config) -> anyhow::Result<Settings> {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
             viewer: config::Viewer {
@@ -304,8 +322,7 @@ impl RunArgs {
                 decimate_by: self.reduce.decimate_by,
                 voxel_m: self.reduce.voxel_m,
             },
-            synthetic,
-            ..Default::default()
+            ..of_source
         };
         config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
     }
@@ -393,6 +410,7 @@ fn command(command: Command) -> anyhow::Result<Done> {
         Command::Export(args) => export::export(args),
         Command::Info(args) => info::info(&args),
         Command::Devices(args) => devices::devices(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
         Command::Bench(args) => bench::bench(&args),
     }
 }

@@ -14,6 +14,7 @@ pub(super) fn open(
     args: &RunArgs,
     _: &Settings,
     _: &SourceInfo,
+    _: bool,
     _: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
     match (&args.view.view, &args.view.save, args.view.wants_web()?) {

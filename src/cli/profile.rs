@@ -12,7 +12,7 @@ use super::signals::stop_on_signals;
 use super::source::SourceCommand;
 use super::view::View;
 use super::{Done, print};
-use crate::config::{self, Length, Mode, Preset, UsageError, parse_duration};
+use crate::config::{self, Config, Length, Mode, Preset, UsageError, parse_duration};
 use crate::pipeline::Stop;
 use crate::profile::compare::{Comparison, parse_share};
 use crate::profile::environment::{Environment, load_averages};
@@ -100,7 +100,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     if args.out.join("report.json").exists() && !args.force {
         bail!("{out}: has a report already; --force replaces it, another --out keeps it");
     }
-    let of_config = source.run_args().settings(Preset::Profiling, config::Synthetic::default())?.profile;
+    let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
     let cells: Vec<_> = of_config.matrix().cells().iter().map(|cell| at(&source, cell)).collect::<anyhow::Result<_>>()?;
     let plan = Plan {
         repetitions: args.repetitions.or(of_config.repetitions).unwrap_or(REPETITIONS),
@@ -151,10 +151,10 @@ fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
     if cell.size.is_none() && cell.rate_hz.is_none() {
         return Ok(source);
     }
-    let usual = source.run_args().settings(Preset::Profiling, config::Synthetic::default())?.synthetic;
-    let depth = match &mut source {
-        SourceCommand::Demo(args) => &mut args.depth,
-        SourceCommand::Live(args) if args.from_file.is_none() => &mut args.depth,
+    let config::Settings { synthetic, camera, .. } = source.run_args().settings(Preset::Profiling, Config::default())?;
+    let (depth, usual) = match &mut source {
+        SourceCommand::Demo(args) => (&mut args.depth, synthetic),
+        SourceCommand::Live(args) if args.from_file.is_none() => (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer)),
         SourceCommand::Live(_) | SourceCommand::Replay(_) => {
             let text = "profile.sizes and profile.rates_hz are for cameras; a recording has its own";
             return Err(UsageError(text.into()).into());

@@ -12,7 +12,7 @@ use super::terminal::Terminal;
 use super::viewer::Stays;
 use super::{DemoArgs, Done, LiveArgs, MonitorArgs, ReplayArgs, RunArgs, print, viewer};
 use crate::clock::{Clock, MonotonicClock};
-use crate::config::{self, Preset, Settings, UsageError};
+use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
 use crate::source::recording::control::Remote;
@@ -43,8 +43,8 @@ impl SourceCommand {
 }
 
 fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
-    let flags = config::Synthetic { depth: args.depth, seed: args.seed };
-    let settings = args.run.settings(usual, flags)?;
+    let synthetic = config::Synthetic { depth: args.depth, seed: args.seed };
+    let settings = args.run.settings(usual, Config { synthetic, ..Default::default() })?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
@@ -57,30 +57,39 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
 
 #[cfg(feature = "realsense")]
 fn live(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
-    use crate::source::realsense::{Input, RealsenseSource};
-    let settings = args.run.settings(usual, config::Synthetic::default())?;
+    use crate::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource};
+    use crate::source::watch::Watched;
+    let flags = Config { camera: args.camera.to_config(), ..Default::default() };
+    let settings = args.run.settings(usual, flags)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording);
-    let input = match &args.from_file {
-        Some(file) => Input::File { path: file.clone(), real_time: settings.policy == pipeline::Policy::Newest, color },
+    let opened: Result<Box<dyn FrameSource>, SourceError> = match &args.from_file {
+        Some(file) => {
+            let input = Input::File { path: file.clone(), real_time: settings.policy == pipeline::Policy::Newest, color };
+            RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map(|source| Box::new(source) as _)
+        }
         None => {
             let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
-            Input::Camera { serial: args.serial.clone(), mode: args.depth, color, record_to }
+            let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
+            let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(&clock));
+            let camera = Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock));
+            camera.map(|camera| Box::new(camera) as _)
         }
     };
-    let source = RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map_err(as_usage)?;
-    Ok(Opened { source: Box::new(source), remote: None, settings, clock })
+    let source = opened.map_err(as_usage)?;
+    Ok(Opened { source, remote: None, settings, clock })
 }
 
 #[cfg(not(feature = "realsense"))]
-fn live(_: &LiveArgs, _: Preset, _: Option<&Recording>) -> anyhow::Result<Opened> {
+fn live(args: &LiveArgs, usual: Preset, _: Option<&Recording>) -> anyhow::Result<Opened> {
+    args.run.settings(usual, Config { camera: args.camera.to_config(), ..Default::default() })?;
     anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
 }
 
 fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Opened> {
     let ReplayArgs { file, pace, speed, from, to, looped, topic, run } = args;
     check_section(*from, *to)?;
-    let settings = run.settings(Preset::Replay, config::Synthetic::default())?;
+    let settings = run.settings(Preset::Replay, Config::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording);
@@ -164,7 +173,7 @@ impl Opened {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
         recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-        let (sinks, stays) = viewer::open(args, &settings, &info, &clock)?;
+        let (sinks, stays) = viewer::open(args, &settings, &info, source.monitor().is_some(), &clock)?;
         // Last, so that nothing else can fail when an old file is replaced.
         let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
         let pipeline_settings = PipelineSettings {

@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::source::SourceInfo;
 use crate::source::recording::control::{PlayState, Remote};
+use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
 /// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal. How the viewer's
@@ -54,7 +55,13 @@ impl Status {
             let total = total.map_or(String::new(), |q| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
             let long = s.last_ten_seconds("total").map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
             let rates = format!("{:.1} fps captured, {:.1} shown", fps.captured, fps.shown);
-            bar.set_message(format!("{rates}{total}{long} | lost: {lost}{connections}"));
+            let camera = s
+                .camera
+                .as_ref()
+                .map(Monitor::state)
+                .filter(|&state| state != State::Streaming)
+                .map_or(String::new(), |state| format!("CAMERA {} | ", state.as_str().to_uppercase()));
+            bar.set_message(format!("{camera}{rates}{total}{long} | lost: {lost}{connections}"));
             bar.set_position(s.captured);
         }
         bar.tick();

@@ -29,6 +29,7 @@ pub(super) fn open(
     args: &RunArgs,
     settings: &Settings,
     info: &SourceInfo,
+    is_watched: bool,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
     let session = Session {
@@ -39,6 +40,7 @@ pub(super) fn open(
         max_points: settings.max_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
+        is_watched,
         duration: duration(args, info),
         facts: facts(settings, info),
         name: info.name.clone(),

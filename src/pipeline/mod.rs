@@ -9,9 +9,13 @@
 //! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
 //! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
 //! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
+//!
+//! Several cameras are several such runs beside each other ([`run_all`]).
 
+mod cameras;
 mod queue;
 mod recording;
+mod seats;
 mod stages;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +24,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+pub use cameras::run_all;
 use crossbeam_channel as channel;
+use seats::{Seat, seats};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, HostTime};
@@ -30,8 +36,10 @@ use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
 use crate::record::Recorder;
 use crate::sink::CloudSink;
+use crate::source::watch::Health;
 use crate::source::{Damage, FrameSource};
 use crate::stats::journal::{Journal, Journals};
+use crate::stats::time::SourceTime;
 use crate::stats::{RunStats, Snapshot};
 
 /// What happens when a stage is slower than the one before it.
@@ -58,15 +66,24 @@ pub enum End {
 
 /// Asks a run to stop. Clones ask the same run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    /// That of all runs that this one is one of.
+    all: Option<Arc<AtomicBool>>,
+}
 
 impl Stop {
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.all.as_ref().is_some_and(|all| all.load(Ordering::Relaxed))
+    }
+
+    /// For one of several runs: stops with all of them, or alone.
+    fn for_one(&self) -> Self {
+        Self { asked: Arc::default(), all: Some(Arc::clone(&self.asked)) }
     }
 }
 
@@ -108,6 +125,8 @@ pub struct Outcome {
     pub end: End,
     pub duration: Duration,
     pub damage: Damage,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Health>,
     pub stats: Arc<RunStats>,
     /// Empty unless they were asked for.
     pub journals: Journals,
@@ -163,10 +182,26 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    let Outlets { sinks, recorder } = outlets.into();
+    let seat = seats(1, settings.threads)?.remove(0);
+    run_on(seat, source, outlets.into(), settings, clock, stop, on_tick)
+}
+
+/// As [`run`], with the projection on a seat that was taken for it.
+fn run_on(
+    seat: Seat,
+    source: Box<dyn FrameSource>,
+    outlets: Outlets,
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+    on_tick: &mut dyn FnMut(&Snapshot),
+) -> anyhow::Result<Outcome> {
+    let Outlets { sinks, recorder } = outlets;
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
     stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
     stats.recording = recorder.as_ref().map(Recorder::stats);
+    stats.camera = source.monitor();
+    stats.time = SourceTime::new(stats.camera.is_some());
     let stats = Arc::new(stats);
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
@@ -217,7 +252,7 @@ pub fn run(
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
         let shared = Arc::clone(&shared);
-        move || project.run(ready_tx, &shared).map(Ended::Project)
+        move || seat.run(move || project.run(ready_tx, &shared)).map(Ended::Project)
     })?;
     // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
     let _ = ready_rx.recv();
@@ -238,7 +273,8 @@ pub fn run(
         }
     }
     on_tick(&stats.snapshot(clock.now()));
-    Ok(Outcome { end, duration, damage, stats, journals, warnings, error })
+    let camera = stats.camera.as_ref().map(|monitor| monitor.health(ended_at));
+    Ok(Outcome { end, duration, damage, camera, stats, journals, warnings, error })
 }
 
 /// How the threads of a run ended.

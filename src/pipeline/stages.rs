@@ -16,6 +16,7 @@ use crate::pool::Pool;
 use crate::project::BackProjector;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
+use crate::stats::continuity::Continuity;
 use crate::stats::journal::{Event, FrameId, Journal};
 
 /// The longest that capture waits without looking whether it is to stop.
@@ -50,7 +51,7 @@ pub(super) fn capture(
     let mut journal = shared.new_journal();
     let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
     let _ = shared.deadline.set(deadline);
-    let mut last_number = None;
+    let mut continuity = Continuity::new(source.info().stream.nominal_fps);
     let mut errors_in_a_row = 0;
     let end = loop {
         let now = clock.now();
@@ -75,10 +76,10 @@ pub(super) fn capture(
                 let frame = free.share();
                 stats.captured.record(frame.meta.arrived_at);
                 let meta = frame.meta;
-                let expected = last_number.filter(|_| !meta.is_restart).map_or(meta.number, |last: u64| last.saturating_add(1));
-                let frames_missing = meta.number.saturating_sub(expected);
-                stats.dropped_by_source.add(frames_missing);
-                last_number = Some(meta.number);
+                let found = continuity.judge(&meta);
+                let frames_missing = found.frames_missing;
+                stats.continuity.add(found);
+                stats.time.note(&meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
                     // One that failed has told why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));
@@ -116,20 +117,8 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
-    /// for it.
-    ///
-    /// Says `ready` when its buffers are there.
-    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shared.settings.threads)
-            .thread_name(|n| format!("project{n}"))
-            .build()
-            .context("cannot start the projection's threads")?;
-        pool.install(|| self.work(ready, shared))
-    }
-
-    fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+    /// Runs on a seat of the rayon pool. Says `ready` when its buffers are there.
+    pub(super) fn run(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
         self.projector.tune(&mut || std::thread::sleep(REST))?;

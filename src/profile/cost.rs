@@ -34,7 +34,7 @@ fn measure_frame(clock: &dyn Clock, stats: &RunStats, [capture, project, sink]: 
     let sink_stats = &stats.sinks[0];
     let meta = FrameMeta { number, arrived_at: clock.now(), ..FrameMeta::default() };
     stats.captured.record(meta.arrived_at);
-    stats.dropped_by_source.add(0);
+    stats.continuity.add(Default::default());
     capture.write(&meta, Event::Captured { frames_missing: 0 }, meta.arrived_at, clock.now());
     let taken_at = clock.now();
     let projected_at = clock.now();

@@ -19,6 +19,7 @@ mod pair;
 pub mod realsense;
 pub mod recording;
 pub mod synthetic;
+pub mod watch;
 
 /// The depth stream that a source delivers.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,6 +128,11 @@ pub trait FrameSource: Send {
     fn damage(&self) -> Damage {
         Damage::default()
     }
+
+    /// Shows how a camera fares that comes back by itself.
+    fn monitor(&self) -> Option<watch::Monitor> {
+        None
+    }
 }
 
 /// What the pipeline is to do about an error.
@@ -148,6 +154,9 @@ pub enum SourceError {
     /// There is no camera, or not the one asked for. The text says what to check.
     #[error("{0}")]
     NoCamera(String),
+    /// The camera was started and sends nothing.
+    #[error("{0}")]
+    Silent(String),
     /// librealsense reported an error.
     #[error("librealsense: {what}: {message}")]
     Sdk { what: &'static str, message: String, kind: ErrorKind },
@@ -160,6 +169,7 @@ impl SourceError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Sdk { kind, .. } => *kind,
+            Self::Silent(_) => ErrorKind::Retry,
             _ => ErrorKind::Fatal,
         }
     }

@@ -23,6 +23,7 @@
 //! | `snapshot` | the figures at one moment |
 //! | `report` | the figures at the end |
 
+pub mod continuity;
 mod histogram;
 pub mod journal;
 mod recent;
@@ -30,14 +31,19 @@ mod recording;
 pub mod report;
 mod snapshot;
 mod stage;
+pub mod time;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use continuity::ContinuityCounts;
 pub use histogram::{LONGEST_NS, new_histogram};
 pub use recording::{RecordingReport, RecordingStats};
 pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
+use time::SourceTime;
+
+use crate::source::watch::Monitor;
 
 /// A count that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -61,10 +67,14 @@ pub struct RunStats {
     pub captured: Meter,
     pub projected: Meter,
     pub points: Count,
-    /// Gaps in the frame numbers that the source announced.
-    pub dropped_by_source: Count,
+    /// Gaps and more in the frame numbers and stamps that the source announced.
+    pub continuity: ContinuityCounts,
+    /// The stamps and metadata of its frames.
+    pub time: SourceTime,
     /// Frames that gave way in the capture queue.
     pub dropped_capture_queue: std::sync::Arc<Count>,
+    /// Where the source is a camera that is watched.
+    pub camera: Option<Monitor>,
     pub capture_queue: Stage,
     pub project: Stage,
     pub arrival_to_cloud: Stage,
@@ -149,7 +159,7 @@ impl RunStats {
 
     pub fn drops(&self) -> Drops {
         Drops {
-            source: self.dropped_by_source.get(),
+            source: self.continuity.get().frames_missing,
             capture_queue: self.dropped_capture_queue.get(),
             cloud_queue: self.shown_by().dropped_cloud_queue.get(),
             viewer: self.shown_by().dropped_viewer(),

@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::continuity::SourceContinuity;
+use super::time::{Age, TimeReport};
 use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
 #[derive(Debug, Clone, Serialize)]
@@ -20,6 +23,9 @@ pub struct Report {
     pub duration_s: f64,
     pub frames: Frames,
     pub drops: Drops,
+    pub source_continuity: SourceContinuity,
+    /// The stamps and metadata of the source's frames.
+    pub time: TimeReport,
     pub points: PointsReport,
     pub fps: Rates,
     pub latency_us: Latencies,
@@ -30,6 +36,9 @@ pub struct Report {
     /// Where the run was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<RecordingReport>,
+    /// What became of a camera that is watched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub camera: Option<Health>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -142,6 +151,8 @@ impl Report {
             duration_s: outcome.duration.as_secs_f64(),
             frames: Frames { captured: stats.captured.count(), projected: stats.projected.count(), shown: first.shown },
             drops: stats.drops(),
+            source_continuity: stats.continuity.get(),
+            time: stats.time.report(),
             points: PointsReport { total: stats.points.get() },
             fps: Rates { captured: stats.captured.fps(), projected: stats.projected.fps(), shown: first.fps },
             latency_us: Latencies {
@@ -165,6 +176,7 @@ impl Report {
             },
             sinks,
             recording: stats.recording.as_ref().map(|recording| recording.report()),
+            camera: outcome.camera.clone(),
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -272,6 +284,41 @@ impl Report {
                 r.frames,
                 r.compression.as_str()
             ));
+        }
+        if let Age::Estimate { estimate_us: l, ahead_of_host } = &self.time.sensor_to_host_age {
+            let ahead = if *ahead_of_host > 0 { format!("  ({ahead_of_host} below 0)") } else { String::new() };
+            line(format_args!(
+                "{:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}{ahead}",
+                "age (estimate)", l.mean, l.p50, l.p90, l.p99, l.p999, l.max
+            ));
+        }
+        let c = &self.source_continuity;
+        let oddities = [
+            (c.repeats, "with the number of the one before"),
+            (c.went_back, "with a lower one"),
+            (c.clock_jumps, "after a jump of the device's clock"),
+            (c.clock_changes, "stamped by another clock than the one before"),
+        ];
+        let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        if !oddities.is_empty() {
+            line(format_args!("\nframes that came: {}", oddities.join(", ")));
+        }
+        if let Some(camera) = self.camera.as_ref().filter(|camera| camera.stalls > 0) {
+            let times = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
+            let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
+            line(format_args!(
+                "\nthe camera: {stalls}, {:.1} s without frames; {restarts}, {resets}, {reconnects}; now {}",
+                camera.without_frames_s,
+                camera.state.as_str()
+            ));
+            if camera.changes_left_out > 0 {
+                line(format_args!("  {} earlier changes", camera.changes_left_out));
+            }
+            for change in &camera.changes {
+                let (from, to) = (change.from.as_str(), change.to.as_str());
+                line(format_args!("  {:>8.1} s  {from} -> {to}: {}", change.at_s, change.why));
+            }
         }
         if !self.damage.is_none() {
             let d = &self.damage;

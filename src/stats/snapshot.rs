@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Drops, Latency, Meter, Quantiles, RunStats, SinkStats, Stage};
 use crate::clock::HostTime;
+use crate::source::watch::Monitor;
 
 /// The windows of the figures that are shown while a run goes on, in seconds.
 pub const WINDOWS_S: [u64; 2] = [1, 10];
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
+    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
+    pub camera: Option<Monitor>,
     /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
@@ -128,6 +131,7 @@ impl RunStats {
                 shown: sink.shown.recent_fps(since_1s, now),
             },
             drops: self.drops(),
+            camera: self.camera.clone(),
             above_show_rate: sink.above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),

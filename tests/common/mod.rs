@@ -11,6 +11,9 @@ pub mod kinds;
 pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;
+pub mod scripted;
+#[cfg(feature = "realsense")]
+pub mod software;
 
 /// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the repository).
 ///

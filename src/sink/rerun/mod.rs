@@ -6,11 +6,12 @@
 //! no queue inside Rerun can fill up.
 //!
 //! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
-//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state). Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod client;
 mod connection;
+mod events;
 mod hub;
 mod layout;
 mod native;
@@ -32,6 +33,7 @@ pub use native::{NoViewer, find_native_viewer};
 pub use web::{WebOptions, WebServer};
 
 use self::connection::Connection;
+use self::events::CameraEvents;
 use self::thin::Thinner;
 use super::{CloudSink, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
@@ -39,6 +41,7 @@ use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
 use crate::project::{ColorRange, Colormap};
 use crate::source::DepthStream;
+use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
 /// What all sinks of a session show.
@@ -54,6 +57,8 @@ pub struct Session {
     /// See [`CloudSink::max_rate_hz`].
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
+    /// The source is a camera that may stall and come back.
+    pub is_watched: bool,
     /// How long the session will be, as far as it is known.
     pub duration: Option<Duration>,
     /// What the text panel says: names and values.
@@ -82,6 +87,7 @@ pub struct RerunSink {
     connection: Connection,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
+    camera_events: CameraEvents,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
     eye: EyeSearch,
@@ -159,6 +165,7 @@ impl RerunSink {
             thinner,
             connection,
             figures_waiting: None,
+            camera_events: CameraEvents::default(),
             last: None,
             eye: EyeSearch::Waits,
             state: "",
@@ -170,8 +177,8 @@ impl RerunSink {
     }
 
     fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
-        let Session { layout, show, duration, .. } = self.session;
-        let scene = layout::Scene { layout, show, is_file: self.connection.is_file(), duration, eye };
+        let Session { layout, show, is_watched, duration, .. } = self.session;
+        let scene = layout::Scene { layout, show, is_watched, is_file: self.connection.is_file(), duration, eye };
         layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
         self.rec.log_static("camera/image", &frustum).context("cannot send the camera's frustum")
@@ -239,7 +246,9 @@ impl RerunSink {
         if self.session.layout == Layout::Profiling {
             layout::log_distribution(&self.rec, &snapshot).context("cannot log the distribution")?;
         }
-        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")
+        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")?;
+        let Some(camera) = &snapshot.camera else { return Ok(()) };
+        self.camera_events.log(&self.rec, camera, &*self.session.clock).context("cannot log what happened to the camera")
     }
 
     fn room(&mut self) -> Offer {
@@ -325,7 +334,11 @@ impl CloudSink for RerunSink {
         self.connection.watch_file(&self.rec);
         self.follow_the_scene()?;
         if snapshot.captured > 0 {
-            self.tell(if snapshot.fps.captured > 0.0 { "running" } else { "no frames come" })?;
+            self.tell(match snapshot.camera.as_ref().map(Monitor::state) {
+                Some(State::Streaming) | None if snapshot.fps.captured > 0.0 => "running",
+                Some(State::Streaming) | None => "no frames come",
+                Some(state) => state.as_str(),
+            })?;
         }
         self.figures_waiting = Some(snapshot.clone());
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }

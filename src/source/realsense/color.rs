@@ -13,37 +13,44 @@
 
 use std::sync::Arc;
 
-use realsense_rust::frame::{ColorFrame, DepthFrame as SdkFrame, FrameEx as _};
-use realsense_rust::kind::Rs2Format;
-use realsense_rust::stream_profile::StreamProfile;
+use realsense_sys as sys;
 
-use super::{domain, intrinsics, sdk_error};
+use super::frame::Frame;
+use super::sdk::{Error, call};
+use super::sensor::intrinsics;
 use crate::camera::Extrinsics;
-use crate::clock::{DeviceTime, HostTime};
+use crate::clock::HostTime;
 use crate::frame::{ColorFormat, ColorImage};
 use crate::pool::Pool;
 use crate::source::pair::{Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream, ErrorKind, SourceError};
+use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
 
 /// What the colour camera of this frame is like, and where it stands.
-pub(super) fn describe(color: &ColorFrame, depth: &StreamProfile) -> Result<ColorStream, SourceError> {
-    let profile = color.stream_profile();
-    let place = depth.extrinsics(profile).map_err(|e| sdk_error("no extrinsics", e))?;
+pub(super) fn describe(color: &Frame, depth: &Frame) -> Result<ColorStream, SourceError> {
+    let (from, to) = (depth.profile_ptr()?, color.profile_ptr()?);
+    let mut place = sys::rs2_extrinsics { rotation: [0.0; 9], translation: [0.0; 3] };
+    // SAFETY: both profiles are valid as long as their frames; the numbers outlive the call.
+    let intrinsics = unsafe {
+        call("no extrinsics", |error: Error| sys::rs2_get_extrinsics(from, to, &mut place, error))?;
+        intrinsics(to)?
+    };
     Ok(ColorStream {
-        intrinsics: intrinsics(profile)?,
+        intrinsics,
         format: ColorFormat::Rgb8,
-        nominal_fps: f64::from(profile.framerate()),
-        from_depth: Extrinsics { rotation: place.rotation(), translation_m: place.translation() },
+        nominal_fps: f64::from(color.profile()?.fps),
+        from_depth: Extrinsics { rotation: place.rotation, translation_m: place.translation },
     })
 }
 
 /// A depth frame, when it arrived, and its colour image.
-pub(super) type Paired = ((SdkFrame, HostTime), Option<Arc<ColorImage>>);
+pub(super) type Paired = (Waiting, Option<Arc<ColorImage>>);
+
+/// A depth frame, the infrared image beside it, and when they arrived.
+pub(super) type Waiting = (Frame, Option<Frame>, HostTime);
 
 pub(super) struct Coloring {
-    stream: ColorStream,
     pool: Pool<ColorImage>,
-    pairs: Pairs<(SdkFrame, HostTime), Arc<ColorImage>>,
+    pairs: Pairs<Waiting, Arc<ColorImage>>,
     /// Numbers of the last depth frame and the last colour image.
     last: (Option<u64>, Option<u64>),
 }
@@ -53,7 +60,6 @@ impl Coloring {
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
         let half_a_period_ns = 0.5e9 / stream.nominal_fps.max(1.0);
         Self {
-            stream: stream.clone(),
             pool: Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Rgb8)),
             pairs: Pairs::new(Patience { near_ns: half_a_period_ns as i64, wait_ns: 0 }),
             last: (None, None),
@@ -61,22 +67,26 @@ impl Coloring {
     }
 
     /// Takes in the colour image of a set, unless it came before.
-    pub(super) fn add_color(&mut self, color: &ColorFrame) -> Result<(), SourceError> {
-        if self.last.1.replace(color.frame_number()) != Some(color.frame_number()) {
-            let image = self.copy(color)?;
-            self.pairs.add_color(ns(color.timestamp()), image);
+    pub(super) fn add_color(&mut self, color: &Frame) -> Result<(), SourceError> {
+        let number = color.number()?;
+        if self.last.1.replace(number) != Some(number) {
+            let device_time = color.device_time()?;
+            let image = copy(&mut self.pool, color)?;
+            self.pairs.add_color(ns(device_time.ms), image);
         }
         Ok(())
     }
 
     /// Whether the depth frame of a set is not the one of the set before.
-    pub(super) fn is_new(&mut self, depth: &SdkFrame) -> bool {
-        self.last.0.replace(depth.frame_number()) != Some(depth.frame_number())
+    pub(super) fn is_new(&mut self, depth: &Frame) -> Result<bool, SourceError> {
+        let number = depth.number()?;
+        Ok(self.last.0.replace(number) != Some(number))
     }
 
     /// Takes in a new depth frame.
-    pub(super) fn add_depth(&mut self, depth: SdkFrame, arrived_at: HostTime) {
-        self.pairs.add_depth(ns(depth.timestamp()), (depth, arrived_at));
+    pub(super) fn add_depth(&mut self, waiting: Waiting) -> Result<(), SourceError> {
+        self.pairs.add_depth(ns(waiting.0.device_time()?.ms), waiting);
+        Ok(())
     }
 
     pub(super) fn next(&mut self) -> Option<Paired> {
@@ -87,29 +97,23 @@ impl Coloring {
     pub(super) fn hurry(&mut self) {
         self.pairs.hurry();
     }
+}
 
-    fn copy(&mut self, frame: &ColorFrame) -> Result<Arc<ColorImage>, SourceError> {
-        let (width, height) = (self.stream.intrinsics.width as usize, self.stream.intrinsics.height as usize);
-        let row_bytes = width * ColorFormat::Rgb8.bytes_per_pixel();
-        let stride = frame.stride();
-        if (frame.width(), frame.height(), frame.stream_profile().format()) != (width, height, Rs2Format::Rgb8)
-            || stride < row_bytes
-            || frame.get_data_size() < height * stride
-        {
-            let message = format!("the colour image is {}x{}, the stream {width}x{height}", frame.width(), frame.height());
-            return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
-        }
-        // SAFETY: the image has `height` rows of `stride` bytes (checked above) and lives as long as `frame`.
-        let data = unsafe { std::slice::from_raw_parts(std::ptr::from_ref(frame.get_data()).cast::<u8>(), height * stride) };
-        let mut free = self.pool.free();
-        let image = free.get_mut();
-        for (from, to) in data.chunks_exact(stride).zip(image.bytes.chunks_exact_mut(row_bytes)) {
-            to.copy_from_slice(&from[..row_bytes]);
-        }
-        image.number = frame.frame_number();
-        image.device_time = Some(DeviceTime { ms: frame.timestamp(), domain: domain(frame.timestamp_domain()) });
-        Ok(free.share())
+/// Copies an image into a buffer of its size and format.
+pub(super) fn copy(pool: &mut Pool<ColorImage>, frame: &Frame) -> Result<Arc<ColorImage>, SourceError> {
+    let mut free = pool.free();
+    let image = free.get_mut();
+    let row_bytes = image.width as usize * image.format.bytes_per_pixel();
+    let format = match image.format {
+        ColorFormat::Mono8 => sys::rs2_format_RS2_FORMAT_Y8,
+        _ => sys::rs2_format_RS2_FORMAT_RGB8,
+    };
+    let rows = frame.rows((image.width as usize, image.height as usize), format, row_bytes)?;
+    for (from, to) in rows.zip(image.bytes.chunks_exact_mut(row_bytes)) {
+        to.copy_from_slice(&from[..row_bytes]);
     }
+    (image.number, image.device_time) = (frame.number()?, Some(frame.device_time()?));
+    Ok(free.share())
 }
 
 /// For comparing stamps: to the microsecond also where they count from 1970.

@@ -1,12 +1,13 @@
-//! Which cameras there are.
+//! Which cameras there are, and what they can do.
 
-use realsense_rust::context::Context;
-use realsense_rust::device::Device;
-use realsense_rust::kind::{Rs2CameraInfo, Rs2Format, Rs2StreamKind};
+use std::collections::HashSet;
+use std::path::Path;
+
+use realsense_sys as sys;
 use serde::Serialize;
 
-use super::all_devices;
-use super::sdk::sdk_error;
+use super::handle::{Context, Device};
+use super::sensor::Sensor;
 use crate::source::SourceError;
 
 /// A camera as `depthcast devices` shows it.
@@ -15,8 +16,16 @@ pub struct CameraReport {
     pub name: Option<String>,
     pub serial: Option<String>,
     pub firmware: Option<String>,
+    /// What librealsense would have the camera run.
+    pub recommended_firmware: Option<String>,
     /// USB version of the link, such as 3.2.
     pub usb: Option<String>,
+    pub product_id: Option<String>,
+    pub product_line: Option<String>,
+    /// Where it is plugged in.
+    pub physical_port: Option<String>,
+    /// What should be changed, one line each.
+    pub warnings: Vec<String>,
     pub sensors: Vec<SensorReport>,
 }
 
@@ -25,74 +34,207 @@ pub struct SensorReport {
     pub name: Option<String>,
     /// Such as `depth 848x480@90 z16`.
     pub profiles: Vec<String>,
+    pub options: Vec<OptionReport>,
 }
 
-fn info(device: &Device, what: Rs2CameraInfo) -> Option<String> {
-    device.info(what).map(|text| text.to_string_lossy().into_owned())
+/// An option of a sensor. What could not be asked is missing.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct OptionReport {
+    /// What librealsense calls it, such as `Laser Power`.
+    pub name: String,
+    pub description: Option<String>,
+    pub value: Option<f32>,
+    /// What the value is called, where values have names.
+    pub value_name: Option<String>,
+    pub min: Option<f32>,
+    pub max: Option<f32>,
+    pub step: Option<f32>,
+    pub default: Option<f32>,
+    pub read_only: bool,
 }
+
+/// Depth modes that the cameras of the D400 family have in common at USB 3, those with the most data first.
+const USB_3_MODES: [&str; 11] = [
+    "848x480@90",
+    "640x480@90",
+    "1280x720@30",
+    "848x480@60",
+    "640x360@90",
+    "640x480@60",
+    "1280x720@15",
+    "640x360@60",
+    "848x480@30",
+    "480x270@90",
+    "424x240@90",
+];
 
 /// All cameras that librealsense sees.
 ///
 /// # Errors
 /// If librealsense can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
-    let context = Context::new().map_err(|e| sdk_error("cannot start", e))?;
-    Ok(all_devices(&context).iter().map(camera).collect())
+    let devices = Context::new()?.devices()?;
+    Ok(devices.into_iter().map(|device| device.map_or_else(unusable, |device| report(&device))).collect())
 }
 
-fn camera(device: &Device) -> CameraReport {
-    let sensors = device.sensors().into_iter().map(|sensor| {
-        let profiles = sensor.stream_profiles().into_iter().map(|profile| {
-            let size = profile.intrinsics().map(|i| format!(" {}x{}", i.width(), i.height())).unwrap_or_default();
-            format!("{}{size}@{} {:?}", profile.kind(), profile.framerate(), profile.format()).to_lowercase()
-        });
-        SensorReport {
-            name: sensor.info(Rs2CameraInfo::Name).map(|text| text.to_string_lossy().into_owned()),
-            profiles: profiles.collect(),
-        }
-    });
-    CameraReport {
-        name: info(device, Rs2CameraInfo::Name),
-        serial: info(device, Rs2CameraInfo::SerialNumber),
-        firmware: info(device, Rs2CameraInfo::FirmwareVersion),
-        usb: info(device, Rs2CameraInfo::UsbTypeDescriptor),
-        sensors: sensors.collect(),
+/// A recording, as librealsense plays it in place of a camera.
+///
+/// # Errors
+/// If there is no such file, or librealsense can't play it.
+pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
+    crate::source::recording::sniff(path)?;
+    Ok(report(&Context::new()?.file(path)?))
+}
+
+/// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again some seconds later.
+///
+/// # Errors
+/// If there is no such camera, or it can't be reset.
+pub fn reset(serial: &str) -> Result<(), SourceError> {
+    let devices: Vec<_> = Context::new()?.devices()?.into_iter().flatten().collect();
+    reset_among(&devices.iter().collect::<Vec<_>>(), serial)
+}
+
+fn reset_among(devices: &[&Device], wanted: &str) -> Result<(), SourceError> {
+    if let Some(device) = devices.iter().find(|device| serial(device).as_deref() == Some(wanted)) {
+        return device.hardware_reset();
     }
+    let serials: Vec<_> = devices.iter().filter_map(|device| serial(device)).collect();
+    Err(SourceError::NoCamera(match serials[..] {
+        [] => format!("--reset {wanted}: no RealSense camera found: {WHAT_TO_CHECK}"),
+        _ => format!("--reset {wanted}: no such camera; there is {}", serials.join(", ")),
+    }))
+}
+
+/// A camera that is there, and cannot be asked anything.
+fn unusable(error: SourceError) -> CameraReport {
+    CameraReport {
+        name: None,
+        serial: None,
+        firmware: None,
+        recommended_firmware: None,
+        usb: None,
+        product_id: None,
+        product_line: None,
+        physical_port: None,
+        warnings: vec![format!("the camera cannot be used ({error}): `depthcast doctor` tells what to check")],
+        sensors: Vec::new(),
+    }
+}
+
+fn report(device: &Device) -> CameraReport {
+    let mut warnings = Vec::new();
+    let sensors = device.sensors().unwrap_or_else(|error| {
+        warnings.push(error.to_string());
+        Vec::new()
+    });
+    let sensors: Vec<_> = sensors.iter().map(|sensor| sensor_report(sensor, &mut warnings)).collect();
+    let firmware = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_FIRMWARE_VERSION);
+    let recommended_firmware = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION);
+    let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
+    if let (Some(has), Some(wanted)) = (&firmware, &recommended_firmware)
+        && is_older(has, wanted)
+    {
+        warnings.push(format!("firmware {has} is older than {wanted}: update it with the realsense-viewer or rs-fw-update"));
+    }
+    if let Some(usb) = usb.as_ref().filter(|usb| usb.starts_with('2')) {
+        warnings.push(usb_2_warning(usb, &sensors));
+    }
+    CameraReport {
+        name: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_NAME),
+        serial: serial(device),
+        firmware,
+        recommended_firmware,
+        usb,
+        product_id: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PRODUCT_ID),
+        product_line: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PRODUCT_LINE),
+        physical_port: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PHYSICAL_PORT),
+        warnings,
+        sensors,
+    }
+}
+
+fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
+    let name = sensor.name();
+    let mut told = |error: SourceError| warnings.push(format!("{}: {error}", name.as_deref().unwrap_or("a sensor")));
+    let profiles = sensor.profiles().map_err(&mut told).unwrap_or_default();
+    let options = sensor.options().map_err(&mut told).unwrap_or_default();
+    let mut profiles: Vec<_> = profiles.iter().map(ToString::to_string).collect();
+    // librealsense has some twice.
+    let mut seen = HashSet::new();
+    profiles.retain(|profile| seen.insert(profile.clone()));
+    SensorReport { name, profiles, options: options.into_iter().map(|option| option_report(sensor, option)).collect() }
+}
+
+/// Some options can be asked only while the camera streams, or are no numbers: then librealsense has errors instead of answers.
+fn option_report(sensor: &Sensor, option: sys::rs2_option) -> OptionReport {
+    let value = sensor.value(option).ok();
+    let range = sensor.range(option).ok();
+    OptionReport {
+        name: sensor.option_name(option).ok().flatten().unwrap_or_else(|| format!("option {option}")),
+        description: sensor.option_description(option).ok().flatten(),
+        value,
+        value_name: value.and_then(|value| sensor.value_name(option, value).ok().flatten()),
+        min: range.map(|range| range.min),
+        max: range.map(|range| range.max),
+        step: range.map(|range| range.step),
+        default: range.map(|range| range.default),
+        read_only: sensor.is_read_only(option).unwrap_or(false),
+    }
+}
+
+/// Says what the link costs: the modes that a camera would list at USB 3 and does not here.
+fn usb_2_warning(usb: &str, sensors: &[SensorReport]) -> String {
+    let has = |mode: &str| sensors.iter().flat_map(|sensor| &sensor.profiles).any(|p| *p == format!("depth {mode} z16"));
+    let missing: Vec<_> = USB_3_MODES.into_iter().filter(|mode| !has(mode)).collect();
+    let cost = match missing[..] {
+        [] => "a busy bus loses frames".into(),
+        _ => format!("it cannot carry depth at {}, as cameras of the D400 family have at USB 3", missing.join(", ")),
+    };
+    format!("USB {usb} link: {cost}; use a USB 3 port and cable, plug in quickly and firmly, without a hub")
+}
+
+/// Compares versions number by number: 5.9.0 is older than 5.10.0.
+fn is_older(version: &str, than: &str) -> bool {
+    let numbers = |text: &str| text.split('.').map(|number| number.parse::<u32>().ok()).collect::<Option<Vec<_>>>();
+    numbers(version).zip(numbers(than)).is_some_and(|(a, b)| a < b)
 }
 
 /// What to check when there is no camera.
 pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
      are installed (without them only root may open it), and what `depthcast devices` lists; `depthcast demo` needs no camera";
 
-/// The serial number of the camera asked for, or of the first.
-pub(super) fn choose(context: &Context, serial: Option<&str>) -> Result<String, SourceError> {
-    let serials: Vec<_> = all_devices(context).iter().filter_map(|device| info(device, Rs2CameraInfo::SerialNumber)).collect();
-    match (serial, serials.first()) {
-        (_, None) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
-        (None, Some(first)) => Ok(first.clone()),
-        (Some(serial), Some(_)) if serials.iter().any(|s| s == serial) => Ok(serial.into()),
-        (Some(serial), Some(_)) => {
-            Err(SourceError::NoCamera(format!("--serial {serial}: no such camera; there is {}", serials.join(", "))))
+/// The serial number of a camera, if it tells it.
+pub(super) fn serial(device: &Device) -> Option<String> {
+    device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER)
+}
+
+/// Of all that can be used.
+pub(super) fn serials(devices: &[Result<Device, SourceError>]) -> Vec<String> {
+    devices.iter().flatten().filter_map(serial).collect()
+}
+
+/// The camera with this serial number, or the first.
+///
+/// # Errors
+/// If it is not there, or can't be used.
+pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Device, SourceError> {
+    let mut devices = context.devices()?;
+    let serials = serials(&devices);
+    let is_wanted = |found: &Result<Device, SourceError>| match serial_wanted {
+        None => true,
+        Some(wanted) => found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted)),
+    };
+    // One that works rather than the first that is there.
+    let index = devices.iter().position(|found| found.is_ok() && is_wanted(found)).or_else(|| devices.iter().position(is_wanted));
+    match (index, serial_wanted) {
+        (Some(index), _) => devices.swap_remove(index),
+        (None, Some(wanted)) if !serials.is_empty() => {
+            Err(SourceError::NoCamera(format!("--serial {wanted}: no such camera; there is {}", serials.join(", "))))
         }
+        (None, _) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
     }
 }
 
-/// Depth modes of all cameras, without repeats.
-pub(super) fn depth_modes(context: &Context) -> Vec<String> {
-    let mut modes: Vec<String> = all_devices(context)
-        .iter()
-        .flat_map(Device::sensors)
-        .flat_map(|sensor| sensor.stream_profiles())
-        .filter(|profile| profile.kind() == Rs2StreamKind::Depth && profile.format() == Rs2Format::Z16)
-        .filter_map(|p| p.intrinsics().ok().map(|i| format!("{}x{}@{}", i.width(), i.height(), p.framerate())))
-        .collect();
-    modes.sort();
-    modes.dedup();
-    modes
-}
-
-/// Whether any of the cameras has a colour stream.
-pub(super) fn has_color(context: &Context) -> bool {
-    let mut sensors = all_devices(context).into_iter().flat_map(|device| device.sensors());
-    sensors.any(|sensor| sensor.stream_profiles().iter().any(|profile| profile.kind() == Rs2StreamKind::Color))
-}
+#[cfg(test)]
+mod tests;

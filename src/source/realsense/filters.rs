@@ -3,10 +3,10 @@
 //! The order is the one that librealsense recommends (its `doc/post-processing-filters.md`). A chain has a memory, the temporal
 //! filter's: each run has its own.
 
-use realsense_rust::frame::DepthFrame;
 use realsense_sys as sys;
 
-use super::sdk::{Block, BlockKind, Frame};
+use super::frame::Frame;
+use super::sdk::{Block, BlockKind};
 use crate::config::Filters;
 use crate::source::SourceError;
 
@@ -95,12 +95,10 @@ impl FilterChain {
         (!self.summary.is_empty()).then(|| self.summary.join(", "))
     }
 
+    /// Runs the filters that are on.
+    ///
     /// # Errors
     /// Also [`SourceError::Unsupported`] if disparity is asked for and the camera has none.
-    pub(super) fn apply(&mut self, frame: DepthFrame) -> Result<DepthFrame, SourceError> {
-        if self.blocks.is_empty() { Ok(frame) } else { self.process(frame.into())?.into_depth() }
-    }
-
     pub(super) fn process(&mut self, mut frame: Frame) -> Result<Frame, SourceError> {
         for block in &mut self.blocks {
             frame = block.process(frame)?;

@@ -1,15 +1,16 @@
-//! librealsense's C interface, where realsense-rust does not reach: errors, frames, processing blocks.
-//!
-//! realsense-rust has processing blocks too, but those can be cloned and then are freed twice, and lack options.
+//! librealsense's C interface: errors, queues, processing blocks.
 
 use std::ffi::CStr;
 use std::fmt::Display;
 use std::ptr::{self, NonNull};
 
-use realsense_rust::frame::{DepthFrame, FrameEx as _};
 use realsense_sys as sys;
 
+use super::frame::Frame;
 use crate::source::{ErrorKind, SourceError};
+
+/// Where librealsense puts an error.
+pub(super) type Error = *mut *mut sys::rs2_error;
 
 /// Calls librealsense and turns its error into ours.
 pub(super) fn call<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_error) -> T) -> Result<T, SourceError> {
@@ -46,60 +47,10 @@ pub(super) fn sdk_version() -> String {
     }
 }
 
-/// One of librealsense's references to a frame, whatever its kind.
-pub(super) struct Frame(NonNull<sys::rs2_frame>);
-
-// SAFETY: frames count their references atomically and may be released on any thread.
-unsafe impl Send for Frame {}
-
-impl Drop for Frame {
-    fn drop(&mut self) {
-        // SAFETY: this reference is ours, and given back once.
-        unsafe { sys::rs2_release_frame(self.0.as_ptr()) }
-    }
-}
-
-impl From<DepthFrame> for Frame {
-    fn from(frame: DepthFrame) -> Self {
-        // SAFETY: the reference goes from one owner to the other.
-        Self(unsafe { frame.get_owned_raw() })
-    }
-}
-
-impl Frame {
-    pub(super) fn as_ptr(&self) -> *mut sys::rs2_frame {
-        self.0.as_ptr()
-    }
-
-    /// Gives up the ownership.
-    fn into_raw(self) -> NonNull<sys::rs2_frame> {
-        std::mem::ManuallyDrop::new(self).0
-    }
-
-    pub(super) fn into_depth(self) -> Result<DepthFrame, SourceError> {
-        let depth = DepthFrame::try_from(self.0).map_err(|e| sdk_error("no depth frame", e))?;
-        self.into_raw();
-        Ok(depth)
-    }
-
-    /// Another reference to it.
-    pub(super) fn share(&self) -> Result<Self, SourceError> {
-        // SAFETY: the frame is valid; the new reference is owned by the value returned.
-        call("frame", |error| unsafe { sys::rs2_frame_add_ref(self.as_ptr(), error) })?;
-        Ok(Self(self.0))
-    }
-
-    /// Metres per depth step. (realsense-rust asks the sensor, and keeps it and its player alive ever after.)
-    pub(super) fn depth_units_m(&self) -> Result<f32, SourceError> {
-        // SAFETY: the frame is valid; librealsense refuses one that is no depth frame.
-        call("no depth units", |error| unsafe { sys::rs2_depth_frame_get_units(self.as_ptr(), error) })
-    }
-
-    pub(super) fn is_disparity(&self) -> Result<bool, SourceError> {
-        const DISPARITY: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_DISPARITY_FRAME;
-        // SAFETY: the frame is valid.
-        call("frame", |error| unsafe { sys::rs2_is_frame_extendable_to(self.as_ptr(), DISPARITY, error) != 0 })
-    }
+/// The version of the interface that this is compiled for, and of the library that is linked.
+pub fn sdk_versions() -> (String, String) {
+    use sys::{RS2_API_MAJOR_VERSION as MAJOR, RS2_API_MINOR_VERSION as MINOR, RS2_API_PATCH_VERSION as PATCH};
+    (format!("{MAJOR}.{MINOR}.{PATCH}"), sdk_version())
 }
 
 /// A queue of one frame: those who use it take what they have put into it at once.
@@ -130,7 +81,8 @@ impl Queue {
         let mut frame = ptr::null_mut();
         // SAFETY: the queue is valid; the frame it stores is a reference of ours.
         call("frame queue", |error| unsafe { sys::rs2_poll_for_frame(self.as_ptr(), &mut frame, error) })?;
-        Ok(NonNull::new(frame).map(Frame))
+        // SAFETY: as above.
+        Ok(NonNull::new(frame).map(|frame| unsafe { Frame::from_raw(frame) }))
     }
 }
 

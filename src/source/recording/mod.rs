@@ -274,6 +274,7 @@ impl RecordingSource {
             arrived_at: self.clock.now(),
             device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: stream.timestamp_domain }),
             depth_units_m: facts.depth_units_m,
+            ..Default::default()
         };
     }
 }

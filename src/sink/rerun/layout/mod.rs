@@ -24,6 +24,8 @@ use super::super::{Layout, Show};
 pub(super) struct Scene<'a> {
     pub layout: Layout,
     pub show: Show,
+    /// The source is a camera that may stall and come back.
+    pub is_watched: bool,
     /// A file plays from its start, a live view follows the newest data.
     pub is_file: bool,
     /// Of the session, as far as it is known.
@@ -48,6 +50,7 @@ fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side = vec![rates(page)?.share(1.0), latency(page)?.share(1.2), losses(page)?.share(1.0)];
     side.extend(images(page, scene)?.map(|image| image.share(1.3)));
     side.push(facts(page)?.share(1.9));
+    side.extend(events(page, scene)?.map(|events| events.share(0.8)));
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
@@ -60,6 +63,7 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
     third.extend([rates(page)?, losses(page)?, facts(page)?.share(1.6)]);
+    third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }
 
@@ -107,4 +111,10 @@ fn distribution(page: &Page) -> anyhow::Result<Part> {
 
 fn facts(page: &Page) -> anyhow::Result<Part> {
     page.view(&View { title: "Session", class: "TextDocument", origin: "/session", contents: &["$origin"] })
+}
+
+/// What happened to a camera that is watched.
+fn events(page: &Page, scene: &Scene) -> anyhow::Result<Option<Part>> {
+    let log = View { title: "Camera", class: "TextLog", origin: "/events", contents: &["$origin/**"] };
+    scene.is_watched.then(|| page.view(&log)).transpose()
 }

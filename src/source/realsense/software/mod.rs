@@ -1,60 +1,25 @@
 //! librealsense's own processing of images that we give it, to measure and test ours against.
 //!
-//! Its software device is a camera whose frames the program brings itself: of any size, with any intrinsics. realsense-sys lacks it; the
-//! declarations follow librealsense 2.56's `rs_internal.h`.
+//! Its software device is a camera whose frames the program brings itself: of any size, with any intrinsics. [`SoftwareDevice`] is one
+//! that librealsense's pipeline streams from.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+mod device;
+mod ffi;
+
+use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 
 use realsense_sys as sys;
 
+pub use device::{SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind};
+pub(super) use ffi::*;
+
 use super::filters::FilterChain;
-use super::sdk::{Block, BlockKind, Frame, Queue, call, make, sdk_error};
+use super::frame::Frame;
+use super::sdk::{Block, BlockKind, Error, Queue, call, make, sdk_error};
 use crate::camera::{Distortion, Intrinsics};
 use crate::config::Filters;
 use crate::source::SourceError;
-
-/// `rs2_video_stream`.
-#[repr(C)]
-struct VideoStream {
-    kind: sys::rs2_stream,
-    index: c_int,
-    uid: c_int,
-    width: c_int,
-    height: c_int,
-    fps: c_int,
-    bytes_per_pixel: c_int,
-    format: sys::rs2_format,
-    intrinsics: sys::rs2_intrinsics,
-}
-
-/// `rs2_software_video_frame`.
-#[repr(C)]
-struct VideoFrame {
-    pixels: *mut c_void,
-    deleter: extern "C" fn(*mut c_void),
-    stride: c_int,
-    bytes_per_pixel: c_int,
-    timestamp_ms: f64,
-    domain: sys::rs2_timestamp_domain,
-    number: c_int,
-    profile: *const sys::rs2_stream_profile,
-    depth_units_m: f32,
-}
-
-type Error = *mut *mut sys::rs2_error;
-
-unsafe extern "C" {
-    fn rs2_create_software_device(error: Error) -> *mut sys::rs2_device;
-    fn rs2_software_device_add_sensor(device: *mut sys::rs2_device, name: *const c_char, error: Error) -> *mut sys::rs2_sensor;
-    fn rs2_software_sensor_add_video_stream(
-        sensor: *mut sys::rs2_sensor,
-        stream: VideoStream,
-        error: Error,
-    ) -> *mut sys::rs2_stream_profile;
-    fn rs2_software_sensor_add_read_only_option(sensor: *mut sys::rs2_sensor, option: sys::rs2_option, value: f32, error: Error);
-    fn rs2_software_sensor_on_video_frame(sensor: *mut sys::rs2_sensor, frame: VideoFrame, error: Error);
-}
 
 /// librealsense reads pixels in aligned groups of eight.
 #[derive(Clone, Copy)]

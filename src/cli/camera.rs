@@ -1,0 +1,74 @@
+//! The flags of `live` that choose and tune the camera: the keys of `[camera]`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
+use crate::source::watch::Reconnect;
+
+#[derive(Debug, Clone, Args)]
+#[group(id = "camera", multiple = true)]
+pub(super) struct CameraArgs {
+    /// The camera with this serial number; without it, the first one
+    #[arg(long)]
+    serial: Option<String>,
+    /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
+    #[arg(long, value_name = "WxH@FPS")]
+    pub(super) depth: Option<Mode>,
+    /// Colour image size and rate, or off; without it, what fits the depth images, if colour is needed
+    #[arg(long, value_name = "WxH@FPS|off")]
+    color: Option<ColorWish>,
+    /// Show the left infrared image too
+    #[arg(long)]
+    infrared: bool,
+    /// A file of settings that the realsense-viewer has saved
+    #[arg(long, value_name = "FILE")]
+    camera_json: Option<PathBuf>,
+    /// One of the camera's presets, such as "High Accuracy"
+    #[arg(long, value_name = "NAME")]
+    visual_preset: Option<OptionValue>,
+    /// Infrared projector: on, off, or a mode that `depthcast devices` lists
+    #[arg(long, value_name = "MODE")]
+    emitter: Option<OptionValue>,
+    /// Power of the infrared projector
+    #[arg(long, value_name = "MW")]
+    laser_power_mw: Option<f64>,
+    /// Exposure of the depth sensor in microseconds, or auto
+    #[arg(long, value_name = "US|auto")]
+    exposure_us: Option<Exposure>,
+    /// Gain of the depth sensor
+    #[arg(long)]
+    gain: Option<f64>,
+    /// Metres per depth step, such as 0.0001 for near things
+    #[arg(long, value_name = "M")]
+    depth_units_m: Option<f64>,
+    /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
+    #[arg(long = "option", value_name = "NAME=VALUE")]
+    options: Vec<GivenOption>,
+    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
+    #[arg(long, value_name = "TIME")]
+    reconnect: Option<Reconnect>,
+}
+
+impl CameraArgs {
+    pub(super) fn to_config(&self) -> Camera {
+        let given = self.clone();
+        Camera {
+            serial: given.serial,
+            depth: given.depth,
+            prefer: None,
+            color: given.color,
+            infrared: given.infrared.then_some(true),
+            json: given.camera_json,
+            visual_preset: given.visual_preset,
+            emitter: given.emitter,
+            laser_power_mw: given.laser_power_mw,
+            exposure_us: given.exposure_us,
+            gain: given.gain,
+            depth_units_m: given.depth_units_m,
+            options: options(given.options),
+            reconnect: given.reconnect,
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The states of a watched camera and what leads from one to the next; see the table in `watch`.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Backoff;
+use super::call::{Answer, Call, Request, Waited, lost};
+use super::driver::Held;
+use super::{CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State};
+use crate::clock::{Clock, HostTime};
+use crate::frame::DepthFrame;
+use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
+
+/// The longest wait.
+const SLICE: Duration = Duration::from_millis(50);
+/// A camera that streams for so long has recovered: the next stall begins with short pauses again.
+const STEADY: Duration = Duration::from_secs(10);
+/// After a reset a camera is still listed for a moment, and would be started in vain.
+const SETTLE: Duration = Duration::from_secs(2);
+/// Failed starts after which a camera that is there is reset. The first may come before udev has given the permissions.
+const STARTS: u32 = 3;
+
+/// What is being done.
+enum Work<C: CameraDriver> {
+    /// Frames are awaited.
+    Frames(Held<C>),
+    /// Then the camera is looked for.
+    Pause {
+        driver: Held<C>,
+        until: HostTime,
+    },
+    Call(Call<C>),
+    /// An error has ended it all.
+    Ended,
+}
+
+pub(super) struct Machine<C: CameraDriver> {
+    clock: Arc<dyn Clock>,
+    monitor: Monitor,
+    reconnect: Reconnect,
+    /// The camera asked for, or the one that the first start has found.
+    serial: Option<String>,
+    /// Of the first start.
+    info: Option<SourceInfo>,
+    state: State,
+    work: Work<C>,
+    /// The last frame, or the start, and how long there may be none after it.
+    awaited_since: HostTime,
+    patience: Duration,
+    /// The first frame after a start is still to come.
+    is_first: bool,
+    /// A frame has been asked for.
+    has_begun: bool,
+    /// When it last came back.
+    back_since: Option<HostTime>,
+    stalled_at: HostTime,
+    failed_starts: u32,
+    last_error: Option<String>,
+    /// What stands where the camera should be, when that was last said.
+    others: Vec<String>,
+    looks: Backoff,
+    tries: Backoff,
+}
+
+impl<C: CameraDriver> Machine<C> {
+    pub(super) fn new(
+        driver: C,
+        serial: Option<String>,
+        reconnect: Reconnect,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
+        let now = clock.now();
+        let call = Call::begin(Held::new(driver, &clock), Request::Start { serial: serial.clone() }, &*clock)?;
+        Ok(Self {
+            monitor: Monitor::new(now, serial.as_deref()),
+            reconnect,
+            work: Work::Call(call),
+            serial,
+            info: None,
+            state: State::Starting,
+            awaited_since: now,
+            patience: FIRST_FRAME,
+            is_first: true,
+            has_begun: false,
+            back_since: None,
+            stalled_at: now,
+            failed_starts: 0,
+            last_error: None,
+            others: Vec::new(),
+            looks: Backoff::new(Duration::from_millis(250), Duration::from_secs(2)),
+            tries: Backoff::new(Duration::from_millis(500), Duration::from_secs(8)),
+            clock,
+        })
+    }
+
+    pub(super) fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// What the camera streams, once it has been started.
+    pub(super) fn info(&self) -> Option<&SourceInfo> {
+        self.info.as_ref()
+    }
+
+    /// Goes on with what is being done, for at most 50 ms.
+    pub(super) fn step(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        self.check_patience()?;
+        let until = until.min(self.clock.now().plus(SLICE));
+        match std::mem::replace(&mut self.work, Work::Ended) {
+            Work::Frames(driver) => return self.await_frame(driver, frame, until),
+            Work::Pause { driver, until: end } => {
+                self.clock.sleep_until(end.min(until));
+                if self.clock.now() < end {
+                    self.work = Work::Pause { driver, until: end };
+                } else {
+                    self.call(driver, Request::Look)?;
+                }
+            }
+            Work::Call(call) => match call.wait(&self.clock, until)? {
+                Waited::Answered(driver, answer) => self.answered(driver, answer)?,
+                Waited::LeftBehind(driver, answer) => {
+                    self.monitor.count(|health| health.hung_calls += 1);
+                    if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
+                        return Err(lost(&format!("{MOST_HUNG_CALLS} calls of its driver have not returned")));
+                    }
+                    self.answered(driver, answer)?;
+                }
+                Waited::NotYet(call) => self.work = Work::Call(call),
+            },
+            Work::Ended => return Err(lost("it has ended before")),
+        }
+        Ok(Delivery::Idle)
+    }
+
+    fn await_frame(&mut self, mut driver: Held<C>, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            // The viewer was opened meanwhile.
+            self.awaited_since = self.clock.now();
+        }
+        match driver.next_frame(frame, until) {
+            Ok(Delivery::Frame) => {
+                self.arrived(frame);
+                self.work = Work::Frames(driver);
+                return Ok(Delivery::Frame);
+            }
+            Ok(Delivery::End) => {
+                self.work = Work::Frames(driver);
+                return Ok(Delivery::End);
+            }
+            Ok(Delivery::Idle) => {}
+            Err(error) => {
+                self.note(&error);
+                if error.kind() == ErrorKind::Fatal {
+                    return self.failed(driver, error.to_string()).map(|()| Delivery::Idle);
+                }
+                // A driver that fails at once must not make this a busy loop.
+                self.clock.sleep_until(until);
+            }
+        }
+        let silence = self.clock.now().since(self.awaited_since);
+        if silence < self.patience {
+            self.work = Work::Frames(driver);
+            return Ok(Delivery::Idle);
+        }
+        let error = self.last_error.take().map_or(String::new(), |error| format!(" ({error})"));
+        self.failed(driver, format!("no frame for {:.1} s{error}", silence.as_secs_f64())).map(|()| Delivery::Idle)
+    }
+
+    fn arrived(&mut self, frame: &mut DepthFrame) {
+        let now = self.clock.now();
+        (self.awaited_since, self.last_error) = (now, None);
+        if !std::mem::take(&mut self.is_first) {
+            if self.back_since.is_some_and(|since| since.plus(STEADY) <= now) {
+                self.back_since = None;
+                self.tries.reset();
+            }
+            return;
+        }
+        // The camera's counter and clock begin with its stream.
+        frame.meta.is_restart |= self.state != State::Starting;
+        let fps = self.info.as_ref().map_or(30.0, |info| info.stream.nominal_fps);
+        self.patience = SILENCE.max(Duration::try_from_secs_f64(10.0 / fps).unwrap_or(SILENCE));
+        self.back_since = (self.state != State::Starting).then_some(now);
+        if self.state == State::Reconnecting {
+            self.monitor.count(|health| health.reconnects += 1);
+        }
+        self.change(State::Streaming, &format!("frame {}", frame.meta.number));
+    }
+
+    fn answered(&mut self, driver: Held<C>, answer: Answer) -> Result<(), SourceError> {
+        match answer {
+            Answer::Started(started) => match *started {
+                Ok(started) => self.started(driver, started),
+                Err(error) => {
+                    self.note(&error);
+                    let cannot_heal = matches!(error, SourceError::Unsupported(_));
+                    if cannot_heal || (self.state == State::Starting && error.kind() == ErrorKind::Fatal) {
+                        return Err(error);
+                    }
+                    // One that was started and stays silent needs more than patience.
+                    self.failed_starts = if error.kind() == ErrorKind::Fatal { self.failed_starts + 1 } else { 0 };
+                    self.failed(driver, error.to_string())
+                }
+            },
+            Answer::Seen(seen) => self.looked(driver, seen),
+            Answer::Reset(reset) => {
+                let why = match &reset {
+                    Ok(()) => "the camera was reset".to_owned(),
+                    Err(error) => {
+                        self.note(error);
+                        format!("it could not be reset ({error})")
+                    }
+                };
+                let pause = SETTLE.max(self.tries.pause());
+                self.wait_for_it(driver, &why, pause);
+                Ok(())
+            }
+        }
+    }
+
+    fn started(&mut self, driver: Held<C>, Started { info, serial }: Started) -> Result<(), SourceError> {
+        if let (Some(want), Some(got)) = (&self.serial, &serial)
+            && want != got
+        {
+            let why = format!("camera {got} was started instead of {want}");
+            return self.failed(driver, why);
+        }
+        self.serial = self.serial.take().or(serial);
+        match &self.info {
+            Some(first) => check_same(first, &info)?,
+            None => self.info = Some(info),
+        }
+        (self.awaited_since, self.patience, self.is_first) = (self.clock.now(), FIRST_FRAME, true);
+        self.failed_starts = 0;
+        self.work = Work::Frames(driver);
+        Ok(())
+    }
+
+    fn looked(&mut self, driver: Held<C>, seen: Result<Vec<String>, SourceError>) -> Result<(), SourceError> {
+        let is_there = match &seen {
+            Ok(serials) => self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial)),
+            Err(error) => {
+                self.note(error);
+                // Perhaps it can be started all the same.
+                self.state == State::Stalled
+            }
+        };
+        if is_there {
+            self.looks.reset();
+            if self.state == State::Stalled {
+                self.monitor.count(|health| health.restarts += 1);
+            }
+            return self.call(driver, Request::Start { serial: self.serial.clone() });
+        }
+        self.tell_others(seen.unwrap_or_default());
+        let pause = self.looks.pause();
+        self.wait_for_it(driver, "the camera is gone", pause);
+        Ok(())
+    }
+
+    /// Says once what stands where the camera should be.
+    fn tell_others(&mut self, others: Vec<String>) {
+        if !others.is_empty() && others != self.others {
+            let serial = self.serial.as_deref().unwrap_or("of any number");
+            self.monitor.warn(&format!("there is {}, and not {serial}, which is waited for", others.join(", ")));
+        }
+        self.others = others;
+    }
+
+    /// What was done in this state did not bring frames; goes on to what helps more.
+    fn failed(&mut self, driver: Held<C>, why: String) -> Result<(), SourceError> {
+        match self.state {
+            State::Starting | State::Streaming => {
+                let now = self.clock.now();
+                self.stalled_at = now;
+                self.failed_starts = 0;
+                self.looks.reset();
+                self.monitor.count(|health| health.stalls += 1);
+                self.monitor.is_silent_since(self.awaited_since);
+                // A camera that stalls again soon after it came back is left in peace for a while.
+                let pause = self.back_since.map_or(Duration::ZERO, |_| self.tries.pause());
+                self.change(State::Stalled, &why);
+                if self.reconnect == Reconnect::Never {
+                    return Err(self.give_up(&why, "--reconnect 60s tries to bring it back"));
+                }
+                self.work = Work::Pause { driver, until: now.plus(pause) };
+                Ok(())
+            }
+            State::Reconnecting if (1..STARTS).contains(&self.failed_starts) => {
+                let pause = self.tries.pause();
+                self.work = Work::Pause { driver, until: self.clock.now().plus(pause) };
+                Ok(())
+            }
+            State::Stalled | State::Resetting | State::Reconnecting => {
+                self.monitor.count(|health| health.resets += 1);
+                self.change(State::Resetting, &why);
+                self.call(driver, Request::Reset { serial: self.serial.clone() })
+            }
+        }
+    }
+
+    /// Looks for the camera after the pause.
+    fn wait_for_it(&mut self, driver: Held<C>, why: &str, pause: Duration) {
+        if self.state != State::Reconnecting {
+            self.failed_starts = 0;
+            self.change(State::Reconnecting, why);
+        }
+        self.work = Work::Pause { driver, until: self.clock.now().plus(pause) };
+    }
+
+    fn call(&mut self, driver: Held<C>, request: Request) -> Result<(), SourceError> {
+        self.work = Work::Call(Call::begin(driver, request, &*self.clock)?);
+        Ok(())
+    }
+
+    fn change(&mut self, to: State, why: &str) {
+        self.state = to;
+        self.monitor.change(to, self.clock.now(), why);
+    }
+
+    fn note(&mut self, error: &SourceError) {
+        self.monitor.count(|health| health.errors += 1);
+        tracing::debug!("camera: {error}");
+        self.last_error = Some(error.to_string());
+    }
+
+    /// Ends what has been tried for too long, even if a call has not returned yet.
+    fn check_patience(&mut self) -> Result<(), SourceError> {
+        let Reconnect::For(limit) = self.reconnect else { return Ok(()) };
+        if matches!(self.state, State::Starting | State::Streaming) || self.clock.now().since(self.stalled_at) < limit {
+            return Ok(());
+        }
+        let health = self.monitor.health(self.clock.now());
+        let why = self.last_error.take().map_or(String::new(), |error| format!("; the last error was: {error}"));
+        let tried = format!(
+            "no frame for {:.0} s, with {} restarts and {} resets of the camera in this run{why}",
+            self.clock.now().since(self.stalled_at).as_secs_f64(),
+            health.restarts,
+            health.resets
+        );
+        Err(self.give_up(&tried, "--reconnect forever goes on trying"))
+    }
+
+    fn give_up(&mut self, why: impl Display, what_to_ask_for: &str) -> SourceError {
+        self.work = Work::Ended;
+        let name = self.info.as_ref().map_or("the camera", |info| &info.name);
+        SourceError::NoCamera(format!(
+            "{name}: {why}: unplug it and plug it in again, and check that its port and cable are USB 3; {what_to_ask_for}"
+        ))
+    }
+}
+
+/// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for it.
+fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
+    let mode = |info: &SourceInfo| {
+        let stream = &info.stream;
+        format!("{}x{} at {:.0} fps", stream.intrinsics.width, stream.intrinsics.height, stream.nominal_fps)
+    };
+    let (was, is) = (mode(first), mode(now));
+    if was != is {
+        return Err(SourceError::Unsupported(format!(
+            "{}: it came back with {is} instead of {was}: plug it into the port that it had (USB 3), and start again",
+            first.name
+        )));
+    }
+    if first.stream.intrinsics != now.stream.intrinsics || first.color_camera() != now.color_camera() {
+        return Err(SourceError::Unsupported(format!("{}: it came back with another calibration; start again", first.name)));
+    }
+    Ok(())
+}

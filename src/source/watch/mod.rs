@@ -1,0 +1,87 @@
+//! A camera that is watched, and brought back when it falls silent or its cable was pulled.
+//!
+//! ```text
+//! starting ──> streaming ──> stalled ──> resetting ──> reconnecting ──> streaming
+//! ```
+//!
+//! | state | what is done | where it leads |
+//! | --- | --- | --- |
+//! | `starting` | the stream was started, its first frame is awaited for [`FIRST_FRAME`] | `streaming`, `stalled` |
+//! | `streaming` | frames are delivered | `stalled`, after [`SILENCE`] or ten periods without a frame, or an error that is no passing one |
+//! | `stalled` | the camera is looked for; if it is there, its stream is started again (`restarts`) | `streaming`; `resetting` if that does not help; `reconnecting` if it is gone |
+//! | `resetting` | the camera is reset (`resets`) | `reconnecting` |
+//! | `reconnecting` | the camera is looked for until it is there, then its stream is started | `streaming` (`reconnects`); `resetting` if it sends nothing, or can't be started three times |
+//!
+//! Between attempts there are pauses that double up to a limit. All this goes on for as long as [`Reconnect`] says; then, and at once
+//! where nothing can heal (the first start fails, the camera has no such profile), the run ends with the reason. Downstream nothing is
+//! seen of it but a gap in time: the first frame after each start says that it is a restart. Only the camera with the serial number
+//! of the first start is taken back, and only with the image size and calibration that the run began with.
+//!
+//! The machine knows no librealsense: it drives a [`CameraDriver`]. What a driver does in `start`, `look` and `hardware_reset` may take
+//! seconds, so it happens on a thread of its own while the capture thread goes on answering; no wait is longer than 50 ms. A call that
+//! has not returned after [`HANGS`] is left behind (`hung_calls`), and another driver goes on where it was; after [`MOST_HUNG_CALLS`] the
+//! run ends. Before the camera has been opened there is no run yet to be stopped: a signal ends the program itself.
+
+mod backoff;
+mod call;
+mod driver;
+mod health;
+mod machine;
+mod reconnect;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use call::HANGS;
+pub use driver::{CameraDriver, Started};
+pub use health::{Change, Health, Monitor, State};
+pub use reconnect::Reconnect;
+
+use super::{Delivery, FrameSource, SourceError, SourceInfo};
+use crate::clock::{Clock, HostTime};
+use crate::frame::DepthFrame;
+use machine::Machine;
+
+/// How long a stream may take to send its first frame.
+pub const FIRST_FRAME: Duration = Duration::from_secs(5);
+/// Calls that may be left behind: each keeps a thread and what the library holds for it.
+pub const MOST_HUNG_CALLS: u64 = 8;
+/// How long a streaming camera may be silent, if ten of its periods are not longer.
+pub const SILENCE: Duration = Duration::from_secs(1);
+
+/// A driver's camera as a source that comes back.
+pub struct Watched<C: CameraDriver> {
+    info: SourceInfo,
+    machine: Machine<C>,
+}
+
+impl<C: CameraDriver> Watched<C> {
+    /// Starts the camera with this serial number, or the first, and returns when it tells what it streams.
+    ///
+    /// # Errors
+    /// If it can't be started, or stays silent for as long as `reconnect` says.
+    pub fn open(driver: C, serial: Option<String>, reconnect: Reconnect, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let mut machine = Machine::new(driver, serial, reconnect, Arc::clone(&clock))?;
+        let mut none_yet = DepthFrame::default();
+        loop {
+            if let Some(info) = machine.info() {
+                return Ok(Self { info: info.clone(), machine });
+            }
+            machine.step(&mut none_yet, clock.now().plus(Duration::from_millis(50)))?;
+        }
+    }
+}
+
+impl<C: CameraDriver> FrameSource for Watched<C> {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        self.machine.step(frame, until)
+    }
+
+    fn monitor(&self) -> Option<Monitor> {
+        Some(self.machine.monitor())
+    }
+}
