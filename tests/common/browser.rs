@@ -3,6 +3,8 @@
 //! The pipe carries JSON, each message ended by a zero byte. The shell puts it where Chromium wants it: what it reads on 3, what it writes
 //! on 4.
 
+#![allow(dead_code, reason = "each user needs another part")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
