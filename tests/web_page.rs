@@ -9,12 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use browser::{Browser, Picture};
+use browser::{Browser, CLEARLY, Picture};
 
 const WIDTH: u32 = 1000;
 const HEIGHT: u32 = 620;
-/// Lines and clouds are told from their ground by at least this.
-const CLEARLY: u8 = 48;
 
 struct Run(Child);
 
@@ -46,24 +44,12 @@ fn kept(name: &str) -> PathBuf {
     dir.join(name)
 }
 
-/// What share of the points of a region this holds for.
-fn share(picture: &Picture, across: [f32; 2], down: [f32; 2], holds: impl Fn(usize, usize) -> bool) -> f32 {
-    let range = |[from, to]: [f32; 2], size: usize| (from * size as f32) as usize..(to * size as f32) as usize;
-    let points = range(down, picture.height).flat_map(|y| range(across, picture.width).map(move |x| (x, y)));
-    let (held, all) = points.fold((0, 0), |(held, all), (x, y)| (held + usize::from(holds(x, y)), all + 1));
-    held as f32 / all as f32
-}
-
 /// Where the cloud's view is in the layout for an audience, and its plots without their legends.
 const CLOUD: [[f32; 2]; 2] = [[0.02, 0.68], [0.12, 0.9]];
 const PLOTS: [[f32; 2]; 2] = [[0.76, 0.87], [0.09, 0.6]];
 
-fn is_bright(picture: &Picture, x: usize, y: usize) -> bool {
-    picture.at(x, y).into_iter().max().unwrap() >= CLEARLY
-}
-
 fn shows_a_cloud(picture: &Picture) -> bool {
-    share(picture, CLOUD[0], CLOUD[1], |x, y| is_bright(picture, x, y)) > 0.3
+    picture.is_filled(CLOUD)
 }
 
 /// Saturated colours there are those of lines: axes, texts and grids are grey.
@@ -72,12 +58,12 @@ fn shows_lines(picture: &Picture) -> bool {
         let [least, most] = [u8::min, u8::max].map(|f| picture.at(x, y).into_iter().reduce(f).unwrap());
         most - least > CLEARLY
     };
-    share(picture, PLOTS[0], PLOTS[1], is_line) > 0.004
+    picture.share(PLOTS, is_line) > 0.004
 }
 
 fn differ(a: &Picture, b: &Picture) -> f32 {
     let differs = |x, y| a.at(x, y).into_iter().zip(b.at(x, y)).any(|(a, b)| a.abs_diff(b) >= CLEARLY);
-    share(a, CLOUD[0], CLOUD[1], differs)
+    a.share(CLOUD, differs)
 }
 
 #[test]

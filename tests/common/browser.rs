@@ -3,6 +3,8 @@
 //! The pipe carries JSON, each message ended by a zero byte. The shell puts it where Chromium wants it: what it reads on 3, what it writes
 //! on 4.
 
+#![allow(dead_code, reason = "each user needs another part")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -16,11 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(240);
 /// For one picture, before the next one is tried.
 const GLANCE: Duration = Duration::from_secs(40);
 
+/// Lines and clouds are told from their ground by at least this.
+pub const CLEARLY: u8 = 48;
+
 pub struct Browser {
     process: Child,
     to: ChildStdin,
     from: mpsc::Receiver<Value>,
     last: u64,
+    size: [u32; 2],
     _profile: tempfile::TempDir,
 }
 
@@ -50,7 +56,7 @@ impl Browser {
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", program])
             .args(["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"])
             .args(["--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"])
-            .args(["--hide-scrollbars", "--remote-debugging-pipe", &format!("--window-size={width},{height}")])
+            .args(["--hide-scrollbars", "--remote-debugging-pipe"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,7 +77,7 @@ impl Browser {
                 message.clear();
             }
         });
-        Some(Self { process, to, from, last: 0, _profile: profile })
+        Some(Self { process, to, from, last: 0, size: [width, height], _profile: profile })
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
@@ -108,6 +114,9 @@ impl Browser {
         let attached = self.call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}));
         let session = attached["sessionId"].as_str().unwrap().to_owned();
         self.call(Some(&session), "Page.enable", json!({}));
+        let [width, height] = self.size;
+        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.call(Some(&session), "Emulation.setDeviceMetricsOverride", metrics);
         let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
         self.call(Some(&session), "Emulation.setEmulatedMedia", dark);
         Page { target, session }
@@ -164,6 +173,19 @@ impl Picture {
         assert!(channels >= 3 && info.bit_depth == png::BitDepth::Eight, "{info:?}");
         let rgb = bytes[..info.buffer_size()].chunks_exact(channels).flat_map(|p| [p[0], p[1], p[2]]).collect();
         Self { width: info.width as usize, height: info.height as usize, rgb, png }
+    }
+
+    /// What share of the points of a region this holds for. A region goes from `across[0]` to `across[1]` of the width, and so down.
+    pub fn share(&self, [across, down]: [[f32; 2]; 2], holds: impl Fn(usize, usize) -> bool) -> f32 {
+        let range = |[from, to]: [f32; 2], size: usize| (from * size as f32) as usize..(to * size as f32) as usize;
+        let points = range(down, self.height).flat_map(|y| range(across, self.width).map(move |x| (x, y)));
+        let (held, all) = points.fold((0, 0), |(held, all), (x, y)| (held + usize::from(holds(x, y)), all + 1));
+        held as f32 / all as f32
+    }
+
+    /// Whether something else than the dark ground fills a good part of a region.
+    pub fn is_filled(&self, region: [[f32; 2]; 2]) -> bool {
+        self.share(region, |x, y| self.at(x, y).into_iter().any(|c| c >= CLEARLY)) > 0.3
     }
 
     pub fn at(&self, x: usize, y: usize) -> [u8; 3] {

@@ -47,7 +47,7 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
 
 /// For an audience: the cloud, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let mut side = vec![rates(page)?.share(1.0), latency(page)?.share(1.2), losses(page)?.share(1.0)];
+    let mut side = vec![rates(page)?.share(1.0), latency(page)?.share(1.2), losses(page)?.share(1.2)];
     side.extend(images(page, scene)?.map(|image| image.share(1.3)));
     side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
