@@ -117,6 +117,8 @@ pub struct RealsenseSource {
     running: Option<Pipeline>,
     filters: FilterChain,
     is_first_call: bool,
+    /// The player of a file has played a frame, and been told at which pace to play.
+    has_pace: bool,
     last_frame_at: HostTime,
 }
 
@@ -147,7 +149,19 @@ impl RealsenseSource {
         let color = info.color.as_ref().map(Coloring::new);
         let running = input.is_camera().then_some(pipeline);
         let last_frame_at = clock.now();
-        Ok(Self { info, streams, clock, input, color, infrared, running, filters, is_first_call: true, last_frame_at })
+        Ok(Self {
+            info,
+            streams,
+            clock,
+            input,
+            color,
+            infrared,
+            running,
+            filters,
+            is_first_call: true,
+            has_pace: false,
+            last_frame_at,
+        })
     }
 
     /// What a camera sends, before filters: depth, and colour where it is on.
@@ -214,9 +228,14 @@ impl FrameSource for RealsenseSource {
         }
         let Some(running) = &self.running else { return Ok(Delivery::Idle) };
         let set = running.wait(until.since(self.clock.now()))?;
-        // The end of a file is a mere time-out for librealsense; its player knows better.
-        let has_stopped = set.is_none() && !self.input.is_camera() && playback::has_stopped(running.device());
+        // The end of a file is a mere time-out for librealsense; its player knows better, once it has played a frame.
+        let has_stopped = set.is_none() && self.has_pace && playback::has_stopped(running.device());
         if let Some(Set { depth, color, infrared, arrived_at }) = set {
+            if let (Input::File { real_time, .. }, false) = (&self.input, self.has_pace) {
+                self.has_pace = true;
+                // Before its first frame has come, the player would lose some by it.
+                playback::set_real_time(running.device(), *real_time)?;
+            }
             let Some(coloring) = &mut self.color else {
                 self.last_frame_at = arrived_at;
                 let depth = self.filters.process(depth)?;
@@ -260,7 +279,7 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
     let context = Context::new()?;
     match input {
         Input::Camera(camera) => start_camera(camera, context, clock),
-        Input::File { path, real_time, color } => {
+        Input::File { path, color, .. } => {
             let any = |stream, format| Profile { stream, index: -1, size: None, fps: 0, format };
             let depth = any(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16);
             let color = color.then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
@@ -272,7 +291,6 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
                 );
                 SourceError::Format { path: path.clone(), problem }
             })?;
-            playback::set_real_time(pipeline.device(), *real_time)?;
             Ok(Started { pipeline, streams: None, tuned: None })
         }
     }
