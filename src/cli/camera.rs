@@ -19,7 +19,7 @@ pub(super) struct CameraArgs {
     /// Colour image size and rate, or off; without it, what fits the depth images, if colour is needed
     #[arg(long, value_name = "WxH@FPS|off")]
     color: Option<ColorWish>,
-    /// Show the left infrared image too
+    /// Deliver the left infrared image with each depth frame too; no viewer shows it yet
     #[arg(long)]
     infrared: bool,
     /// A file of settings that the realsense-viewer has saved
