@@ -78,6 +78,10 @@ pub trait Clock: Send + Sync {
     fn unix_ns(&self, t: HostTime) -> i64;
 }
 
+/// The end of a sleep that is waited awake: a sleeping thread comes late by the timer's slack (50 us) and by what waking up takes, and frames that
+/// are due by a schedule would all be late by that.
+const AWAKE: Duration = Duration::from_micros(150);
+
 /// The real clock (`CLOCK_MONOTONIC`).
 pub struct MonotonicClock {
     origin: Instant,
@@ -103,9 +107,12 @@ impl Clock for MonotonicClock {
     }
 
     fn sleep_until(&self, t: HostTime) {
-        let now = self.now();
-        if t > now {
-            std::thread::sleep(t.since(now));
+        let left = t.since(self.now());
+        if left > AWAKE {
+            std::thread::sleep(left - AWAKE);
+        }
+        while self.now() < t {
+            std::hint::spin_loop();
         }
     }
 
