@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | a number that leaves some out | one of `gaps`, and each left out in `frames_missing` | |
 //! | the same number | `repeats` | |
-//! | a number at most [`LATE`] below | `went_back` | it came late; its successor is held against the highest number again |
+//! | a number at most `LATE` below | `went_back` | it came late; its successor is held against the highest number again |
 //! | a still lower number | `went_back` | the counter began anew, and goes on from there |
 //! | a stamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
 //! | a stamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
