@@ -23,6 +23,7 @@ help:
 	@echo 'make demo    build, show 10 s of a synthetic camera in the Rerun viewer and keep them in target/demo.rrd'
 	@echo 'make test    all tests, optimised, then those of the core with debug assertions'
 	@echo 'make bench   how fast the projection is here, beside what memory allows and librealsense does'
+	@echo 'make screenshots   the pictures of the README, taken anew'
 	@echo 'make lint    formatting, clippy, documentation'
 	@echo 'make setup   fetch what building takes, if it is not there; the others do this themselves'
 	@echo 'make clean   remove what was built; .librealsense/ and .tools/ stay'
@@ -34,11 +35,17 @@ setup:
 demo:
 	$(CARGO) build --release --locked $(features)
 	@mkdir -p target
-	$(CARGO) run --quiet --release --locked $(features) -- demo --duration 10s --save target/demo.rrd
+	$(CARGO) run --quiet --release --locked $(features) -- demo --duration 10s --save target/demo.rrd --linger 0s
 
 bench:
 	$(CARGO) build --release --locked $(features)
 	$(CARGO) run --quiet --release --locked $(features) -- bench
+
+# Of the web viewer, for the README.
+screenshots:
+	scripts/setup.sh --tests
+	$(CARGO) build --release --locked $(features)
+	$(CARGO) run --quiet --release --locked $(features) --example screenshots
 
 # The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
 test:
@@ -58,4 +65,4 @@ lint:
 clean:
 	$(CARGO) clean
 
-.PHONY: help setup demo bench test lint clean
+.PHONY: help setup demo bench test screenshots lint clean

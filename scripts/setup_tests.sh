@@ -2,7 +2,8 @@
 # The part of scripts/setup.sh that tests need and building does not; sourced by it.
 #
 #   The rerun program, a viewer for the tests of the connection: out of the Python wheel that scripts/rerun.txt pins, into
-#   `.tools/bin/`. Where there is none the tests say so and skip, except in CI.
+#   `.tools/bin/`. And Chromium, for the tests of the web page, from apt if it is missing. Where there is none the tests say so and skip,
+#   except in CI.
 
 tools=$root/.tools
 rerun_pins=$root/scripts/rerun.txt
@@ -12,6 +13,11 @@ without_rerun() {
     say "no rerun for the tests: $*"
     exit 3
 }
+
+# In a subshell: what ends it leaves the tests that need no browser.
+if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
+    (apt_install chromium) || say "no chromium for the tests of the web page"
+fi
 
 if [[ $("$tools/bin/rerun" --version 2>/dev/null) != "rerun-cli $rerun_version "* ]]; then
     find_pip || apt_install python3-pip && find_pip || without_rerun "no pip"

@@ -18,7 +18,7 @@ pub use profile::{Length, Size};
 
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
-use crate::sink::Show;
+use crate::sink::{Layout, Show};
 
 /// The user's mistake in a flag or configuration: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,7 @@ tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
-    Viewer { show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
+    Viewer { layout: Layout, show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
     /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
     Profile {
@@ -172,13 +172,15 @@ pub struct Settings {
     /// For the viewer's own colours of depth images too.
     pub depth_colors: ColorRange,
     pub project: ProjectOptions,
+    pub layout: Layout,
     pub show: Show,
     /// The most clouds a second that a viewer is shown, and that a file gets; `None` for all.
     pub show_rate_hz: Option<f64>,
     pub save_rate_hz: Option<f64>,
     /// The most points of a cloud that a viewer or file gets; `None` for all.
     pub max_points: Option<usize>,
-    pub point_size_ui: f32,
+    /// In the viewer's points; `None` for what fits the image.
+    pub point_size_ui: Option<f32>,
     pub synthetic: Mode,
     pub seed: u64,
     pub filters: Filters,
@@ -248,6 +250,7 @@ impl Config {
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
         let [show_rate_hz, save_rate_hz] = [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
+        let point_size_ui = viewer.point_size_ui.context(missing())?;
         let settings = Settings {
             policy: pipeline.policy.context(missing())?,
             capture_queue: pipeline.capture_queue.context(missing())?,
@@ -258,17 +261,18 @@ impl Config {
             },
             depth_colors,
             project: ProjectOptions { coloring: Some(coloring), reduction: reduce.validated()?, ..Default::default() },
+            layout: viewer.layout.context(missing())?,
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
             max_points: Some(viewer.max_points.context(missing())?).filter(|&max_points| max_points > 0),
-            point_size_ui: viewer.point_size_ui.context(missing())?,
+            point_size_ui: (point_size_ui != 0.0).then_some(point_size_ui),
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             filters,
             profile: profile.checked()?,
         };
-        let Settings { capture_queue, cloud_queue, threads, point_size_ui, .. } = settings;
+        let Settings { capture_queue, cloud_queue, threads, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
         check((1..=64).contains(&cloud_queue), format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"))?;
         check(threads <= 256, format!("pipeline.threads is {threads}; it goes from 0 (automatic) to 256"))?;
@@ -277,8 +281,8 @@ impl Config {
             check(fits, format!("viewer.{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
         }
         check(
-            (0.1..=100.0).contains(&point_size_ui),
-            format!("viewer.point_size_ui is {point_size_ui}; it goes from 0.1 to 100"),
+            point_size_ui == 0.0 || (0.1..=100.0).contains(&point_size_ui),
+            format!("viewer.point_size_ui is {point_size_ui}; it is 0 (what fits) or goes from 0.1 to 100"),
         )?;
         Ok(settings)
     }
@@ -302,8 +306,10 @@ impl Color {
             )?;
             Ok(ColorRange { colormap, first_m, last_m })
         };
-        let by_depth = range(["near_m", "far_m"], self.near_m, self.far_m)?;
-        check(by_depth.first_m >= 0.0, format!("color.near_m is {}; depths begin at 0", by_depth.first_m))?;
+        let ColorRange { first_m: near_m, last_m: far_m, .. } = range(["near_m", "far_m"], self.near_m, self.far_m)?;
+        check(near_m >= 0.0, format!("color.near_m is {near_m}; depths begin at 0"))?;
+        // On a dark ground what is near is bright, and what is far recedes.
+        let by_depth = ColorRange { colormap, first_m: far_m, last_m: near_m };
         let by_height = range(["low_m", "high_m"], self.low_m, self.high_m)?;
         let Rgb(uniform) = self.uniform.context(missing())?;
         let coloring = match self.by.context(missing())? {
@@ -407,7 +413,7 @@ mod tests {
         file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
         let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
         let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
-        assert_eq!((settings.depth_colors.first_m, settings.depth_colors.last_m, settings.threads), (1.0, 6.0, 1));
+        assert_eq!((settings.depth_colors.last_m, settings.depth_colors.first_m, settings.threads), (1.0, 6.0, 1));
     }
 
     #[test]

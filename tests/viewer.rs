@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::BufReader;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
@@ -132,19 +132,37 @@ fn the_demo_is_saved_with_figures_layout_and_facts() {
         ("/session", true),
         ("/stats/fps", true),
         ("/stats/fps", false),
-        ("/stats/lost", false),
-        ("/stats/latency_ms/p99/capture_queue", false),
-        ("/stats/latency_ms/p99/project", false),
-        ("/stats/latency_ms/p99/cloud_queue", false),
-        ("/stats/latency_ms/p99/log", false),
-        ("/stats/latency_ms/p99/total", false),
+        ("/stats/lost_frames", false),
+        ("/stats/latency_ms/capture_queue", false),
+        ("/stats/latency_ms/project", false),
+        ("/stats/latency_ms/cloud_queue", false),
+        ("/stats/latency_ms/log", false),
+        ("/stats/latency_ms/total", false),
     ] {
         let found = chunks.iter().any(|c| c.entity_path().to_string() == entity && c.is_static() == is_static);
         assert!(found, "{entity} (static: {is_static})");
     }
-    let file = BufReader::new(std::fs::File::open(&saved).unwrap());
-    let layout = DecoderApp::decode_eager(file).unwrap().filter_map(Result::ok);
-    assert!(layout.into_iter().any(|msg| matches!(msg, LogMsg::BlueprintActivationCommand(_))));
+    assert_eq!(layouts(&saved), 2, "one from the start, and one from where the scene is seen best");
+}
+
+fn layouts(path: &Path) -> usize {
+    let file = BufReader::new(std::fs::File::open(path).unwrap());
+    let messages = DecoderApp::decode_eager(file).unwrap().filter_map(Result::ok);
+    messages.filter(|msg| matches!(msg, LogMsg::BlueprintActivationCommand(_))).count()
+}
+
+#[test]
+fn a_run_shorter_than_a_tick_has_figures_and_its_layout_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("short.rrd");
+    let path = saved.to_str().unwrap();
+    let output = depthcast(&["demo", "--depth", "160x120@60", "--frames", "2", "--view", "none", "--save", path]);
+    assert!(output.status.success(), "{output:?}");
+    let chunks = chunks(&saved);
+    for entity in ["/stats/fps", "/stats/latency_ms/total"] {
+        assert!(chunks.iter().any(|c| c.entity_path().to_string() == entity && !c.is_static()), "{entity}");
+    }
+    assert_eq!(layouts(&saved), 2);
 }
 
 #[test]
@@ -190,19 +208,36 @@ fn a_viewer_that_is_not_there_holds_up_nothing() {
     assert!(!report["warnings"].as_array().unwrap().is_empty());
 }
 
-#[test]
-fn the_web_viewer_is_served_and_taken_ports_are_told() {
-    use std::io::{BufRead as _, Read as _, Write as _};
+/// A run with a web viewer, and its first line with an address.
+fn serve(args: &[&str], envs: &[(&str, &str)]) -> (std::process::Child, String, BufReader<std::process::ChildStderr>) {
     let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .args(["demo", "--depth", "160x120@30", "--duration", "20s", "--view", "web", "--web-port", "0", "--data-port", "0"])
+        .args(["demo", "--depth", "160x120@30", "--web-port", "0", "--data-port", "0"])
+        .args(args)
+        .envs(envs.iter().copied())
         .stderr(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let mut stderr = BufReader::new(run.stderr.take().unwrap());
     let mut line = String::new();
-    BufReader::new(run.stderr.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).unwrap_or_else(|| panic!("{line}")).split('/').next().unwrap().to_owned();
-    let mut page = std::net::TcpStream::connect(&address).unwrap();
+    while !line.contains("http://") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "the run ended without an address");
+    }
+    let address = line[line.find("http://").unwrap()..].trim().to_owned();
+    (run, address, stderr)
+}
+
+/// `host:port` of a page's address.
+fn host(address: &str) -> &str {
+    address.trim_start_matches("http://").split('/').next().unwrap()
+}
+
+#[test]
+fn the_web_viewer_is_served_and_taken_ports_are_told() {
+    let (mut run, address, _) = serve(&["--duration", "20s", "--view", "web"], &[]);
+    let address = host(&address);
+    let mut page = std::net::TcpStream::connect(address).unwrap();
     write!(page, "GET / HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
     let mut text = Vec::new();
     page.read_to_end(&mut text).unwrap();
@@ -217,4 +252,94 @@ fn the_web_viewer_is_served_and_taken_ports_are_told() {
     assert_eq!(message.trim().lines().count(), 1, "{message}");
     run.kill().unwrap();
     run.wait().unwrap();
+}
+
+#[test]
+fn the_page_is_opened_if_asked_and_bound_wider_with_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let opened = dir.path().join("opened");
+    let browser = program(&dir.path().join("browser"), &format!("echo \"$1\" > {}", opened.display()));
+    let (mut run, address, mut stderr) = serve(&["--duration", "2s", "--open"], &[("BROWSER", &browser)]);
+    assert!(run.wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(&opened).unwrap().trim(), address);
+    assert!(address.starts_with("http://127.0.0.1:"), "{address}");
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("network"), "{rest}");
+
+    let output = depthcast(&["demo", "--frames", "2", "--bind", "0.0.0.0", "--web-port", "0", "--data-port", "0"]);
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("everybody") && told.contains("no password") && !told.contains("http://0.0.0.0"), "{told}");
+
+    for (args, code, want) in [
+        (["--view", "web", "--bind", "192.0.2.1"], 1, "has to be an address of this machine"),
+        (["--view", "none", "--linger", "3s"], 2, "--linger is about the web viewer"),
+        (["--view", "web", "--linger", "long"], 2, "or forever"),
+    ] {
+        let output = depthcast(&[&["demo", "--frames", "2"], &args[..]].concat());
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains(want), "{message}");
+    }
+}
+
+#[test]
+fn the_page_stays_after_the_run_as_long_as_asked() {
+    let started = std::time::Instant::now();
+    let (mut run, _, _stderr) = serve(&["--frames", "2", "--view", "web"], &[]);
+    assert!(run.wait().unwrap().success(), "without a terminal it ends with the run");
+    let alone = started.elapsed();
+
+    let (mut run, address, mut stderr) = serve(&["--frames", "2", "--view", "web", "--linger", "forever"], &[]);
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(line.contains(&address) && line.contains("until Ctrl-C"), "{line}");
+    std::thread::sleep(2 * alone.min(std::time::Duration::from_secs(1)));
+    assert!(run.try_wait().unwrap().is_none());
+    std::net::TcpStream::connect(host(&address)).unwrap();
+    assert!(Command::new("kill").args(["-s", "INT", &run.id().to_string()]).status().unwrap().success());
+    assert!(run.wait().unwrap().success());
+
+    let (mut run, _, _stderr) = serve(&["--frames", "2", "--view", "web", "--linger", "500ms"], &[]);
+    assert!(run.wait().unwrap().success());
+}
+
+/// A shell script as a program, and its path.
+fn program(path: &Path, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_native_viewer_that_does_not_fit_is_not_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = format!("{}:/usr/bin:/bin", dir.path().display());
+    let run = |view: &str| {
+        Command::new(env!("CARGO_BIN_EXE_depthcast"))
+            .args(["demo", "--depth", "160x120@30", "--frames", "2", "--view", view])
+            .env("PATH", &path)
+            .env("DISPLAY", ":99")
+            .output()
+            .unwrap()
+    };
+    for (script, want) in [
+        (None, "there is no `rerun` on the PATH"),
+        (Some("echo 'rerun-cli 0.29.0 (native_viewer) [rustc 1.90.0]'"), "is version 0.29.0, and this depthcast needs 0.36.x"),
+        (Some("echo 'Rerun your tests'"), "does not tell its version"),
+    ] {
+        if let Some(script) = script {
+            program(&dir.path().join("rerun"), script);
+        }
+        let output = run("native");
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains(want) && message.contains("pip install rerun-sdk==0.36.3"), "{message}");
+        let output = run("auto");
+        assert!(output.status.success(), "{output:?}");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(message.contains(want) && message.contains("viewer: open http://127.0.0.1:"), "{message}");
+    }
 }

@@ -12,24 +12,27 @@ mod signals;
 mod source;
 mod status;
 mod terminal;
+mod view;
+#[cfg_attr(not(feature = "viewer"), path = "no_viewer.rs")]
+mod viewer;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use source::SourceCommand;
 
+use self::view::ViewArgs;
 use crate::config::{self, ColorBy, Config, Mode, Preset, Settings, UsageError, parse_duration};
 use crate::export::Format;
 use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
-use crate::sink::Show;
+use crate::sink::{Layout, Show};
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
 
@@ -200,13 +203,8 @@ struct BenchArgs {
 /// What demo, live and replay have in common.
 #[derive(Debug, Clone, Args)]
 struct RunArgs {
-    /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
-    /// connect=URL or none
-    #[arg(long, default_value = "auto", value_name = "VIEW")]
-    view: View,
-    /// Also write clouds and figures to this .rrd file, for `rerun FILE.rrd`
-    #[arg(long, value_name = "FILE.rrd")]
-    save: Option<PathBuf>,
+    #[command(flatten)]
+    view: ViewArgs,
     /// Stop after this time
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     duration: Option<Duration>,
@@ -225,6 +223,9 @@ struct RunArgs {
     /// Print the report as JSON (depthcast.report.v1)
     #[arg(long)]
     json: bool,
+    /// What the viewer is arranged for: an audience, a measurement, or a recording
+    #[arg(long, value_parser = one_of::<Layout>(&["live", "profiling", "replay"]))]
+    layout: Option<Layout>,
     /// What the viewer is sent
     #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     show: Option<Show>,
@@ -247,12 +248,6 @@ struct RunArgs {
     threads: Option<usize>,
     #[command(flatten)]
     monitor: MonitorArgs,
-    /// Port of the web viewer's page; 0 for any free one
-    #[arg(long, value_name = "PORT")]
-    web_port: Option<u16>,
-    /// Port of the web viewer's data; 0 for any free one
-    #[arg(long, value_name = "PORT")]
-    data_port: Option<u16>,
 }
 
 /// Where other programs find the figures while a run goes on.
@@ -297,6 +292,7 @@ impl RunArgs {
         let flags = Config {
             pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
             viewer: config::Viewer {
+                layout: self.layout,
                 show: self.show,
                 show_rate_hz: self.show_rate,
                 save_rate_hz: self.save_rate,
@@ -316,43 +312,6 @@ impl RunArgs {
             ..Default::default()
         };
         config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
-    }
-}
-
-/// Where clouds are shown.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum View {
-    Auto,
-    Native,
-    Web,
-    Connect(String),
-    None,
-}
-
-impl FromStr for View {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some(("connect", url)) if !url.is_empty() => Ok(Self::Connect(url.into())),
-            None if text == "auto" => Ok(Self::Auto),
-            None if text == "native" => Ok(Self::Native),
-            None if text == "web" => Ok(Self::Web),
-            None if text == "none" => Ok(Self::None),
-            _ => Err("one of auto, native, web, connect=URL, none".into()),
-        }
-    }
-}
-
-impl std::fmt::Display for View {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Native => f.write_str("native"),
-            Self::Web => f.write_str("web"),
-            Self::Connect(url) => write!(f, "connect={url}"),
-            Self::None => f.write_str("none"),
-        }
     }
 }
 

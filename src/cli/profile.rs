@@ -10,7 +10,8 @@ use clap::builder::TypedValueParser as _;
 
 use super::signals::stop_on_signals;
 use super::source::SourceCommand;
-use super::{Done, View, print};
+use super::view::View;
+use super::{Done, print};
 use crate::config::{self, Length, Mode, Preset, UsageError, parse_duration};
 use crate::pipeline::Stop;
 use crate::profile::compare::{Comparison, parse_share};
@@ -93,7 +94,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         return Err(UsageError("--json stands before the `--`: the report is the session's, not a run's".into()).into());
     }
     if !asks_for_view {
-        source.run_args_mut().view = View::None;
+        source.run_args_mut().view.view = View::None;
     }
     let out = args.out.display();
     if args.out.join("report.json").exists() && !args.force {
@@ -145,7 +146,7 @@ fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
     run.threads = cell.threads.or(run.threads);
     run.policy = cell.policy.or(run.policy);
     if let Some(viewer) = &cell.viewer {
-        run.view = viewer.parse().map_err(|error| UsageError(format!("profile.viewers has `{viewer}`: {error}")))?;
+        run.view.view = viewer.parse().map_err(|error| UsageError(format!("profile.viewers has `{viewer}`: {error}")))?;
     }
     if cell.size.is_none() && cell.rate_hz.is_none() {
         return Ok(source);
@@ -203,7 +204,7 @@ impl Plan {
                 i.width,
                 i.height,
                 info.stream.nominal_fps,
-                run_args.view
+                run_args.view.view
             );
             let mut ran = opened.run(&run_args, None, None, self.stop.clone(), true)?;
             if let Some(error) = ran.outcome.error.take() {
@@ -216,6 +217,6 @@ impl Plan {
             first.get_or_insert((ran.info, ran.settings));
         }
         let Some((info, settings)) = first.filter(|_| !runs.is_empty()) else { return Ok(None) };
-        Ok(Some(profile::cell(index, &info, &settings, &run_args.view.to_string(), warm_up, runs)))
+        Ok(Some(profile::cell(index, &info, &settings, &run_args.view.view.to_string(), warm_up, runs)))
     }
 }

@@ -9,12 +9,12 @@ use super::signals::stop_on_signals;
 use super::source::SourceCommand;
 use super::status::Status;
 use super::terminal::Terminal;
-use super::{DemoArgs, Done, LiveArgs, MonitorArgs, ReplayArgs, RunArgs, View, print};
+use super::viewer::Stays;
+use super::{DemoArgs, Done, LiveArgs, MonitorArgs, ReplayArgs, RunArgs, print, viewer};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
-use crate::sink::{CloudSink, NullSink};
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -128,6 +128,8 @@ pub(super) struct Ran {
     pub info: SourceInfo,
     pub settings: PipelineSettings,
     pub outcome: Outcome,
+    /// The page that browsers have open.
+    pub stays: Stays,
 }
 
 /// Runs a source, with a recording of it where it is asked for, and tells how it went.
@@ -136,8 +138,10 @@ pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow
     let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
     let args = source.run_args();
-    let ran = opened.run(args, recording, terminal, stop, false)?;
-    tell(ran, args.json)
+    let Ran { info, settings, outcome, stays } = opened.run(args, recording, terminal, stop.clone(), false)?;
+    let done = tell(&info, &settings, outcome, args.json)?;
+    stays.linger(&stop);
+    Ok(done)
 }
 
 impl Opened {
@@ -160,7 +164,7 @@ impl Opened {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
         recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-        let sinks = open_sinks(args, &settings, &info, &clock)?;
+        let (sinks, stays) = viewer::open(args, &settings, &info, &clock)?;
         // Last, so that nothing else can fail when an old file is replaced.
         let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
         let pipeline_settings = PipelineSettings {
@@ -188,7 +192,7 @@ impl Opened {
         status.clear();
         monitor.finish();
         drop(keys);
-        Ok(Ran { info, settings: pipeline_settings, outcome: outcome? })
+        Ok(Ran { info, settings: pipeline_settings, outcome: outcome?, stays })
     }
 }
 
@@ -212,8 +216,7 @@ fn start_monitor(args: &RunArgs, info: &SourceInfo, clock: &Arc<dyn Clock>) -> a
 }
 
 /// Prints the report.
-fn tell(ran: Ran, json: bool) -> anyhow::Result<Done> {
-    let Ran { info, settings, mut outcome } = ran;
+fn tell(info: &SourceInfo, settings: &PipelineSettings, mut outcome: Outcome, json: bool) -> anyhow::Result<Done> {
     let error = outcome.error.take();
     if outcome.stats.captured.count() == 0 {
         if let Some(error) = error {
@@ -223,7 +226,7 @@ fn tell(ran: Ran, json: bool) -> anyhow::Result<Done> {
             outcome.warnings.push("no frame was delivered; does --from lie behind the end?".into());
         }
     }
-    let report = Report::new(&info, &settings, &outcome, error.as_ref());
+    let report = Report::new(info, settings, &outcome, error.as_ref());
     if json {
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
         report.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
@@ -239,124 +242,9 @@ fn tell(ran: Ran, json: bool) -> anyhow::Result<Done> {
     Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
 }
 
-/// The sinks that the flags ask for; the viewer first, since the report's `shown` speaks of the first.
-#[cfg(feature = "viewer")]
-fn open_sinks(
-    args: &RunArgs,
-    settings: &Settings,
-    info: &SourceInfo,
-    clock: &Arc<dyn Clock>,
-) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
-    use crate::sink::rerun::{Ports, RerunSink, Session, WebServer, find_native_viewer};
-    let session = Session {
-        show: settings.show,
-        depth_colors: settings.depth_colors,
-        point_size_ui: settings.point_size_ui,
-        max_points: settings.max_points,
-        max_rate_hz: settings.show_rate_hz,
-        stream: info.stream.clone(),
-        text: session_text(settings, info),
-        name: info.name.clone(),
-        clock: Arc::clone(clock),
-    };
-    if let Some(save) = &args.save {
-        for input in std::iter::once(std::path::Path::new(&info.name)).chain(args.config.as_deref()) {
-            if same_file(save, input) {
-                let text = format!("--save {}: this is the file that is read from; choose another", save.display());
-                return Err(UsageError(text).into());
-            }
-        }
-    }
-    // The file first: a path that can't be written should not leave a viewer's window behind.
-    let file = args
-        .save
-        .as_deref()
-        .map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() }))
-        .transpose()?;
-    let ports = Ports { web: args.web_port, data: args.data_port };
-    let web = |ports, session| -> anyhow::Result<RerunSink> {
-        let server = WebServer::start(ports)?;
-        eprintln!("viewer: open {}", server.address());
-        let sink = RerunSink::serve_web(&server, session)?;
-        std::mem::forget(server);
-        Ok(sink)
-    };
-    let has_display = || ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()));
-    let viewer = match &args.view {
-        View::None => None,
-        View::Connect(url) => Some(RerunSink::connect(url, session)?),
-        View::Web => Some(web(ports.or_usual(), session)?),
-        View::Native => {
-            let Some(viewer) = find_native_viewer() else {
-                anyhow::bail!(
-                    "--view native: there is no `rerun` on the PATH; `pip install rerun-sdk==0.36.3` brings it, or use --view web"
-                )
-            };
-            Some(RerunSink::spawn_native(&viewer, session)?)
-        }
-        View::Auto => {
-            let native = find_native_viewer().filter(|_| has_display());
-            let opened = native.map(|viewer| RerunSink::spawn_native(&viewer, session.clone())).transpose();
-            Some(match opened {
-                Ok(Some(sink)) => sink,
-                Ok(None) => web(ports, session)?,
-                Err(error) => {
-                    eprintln!("depthcast: {error:#}; serving the web viewer instead");
-                    web(ports, session)?
-                }
-            })
-        }
-    };
-    let sinks: Vec<_> = [viewer, file].into_iter().flatten().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
-    Ok(if sinks.is_empty() { vec![Box::new(NullSink)] } else { sinks })
-}
-
-#[cfg(not(feature = "viewer"))]
-fn open_sinks(args: &RunArgs, _: &Settings, _: &SourceInfo, _: &Arc<dyn Clock>) -> anyhow::Result<Vec<Box<dyn CloudSink>>> {
-    match (&args.view, &args.save) {
-        (View::Auto | View::None, None) => Ok(vec![Box::new(NullSink)]),
-        _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
-    }
-}
-
 /// Whether two paths lead to one file.
 pub(super) fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let id = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
     matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-/// The text panel beside the cloud.
-#[cfg(feature = "viewer")]
-fn session_text(settings: &Settings, info: &SourceInfo) -> String {
-    let stream = &info.stream;
-    let i = &stream.intrinsics;
-    let policy = match settings.policy {
-        pipeline::Policy::Newest => "newest frame wins",
-        pipeline::Policy::Lossless => "lossless",
-    };
-    let mut rows = vec![
-        ("source", std::path::Path::new(&info.name).file_name().map_or(info.name.clone(), |f| f.to_string_lossy().into_owned())),
-        ("depth", format!("{}x{} at {:.0} fps", i.width, i.height, stream.nominal_fps)),
-        ("units", format!("{} m per step", stream.depth_units_m)),
-        ("device clock", stream.timestamp_domain.as_str().replace('_', " ")),
-        ("policy", policy.into()),
-        ("colours", coloring_text(settings)),
-    ];
-    rows.extend(info.facts.iter().cloned());
-    rows.push(("depthcast", env!("CARGO_PKG_VERSION").into()));
-    let rows: String = rows.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
-    format!("| | |\n| --- | --- |\n{rows}")
-}
-
-#[cfg(feature = "viewer")]
-fn coloring_text(settings: &Settings) -> String {
-    use crate::project::{ColorRange, Coloring};
-    let range = |of: &str, ColorRange { first_m, last_m, .. }: ColorRange| format!("by {of}, {first_m} m to {last_m} m");
-    match settings.project.coloring {
-        Some(Coloring::ByDepth(by_depth)) => range("depth", by_depth),
-        Some(Coloring::ByHeight(by_height)) => range("height", by_height),
-        Some(Coloring::ByTexture) => "of the colour camera".into(),
-        Some(Coloring::Uniform(_)) | None => "one".into(),
-    }
 }

@@ -237,6 +237,8 @@ pub(super) fn show(
     }
     // Those that come too late are counted when the receiver goes.
     drop(clouds);
+    // Also a run that was shorter than a tick has figures.
+    sink.figures(&shared.stats.snapshot(clock.now())).with_context(|| name.clone())?;
     let must_finish = sink.must_finish();
     match sink.finish(FINISH) {
         Err(error) if must_finish => Err(error),

@@ -17,6 +17,7 @@ pub enum Coloring {
 }
 
 /// Which colour a depth or height gets: `first_m` and what lies before it the first of the map, `last_m` and what lies beyond the last.
+/// Either may be the larger one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColorRange {
     pub colormap: Colormap,
@@ -117,6 +118,10 @@ mod tests {
         for (got, want) in colors[2].to_be_bytes().into_iter().zip([r, g, b, 0xff]) {
             assert!(got.abs_diff(want) <= 1);
         }
+        let ColorRange { first_m, last_m, .. } = RANGE;
+        let reversed = ColorRange { first_m: last_m, last_m: first_m, ..RANGE };
+        let ends = painted(&Painter::by_depth(reversed), &[0.3, 1.0, 2.0, 60.0].map(|z| [0.0, 9.0, z]));
+        assert_eq!(ends, [LAST, LAST, FIRST, FIRST]);
         let heights = [0.0, -1.0, -2.0, -60.0].map(|y| [9.0, y, 9.0]);
         assert_eq!(painted(&Painter::by_height(RANGE), &heights), [FIRST, FIRST, LAST, LAST]);
     }

@@ -2,16 +2,19 @@
 
 use serde::Deserialize;
 
-/// A colour map whose lightness and hue order values for the eye.
+/// A colour map, from its dark end to its bright one.
+///
+/// The usual one is viridis: equal steps in depth look equally large, and lightness alone tells their order, for colour-blind eyes, on bad
+/// projectors and in grey prints too. Turbo tells more values apart at a look, but has bright bands in its middle that look like edges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum Colormap {
-    /// Matplotlib's viridis: even steps in lightness, also for colour-blind eyes.
+    /// Matplotlib's viridis.
+    #[default]
     Viridis,
     /// Matplotlib's plasma.
     Plasma,
-    /// Google's Turbo: a smooth rainbow with the most distinct steps, good on a dark ground.
-    #[default]
+    /// Google's Turbo, a smooth rainbow.
     Turbo,
 }
 

@@ -47,6 +47,18 @@ pub enum Show {
     Both,
 }
 
+/// What the viewer is arranged for at first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// An audience: the cloud large, compact plots.
+    Live,
+    /// A measurement: plots large, one for each stage.
+    Profiling,
+    /// A recording: the cloud large, what the recording is, the time of the recording.
+    Replay,
+}
+
 /// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken now is [`Offer::Busy`].
 pub trait CloudSink: Send {
     /// A short name for reports, such as `web viewer`.

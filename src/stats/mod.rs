@@ -36,7 +36,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use histogram::{LONGEST_NS, new_histogram};
 pub use recording::{RecordingReport, RecordingStats};
-pub use snapshot::{Rates, Snapshot, StageFigures, WINDOWS_S};
+pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 
 /// A count that one thread raises and others read.

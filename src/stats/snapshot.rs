@@ -1,5 +1,6 @@
 //! The figures at one moment of a run.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::{Drops, Latency, Meter, Quantiles, RunStats, SinkStats, Stage};
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub deadline_misses: u64,
     /// How the connections of sinks that have one stand: name, words.
     pub connections: Vec<(String, String)>,
+    /// Of `total` over the whole run, once a cloud was handed over.
+    pub total: Option<Distribution>,
     /// In the order of a frame's road; then the sums over it, then the intervals between frames.
     pub stages: Vec<StageFigures>,
 }
@@ -47,6 +50,33 @@ pub struct StageFigures {
     /// The last second and the last ten, where they have samples.
     pub last_1s: Option<Quantiles>,
     pub last_10s: Option<Quantiles>,
+}
+
+/// How many frames had which latency.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Distribution {
+    /// Latencies that count together: 0 to one step, one to two steps, and so on. 1, 2 or 5 times a power of ten.
+    pub step_ms: f64,
+    /// The last one has all longer latencies too.
+    pub frames: [u64; BARS],
+}
+
+/// Of a distribution. The steps are such that of 1,000 frames 999 lie before its end.
+const BARS: usize = 40;
+
+impl Distribution {
+    fn of(histogram_ns: &Histogram<u64>) -> Option<Self> {
+        let longest_ns = histogram_ns.value_at_quantile(0.999).max(1) as f64;
+        let least_ns = longest_ns / (BARS - 1) as f64;
+        let power = 10f64.powi(least_ns.log10().floor() as i32);
+        let step_ns = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step_ns| step_ns >= least_ns)?;
+        let mut frames = [0; BARS];
+        for value in histogram_ns.iter_recorded() {
+            let bar = (value.value_iterated_to() as f64 / step_ns) as usize;
+            frames[bar.min(BARS - 1)] += value.count_at_value();
+        }
+        (!histogram_ns.is_empty()).then_some(Self { step_ms: step_ns / 1e6, frames })
+    }
 }
 
 impl Snapshot {
@@ -101,8 +131,31 @@ impl RunStats {
             above_show_rate: sink.above_show_rate.get(),
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),
+            total: Distribution::of(&sink.total.histogram_ns()),
             connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
             stages,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::new_histogram;
+
+    #[test]
+    fn a_distribution_has_every_frame_and_round_steps() {
+        let mut histogram = new_histogram();
+        assert_eq!(Distribution::of(&histogram), None);
+        for us in 0..1000 {
+            histogram.record(1000 * us + 500).unwrap();
+        }
+        let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();
+        assert_eq!((step_ms, frames.iter().sum::<u64>()), (0.05, 1000));
+        assert!(frames[..20].iter().all(|n| n.abs_diff(50) <= 1) && frames[20..].iter().all(|&n| n == 0), "{frames:?}");
+        // One that is far off does not squeeze the others.
+        histogram.record(30_000_000_000).unwrap();
+        let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();
+        assert_eq!((step_ms, frames[BARS - 1]), (0.05, 1));
     }
 }

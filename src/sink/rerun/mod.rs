@@ -5,8 +5,8 @@
 //! `Drop` when Rerun has let go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds nor figures, so
 //! no queue inside Rerun can fill up.
 //!
-//! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost`,
-//! `stats/latency_ms/p50/<stage>` and `p99`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
+//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod client;
@@ -27,12 +27,12 @@ use anyhow::Context as _;
 use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
-pub use native::find_native_viewer;
-pub use web::{Ports, WebServer};
+pub use native::{NoViewer, find_native_viewer};
+pub use web::{WebOptions, WebServer};
 
 use self::connection::Connection;
 use self::thin::Thinner;
-use super::{CloudSink, Needs, Offer, Released, Show};
+use super::{CloudSink, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
@@ -43,20 +43,31 @@ use crate::stats::Snapshot;
 /// What all sinks of a session show.
 #[derive(Clone)]
 pub struct Session {
+    pub layout: Layout,
     pub show: Show,
     /// Of depth images; clouds bring their own colours.
     pub depth_colors: ColorRange,
-    pub point_size_ui: f32,
+    pub point_radius: PointRadius,
     /// The most points of a cloud that are shown; `None` for all.
     pub max_points: Option<usize>,
     /// See [`CloudSink::max_rate_hz`].
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
-    /// Markdown for the text panel.
-    pub text: String,
+    /// How long the session will be, as far as it is known.
+    pub duration: Option<Duration>,
+    /// What the text panel says: names and values.
+    pub facts: Vec<(&'static str, String)>,
     /// Name of the recording.
     pub name: String,
     pub clock: Arc<dyn Clock>,
+}
+
+/// How large points are drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum PointRadius {
+    /// In points of the screen, whatever the distance.
+    Ui(f32),
+    Meters(f32),
 }
 
 /// A sink of clouds through Rerun's SDK.
@@ -70,6 +81,18 @@ pub struct RerunSink {
     connection: Connection,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
+    /// Of the newest cloud.
+    last: Option<FrameMeta>,
+    eye: EyeSearch,
+    /// What the text panel says of the session.
+    state: &'static str,
+}
+
+/// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows from where it is seen best.
+enum EyeSearch {
+    Waits,
+    Found(layout::Sample),
+    Done,
 }
 
 impl RerunSink {
@@ -96,7 +119,7 @@ impl RerunSink {
     /// # Errors
     /// If it can't be started or does not listen in time.
     pub fn spawn_native(viewer: &Path, session: Session) -> anyhow::Result<Self> {
-        let url = native::spawn_native(viewer)?;
+        let url = native::spawn(viewer)?;
         let (sink, connection) = Connection::peer(&url)?;
         Self::start("native viewer", sink, connection, session)
     }
@@ -122,18 +145,58 @@ impl RerunSink {
             .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        layout::send(&rec, connection.is_file()).context("cannot send the viewer's layout")?;
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
         let thinner = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
         let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
-        let sink = Self { name: name.into(), session, rec, tower, landed, thinner, connection, figures_waiting: None };
+        let mut sink = Self {
+            name: name.into(),
+            session,
+            rec,
+            tower,
+            landed,
+            thinner,
+            connection,
+            figures_waiting: None,
+            last: None,
+            eye: EyeSearch::Waits,
+            state: "",
+        };
+        sink.tell("starting")?;
+        sink.send_layout(&layout::Eye::for_lens(&sink.session.stream.intrinsics))?;
         sink.log_static().context("cannot send the session's facts to the viewer")?;
         Ok(sink)
     }
 
+    fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
+        let Session { layout, show, duration, .. } = self.session;
+        let scene = layout::Scene { layout, show, is_file: self.connection.is_file(), duration, eye };
+        layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
+        let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
+        self.rec.log_static("camera/image", &frustum).context("cannot send the camera's frustum")
+    }
+
+    /// Shows the scene well, once it is known.
+    fn follow_the_scene(&mut self) -> anyhow::Result<()> {
+        if let EyeSearch::Found(sample) = &self.eye {
+            self.send_layout(&layout::Eye::for_points(sample))?;
+            self.eye = EyeSearch::Done;
+        }
+        Ok(())
+    }
+
+    /// Says in the text panel how the session stands.
+    fn tell(&mut self, state: &'static str) -> anyhow::Result<()> {
+        if state != self.state {
+            self.state = state;
+            let document = layout::document(&self.session.facts, state);
+            self.rec.log_static("session", &document).context("cannot send the session's facts")?;
+        }
+        Ok(())
+    }
+
     fn log_static(&self) -> rerun::RecordingStreamResult<()> {
-        let Session { stream, depth_colors, text, point_size_ui, .. } = &self.session;
+        let Session { stream, depth_colors, point_radius, .. } = &self.session;
         let i = &stream.intrinsics;
         self.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         self.rec.log_static(
@@ -141,11 +204,13 @@ impl RerunSink {
             &rerun::Pinhole::new([[i.fx, 0.0, 0.0], [0.0, i.fy, 0.0], [i.ppx, i.ppy, 1.0]])
                 .with_resolution([i.width as f32, i.height as f32])
                 .with_camera_xyz(rerun::components::ViewCoordinates::RDF)
-                .with_image_plane_distance(0.25)
                 .with_color([90, 100, 120]),
         )?;
-        let point_size = rerun::Radius::new_ui_points(*point_size_ui);
-        self.rec.log_static("camera/cloud", &rerun::Points3D::update_fields().with_radii([point_size]))?;
+        let radius = match *point_radius {
+            PointRadius::Ui(points) => rerun::Radius::new_ui_points(points),
+            PointRadius::Meters(m) => rerun::Radius::new_scene_units(m),
+        };
+        self.rec.log_static("camera/cloud", &rerun::Points3D::update_fields().with_radii([radius]))?;
         if self.session.show != Show::Cloud {
             let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
             self.rec.log_static(
@@ -159,15 +224,20 @@ impl RerunSink {
                 ),
             )?;
         }
-        self.rec.log_static("session", &rerun::TextDocument::from_markdown(text.clone()))?;
         layout::log_series(&self.rec)
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
-        // Figures belong to a moment, not to a frame.
+        // Figures belong to a moment, and not to a frame. On the device's timeline they stand at the newest one.
         self.rec.reset_time();
+        if let Some(last) = &self.last {
+            self.set_device_time(last);
+        }
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
+        if self.session.layout == Layout::Profiling {
+            layout::log_distribution(&self.rec, &snapshot).context("cannot log the distribution")?;
+        }
         layout::log_figures(&self.rec, &snapshot).context("cannot log figures")
     }
 
@@ -178,6 +248,10 @@ impl RerunSink {
     fn set_times(&self, meta: &FrameMeta) {
         self.rec.set_time_sequence("frame", i64::try_from(meta.number).unwrap_or(i64::MAX));
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(meta.arrived_at));
+        self.set_device_time(meta);
+    }
+
+    fn set_device_time(&self, meta: &FrameMeta) {
         if let Some(device) = meta.device_time {
             match device.domain {
                 TimestampDomain::SystemTime | TimestampDomain::GlobalTime => {
@@ -223,6 +297,12 @@ impl CloudSink for RerunSink {
         }
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
+        self.last = Some(cloud.meta);
+        if matches!(self.eye, EyeSearch::Waits)
+            && let Some(sample) = layout::Sample::of(&cloud.points.positions_m)
+        {
+            self.eye = EyeSearch::Found(sample);
+        }
         let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
         let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
         if self.session.show != Show::Depth {
@@ -242,11 +322,17 @@ impl CloudSink for RerunSink {
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.connection.watch_file(&self.rec);
+        self.follow_the_scene()?;
+        if snapshot.captured > 0 {
+            self.tell(if snapshot.fps.captured > 0.0 { "running" } else { "no frames come" })?;
+        }
         self.figures_waiting = Some(snapshot.clone());
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
+        self.follow_the_scene()?;
+        self.tell("ended")?;
         if self.connection.is_file() || self.room() == Offer::Taken {
             self.log_waiting_figures()?;
         }

@@ -1,0 +1,30 @@
+//! In place of the viewer, where the program is built without one.
+
+use std::sync::Arc;
+
+use super::RunArgs;
+use super::view::View;
+use crate::clock::Clock;
+use crate::config::{Settings, UsageError};
+use crate::pipeline::Stop;
+use crate::sink::{CloudSink, NullSink};
+use crate::source::SourceInfo;
+
+pub(super) fn open(
+    args: &RunArgs,
+    _: &Settings,
+    _: &SourceInfo,
+    _: &Arc<dyn Clock>,
+) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
+    match (&args.view.view, &args.view.save, args.view.wants_web()?) {
+        (View::Auto | View::None, None, false) => Ok((vec![Box::new(NullSink)], Stays)),
+        _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
+    }
+}
+
+/// What outlives a run's sinks: nothing.
+pub(super) struct Stays;
+
+impl Stays {
+    pub(super) fn linger(self, _: &Stop) {}
+}

@@ -1,0 +1,227 @@
+//! The viewer and the file that the flags ask for, and what stays of them when the run has ended.
+
+use std::io::IsTerminal as _;
+use std::net::Ipv4Addr;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::RunArgs;
+use super::run::same_file;
+use super::view::{Linger, View, ViewArgs};
+use crate::clock::Clock;
+use crate::config::{Settings, UsageError};
+use crate::pipeline::{Policy, Stop};
+use crate::project::{ColorRange, Coloring};
+use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
+use crate::sink::{CloudSink, NullSink};
+use crate::source::SourceInfo;
+
+/// A browser that reloads its page is gone for less than this.
+const RELOAD: Duration = Duration::from_secs(10);
+/// How often a server that lingers looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The sinks that the flags ask for, the viewer first, since the report's `shown` speaks of the first; and what outlives them.
+pub(super) fn open(
+    args: &RunArgs,
+    settings: &Settings,
+    info: &SourceInfo,
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
+    let session = Session {
+        layout: settings.layout,
+        show: settings.show,
+        depth_colors: settings.depth_colors,
+        point_radius: point_radius(settings, info),
+        max_points: settings.max_points,
+        max_rate_hz: settings.show_rate_hz,
+        stream: info.stream.clone(),
+        duration: duration(args, info),
+        facts: facts(settings, info),
+        name: info.name.clone(),
+        clock: Arc::clone(clock),
+    };
+    let view = &args.view;
+    let is_web = view.wants_web()?;
+    if let Some(save) = &view.save {
+        for input in std::iter::once(Path::new(&info.name)).chain(args.config.as_deref()) {
+            if same_file(save, input) {
+                let text = format!("--save {}: this is the file that is read from; choose another", save.display());
+                return Err(UsageError(text).into());
+            }
+        }
+    }
+    // The file first: a path that can't be written should not leave a viewer's window behind.
+    let file = view
+        .save
+        .as_deref()
+        .map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() }))
+        .transpose()?;
+    let mut server = None;
+    let viewer = match &view.view {
+        View::None => None,
+        View::Connect(url) => Some(RerunSink::connect(url, session)?),
+        View::Native => {
+            let viewer = find_native_viewer().map_err(|e| anyhow::anyhow!("--view native: {e}, or use --view web"))?;
+            Some(RerunSink::spawn_native(&viewer, session)?)
+        }
+        View::Auto | View::Web => match (!is_web).then(|| native(&session)).flatten() {
+            Some(viewer) => Some(viewer),
+            None => Some(RerunSink::serve_web(server.insert(serve(view)?), session)?),
+        },
+    };
+    let sinks: Vec<_> = [viewer, file].into_iter().flatten().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
+    let stays = Stays { server, linger: view.linger };
+    Ok((if sinks.is_empty() { vec![Box::new(NullSink)] } else { sinks }, stays))
+}
+
+/// The native viewer, where there is a display for it and nothing else is in its way, which is told.
+fn native(session: &Session) -> Option<RerunSink> {
+    if !has_display() {
+        return None;
+    }
+    let opened =
+        find_native_viewer().map_err(anyhow::Error::from).and_then(|viewer| RerunSink::spawn_native(&viewer, session.clone()));
+    opened.inspect_err(|error| eprintln!("viewer: the web viewer, since {error:#}")).ok()
+}
+
+/// Serves the web viewer and says where.
+fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
+    let bind_ip = view.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    let options = WebOptions { bind_ip, web_port: view.web_port, data_port: view.data_port };
+    let server = WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
+    if !bind_ip.is_loopback() {
+        eprintln!(
+            "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch; \
+             there is no password and no encryption"
+        );
+    }
+    eprintln!("viewer: open {}", server.address());
+    if view.open {
+        open_browser(server.address());
+    }
+    Ok(server)
+}
+
+fn has_display() -> bool {
+    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()))
+}
+
+/// Opens a page in the user's browser: the one that `BROWSER` names, or the desktop's.
+fn open_browser(address: &str) {
+    let named = std::env::var("BROWSER").ok().filter(|name| !name.is_empty());
+    let program = match &named {
+        Some(names) => names.split(':').next().unwrap_or_default(),
+        None if !has_display() && cfg!(target_os = "linux") => {
+            return eprintln!("viewer: --open: there is no display here to open a browser on");
+        }
+        None if cfg!(target_os = "macos") => "open",
+        None => "xdg-open",
+    };
+    let started = Command::new(program)
+        .arg(address)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C in the terminal is meant for us alone.
+        .process_group(0)
+        .spawn();
+    if let Err(error) = started {
+        eprintln!("viewer: --open: cannot start `{program}` ({error}); open the address by hand");
+    }
+}
+
+/// What outlives a run's sinks.
+pub(super) struct Stays {
+    server: Option<WebServer>,
+    linger: Option<Linger>,
+}
+
+impl Stays {
+    /// Goes on serving the web viewer when the run has ended by itself, as long as somebody wants it, or until `stop` is asked.
+    pub(super) fn linger(self, stop: &Stop) {
+        let Some(server) = self.server else { return };
+        let began = Instant::now();
+        let mut seen_at = None;
+        let mut is_told = false;
+        loop {
+            if server.pages() > 0 {
+                seen_at = Some(Instant::now());
+            }
+            let goes_on = match self.linger {
+                Some(Linger::Forever) => true,
+                Some(Linger::For(time)) => began.elapsed() < time,
+                None => std::io::stderr().is_terminal() && seen_at.is_some_and(|at| at.elapsed() < RELOAD),
+            };
+            if !goes_on || stop.is_asked() {
+                return;
+            }
+            if !is_told {
+                let until = match self.linger {
+                    Some(Linger::Forever) => "Ctrl-C".into(),
+                    Some(Linger::For(time)) => format!("{:.0} s have passed, or Ctrl-C", time.as_secs_f64()),
+                    None => "it is closed, or Ctrl-C".into(),
+                };
+                eprintln!("viewer: {} stays there until {until}", server.address());
+                is_told = true;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Points that touch their neighbours: gaps would look like holes of the depth image, and larger ones hide edges.
+fn point_radius(settings: &Settings, info: &SourceInfo) -> PointRadius {
+    /// Focal length, in points, of a view that fills most of a laptop's screen.
+    const SCREEN_FOCAL_UI: f32 = 720.0;
+    let reduction = &settings.project.reduction;
+    let decimation = reduction.decimate.map_or(1, |decimate| decimate.factor) as f32;
+    match (settings.point_size_ui, reduction.voxel_m) {
+        (Some(points), _) => PointRadius::Ui(points),
+        (None, Some(voxel_m)) => PointRadius::Meters(0.6 * voxel_m),
+        (None, None) => PointRadius::Ui(0.9 * decimation * SCREEN_FOCAL_UI / info.stream.intrinsics.fx),
+    }
+}
+
+/// How long the run will be, as far as it is known.
+fn duration(args: &RunArgs, info: &SourceInfo) -> Option<Duration> {
+    let seconds = |frames: u64| Duration::from_secs_f64(frames as f64 / info.stream.nominal_fps.max(1.0));
+    [args.duration, args.frames.map(seconds), info.expected_frames.map(seconds)].into_iter().flatten().min()
+}
+
+/// What the text panel beside the cloud says.
+fn facts(settings: &Settings, info: &SourceInfo) -> Vec<(&'static str, String)> {
+    let stream = &info.stream;
+    let i = &stream.intrinsics;
+    let source = Path::new(&info.name).file_name().map_or(info.name.clone(), |f| f.to_string_lossy().into_owned());
+    let policy = match settings.policy {
+        Policy::Newest => "newest frame wins",
+        Policy::Lossless => "lossless",
+    };
+    let mut facts = vec![
+        ("source", source),
+        ("profile", format!("{}x{} at {:.0} fps", i.width, i.height, stream.nominal_fps)),
+        ("units", format!("{} m per step", stream.depth_units_m)),
+        ("device clock", stream.timestamp_domain.as_str().replace('_', " ")),
+        ("policy", policy.into()),
+        ("colours", coloring_text(settings)),
+    ];
+    facts.extend(info.facts.iter().cloned());
+    facts.push(("depthcast", env!("CARGO_PKG_VERSION").into()));
+    facts
+}
+
+fn coloring_text(settings: &Settings) -> String {
+    let range = |of: &str, ColorRange { first_m, last_m, .. }: ColorRange| {
+        format!("by {of}, {} m to {} m", first_m.min(last_m), first_m.max(last_m))
+    };
+    match settings.project.coloring {
+        Some(Coloring::ByDepth(by_depth)) => range("depth", by_depth),
+        Some(Coloring::ByHeight(by_height)) => range("height", by_height),
+        Some(Coloring::ByTexture) => "of the colour camera".into(),
+        Some(Coloring::Uniform(_)) | None => "one".into(),
+    }
+}

@@ -1,0 +1,164 @@
+//! From where a cloud is seen: behind the camera, to its side and above, as near as all of the cloud allows.
+
+use crate::camera::Intrinsics;
+
+/// Points that decide.
+const POINTS: usize = 4096;
+/// Fewer are no scene yet: a camera that was just started, or is covered.
+const ENOUGH: usize = 500;
+/// The share of points that has to be in sight, of each side.
+const IN_SIGHT: f32 = 0.995;
+/// To the right of the camera and above it, turned by these angles towards the scene.
+const TURN_RAD: f32 = 0.2;
+const TILT_RAD: f32 = 0.3;
+/// Tangent of half of the angle that Rerun's view has vertically, 55 degrees, and a margin.
+const HALF_HEIGHT: f32 = 0.52 * 0.96;
+/// Of the view in our layouts on a screen of 16:9.
+const ASPECT: f32 = 1.35;
+/// Size of the camera's frustum, by the distance of the scene.
+const FRUSTUM: f32 = 0.08;
+/// Between these distances in metres lies what a camera is thought to see before its first cloud.
+const EXPECTED_M: [f32; 2] = [0.8, 3.5];
+
+type Vector = [f32; 3];
+
+/// Some points of a cloud.
+pub struct Sample(Vec<Vector>);
+
+impl Sample {
+    /// `None` if the cloud is too small to tell what the scene is like.
+    pub fn of(positions_m: &[Vector]) -> Option<Self> {
+        let step = positions_m.len().div_ceil(POINTS).max(1);
+        (positions_m.len() >= ENOUGH).then(|| Self(positions_m.iter().step_by(step).copied().collect()))
+    }
+}
+
+/// In the camera's frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Eye {
+    pub position_m: Vector,
+    /// What the eye turns about.
+    pub target_m: Vector,
+    /// Distance from the camera to the image plane that is drawn for it.
+    pub frustum_m: f32,
+}
+
+impl Eye {
+    /// For a camera that has delivered nothing yet.
+    pub fn for_lens(lens: &Intrinsics) -> Self {
+        let corner = |u: f32, v: f32, z: f32| [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z];
+        let (w, h) = (lens.width as f32, lens.height as f32);
+        let corners =
+            EXPECTED_M.iter().flat_map(|&z| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)]);
+        Self::for_points(&Sample(corners.collect()))
+    }
+
+    /// Such that the cloud and the camera are in sight and fill it.
+    pub fn for_points(Sample(points): &Sample) -> Self {
+        let forward = [-TURN_RAD.sin() * TILT_RAD.cos(), TILT_RAD.sin(), TURN_RAD.cos() * TILT_RAD.cos()];
+        // The cross products of `forward` and "up", which is -y.
+        let right = normalized([forward[2], 0.0, -forward[0]]);
+        let up = cross(right, forward);
+        let depth_m = quantile(points.iter().map(|p| p[2]).collect(), 0.5);
+        let frustum_m = FRUSTUM * depth_m;
+        let camera: Vec<Vector> = [[0.0; 3]]
+            .into_iter()
+            .chain(
+                [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m)),
+            )
+            .collect();
+
+        // A point is in sight from e if |p·side - e·side| <= half (p·forward - e·forward). So e·side lies between the largest of
+        // p·side - half p·forward and the least of p·side + half p·forward, each moved by half e·forward.
+        let bound = |side: Vector, sign: f32, half: f32| {
+            let reach = |p: &Vector| sign * dot(*p, side) - half * dot(*p, forward);
+            let of_points = quantile(points.iter().map(reach).collect(), IN_SIGHT);
+            camera.iter().map(reach).fold(of_points, f32::max)
+        };
+        let half_width = HALF_HEIGHT * ASPECT;
+        let [(right_m, behind_for_width), (up_m, behind_for_height)] =
+            [(right, half_width), (up, HALF_HEIGHT)].map(|(side, half)| {
+                let (high, low) = (bound(side, 1.0, half), bound(side, -1.0, half));
+                ((high - low) / 2.0, -(high + low) / (2.0 * half))
+            });
+        let forward_m = behind_for_width.min(behind_for_height);
+        let position_m = std::array::from_fn(|i| right_m * right[i] + up_m * up[i] + forward_m * forward[i]);
+        let ahead_m = quantile(points.iter().map(|p| dot(*p, forward)).collect(), 0.5) - forward_m;
+        let target_m = std::array::from_fn(|i| position_m[i] + ahead_m * forward[i]);
+        Self { position_m, target_m, frustum_m }
+    }
+}
+
+fn dot(a: Vector, b: Vector) -> f32 {
+    a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+}
+
+fn cross(a: Vector, b: Vector) -> Vector {
+    [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
+}
+
+fn normalized(a: Vector) -> Vector {
+    let length = dot(a, a).sqrt();
+    a.map(|x| x / length)
+}
+
+/// The value that this share of all does not exceed.
+fn quantile(mut values: Vec<f32>, share: f32) -> f32 {
+    let at = ((values.len() - 1) as f32 * share) as usize;
+    *values.select_nth_unstable_by(at, f32::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A box of points.
+    fn scene(low: Vector, high: Vector) -> Vec<Vector> {
+        let at = |i: usize, n: usize| low[i] + (high[i] - low[i]) * n as f32 / 19.0;
+        (0..8000).map(|n| [at(0, n % 20), at(1, n / 20 % 20), at(2, n / 400)]).collect()
+    }
+
+    /// Where a point is seen: from -1 to 1 across and up the view.
+    fn seen(eye: &Eye, p: Vector) -> [f32; 2] {
+        let forward = normalized(std::array::from_fn(|i| eye.target_m[i] - eye.position_m[i]));
+        let right = normalized([forward[2], 0.0, -forward[0]]);
+        let to = std::array::from_fn(|i| p[i] - eye.position_m[i]);
+        let ahead = dot(to, forward) * 0.52;
+        [dot(to, right) / ahead / ASPECT, dot(to, cross(right, forward)) / ahead]
+    }
+
+    #[test]
+    fn the_scene_and_the_camera_fill_the_view_at_every_size() {
+        for scale in [0.1, 1.0, 3.0] {
+            let points = scene([-1.0, -0.7, 1.0].map(|x| x * scale), [1.0, 0.7, 2.0].map(|x| x * scale));
+            let eye = Eye::for_points(&Sample::of(&points).unwrap());
+            let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, p)).collect();
+            let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
+            assert!(inside as f32 >= 0.97 * all.len() as f32, "{scale}: {inside} of {}", all.len());
+            let reach = |i: usize| all.iter().map(|s| s[i].abs()).fold(0.0, f32::max);
+            assert!(reach(0).max(reach(1)) > 0.9, "{scale}: {} {}", reach(0), reach(1));
+            assert!(seen(&eye, [0.0; 3]).iter().all(|s| s.abs() <= 1.0), "the camera is in sight");
+            // Seen from above (y is down) and from the right.
+            assert!(eye.position_m[1] < 0.0 && eye.position_m[0] > 0.0, "{eye:?}");
+        }
+    }
+
+    #[test]
+    fn before_the_first_cloud_the_lens_decides() {
+        let mut lens = Intrinsics { width: 848, height: 480, fx: 422.0, fy: 422.0, ppx: 424.0, ppy: 240.0, ..narrow() };
+        let wide = Eye::for_lens(&lens);
+        (lens.fx, lens.fy) = (844.0, 844.0);
+        assert!(Eye::for_lens(&lens).position_m[2] > wide.position_m[2], "a longer lens sees less, so the eye is nearer");
+    }
+
+    fn narrow() -> Intrinsics {
+        use crate::camera::Distortion;
+        Intrinsics { width: 1, height: 1, fx: 1.0, fy: 1.0, ppx: 0.0, ppy: 0.0, distortion: Distortion::None, coeffs: [0.0; 5] }
+    }
+
+    #[test]
+    fn a_few_points_are_no_scene() {
+        assert!(Sample::of(&[[0.0, 0.0, 1.0]; ENOUGH - 1]).is_none());
+        assert_eq!(Sample::of(&vec![[0.0, 0.0, 1.0]; 400_000]).unwrap().0.len(), 400_000_usize.div_ceil(98));
+    }
+}
