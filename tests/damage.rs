@@ -26,10 +26,11 @@ fn from_environment<T: FromStr>(name: &str, usual: T) -> T {
     told.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// The most address space that this process has ever had: whatever is allocated, and by whom, counts.
+/// The most memory that this process has ever had: whoever allocates it counts, libraries in C too. Address space would count what
+/// the allocator sets aside for each thread and never touches.
 fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
