@@ -6,7 +6,8 @@ use super::{Done, InfoArgs, print};
 use crate::source::recording::{self, RecordingInfo, StreamInfo};
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
-    let info = recording::inspect(&args.file)?;
+    let is_small = std::fs::metadata(&args.file).is_ok_and(|metadata| metadata.len() <= recording::CHECKED_BYTES);
+    let info = if args.check || is_small { recording::inspect(&args.file)? } else { recording::glance(&args.file)? };
     let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
     print(&text)?;
     Ok(if info.damage.is_none() { Done::Whole } else { Done::Damaged })
@@ -15,7 +16,11 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
 fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let format = info.compression.map_or(info.format.to_owned(), |packing| format!("{} ({packing})", info.format));
-    let complete = if info.complete { "complete" } else { "not complete" };
+    let complete = match (info.complete, info.checked) {
+        (true, true) => "complete",
+        (true, false) => "complete by its index (--check reads all of it)",
+        (false, _) => "not complete",
+    };
     writeln!(out, "{}: {format}, {:.3} s, {complete}", info.file, info.duration_s)?;
     let device = [("serial", &info.serial), ("firmware", &info.firmware)];
     let device: Vec<_> = device.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!(", {name} {v}"))).collect();

@@ -165,6 +165,10 @@ struct ExportArgs {
 struct InfoArgs {
     /// The recording
     file: PathBuf,
+    /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index tells how many frames there are, and
+    /// of the frames only the first and the last are read
+    #[arg(long)]
+    check: bool,
     /// As JSON (depthcast.info.v1)
     #[arg(long)]
     json: bool,

@@ -127,6 +127,13 @@ pub trait Container: Send {
 
     /// Goes to a place; damage is counted anew.
     fn enter(&mut self, place: usize);
+
+    /// Goes near the last message of a topic, so that it comes before the second [`Item::Chunk`] from there; damage is counted anew.
+    /// False where an intact index does not tell where that is.
+    fn enter_last(&mut self, topic: &str) -> bool {
+        let _ = topic;
+        false
+    }
 }
 
 /// Opens the recording at `path`, and tells its format.

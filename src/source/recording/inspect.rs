@@ -284,7 +284,7 @@ impl Frames {
     }
 
     /// Counts a frame that has waited for its metadata.
-    fn release(&mut self, released: Released, ledger: &mut Ledger) {
+    pub(super) fn release(&mut self, released: Released, ledger: &mut Ledger) {
         ledger.good_frame();
         if !released.is_guess {
             self.add(released.number, released.stamp_ns);

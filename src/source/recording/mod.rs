@@ -22,7 +22,7 @@
 //! | `bag`, `db3`, `mcap` | the formats |
 //! | `file`, `chunks`, `unpack`, `lz4`, `findings` | what formats have in common: reading at offsets, packed chunks, an account of damage |
 //! | `sniff` | which format a file has |
-//! | `inspect`, `info` | what is in a recording |
+//! | `inspect`, `glance`, `info` | what is in a recording: all of it read, or its index and its ends |
 
 mod bag;
 mod begin;
@@ -40,6 +40,7 @@ mod file;
 mod findings;
 mod frame_tree;
 mod frames;
+mod glance;
 mod hold;
 mod images;
 mod info;
@@ -63,6 +64,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use glance::{CHECKED_BYTES, glance};
 pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 pub use inspect::inspect;
 

@@ -28,6 +28,12 @@ pub struct ChunkInfo {
 }
 
 impl Index {
+    /// The last chunk with messages on a topic.
+    pub fn last_place(&self, topic: &str) -> Option<usize> {
+        let is_on_it = |connection: &u32| self.topics.get(connection).is_some_and(|t| t.name == topic);
+        self.chunks.iter().rposition(|chunk| chunk.connections.iter().any(is_on_it))
+    }
+
     /// The chunk that begins at `at`.
     pub fn chunk(&self, at: u64) -> Option<&ChunkInfo> {
         self.chunks.binary_search_by_key(&at, |chunk| chunk.at).ok().map(|i| &self.chunks[i])

@@ -12,7 +12,7 @@ mod page;
 mod salvage;
 mod sqlite;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::{Range, RangeInclusive};
@@ -40,9 +40,11 @@ pub struct Db3Reader {
     path: PathBuf,
     rows: Rows,
     topics: HashMap<u32, Topic>,
-    /// Messages by topic, and the ids of the first and the last one, if SQLite has found the way to all.
-    counts: Option<HashMap<u32, u64>>,
+    /// Messages by topic with the id of the last, and the ids of the first and the last one of all, if SQLite has found the way to all.
+    counts: Option<HashMap<u32, (u64, i64)>>,
     ids: Option<RangeInclusive<i64>>,
+    /// Topics whose messages nobody wants.
+    unwanted: HashSet<u32>,
     /// Those about the file as a whole hold for every pass.
     findings: Findings,
     /// The last message.
@@ -86,6 +88,7 @@ impl Db3Reader {
             topics: HashMap::new(),
             counts: None,
             ids: None,
+            unwanted: HashSet::new(),
             findings: Findings::default(),
             last_id: i64::MIN,
             recorded_ns: None,
@@ -146,6 +149,11 @@ impl Db3Reader {
                 }
                 Ok(Some(row)) => {
                     self.last_id = row.id;
+                    if row.topic.is_some_and(|topic| self.unwanted.contains(&topic)) {
+                        self.recorded_ns = row.recorded_ns;
+                        self.block_left -= 1;
+                        return Ok(Some(None));
+                    }
                     let Some(topic) = row.topic.filter(|_| row.has_data) else {
                         self.note_here("the row has not the types that a message's has");
                         return Ok(Some(row.topic.map(|channel| Item::CutMessage { channel })));
@@ -244,7 +252,14 @@ impl Container for Db3Reader {
 
     fn indexed(&self, topic: &str) -> Option<u64> {
         let counts = self.counts.as_ref()?;
-        Some(self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(id, _)| counts.get(id)).sum())
+        Some(
+            self.topics
+                .iter()
+                .filter(|(_, t)| t.name == topic)
+                .filter_map(|(id, _)| counts.get(id))
+                .map(|(count, _)| count)
+                .sum(),
+        )
     }
 
     fn compression(&self) -> Option<&'static str> {
@@ -270,6 +285,22 @@ impl Container for Db3Reader {
 
     fn note_for_good(&mut self, what: &str) {
         self.findings.note_for_good(what);
+    }
+
+    fn expect(&mut self, topics: Option<&[&str]>) {
+        let Rows::Sqlite(sqlite) = &mut self.rows else { return };
+        let is_wanted = |topic: &Topic| topics.is_none_or(|topics| topics.contains(&topic.name.as_str()));
+        let (wanted, unwanted) = self.topics.iter().partition::<Vec<_>, _>(|(_, topic)| is_wanted(topic));
+        self.unwanted = unwanted.into_iter().map(|(id, _)| *id).collect();
+        let wanted: Vec<u32> = wanted.into_iter().map(|(id, _)| *id).collect();
+        sqlite.expect(topics.map(|_| &*wanted));
+    }
+
+    fn enter_last(&mut self, topic: &str) -> bool {
+        let Some(counts) = self.counts.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_))) else { return false };
+        let ids = self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(id, _)| counts.get(id));
+        let last = ids.map(|(_, last)| *last).max();
+        last.inspect(|last| self.go_behind(last.saturating_sub(1))).is_some()
     }
 
     fn rewind(&mut self) {

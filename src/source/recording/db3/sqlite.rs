@@ -29,11 +29,12 @@ pub struct RowHead {
 pub struct Sqlite {
     connection: Connection,
     pub topics: HashMap<u32, Topic>,
-    /// Messages by topic.
-    pub counts: HashMap<u32, u64>,
+    /// Messages by topic, and the id of the last.
+    pub counts: HashMap<u32, (u64, i64)>,
     pub ids: Option<RangeInclusive<i64>>,
     /// What to tell about files beside this one.
     pub note: Option<String>,
+    next_row: String,
 }
 
 impl Sqlite {
@@ -95,15 +96,28 @@ impl Sqlite {
         }
         let topics = read_topics(&connection)?;
         let (counts, ids) = count(&connection)?;
-        Ok(Self { connection, topics, counts, ids, note: None })
+        let mut sqlite = Self { connection, topics, counts, ids, note: None, next_row: String::new() };
+        sqlite.expect(None);
+        Ok(sqlite)
+    }
+
+    /// From now on only the messages of these topics have their bytes read, or of all; others have none, and look as if they had not.
+    pub fn expect(&mut self, topics: Option<&[u32]>) {
+        let data = match topics {
+            None => "data".to_owned(),
+            Some(ids) => {
+                let ids = ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+                format!("CASE WHEN topic_id IN ({ids}) THEN data END")
+            }
+        };
+        self.next_row =
+            format!("SELECT rowid, topic_id, timestamp, {data} FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1");
     }
 
     /// The first message behind the one with this id. Its bytes are written into `out`.
     pub fn next_behind(&self, id: i64, out: &mut Vec<u8>) -> rusqlite::Result<Option<RowHead>> {
         // One query for each: finding the row again costs a hundredth of reading a frame.
-        let mut statement = self
-            .connection
-            .prepare_cached("SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1")?;
+        let mut statement = self.connection.prepare_cached(&self.next_row)?;
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         out.clear();
@@ -146,12 +160,12 @@ fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>>
     Ok(topics)
 }
 
-type Counted = (HashMap<u32, u64>, Option<RangeInclusive<i64>>);
+type Counted = (HashMap<u32, (u64, i64)>, Option<RangeInclusive<i64>>);
 
 fn count(connection: &Connection) -> rusqlite::Result<Counted> {
     let mut statement = connection.prepare("SELECT rowid, topic_id FROM messages")?;
     let mut rows = statement.query([])?;
-    let mut counts: HashMap<u32, u64> = HashMap::new();
+    let mut counts: HashMap<u32, (u64, i64)> = HashMap::new();
     let mut ids: Option<RangeInclusive<i64>> = None;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
@@ -160,7 +174,8 @@ fn count(connection: &Connection) -> rusqlite::Result<Counted> {
         }
         ids = Some(ids.map_or(id, |ids| *ids.start())..=id);
         if let Some(topic) = row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok()) {
-            *counts.entry(topic).or_default() += 1;
+            let counted = counts.entry(topic).or_default();
+            *counted = (counted.0 + 1, id);
         }
     }
     Ok((counts, ids))

@@ -389,8 +389,13 @@ impl Container for McapReader {
         self.index.as_ref().map_or(0, |index| index.chunks.len())
     }
 
+    fn enter_last(&mut self, topic: &str) -> bool {
+        let place = self.index.as_ref().and_then(|index| index.last_place(topic, &self.channels));
+        place.inspect(|&place| self.enter(place)).is_some()
+    }
+
     fn enter(&mut self, place: usize) {
-        let at = self.index.as_ref().and_then(|index| index.chunks.get(place).copied());
+        let at = self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

@@ -365,11 +365,23 @@ pub fn parse_statistics(body: &[u8]) -> Result<Statistics, RecordError> {
     Ok(Statistics { message_count, chunk_count, messages })
 }
 
-/// Where a chunk's record stands in the file.
-pub fn parse_chunk_index(body: &[u8]) -> Result<(u64, u64), RecordError> {
+/// What the index tells of a chunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ChunkIndex {
+    /// Where its record begins, and how long that is.
+    pub at: u64,
+    pub len: u64,
+    /// The channels of its messages, as far as the recorder has told.
+    pub channels: Box<[u16]>,
+}
+
+pub fn parse_chunk_index(body: &[u8]) -> Result<ChunkIndex, RecordError> {
     let mut fields = Fields::new(op::CHUNK_INDEX, body);
     fields.take(16)?;
-    Ok((fields.u64()?, fields.u64()?))
+    let (at, len) = (fields.u64()?, fields.u64()?);
+    // Each with the place of its index, which is not needed.
+    let channels = fields.counted()?.chunks_exact(10).map(|entry| u16::from_le_bytes([entry[0], entry[1]])).collect();
+    Ok(ChunkIndex { at, len, channels })
 }
 
 /// Offset and length of a record with metadata.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 
 use super::channels::{Channels, Origin};
-use super::record::{self, Body, HEAD_BYTES, MAGIC, Statistics, op, parse_head};
+use super::record::{self, Body, ChunkIndex, HEAD_BYTES, MAGIC, Statistics, op, parse_head};
 use crate::source::recording::file::RecordingFile;
 
 const FOOTER_BYTES: u64 = 20;
@@ -16,13 +16,19 @@ const MAX_SUMMARY_BYTES: u64 = 64 << 20;
 /// How many messages there are, and where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
-    /// Where chunks begin, in the order of the file.
-    pub chunks: Vec<u64>,
+    /// In the order of the file.
+    pub chunks: Vec<ChunkIndex>,
     /// Messages by number of channel.
     messages: HashMap<u16, u64>,
 }
 
 impl Index {
+    /// The last chunk with messages on a topic.
+    pub fn last_place(&self, topic: &str, channels: &Channels) -> Option<usize> {
+        let is_on_it = |id: &u16| channels.topic(*id).is_some_and(|t| t.name == topic);
+        self.chunks.iter().rposition(|chunk| chunk.channels.iter().any(is_on_it))
+    }
+
     /// Messages on a topic.
     pub fn count(&self, topic: &str, channels: &Channels) -> u64 {
         channels.topics().filter(|(_, t)| t.name == topic).filter_map(|(id, _)| self.messages.get(&id)).sum()
@@ -135,11 +141,10 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
             op::CHANNEL => summary.channels.add_channel(body, Origin::Sound),
             op::STATISTICS => statistics = Some(record::parse_statistics(body).map_err(broken)?),
             op::CHUNK_INDEX => {
-                let (chunk, len) = record::parse_chunk_index(body).map_err(broken)?;
-                if chunk < MAGIC.len() as u64 || chunk.checked_add(len).is_none_or(|end| end > start) {
-                    return Err(format!(
-                        "the summary says that a chunk of {len} bytes stands at byte {chunk}, outside of the data"
-                    ));
+                let chunk = record::parse_chunk_index(body).map_err(broken)?;
+                let (at, len) = (chunk.at, chunk.len);
+                if at < MAGIC.len() as u64 || at.checked_add(len).is_none_or(|end| end > start) {
+                    return Err(format!("the summary says that a chunk of {len} bytes stands at byte {at}, outside of the data"));
                 }
                 chunks.push(chunk);
             }
@@ -155,7 +160,7 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
 }
 
 /// Recorders may leave out each part of the summary; an index needs them all, but for the places of chunks.
-fn index(statistics: Statistics, mut chunks: Vec<u64>, channels: &Channels) -> Result<Option<Index>, String> {
+fn index(statistics: Statistics, mut chunks: Vec<ChunkIndex>, channels: &Channels) -> Result<Option<Index>, String> {
     let Statistics { message_count, chunk_count, messages } = statistics;
     if !chunks.is_empty() && chunks.len() as u64 != u64::from(chunk_count) {
         return Err(format!("the summary has {} chunks, its statistics have {chunk_count}", chunks.len()));
