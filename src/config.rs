@@ -4,11 +4,9 @@
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
 mod camera;
-pub mod cameras;
 mod filters;
 mod profile;
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,11 +15,9 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
-use cameras::CameraPoses;
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 pub use profile::{Length, Size};
 
-use crate::camera::Extrinsics;
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::{Layout, Show};
@@ -170,7 +166,6 @@ pub struct Config {
     pub viewer: Viewer,
     pub synthetic: Synthetic,
     pub camera: Camera,
-    pub cameras: CameraPoses,
     pub filters: Filters,
     pub profile: Profile,
 }
@@ -218,8 +213,6 @@ pub struct Settings {
     pub camera: CameraSettings,
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
-    /// Where cameras stand, by serial number: from each one's frame into the common one.
-    pub poses: BTreeMap<String, Extrinsics>,
     pub filters: Filters,
     pub profile: Profile,
 }
@@ -280,14 +273,13 @@ impl Config {
                 options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
                 ..self.camera.overlaid(over.camera)
             },
-            cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
             profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, profile } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -312,7 +304,6 @@ impl Config {
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
             reconnect: camera.reconnect.unwrap_or_default(),
-            poses: cameras::validated(cameras)?,
             camera: camera.validated()?,
             filters,
             profile: profile.checked()?,
@@ -483,8 +474,6 @@ mod tests {
                 "[camera]\nreconnect = \"soon\"\n",
                 "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
             ),
-            ("[cameras.123]\nmatrix = [[1.0]]\n", "line 2: invalid length 1"),
-            ("[cameras.123]\nrpy_deg = [0, 0, nan]\n", "cameras.123.xyz_m, rpy_deg: these have to be finite numbers"),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
             ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),

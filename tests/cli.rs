@@ -44,11 +44,14 @@ fn the_demo_reports_what_its_contract_says() {
     let report = report(&output);
     assert_eq!((&report["end"], &report["source"]["kind"]), (&"frames".into(), &"synthetic".into()));
     assert_eq!(report["frames"]["captured"], 40);
-    assert_eq!(report["frames"]["shown"], report["frames"]["projected"]);
+    // The newest frame wins: a loaded machine may lose some, but none without a count.
+    let count = |of: &str, what: &str| report[of][what].as_u64().unwrap();
+    assert_eq!(count("frames", "captured"), count("frames", "projected") + count("drops", "capture_queue"));
+    assert_eq!(count("frames", "projected"), count("frames", "shown") + count("drops", "cloud_queue") + count("drops", "viewer"));
     assert_eq!((&report["source"]["width"], &report["source"]["height"]), (&320.into(), &240.into()));
     let fps = report["fps"]["captured"].as_f64().unwrap();
     assert!((45.0..55.0).contains(&fps), "{fps}");
-    assert!(report["points"]["total"].as_u64().unwrap() > 40 * 320 * 240 / 2);
+    assert!(count("points", "total") > count("frames", "projected") * 320 * 240 / 2);
     assert_eq!(report["damage"]["notes"], Value::Array(Vec::new()));
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::clock::{Clock, HostTime};
 use crate::source::SourceInfo;
+use crate::source::watch::{Monitor as Watch, State as CameraState};
 use crate::stats::Snapshot;
 use lines::Lines;
 use server::Server;
@@ -32,7 +33,7 @@ pub struct MonitorOptions {
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a run is about, as seen from outside.
+/// What a run is about, as seen from outside. Where the camera is watched, its own state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -41,19 +42,37 @@ pub enum State {
     Streaming,
     /// Frames have ceased to come.
     Stalled,
+    /// The camera is being reset.
+    Resetting,
+    /// The camera is gone and waited for.
+    Reconnecting,
     /// The run is over.
     Ended,
 }
 
 impl State {
-    const ALL: [Self; 4] = [Self::Starting, Self::Streaming, Self::Stalled, Self::Ended];
+    const ALL: [Self; 6] = [Self::Starting, Self::Streaming, Self::Stalled, Self::Resetting, Self::Reconnecting, Self::Ended];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Streaming => "streaming",
             Self::Stalled => "stalled",
+            Self::Resetting => "resetting",
+            Self::Reconnecting => "reconnecting",
             Self::Ended => "ended",
+        }
+    }
+}
+
+impl From<CameraState> for State {
+    fn from(state: CameraState) -> Self {
+        match state {
+            CameraState::Starting => Self::Starting,
+            CameraState::Streaming => Self::Streaming,
+            CameraState::Stalled => Self::Stalled,
+            CameraState::Resetting => Self::Resetting,
+            CameraState::Reconnecting => Self::Reconnecting,
         }
     }
 }
@@ -111,9 +130,10 @@ impl Monitor {
             self.captured = (snapshot.captured, snapshot.at);
         }
         let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.source.stream.nominal_fps).unwrap_or_default();
-        let state = match self.captured {
-            (0, _) => State::Starting,
-            (_, at) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
+        let state = match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
+            (Some(watched), _) => watched.into(),
+            (None, (0, _)) => State::Starting,
+            (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
             _ => State::Streaming,
         };
         let figures = self.figures(state, snapshot);

@@ -9,13 +9,9 @@
 //! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
 //! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
 //! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
-//!
-//! Several cameras are several such runs beside each other ([`run_all`]).
 
-mod cameras;
 mod queue;
 mod recording;
-mod seats;
 mod stages;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,9 +20,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-pub use cameras::run_all;
 use crossbeam_channel as channel;
-use seats::{Seat, seats};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, HostTime};
@@ -66,24 +60,15 @@ pub enum End {
 
 /// Asks a run to stop. Clones ask the same run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop {
-    asked: Arc<AtomicBool>,
-    /// That of all runs that this one is one of.
-    all: Option<Arc<AtomicBool>>,
-}
+pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
     pub fn ask(&self) {
-        self.asked.store(true, Ordering::Relaxed);
+        self.0.store(true, Ordering::Relaxed);
     }
 
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) || self.all.as_ref().is_some_and(|all| all.load(Ordering::Relaxed))
-    }
-
-    /// For one of several runs: stops with all of them, or alone.
-    fn for_one(&self) -> Self {
-        Self { asked: Arc::default(), all: Some(Arc::clone(&self.asked)) }
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -182,21 +167,7 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    let seat = seats(1, settings.threads)?.remove(0);
-    run_on(seat, source, outlets.into(), settings, clock, stop, on_tick)
-}
-
-/// As [`run`], with the projection on a seat that was taken for it.
-fn run_on(
-    seat: Seat,
-    source: Box<dyn FrameSource>,
-    outlets: Outlets,
-    settings: PipelineSettings,
-    clock: Arc<dyn Clock>,
-    stop: Stop,
-    on_tick: &mut dyn FnMut(&Snapshot),
-) -> anyhow::Result<Outcome> {
-    let Outlets { sinks, recorder } = outlets;
+    let Outlets { sinks, recorder } = outlets.into();
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
     stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
     stats.recording = recorder.as_ref().map(Recorder::stats);
@@ -252,7 +223,7 @@ fn run_on(
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
         let shared = Arc::clone(&shared);
-        move || seat.run(move || project.run(ready_tx, &shared)).map(Ended::Project)
+        move || project.run(ready_tx, &shared).map(Ended::Project)
     })?;
     // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
     let _ = ready_rx.recv();

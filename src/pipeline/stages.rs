@@ -117,8 +117,20 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs on a seat of the rayon pool. Says `ready` when its buffers are there.
-    pub(super) fn run(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+    /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
+    /// for it.
+    ///
+    /// Says `ready` when its buffers are there.
+    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(shared.settings.threads)
+            .thread_name(|n| format!("project{n}"))
+            .build()
+            .context("cannot start the projection's threads")?;
+        pool.install(|| self.work(ready, shared))
+    }
+
+    fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
         self.projector.tune(&mut || std::thread::sleep(REST))?;
