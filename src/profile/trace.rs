@@ -32,7 +32,9 @@ pub fn trace(frames: &[Frame], name: &str) -> Value {
     let mut capture_free_at = HostTime::default();
     for (index, frame) in frames.iter().enumerate() {
         let mut track = Track { events: &mut events, index, number: frame.id.number };
-        let Frame { id, queued_at, .. } = *frame;
+        let id = frame.id;
+        // The projection may have taken the frame before the capture thread got to read the clock behind its sending.
+        let queued_at = frame.projected.map_or(frame.queued_at, |(taken_at, _)| frame.queued_at.min(taken_at));
         let began_at = id.arrived_at.max(capture_free_at).min(queued_at);
         capture_free_at = queued_at;
         if frame.missing > 0 {
@@ -40,7 +42,7 @@ pub fn trace(frames: &[Frame], name: &str) -> Value {
         }
         track.slice(CAPTURE, "capture", began_at, queued_at, frame.projected.map(|_| 's'));
         if let Some((taken_at, projected_at)) = frame.projected {
-            track.span("capture queue", queued_at.min(taken_at), taken_at);
+            track.span("capture queue", queued_at, taken_at);
             track.slice(PROJECT, "project", taken_at, projected_at, Some(if frame.sink_at.is_some() { 't' } else { 'f' }));
             if let Some(sink_at) = frame.sink_at {
                 track.span("cloud queue", projected_at, sink_at);
@@ -140,5 +142,17 @@ mod tests {
         let begins: Vec<_> =
             events.iter().filter(|e| e["ph"] == "X" && e["tid"] == CAPTURE).map(|e| e["ts"].as_f64().unwrap()).collect();
         assert_eq!(begins[..2], [10_000.0, 10_050.0]);
+    }
+
+    #[test]
+    fn an_arrow_goes_forward_also_if_the_capture_thread_was_held_up_behind_its_sending() {
+        let mut frames = frames(&journals());
+        let (_, projected_at) = frames[0].projected.unwrap();
+        frames[0].queued_at = HostTime::from_ns(projected_at.as_ns() + 5_000_000);
+        let trace = trace(&frames, "test");
+        let of_frame = |e: &&Value| e["cat"] == "frame" && e["id"] == 0;
+        let steps: Vec<_> =
+            trace["traceEvents"].as_array().unwrap().iter().filter(of_frame).map(|e| e["ts"].as_f64().unwrap()).collect();
+        assert!(steps.len() == 3 && steps.is_sorted(), "{steps:?}");
     }
 }
