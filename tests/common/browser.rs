@@ -81,11 +81,13 @@ impl Browser {
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
-        self.try_call(session, method, params, PATIENCE).unwrap_or_else(|| panic!("{method}: no answer from chromium"))
+        let answer = self.ask(session, method, params, PATIENCE).unwrap_or_else(|| panic!("{method}: no answer from chromium"));
+        assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
+        answer["result"].clone()
     }
 
-    /// The result, or `None` if there is none in time.
-    fn try_call(&mut self, session: Option<&str>, method: &str, params: Value, patience: Duration) -> Option<Value> {
+    /// The answer, be it a result or an error, or `None` if there is none in time.
+    fn ask(&mut self, session: Option<&str>, method: &str, params: Value, patience: Duration) -> Option<Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = session {
@@ -96,8 +98,7 @@ impl Browser {
         loop {
             let answer = self.from.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
             if answer["id"] == id {
-                assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
-                return Some(answer["result"].clone());
+                return Some(answer);
             }
             // "Leave this page?"
             if answer["method"] == "Page.javascriptDialogOpening" {
@@ -130,10 +131,10 @@ impl Browser {
         self.call(None, "Target.closeTarget", json!({"targetId": page.target}));
     }
 
-    /// `None` if the page is too busy; one that is asked while it loads may never answer.
+    /// `None` if the page is too busy; one that is asked while it loads may never answer, or only that it is no active page yet.
     fn look(&mut self, page: &Page) -> Option<Picture> {
-        let shot = self.try_call(Some(&page.session), "Page.captureScreenshot", json!({"format": "png"}), GLANCE)?;
-        Some(Picture::decode(from_base64(shot["data"].as_str()?)))
+        let answer = self.ask(Some(&page.session), "Page.captureScreenshot", json!({"format": "png"}), GLANCE)?;
+        Some(Picture::decode(from_base64(answer["result"]["data"].as_str()?)))
     }
 
     /// Looks until the page is as wanted, and keeps the last picture as `kept`.
