@@ -8,6 +8,17 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{UsageError, parse_duration};
+use crate::sink::CameraView;
+use crate::source::SourceInfo;
+
+/// A source that is to be shown.
+pub(super) struct Shown<'a> {
+    pub info: &'a SourceInfo,
+    /// It is a camera that may stall and come back.
+    pub is_watched: bool,
+    /// Which one of several cameras it is.
+    pub camera: Option<CameraView>,
+}
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ViewArgs {

@@ -22,7 +22,9 @@
 //! | `journal` | each single frame, for a profiling session |
 //! | `snapshot` | the figures at one moment |
 //! | `report` | the figures at the end |
+//! | `cameras` | those of several cameras, each and together |
 
+pub mod cameras;
 pub mod continuity;
 mod histogram;
 pub mod journal;
@@ -146,6 +148,18 @@ pub struct Drops {
     pub capture_queue: u64,
     pub cloud_queue: u64,
     pub viewer: u64,
+}
+
+impl Drops {
+    /// What was lost in both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            source: self.source + other.source,
+            capture_queue: self.capture_queue + other.capture_queue,
+            cloud_queue: self.cloud_queue + other.cloud_queue,
+            viewer: self.viewer + other.viewer,
+        }
+    }
 }
 
 impl RunStats {
