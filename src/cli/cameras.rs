@@ -75,9 +75,7 @@ type Failed = Vec<(String, anyhow::Error)>;
 ///
 /// # Errors
 /// If a camera can't do what is asked for, or none is open.
-fn sort(
-    cameras: Vec<(String, Result<Box<dyn FrameSource>, crate::source::SourceError>)>,
-) -> anyhow::Result<(Vec<Open>, Failed)> {
+fn sort(cameras: Vec<(String, Result<Box<dyn FrameSource>, crate::source::SourceError>)>) -> anyhow::Result<(Vec<Open>, Failed)> {
     let (mut open, mut failed) = (Vec::new(), Failed::new());
     for (name, opened) in cameras {
         match opened.map_err(as_usage) {
@@ -155,9 +153,7 @@ fn view(index: usize, camera: &Open, pose: Extrinsics) -> CameraView {
 fn pipeline_settings(args: &RunArgs, settings: &Settings, index: usize) -> PipelineSettings {
     let hues = settings.hues;
     let mut settings = super::run::pipeline_settings(args, settings, false);
-    if hues
-        && let Some(Coloring::ByDepth(range)) = &mut settings.project.coloring
-    {
+    if hues && let Some(Coloring::ByDepth(range)) = &mut settings.project.coloring {
         range.colormap = Colormap::of_camera(index);
     }
     settings

@@ -47,7 +47,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
     let (mut names, mut openers): (Vec<String>, Vec<Opener>) = Default::default();
     for file in &args.from_file {
         let (file, settings, clock) = (file.clone(), settings.clone(), Arc::clone(&clock));
-        names.push(file.display().to_string());
+        names.push(file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned());
         openers.push(Box::new(move || play(&file, &settings, None, &clock)));
     }
     let asked = &args.camera.serial;

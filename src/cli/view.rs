@@ -12,6 +12,7 @@ use crate::sink::CameraView;
 use crate::source::SourceInfo;
 
 /// A source that is to be shown.
+#[cfg_attr(not(feature = "viewer"), expect(dead_code, reason = "there is nothing that shows it"))]
 pub(super) struct Shown<'a> {
     pub info: &'a SourceInfo,
     /// It is a camera that may stall and come back.

@@ -289,8 +289,9 @@ mod tests {
     #[test]
     fn a_file_or_address_that_cannot_be_had_is_told_at_once() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
-        let start =
-            |options: MonitorOptions| Monitor::start(&options, &[(None, &source())], Arc::clone(&clock)).err().map(|e| format!("{e:#}"));
+        let start = |options: MonitorOptions| {
+            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock)).err().map(|e| format!("{e:#}"))
+        };
         let nowhere = MonitorOptions { stats_out: Some("/nowhere/stats.jsonl".into()), ..Default::default() };
         assert!(start(nowhere).is_some_and(|text| text.contains("--stats-out /nowhere/stats.jsonl")));
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -74,12 +74,7 @@ impl Seen {
 
     /// Both cameras' values.
     fn and(self, other: Self) -> Self {
-        Self {
-            frames: self.frames + other.frames,
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-            last: other.last,
-        }
+        Self { frames: self.frames + other.frames, min: self.min.min(other.min), max: self.max.max(other.max), last: other.last }
     }
 }
 

@@ -63,7 +63,8 @@ impl Eye {
         let up = cross(right, forward);
         let depth_m = quantile(depths_m.collect(), 0.5);
         let frustum_m = FRUSTUM * depth_m;
-        let corners = [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m));
+        let corners =
+            [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m));
         let frustum = || [[0.0; 3]].into_iter().chain(corners);
         let cameras: Vec<Vector> = clouds.iter().flat_map(|(pose, _)| frustum().map(|p| pose.apply(p))).collect();
 
