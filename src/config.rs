@@ -7,6 +7,7 @@ mod camera;
 mod cameras;
 mod filters;
 mod profile;
+mod realtime;
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -139,6 +140,17 @@ tables! {
         options: Options,
         reconnect: Reconnect,
     }
+    /// Which threads go before other programs, where they run, and whether memory is locked.
+    Realtime {
+        on: bool,
+        capture_fifo: i64,
+        capture_nice: i64,
+        capture_cores: Vec<usize>,
+        project_fifo: i64,
+        project_nice: i64,
+        project_cores: Vec<usize>,
+        lock_memory: bool,
+    }
     /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
     Profile {
         warm_up: Length,
@@ -172,6 +184,7 @@ pub struct Config {
     pub camera: Camera,
     pub cameras: Poses,
     pub filters: Filters,
+    pub realtime: Realtime,
     pub profile: Profile,
 }
 
@@ -223,6 +236,7 @@ pub struct Settings {
     /// Each of several cameras is to have a hue of its own: nothing was said of what decides the colours.
     pub hues: bool,
     pub filters: Filters,
+    pub realtime: crate::realtime::Realtime,
     pub profile: Profile,
 }
 
@@ -284,12 +298,13 @@ impl Config {
             },
             cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
+            realtime: self.realtime.overlaid(over.realtime),
             profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, profile } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, realtime, profile } = self;
         let missing = || "the preset has no value for this key";
         let hues = color.by.is_none();
         let (depth_colors, coloring) = color.validated()?;
@@ -319,6 +334,7 @@ impl Config {
             poses: cameras.into_iter().map(|(serial, Pose(pose))| (serial, pose)).collect(),
             hues,
             filters,
+            realtime: realtime.validated()?,
             profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, .. } = settings;
@@ -507,6 +523,10 @@ mod tests {
             ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
             ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
             ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
+            ("[realtime]\ncapture_fifo = 100\n", "realtime.capture_fifo is 100; it goes from 1 to 99"),
+            ("[realtime]\nproject_nice = -21\n", "realtime.project_nice is -21; it goes from -20 (first) to 19"),
+            ("[realtime]\ncapture_fifo = 20\ncapture_nice = -5\n", "a thread has the one or the other"),
+            ("[realtime]\ncapture_cores = [2000]\n", "realtime.capture_cores has a core above 1023"),
             ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
@@ -514,6 +534,19 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(want) && !message.contains('\n'), "{message:?} should contain {want:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_real_time_unless_it_is_asked_for() {
+        use crate::realtime::{Priority, Realtime};
+        for preset in [Preset::LiveDemo, Preset::Profiling, Preset::Replay] {
+            assert_eq!(settings(preset, None, Config::default()).unwrap().realtime, Realtime::default());
+        }
+        let on = with_file("[realtime]\non = true\n").unwrap().realtime;
+        assert_eq!((on.capture.priority, on.project.priority, on.lock_memory), (Priority::Fifo(20), Priority::Usual, true));
+        let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores = [2, 3]\n";
+        let on = with_file(text).unwrap().realtime;
+        assert_eq!((on.capture.priority, on.project.cores, on.lock_memory), (Priority::Nice(-5), vec![2, 3], false));
     }
 
     #[test]

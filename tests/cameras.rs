@@ -11,6 +11,7 @@ use depthcast::clock::Clock;
 use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
 use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::FrameSource;
 use depthcast::source::watch::{Reconnect, State, Watched};
@@ -29,6 +30,7 @@ fn settings(frames: u64) -> PipelineSettings {
         project_delay: None,
         journal: false,
         project: ProjectOptions::default(),
+        realtime: Realtime::default(),
     }
 }
 

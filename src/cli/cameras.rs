@@ -13,6 +13,7 @@ use crate::config::{Settings, UsageError};
 use crate::pipeline::{self, Camera, Outcome, Outlets, PipelineSettings, Tick};
 use crate::project::{Coloring, Colormap};
 use crate::sink::CameraView;
+use crate::source::several::Opened;
 use crate::source::{FrameSource, SourceInfo};
 use crate::stats::report::{Report, Run};
 
@@ -75,7 +76,7 @@ type Failed = Vec<(String, anyhow::Error)>;
 ///
 /// # Errors
 /// If a camera can't do what is asked for, or none is open.
-fn sort(cameras: Vec<(String, Result<Box<dyn FrameSource>, crate::source::SourceError>)>) -> anyhow::Result<(Vec<Open>, Failed)> {
+fn sort(cameras: Vec<(String, Opened)>) -> anyhow::Result<(Vec<Open>, Failed)> {
     let (mut open, mut failed) = (Vec::new(), Failed::new());
     for (name, opened) in cameras {
         match opened.map_err(as_usage) {

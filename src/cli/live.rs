@@ -8,13 +8,13 @@ use super::record::Recording;
 use super::run::Opened;
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{Config, Preset, Settings, UsageError};
-use crate::source::{FrameSource, SourceError};
+use crate::source::several;
 
 /// Several sources, each by what messages call it until its serial number is known.
 pub(super) struct Several {
     pub settings: Settings,
     pub clock: Arc<dyn Clock>,
-    pub cameras: Vec<(String, Result<Box<dyn FrameSource>, SourceError>)>,
+    pub cameras: Vec<(String, several::Opened)>,
 }
 
 fn settings(args: &LiveArgs, usual: Preset) -> anyhow::Result<Settings> {
@@ -38,7 +38,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
     use std::time::Duration;
 
     use crate::source::realsense::connected_serials;
-    use crate::source::several::{Opener, open_all};
+    use several::{Opener, open_all};
     /// As long as a camera takes that is silent at first, and is started again.
     const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -64,12 +64,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
 }
 
 #[cfg(feature = "realsense")]
-fn play(
-    file: &Path,
-    settings: &Settings,
-    recording: Option<&Recording>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Box<dyn FrameSource>, SourceError> {
+fn play(file: &Path, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
     use crate::source::realsense::{Input, RealsenseSource};
     let real_time = settings.policy == crate::pipeline::Policy::Newest;
     let input = Input::File { path: file.into(), real_time, color: super::run::wants_color(settings, recording) };
@@ -77,19 +72,16 @@ fn play(
 }
 
 #[cfg(feature = "realsense")]
-fn watch(
-    serial: Option<String>,
-    settings: &Settings,
-    recording: Option<&Recording>,
-    clock: &Arc<dyn Clock>,
-) -> Result<Box<dyn FrameSource>, SourceError> {
+fn watch(serial: Option<String>, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
+    use crate::realtime;
     use crate::source::realsense::{CameraInput, RealsenseCamera};
     use crate::source::watch::Watched;
     let color = super::run::wants_color(settings, recording);
     let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
     let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
     let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(clock));
-    Ok(Box::new(Watched::open(driver, serial, settings.reconnect, Arc::clone(clock))?))
+    let open = || Watched::open(driver, serial, settings.reconnect, Arc::clone(clock));
+    Ok(Box::new(realtime::with_threads(&settings.realtime.capture, open)?))
 }
 
 #[cfg(not(feature = "realsense"))]

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use super::RunArgs;
-use super::view::{Shown, View};
+use super::view::{Shown, Sinks, View};
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::Stop;
-use crate::sink::{CloudSink, NullSink};
+use crate::sink::NullSink;
 
 pub(super) fn open(
     args: &RunArgs,
     _: &Settings,
     sources: &[Shown<'_>],
     _: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<Vec<Box<dyn CloudSink>>>, Stays)> {
+) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     match (&args.view.view, &args.view.save, args.view.wants_web()?) {
         (View::Auto | View::None, None, false) => Ok((sources.iter().map(|_| vec![Box::new(NullSink) as _]).collect(), Stays)),
         _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),

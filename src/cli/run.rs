@@ -181,6 +181,7 @@ pub(super) fn pipeline_settings(args: &RunArgs, settings: &Settings, journal: bo
         duration: args.duration,
         frames: args.frames,
         project: settings.project,
+        realtime: settings.realtime.clone(),
         journal,
         project_delay: None,
     }

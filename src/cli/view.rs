@@ -8,8 +8,11 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{UsageError, parse_duration};
-use crate::sink::CameraView;
+use crate::sink::{CameraView, CloudSink};
 use crate::source::SourceInfo;
+
+/// Those of one source; at least one.
+pub(super) type Sinks = Vec<Box<dyn CloudSink>>;
 
 /// A source that is to be shown.
 #[cfg_attr(not(feature = "viewer"), expect(dead_code, reason = "there is nothing that shows it"))]

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::RunArgs;
 use super::run::same_file;
-use super::view::{Linger, Shown, View, ViewArgs};
+use super::view::{Linger, Shown, Sinks, View, ViewArgs};
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Policy, Stop};
 use crate::project::{ColorRange, Coloring};
+use crate::sink::NullSink;
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
-use crate::sink::{CloudSink, NullSink};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.
@@ -31,7 +31,7 @@ pub(super) fn open(
     settings: &Settings,
     sources: &[Shown<'_>],
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<Vec<Box<dyn CloudSink>>>, Stays)> {
+) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     let sessions: Vec<_> = sources.iter().map(|source| session(args, settings, source, clock)).collect();
     let view = &args.view;
     let is_web = view.wants_web()?;
@@ -61,7 +61,7 @@ pub(super) fn open(
             None => Some(RerunSink::serve_web(server.insert(serve(view)?), &sessions)?),
         },
     };
-    let mut sinks: Vec<Vec<Box<dyn CloudSink>>> = sources.iter().map(|_| Vec::new()).collect();
+    let mut sinks: Vec<Sinks> = sources.iter().map(|_| Vec::new()).collect();
     for made in [viewers, files].into_iter().flatten() {
         sinks.iter_mut().zip(made).for_each(|(sinks, sink)| sinks.push(Box::new(sink)));
     }

@@ -86,7 +86,7 @@ fn translation(m: [f64; 3]) -> Result<[f64; 3], String> {
 
 fn of_quaternion(xyzw: [f64; 4]) -> Result<Rotation, String> {
     let length = xyzw.iter().map(|c| c * c).sum::<f64>().sqrt();
-    if !((length - 1.0).abs() <= TOLERANCE) {
+    if !(1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&length) {
         return Err(format!("quaternion_xyzw has the length {length:.4}, and a rotation has 1; its order is x, y, z, w"));
     }
     let [x, y, z, w] = xyzw.map(|c| c / length);

@@ -7,7 +7,7 @@ use std::thread;
 use anyhow::anyhow;
 use crossbeam_channel::{self as channel, RecvTimeoutError};
 
-use super::{Outcome, Outlets, PipelineSettings, Stop, TICK, panic_text, run_with, stages};
+use super::{Outcome, Outlets, PipelineSettings, Stop, TICK, Together, panic_text, run_beside, stages};
 use crate::clock::Clock;
 use crate::source::FrameSource;
 use crate::stats::Snapshot;
@@ -29,8 +29,8 @@ pub struct Tick {
     pub has_ended: bool,
 }
 
-/// Runs each camera into its outlets, as [`run`](super::run) does one. Their projections share so many threads as the largest of their
-/// settings says. `on_tick` gets all figures a few times a second, in the order of the cameras.
+/// Runs each camera into its outlets, as [`run`](super::run) does one. Their projections share as many threads as the first one's settings
+/// say. `on_tick` gets all figures a few times a second, in the order of the cameras.
 ///
 /// # Errors
 /// If the projection's threads can't be started. What becomes of each camera stands in its place, and is told at once if it fails.
@@ -40,18 +40,19 @@ pub fn run_all(
     stop: &Stop,
     on_tick: &mut dyn FnMut(&[Tick]),
 ) -> anyhow::Result<Vec<anyhow::Result<Outcome>>> {
-    let threads = cameras.iter().map(|camera| camera.settings.threads).max().unwrap_or(1);
-    let pool = Arc::new(stages::new_pool(threads)?);
+    let Some(first) = cameras.first() else { return Ok(Vec::new()) };
+    let realtime = Arc::default();
+    let together = Together { pool: Arc::new(stages::new_pool(&first.settings, &realtime)?), realtime };
     let ticks = Mutex::new(vec![Tick::default(); cameras.len()]);
     let lock = || ticks.lock().unwrap_or_else(PoisonError::into_inner);
     let now = || lock().clone();
     let (running_tx, running_rx) = channel::bounded::<()>(0);
     thread::scope(|scope| {
         let start = |(index, Camera { name, source, outlets, settings }): (usize, Camera)| {
-            let (pool, clock, stop, running) = (Arc::clone(&pool), Arc::clone(clock), stop.for_one(), running_tx.clone());
+            let (together, clock, stop, running) = (together.clone(), Arc::clone(clock), stop.for_one(), running_tx.clone());
             scope.spawn(move || {
                 let note = &mut |snapshot: &Snapshot| lock()[index].snapshot = snapshot.clone();
-                let outcome = run_with(Some(pool), source, outlets, settings, clock, stop, note);
+                let outcome = run_beside(Some(together), source, outlets, settings, clock, stop, note);
                 lock()[index].has_ended = true;
                 let others = lock().iter().filter(|tick| !tick.has_ended).count();
                 let error = outcome.as_ref().map_or_else(Some, |outcome| outcome.error.as_ref());

@@ -33,6 +33,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
+use crate::realtime::{Ledger, Realtime};
 use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::watch::Health;
@@ -99,6 +100,8 @@ pub struct PipelineSettings {
     pub frames: Option<u64>,
     /// Its colours are left out if no sink needs them.
     pub project: ProjectOptions,
+    /// What the threads of capture and projection ask the system for, and whether memory is locked.
+    pub realtime: Realtime,
     /// Keep a journal of each frame ([`Outcome::journals`]).
     pub journal: bool,
     /// Makes each projection longer, which must then show in `project` and `total` and nowhere else. No flag leads here.
@@ -181,12 +184,20 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    run_with(None, source, outlets.into(), settings, clock, stop, on_tick)
+    run_beside(None, source, outlets.into(), settings, clock, stop, on_tick)
 }
 
-/// As [`run`]; with a pool that others project in too, or one of its own.
-fn run_with(
-    pool: Option<Arc<ThreadPool>>,
+/// What the runs of several cameras have in common.
+#[derive(Clone)]
+struct Together {
+    /// Where they project.
+    pool: Arc<ThreadPool>,
+    realtime: Arc<Ledger>,
+}
+
+/// As [`run`]; alone, or beside others.
+fn run_beside(
+    together: Option<Together>,
     source: Box<dyn FrameSource>,
     outlets: Outlets,
     settings: PipelineSettings,
@@ -200,7 +211,11 @@ fn run_with(
     stats.recording = recorder.as_ref().map(Recorder::stats);
     stats.camera = source.monitor();
     stats.time = SourceTime::new(stats.camera.is_some());
+    stats.realtime = together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
     let stats = Arc::new(stats);
+    if settings.realtime.lock_memory {
+        stats.realtime.lock_memory();
+    }
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
@@ -246,6 +261,7 @@ fn run_with(
         let shared = Arc::clone(&shared);
         threads.spawn("recorder", move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
     }
+    let pool = together.map(|together| together.pool);
     let project = stages::Project { pool, projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
@@ -259,6 +275,7 @@ fn run_with(
         let shared = Arc::clone(&shared);
         let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
         move || {
+            shared.stats.realtime.schedule("capture", &shared.settings.realtime.capture);
             stages::capture(source, frames, queues, &shared).map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
         }
     })?;

@@ -9,12 +9,13 @@ use crossbeam_channel::{self as channel, RecvTimeoutError};
 use rayon::ThreadPool;
 
 use super::queue::{Receiver, Sender};
-use super::{End, Policy, Shared};
+use super::{End, PipelineSettings, Policy, Shared};
 use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::project::BackProjector;
+use crate::realtime::Ledger;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
@@ -124,11 +125,11 @@ impl Project {
     /// for it. In a pool that is shared each image has its turn, so that however many cameras there are, no more threads project.
     ///
     /// Says `ready` when its buffers are there.
-    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Arc<Shared>) -> anyhow::Result<Journal> {
         if self.pool.is_some() {
             return self.work(ready, shared);
         }
-        new_pool(shared.settings.threads)?.install(|| self.work(ready, shared))
+        new_pool(&shared.settings, &shared.stats.realtime)?.install(|| self.work(ready, shared))
     }
 
     fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
@@ -174,9 +175,14 @@ impl Project {
 }
 
 /// The threads that project.
-pub(super) fn new_pool(threads: usize) -> anyhow::Result<ThreadPool> {
-    let builder = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("project{n}"));
-    builder.build().context("cannot start the projection's threads")
+pub(super) fn new_pool(settings: &PipelineSettings, realtime: &Arc<Ledger>) -> anyhow::Result<ThreadPool> {
+    let (scheduling, realtime) = (settings.realtime.project.clone(), Arc::clone(realtime));
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.threads)
+        .thread_name(|n| format!("project{n}"))
+        .start_handler(move |_| realtime.schedule("project", &scheduling))
+        .build()
+        .context("cannot start the projection's threads")
 }
 
 /// In the pool that is shared; or here, which is within the run's own.

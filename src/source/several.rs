@@ -7,11 +7,13 @@ use crossbeam_channel as channel;
 
 use super::{FrameSource, SourceError};
 
+/// A source that is open, or why it is not.
+pub type Opened = Result<Box<dyn FrameSource>, SourceError>;
 /// Opens one source.
-pub type Opener = Box<dyn FnOnce() -> Result<Box<dyn FrameSource>, SourceError> + Send>;
+pub type Opener = Box<dyn FnOnce() -> Opened + Send>;
 
 /// Opens all, and waits for them for at most `patience`. What opens later is closed again.
-pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Result<Box<dyn FrameSource>, SourceError>> {
+pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
     let deadline = Instant::now() + patience;
     let begin = |opener: Opener| {
         let (tx, rx) = channel::bounded(1);

@@ -9,6 +9,7 @@ use super::continuity::SourceContinuity;
 use super::time::{Age, SourceTime, TimeReport};
 use super::{Drops, Latency, Meter, Rates, RecordingReport, RunStats, SinkStats, Stage};
 use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::realtime::RealtimeReport;
 use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
@@ -43,6 +44,9 @@ pub struct Report {
     /// Where several cameras ran at once: each one's report. The figures above are sums, and latencies of all frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cameras: Vec<CameraReport>,
+    /// What the threads of the run were granted, where they asked the system for more than is usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realtime: Option<RealtimeReport>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -205,6 +209,7 @@ impl Report {
             recording: stats[0].recording.as_ref().map(|recording| recording.report()),
             camera: first.camera.clone(),
             cameras: Vec::new(),
+            realtime: stats[0].realtime.report(),
             damage: first.damage.clone(),
             warnings: first.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -325,6 +330,9 @@ impl Report {
         let healths = self.camera.iter().map(|camera| ("the camera".into(), camera));
         for (name, camera) in healths.chain(cameras::healths(&self.cameras)).filter(|(_, camera)| camera.stalls > 0) {
             line(format_args!("\n{}", health_lines(&name, camera)));
+        }
+        if let Some(realtime) = &self.realtime {
+            line(format_args!("\nreal time: {realtime}"));
         }
         if !self.damage.is_none() {
             let d = &self.damage;
