@@ -1,13 +1,12 @@
 //! `live`: opens a camera, or several, or recordings that librealsense plays as if they were cameras.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use super::LiveArgs;
 use super::record::Recording;
 use super::run::Opened;
-use crate::clock::{Clock, MonotonicClock};
-use crate::config::{Config, Preset, Settings, UsageError};
+use crate::clock::Clock;
+use crate::config::{Config, Preset, Settings};
 use crate::source::several;
 
 /// Several sources, each by what messages call it until its serial number is known.
@@ -24,7 +23,7 @@ fn settings(args: &LiveArgs, usual: Preset) -> anyhow::Result<Settings> {
 #[cfg(feature = "realsense")]
 pub(super) fn open(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
     let settings = settings(args, usual)?;
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(crate::clock::MonotonicClock::new());
     let source = match args.from_file.first() {
         Some(file) => play(file, &settings, recording, &clock),
         None => watch(settings.camera.serial.clone(), &settings, recording, &clock),
@@ -43,7 +42,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
     const PATIENCE: Duration = Duration::from_secs(15);
 
     let settings = settings(args, Preset::LiveDemo)?;
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let clock: Arc<dyn Clock> = Arc::new(crate::clock::MonotonicClock::new());
     let (mut names, mut openers): (Vec<String>, Vec<Opener>) = Default::default();
     for file in &args.from_file {
         let (file, settings, clock) = (file.clone(), settings.clone(), Arc::clone(&clock));
@@ -52,7 +51,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
     }
     let asked = &args.camera.serial;
     if let Some(twice) = asked.iter().enumerate().find_map(|(i, serial)| asked[..i].contains(serial).then_some(serial)) {
-        return Err(UsageError(format!("--serial {twice} is there twice")).into());
+        return Err(crate::config::UsageError(format!("--serial {twice} is there twice")).into());
     }
     let serials = if args.camera.all { connected_serials()? } else { asked.clone() };
     for serial in serials {
@@ -64,7 +63,7 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
 }
 
 #[cfg(feature = "realsense")]
-fn play(file: &Path, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
+fn play(file: &std::path::Path, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
     use crate::source::realsense::{Input, RealsenseSource};
     let real_time = settings.policy == crate::pipeline::Policy::Newest;
     let input = Input::File { path: file.into(), real_time, color: super::run::wants_color(settings, recording) };
