@@ -274,9 +274,9 @@ impl RecordingSource {
             number: facts.number,
             is_restart,
             arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: stream.timestamp_domain }),
+            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: facts.domain.unwrap_or(stream.timestamp_domain) }),
             depth_units_m: facts.depth_units_m,
-            ..Default::default()
+            metadata: facts.metadata,
         };
     }
 }
