@@ -6,6 +6,7 @@
 mod camera;
 mod filters;
 mod profile;
+mod realtime;
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -135,6 +136,17 @@ tables! {
         options: Options,
         reconnect: Reconnect,
     }
+    /// Which threads go before other programs, where they run, and whether memory is locked.
+    Realtime {
+        on: bool,
+        capture_fifo: i64,
+        capture_nice: i64,
+        capture_cores: Vec<usize>,
+        project_fifo: i64,
+        project_nice: i64,
+        project_cores: Vec<usize>,
+        lock_memory: bool,
+    }
     /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
     Profile {
         warm_up: Length,
@@ -167,6 +179,7 @@ pub struct Config {
     pub synthetic: Synthetic,
     pub camera: Camera,
     pub filters: Filters,
+    pub realtime: Realtime,
     pub profile: Profile,
 }
 
@@ -214,6 +227,7 @@ pub struct Settings {
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
     pub filters: Filters,
+    pub realtime: crate::realtime::Realtime,
     pub profile: Profile,
 }
 
@@ -274,12 +288,13 @@ impl Config {
                 ..self.camera.overlaid(over.camera)
             },
             filters: self.filters.overlaid(over.filters),
+            realtime: self.realtime.overlaid(over.realtime),
             profile: self.profile.overlaid(over.profile),
         }
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters, profile } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters, realtime, profile } = self;
         let missing = || "the preset has no value for this key";
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
@@ -306,6 +321,7 @@ impl Config {
             reconnect: camera.reconnect.unwrap_or_default(),
             camera: camera.validated()?,
             filters,
+            realtime: realtime.validated()?,
             profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, .. } = settings;
@@ -479,6 +495,10 @@ mod tests {
             ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
             ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
             ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
+            ("[realtime]\ncapture_fifo = 100\n", "realtime.capture_fifo is 100; it goes from 1 to 99"),
+            ("[realtime]\nproject_nice = -21\n", "realtime.project_nice is -21; it goes from -20 (first) to 19"),
+            ("[realtime]\ncapture_fifo = 20\ncapture_nice = -5\n", "a thread has the one or the other"),
+            ("[realtime]\ncapture_cores = [2000]\n", "realtime.capture_cores has a core above 1023"),
             ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
@@ -486,6 +506,19 @@ mod tests {
             let message = error.to_string();
             assert!(message.contains(want) && !message.contains('\n'), "{message:?} should contain {want:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_real_time_unless_it_is_asked_for() {
+        use crate::realtime::{Priority, Realtime};
+        for preset in [Preset::LiveDemo, Preset::Profiling, Preset::Replay] {
+            assert_eq!(settings(preset, None, Config::default()).unwrap().realtime, Realtime::default());
+        }
+        let on = with_file("[realtime]\non = true\n").unwrap().realtime;
+        assert_eq!((on.capture.priority, on.project.priority, on.lock_memory), (Priority::Fifo(20), Priority::Usual, true));
+        let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores = [2, 3]\n";
+        let on = with_file(text).unwrap().realtime;
+        assert_eq!((on.capture.priority, on.project.cores, on.lock_memory), (Priority::Nice(-5), vec![2, 3], false));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use depthcast::cloud::Cloud;
 use depthcast::config::{self, CameraSettings, Config, Filters, Preset};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::{Coloring, ProjectOptions};
+use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, Offer};
 use depthcast::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, StreamKind};
 use depthcast::source::watch::{Reconnect, Watched};
@@ -145,6 +146,7 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         duration: Some(Duration::from_secs(seconds().unwrap_or(10))),
         frames: None,
         project_delay: None,
+        realtime: Realtime::default(),
         journal: false,
         project: ProjectOptions { coloring: Some(Coloring::ByTexture), ..Default::default() },
     };

@@ -11,6 +11,7 @@ use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
 use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::realtime::Realtime;
 use depthcast::record::{RecordOptions, Recorder};
 use depthcast::sink::{CloudSink, Needs, Offer};
 use depthcast::source::FrameSource;
@@ -116,6 +117,7 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
         frames: Some(FRAMES),
         journal: false,
         project_delay: None,
+        realtime: Realtime::default(),
         project: ProjectOptions {
             coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
             ..Default::default()

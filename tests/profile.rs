@@ -15,6 +15,7 @@ use depthcast::profile::compare::{Comparison, Verdict};
 use depthcast::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
 use depthcast::profile::{self, Run, environment::Environment};
 use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::FrameSource as _;
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -200,6 +201,7 @@ fn repetition(project_delay: Option<Duration>) -> (depthcast::source::SourceInfo
         duration: None,
         frames: Some(60),
         journal: true,
+        realtime: Realtime::default(),
         project_delay,
         project: ProjectOptions::default(),
     };

@@ -15,6 +15,7 @@ use depthcast::config::Filters;
 use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, Offer};
 
 use depthcast::source::realsense::{Input, RealsenseSource};
@@ -62,6 +63,7 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
         frames: None,
         journal: false,
         project_delay: None,
+        realtime: Realtime::default(),
         project: ProjectOptions {
             coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
             ..Default::default()

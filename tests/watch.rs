@@ -11,6 +11,7 @@ use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
 use depthcast::sink::NullSink;
 use depthcast::source::watch::State::{Reconnecting, Resetting, Stalled, Starting, Streaming};
 use depthcast::source::watch::{Health, Reconnect, State, Watched};
@@ -260,6 +261,7 @@ fn in_pipeline(faults: &[(u64, Fault)], seconds: u64, on_state: impl Fn(State, &
         duration: Some(Duration::from_secs(seconds)),
         frames: None,
         project_delay: None,
+        realtime: Realtime::default(),
         journal: false,
         project: ProjectOptions::default(),
     };

@@ -86,7 +86,11 @@ impl<'a> Candidate<'a> {
 /// # Errors
 /// If threads can't be started, or librealsense is built in and fails.
 pub fn run(options: &BenchOptions, on_size: &mut (dyn FnMut(u32, u32) + Send)) -> anyhow::Result<BenchReport> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build().context("cannot start threads")?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|n| format!("bench{n}"))
+        .build()
+        .context("cannot start threads")?;
     let mut report = BenchReport::new(options.threads, Kernel::best().name());
     pool.install(|| {
         for &(width, height) in &options.sizes {

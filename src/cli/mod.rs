@@ -263,6 +263,13 @@ struct RunArgs {
     /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Let capture go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
+    /// configuration says more
+    #[arg(long)]
+    realtime: bool,
+    /// Let capture run on these cores alone, such as 2,3
+    #[arg(long, value_name = "CORES", value_delimiter = ',')]
+    capture_cores: Option<Vec<usize>>,
     #[command(flatten)]
     monitor: MonitorArgs,
 }
@@ -325,6 +332,11 @@ impl RunArgs {
                 decimate: self.reduce.decimate,
                 decimate_by: self.reduce.decimate_by,
                 voxel_m: self.reduce.voxel_m,
+            },
+            realtime: config::Realtime {
+                on: self.realtime.then_some(true),
+                capture_cores: self.capture_cores.clone(),
+                ..Default::default()
             },
             ..of_source
         };

@@ -125,7 +125,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         schema: SCHEMA.into(),
         command: words.join(" "),
         began_unix_s: began.as_secs(),
-        environment: Environment::capture(),
+        environment: Environment { realtime: measured.iter().find_map(|m| m.realtime.clone()), ..Environment::capture() },
         measuring,
         cells: reports,
     };

@@ -57,6 +57,7 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
 
 #[cfg(feature = "realsense")]
 fn live(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+    use crate::realtime;
     use crate::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource};
     use crate::source::watch::Watched;
     let flags = Config { camera: args.camera.to_config(), ..Default::default() };
@@ -72,7 +73,9 @@ fn live(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
             let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
             let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
             let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(&clock));
-            let camera = Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock));
+            let camera = realtime::with_threads(&settings.realtime.capture, || {
+                Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock))
+            });
             camera.map(|camera| Box::new(camera) as _)
         }
     };
@@ -184,6 +187,7 @@ impl Opened {
             duration: args.duration,
             frames: args.frames,
             project: settings.project,
+            realtime: settings.realtime,
             journal,
             project_delay: None,
         };

@@ -28,6 +28,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
+use crate::realtime::Realtime;
 use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::watch::Health;
@@ -85,6 +86,8 @@ pub struct PipelineSettings {
     pub frames: Option<u64>,
     /// Its colours are left out if no sink needs them.
     pub project: ProjectOptions,
+    /// What the threads of capture and projection ask the system for, and whether memory is locked.
+    pub realtime: Realtime,
     /// Keep a journal of each frame ([`Outcome::journals`]).
     pub journal: bool,
     /// Makes each projection longer, which must then show in `project` and `total` and nowhere else. No flag leads here.
@@ -174,6 +177,9 @@ pub fn run(
     stats.camera = source.monitor();
     stats.time = SourceTime::new(stats.camera.is_some());
     let stats = Arc::new(stats);
+    if settings.realtime.lock_memory {
+        stats.realtime.lock_memory();
+    }
     let needs_colors = sinks.iter().any(|s| s.needs().colors);
     let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
@@ -232,6 +238,7 @@ pub fn run(
         let shared = Arc::clone(&shared);
         let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
         move || {
+            shared.stats.realtime.schedule("capture", &shared.settings.realtime.capture);
             stages::capture(source, frames, queues, &shared).map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
         }
     })?;

@@ -123,10 +123,14 @@ impl Project {
     /// for it.
     ///
     /// Says `ready` when its buffers are there.
-    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Arc<Shared>) -> anyhow::Result<Journal> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(shared.settings.threads)
             .thread_name(|n| format!("project{n}"))
+            .start_handler({
+                let shared = Arc::clone(shared);
+                move |_| shared.stats.realtime.schedule("project", &shared.settings.realtime.project)
+            })
             .build()
             .context("cannot start the projection's threads")?;
         pool.install(|| self.work(ready, shared))

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::realtime::RealtimeReport;
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     pub cpu: String,
@@ -20,6 +22,9 @@ pub struct Environment {
     pub realtime_kernel: bool,
     pub operating_system: Option<String>,
     pub memory_mib: u64,
+    /// What the threads of the runs were granted, where they asked the system for more than is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realtime: Option<RealtimeReport>,
     /// Instruction set of the projection.
     pub instruction_set: String,
     pub versions: Vec<(String, String)>,
@@ -89,6 +94,7 @@ impl Environment {
         }
         fact("clock source", self.clock_source.clone().unwrap_or_else(|| "not told".into()));
         fact("memory", format!("{} MiB", self.memory_mib));
+        fact("real time", self.realtime.as_ref().map_or_else(|| "not asked for".into(), ToString::to_string));
         fact("instruction set", self.instruction_set.clone());
         facts.extend(self.versions.iter().cloned());
         facts

@@ -39,6 +39,7 @@ pub use markdown::summary;
 use report::{CellReport, FiguresReport, ProfileReport, Repetition, SourceFacts};
 
 use crate::pipeline::{Outcome, PipelineSettings, Policy};
+use crate::realtime::RealtimeReport;
 use crate::source::SourceInfo;
 
 /// Frames below which a p99.9 is but the worst of them.
@@ -51,6 +52,7 @@ pub struct Run {
     pub load_average: f64,
     /// What the run had to say.
     pub warnings: Vec<String>,
+    pub realtime: Option<RealtimeReport>,
 }
 
 impl Run {
@@ -72,7 +74,7 @@ impl Run {
         if left_out > 0 {
             warnings.push("the run was too long to keep each of its frames: the figures are those of its first part".into());
         }
-        Ok(Self { frames, figures, load_average, warnings })
+        Ok(Self { frames, figures, load_average, warnings, realtime: outcome.stats.realtime.report() })
     }
 }
 
@@ -82,6 +84,8 @@ pub struct Measured {
     pub index: usize,
     pub repetitions: Vec<Vec<Frame>>,
     pub together: Figures,
+    /// What the threads were granted.
+    pub realtime: Option<RealtimeReport>,
 }
 
 /// The report of a cell out of its repetitions.
@@ -124,7 +128,8 @@ pub fn cell(
         repetitions: runs.iter().map(|run| Repetition::new(&run.figures, run.load_average)).collect(),
         warnings,
     };
-    (report, Measured { index, repetitions: runs.into_iter().map(|run| run.frames).collect(), together })
+    let realtime = runs.first().and_then(|run| run.realtime.clone());
+    (report, Measured { index, realtime, repetitions: runs.into_iter().map(|run| run.frames).collect(), together })
 }
 
 /// What makes the figures of a report doubtful, a sentence each.

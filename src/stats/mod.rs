@@ -43,6 +43,7 @@ pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
+use crate::realtime::Ledger;
 use crate::source::watch::Monitor;
 
 /// A count that one thread raises and others read.
@@ -80,6 +81,8 @@ pub struct RunStats {
     pub arrival_to_cloud: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
     pub sinks: Vec<SinkStats>,
+    /// What its threads were granted of what they asked the system for.
+    pub realtime: Ledger,
     /// Where the run is recorded.
     pub recording: Option<std::sync::Arc<RecordingStats>>,
 }

@@ -8,6 +8,7 @@ use super::continuity::SourceContinuity;
 use super::time::{Age, TimeReport};
 use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
 use crate::pipeline::{End, Outcome, PipelineSettings};
+use crate::realtime::RealtimeReport;
 use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
@@ -39,6 +40,9 @@ pub struct Report {
     /// What became of a camera that is watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Health>,
+    /// What the threads of the run were granted, where they asked the system for more than is usual.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub realtime: Option<RealtimeReport>,
     pub damage: Damage,
     pub warnings: Vec<String>,
     /// What ended the run before its time.
@@ -177,6 +181,7 @@ impl Report {
             sinks,
             recording: stats.recording.as_ref().map(|recording| recording.report()),
             camera: outcome.camera.clone(),
+            realtime: stats.realtime.report(),
             damage: outcome.damage.clone(),
             warnings: outcome.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
@@ -319,6 +324,9 @@ impl Report {
                 let (from, to) = (change.from.as_str(), change.to.as_str());
                 line(format_args!("  {:>8.1} s  {from} -> {to}: {}", change.at_s, change.why));
             }
+        }
+        if let Some(realtime) = &self.realtime {
+            line(format_args!("\nreal time: {realtime}"));
         }
         if !self.damage.is_none() {
             let d = &self.damage;

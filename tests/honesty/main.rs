@@ -20,6 +20,7 @@ use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, Offer, Released};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::source::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
@@ -190,6 +191,7 @@ fn settings(policy: Policy, capture_queue: usize, cloud_queue: usize) -> Pipelin
         frames: None,
         journal: true,
         project_delay: None,
+        realtime: Realtime::default(),
         project: ProjectOptions::default(),
     }
 }
