@@ -64,7 +64,7 @@ fn librealsenses_files_give_what_their_twins_give() {
         assert_eq!(numbers(&frames_a), numbers(&frames_b));
         for (a, b) in frames_a.iter().zip(&frames_b) {
             assert!(a.depth == b.depth, "frame {}", a.meta.number);
-            assert_eq!(a.meta.depth_units_m, b.meta.depth_units_m);
+            assert_eq!((a.meta.depth_units_m, a.meta.metadata), (b.meta.depth_units_m, b.meta.metadata));
             let (at_a, at_b) = (a.meta.device_time.unwrap(), b.meta.device_time.unwrap());
             assert!((at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain, "{at_a:?} {at_b:?}");
             let (color_a, color_b) = (a.color.as_ref().unwrap(), b.color.as_ref().unwrap());
@@ -87,6 +87,8 @@ fn librealsenses_files_give_what_their_twins_give() {
                 (s.kind.clone(), s.topic.clone(), s.width, s.height, s.nominal_fps, s.frames, numbers, lens, s.depth_units_m)
             };
             assert_eq!(facts(a), facts(b));
+            assert_eq!((&a.metadata, a.timestamp_domain, a.coeffs), (&b.metadata, b.timestamp_domain, b.coeffs));
+            assert_eq!(a.from_depth.is_some(), b.from_depth.is_some());
         }
     }
 }

@@ -73,6 +73,11 @@ fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it() {
     // 360 s and 815,089,000 ns, by the header of the first image.
     let stamp = frames[0].meta.device_time.unwrap();
     assert_eq!((stamp.ms, stamp.domain), (360_815.089, TimestampDomain::HardwareClock));
+    let metadata = frames[0].meta.metadata;
+    assert_eq!((metadata.frame_counter, metadata.exposure_us, metadata.gain), (Some(169), Some(6452), Some(16)));
+    assert_eq!(metadata.sensor_timestamp_us, Some(360_811_863));
+    assert_eq!(metadata.frame_timestamp_us, Some(360_815_089));
+    assert_eq!(metadata.backend_timestamp_ms, Some(1_534_232_519_547));
     assert!(source.damage().is_none(), "{:?}", source.damage());
 
     let info = inspect(&path).unwrap();

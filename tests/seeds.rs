@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::bag_writer::{self, ALL_PACKINGS, Color, messages_of, write_bag};
 use common::db3_writer::{self, Pixels, png_of, write_db3};
-use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, transforms};
+use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms};
 use common::kinds::converted;
 use common::mcap_writer::{self, Channel, Layout, ros2, ros2_camera_info, ros2_image, unclosed, write_mcap};
 use common::recording::{File, read};
@@ -33,17 +33,29 @@ fn bags() -> Vec<Vec<u8>> {
         for (has_color, frames_a_chunk, is_closed) in [(false, 1, true), (true, 2, true), (true, 4, false)] {
             bags.push(write_bag(&bag_writer::Spec { packing, has_color, frames_a_chunk, is_closed, ..small() }).bytes);
         }
-        bags.push(driver_bag(packing, false));
+        bags.push(driver_bag(packing, Transport::Raw));
     }
     let color = Color { encoding: "yuyv", bytes_per_pixel: 2, ..Color::default() };
     let odd = bag_writer::Spec { units_in_frames: Some(0.001), row_padding: 2, is_bigendian: true, domain: None, ..small() };
     bags.push(write_bag(&bag_writer::Spec { color, has_color: true, ..odd }).bytes);
-    bags.push(driver_bag(bag_writer::Packing::None, true));
+    bags.extend([Transport::Png, Transport::RvlAndJpeg].map(|transport| driver_bag(bag_writer::Packing::None, transport)));
     bags
 }
 
+/// How the images of a driver are packed.
+#[derive(Clone, Copy, PartialEq)]
+enum Transport {
+    Raw,
+    Png,
+    /// Depth and colour.
+    RvlAndJpeg,
+}
+
+/// 16x12 pixels, written by libjpeg.
+const JPEG: &[u8] = include_bytes!("data/color_16x12.jpg");
+
 /// What ROS 1 drivers record, with raw or compressed images.
-fn driver_bag(packing: bag_writer::Packing, is_compressed: bool) -> Vec<u8> {
+fn driver_bag(packing: bag_writer::Packing, transport: Transport) -> Vec<u8> {
     let mut writer = bag_writer::Writer::new(packing);
     let links = [("camera", Image::DEPTH.frame_id, [0.0; 3], [0.0, 0.0, 0.0, 1.0])];
     writer.typed("/tf_static", "tf2_msgs/TFMessage", &transforms(&links));
@@ -55,16 +67,18 @@ fn driver_bag(packing: bag_writer::Packing, is_compressed: bool) -> Vec<u8> {
         for (camera, image, rows) in
             [("depth", Image::DEPTH, depth(i)), ("color", Image::COLOR, vec![9; (WIDTH * HEIGHT * 3) as usize])]
         {
-            let image = Image { width: WIDTH, height: HEIGHT, ..image };
-            let info = CameraInfo { frame_id: image.frame_id, ..info.clone() };
+            let is_jpeg = transport == Transport::RvlAndJpeg && camera == "color";
+            let (width, height) = if is_jpeg { (16, 12) } else { (WIDTH, HEIGHT) };
+            let image = Image { width, height, ..image };
+            let info = CameraInfo { frame_id: image.frame_id, width, height, ..info.clone() };
             writer.typed(&format!("/camera/{camera}/camera_info"), "sensor_msgs/CameraInfo", &info.message());
             let topic = format!("/camera/{camera}/image_raw");
-            if is_compressed {
-                let (transport, format, packed) = packed(camera, &rows);
-                let message = compressed_image(seq, stamp_ns, image.frame_id, format, &packed);
-                writer.typed(&format!("{topic}/{transport}"), "sensor_msgs/CompressedImage", &message);
-            } else {
-                writer.typed(&topic, "sensor_msgs/Image", &image.message(seq, stamp_ns, &rows));
+            match packed(transport, camera, &rows) {
+                Some((name, format, packed)) => {
+                    let message = compressed_image(seq, stamp_ns, image.frame_id, format, &packed);
+                    writer.typed(&format!("{topic}/{name}"), "sensor_msgs/CompressedImage", &message);
+                }
+                None => writer.typed(&topic, "sensor_msgs/Image", &image.message(seq, stamp_ns, &rows)),
             }
         }
         writer.typed("/camera/depth/metadata", "realsense2_camera/Metadata", &metadata(r#"{"clock_domain":"global_time"}"#));
@@ -74,14 +88,26 @@ fn driver_bag(packing: bag_writer::Packing, is_compressed: bool) -> Vec<u8> {
 }
 
 /// As image_transport packs images: the last part of the topic, the format, the bytes.
-fn packed(camera: &str, rows: &[u8]) -> (&'static str, &'static str, Vec<u8>) {
-    if camera == "depth" {
-        let big: Vec<u8> = rows.chunks(2).flat_map(|v| [v[1], v[0]]).collect();
-        let png = png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, WIDTH, HEIGHT, &big);
-        return ("compressedDepth", "16UC1; compressedDepth png", [&[0; 12][..], &png].concat());
-    }
-    let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, WIDTH, HEIGHT, rows);
-    ("compressed", "rgb8; png compressed bgr8", png)
+fn packed(transport: Transport, camera: &str, rows: &[u8]) -> Option<(&'static str, &'static str, Vec<u8>)> {
+    // The transport's own header of depth.
+    let behind_header = |packed: Vec<u8>| [&[0; 12][..], &packed].concat();
+    Some(match (transport, camera) {
+        (Transport::Raw, _) => return None,
+        (Transport::Png, "depth") => {
+            let big: Vec<u8> = rows.chunks(2).flat_map(|v| [v[1], v[0]]).collect();
+            let png = png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, WIDTH, HEIGHT, &big);
+            ("compressedDepth", "16UC1; compressedDepth png", behind_header(png))
+        }
+        (Transport::Png, _) => {
+            let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, WIDTH, HEIGHT, rows);
+            ("compressed", "rgb8; png compressed bgr8", png)
+        }
+        (Transport::RvlAndJpeg, "depth") => {
+            let values: Vec<u16> = rows.chunks(2).map(|v| u16::from_le_bytes([v[0], v[1]])).collect();
+            ("compressedDepth", "16UC1; compressedDepth rvl", behind_header(rvl_of(WIDTH, HEIGHT, &values)))
+        }
+        (Transport::RvlAndJpeg, _) => ("compressed", "rgb8; jpeg compressed bgr8", JPEG.to_vec()),
+    })
 }
 
 fn mcaps() -> Vec<Vec<u8>> {

@@ -3,6 +3,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::{Done, InfoArgs, print};
+use crate::camera::Extrinsics;
 use crate::source::recording::{self, RecordingInfo, StreamInfo};
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
@@ -44,6 +45,7 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
             lens(stream),
         )?;
     }
+    details(&mut out, info)?;
     // Names that --topic takes; where there is nothing to choose they are of no use.
     let is_one_of_several = |s: &StreamInfo| info.streams.iter().filter(|other| other.kind == s.kind).count() > 1;
     if info.streams.iter().any(is_one_of_several) {
@@ -57,6 +59,31 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
         damage.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
     }
     Ok(out)
+}
+
+/// Where the cameras stand, and what is told of single frames.
+fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
+    let placed: Vec<_> = info.streams.iter().filter_map(|s| Some((&s.kind, s.from_depth.as_ref()?))).collect();
+    if !placed.is_empty() {
+        writeln!(out, "\n{:<10} from the depth camera's frame into its own", "stream")?;
+    }
+    for (kind, place) in placed {
+        let [x, y, z] = place.translation_m.map(|t| 1000.0 * t);
+        writeln!(out, "{kind:<10} moved by {x:.2}, {y:.2}, {z:.2} mm, turned by {:.3} degrees", turned_degrees(place))?;
+    }
+    let told: Vec<_> = info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
+    if !told.is_empty() {
+        writeln!(out, "\n{:<10} metadata of single frames", "stream")?;
+    }
+    told.iter().try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.metadata.join(", ")))
+}
+
+/// The angle of a rotation: its sine by the antisymmetric part of the matrix, its cosine by the trace. Either alone is blunt somewhere.
+fn turned_degrees(place: &Extrinsics) -> f64 {
+    let r = place.rotation.map(f64::from);
+    let axis = [r[5] - r[7], r[6] - r[2], r[1] - r[3]];
+    let (sine, cosine) = (axis.iter().map(|v| v * v).sum::<f64>().sqrt() / 2.0, (r[0] + r[4] + r[8] - 1.0) / 2.0);
+    sine.atan2(cosine).to_degrees()
 }
 
 fn pair<T: Display>(a: Option<T>, between: &str, b: Option<T>) -> String {

@@ -62,6 +62,36 @@ pub fn compressed_image(seq: u32, stamp_ns: u64, frame_id: &str, format: &str, d
     [header(seq, stamp_ns, frame_id), string(format), (data.len() as u32).to_le_bytes().to_vec(), data.to_vec()].concat()
 }
 
+/// Width, height and depth as RVL packs it: runs of zeros and of others by turns, of these the differences, in groups of three bits.
+pub fn rvl_of(width: u32, height: u32, depth: &[u16]) -> Vec<u8> {
+    let mut nibbles = vec![];
+    let mut put = |mut value: u32| loop {
+        let (low, rest) = ((value & 7) as u8, value >> 3);
+        nibbles.push(if rest > 0 { low | 8 } else { low });
+        value = rest;
+        if value == 0 {
+            break;
+        }
+    };
+    let (mut left, mut previous) = (depth, 0);
+    while !left.is_empty() {
+        let zeros = left.iter().take_while(|&&v| v == 0).count();
+        let others = left[zeros..].iter().take_while(|&&v| v != 0).count();
+        put(zeros as u32);
+        put(others as u32);
+        for &value in &left[zeros..zeros + others] {
+            let difference = i32::from(value) - previous;
+            put(((difference << 1) ^ (difference >> 31)) as u32);
+            previous = i32::from(value);
+        }
+        left = &left[zeros + others..];
+    }
+    nibbles.resize(nibbles.len().next_multiple_of(8), 0);
+    let word = |nibbles: &[u8]| nibbles.iter().fold(0u32, |word, nibble| word << 4 | u32::from(*nibble));
+    let words = nibbles.chunks(8).map(word);
+    [width, height].into_iter().chain(words).flat_map(u32::to_le_bytes).collect()
+}
+
 /// `sensor_msgs/CameraInfo`.
 #[derive(Debug, Clone)]
 pub struct CameraInfo {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::bag_writer::{Packing, Writer};
 use common::db3_writer::png_of;
-use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, transforms};
+use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms};
 use common::mcap_writer::{Channel, Layout, ros2, ros2_camera_info, ros2_image, write_mcap};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::camera::{Distortion, Extrinsics};

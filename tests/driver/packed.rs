@@ -93,17 +93,10 @@ fn metres_that_were_quantised_become_millimetres() {
 
 #[test]
 fn rvl_is_unpacked() {
-    // No zeros; 192 others: 1000 more than nothing, and then no difference, but for a last one of -1.
-    let mut nibbles = vec![0, 0x8, 0x8, 3, 0x8, 0xa, 0xf, 3];
-    nibbles.extend([0; 190]);
-    nibbles.push(1);
-    nibbles.resize(nibbles.len().next_multiple_of(8), 0);
-    let words = nibbles.chunks(8).map(|word| word.iter().fold(0u32, |word, nibble| word << 4 | nibble));
-    let mut data = [&[0; 12][..], &16u32.to_le_bytes(), &12u32.to_le_bytes()].concat();
-    data.extend(words.flat_map(u32::to_le_bytes));
+    let depth: Vec<u16> = (0..16 * 12).map(|i| if i % 7 < 2 { 0 } else { 1000 + (i * i) as u16 }).collect();
+    let data = [&[0; 12][..], &rvl_of(16, 12, &depth)].concat();
     let (_, frames) = replay_packed("16UC1; compressedDepth rvl", &data);
-    assert_eq!(frames[0].depth[..191], [1000; 191]);
-    assert_eq!(frames[0].depth[191], 999);
+    assert_eq!(frames[0].depth, depth);
 }
 
 /// 16x12 pixels, written by libjpeg: red is 16 x, green 20 y, blue 128; grey is 16 x.

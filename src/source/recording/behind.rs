@@ -1,92 +1,194 @@
-//! How [`ImageReader`] delivers images that wait for their metadata.
+//! What is told of images behind them: how [`ImageReader`] lets images wait for it.
 
-use std::ops::Range;
-
-use super::hold::{Found, Released};
+use super::container::{Item, Message, Topic, Wire};
+use super::hold::{Before, Found, Hold, Released, metadata_name, metadata_topic};
 use super::images::{ColorFacts, DepthFacts, ImageReader, Step};
 use super::messages::text::FrameText;
-use crate::camera::Intrinsics;
+use super::messages::{self, Stamp};
+
+/// What is told of the images of a stream behind them.
+pub enum Behind {
+    Nothing,
+    /// All of it in one text, without which an image has no number.
+    Text {
+        topic: String,
+        hold: Hold,
+    },
+    /// One message for each name and value, up to the first of another topic.
+    Pairs {
+        topic: String,
+        waiting: Option<DepthFacts>,
+    },
+}
+
+impl Behind {
+    /// Of the depth images on a topic. `first` is what is taken to be before the first image of all.
+    pub fn depth(images: &Topic, topics: &[&Topic], first: Before) -> Self {
+        if let Some(topic) = metadata_topic(topics, images) {
+            return Self::Text { topic, hold: Hold::new(first) };
+        }
+        let name = metadata_name(&images.name).filter(|_| images.wire == Wire::Ros1);
+        match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
+            Some(topic) => Self::Pairs { topic, waiting: None },
+            None => Self::Nothing,
+        }
+    }
+
+    /// Of colour images, of which only the number and the stamp are asked for.
+    pub fn color(images: &Topic, topics: &[&Topic]) -> Self {
+        match metadata_topic(topics, images) {
+            Some(topic) => Self::Text { topic, hold: Hold::new(Before::default()) },
+            None => Self::Nothing,
+        }
+    }
+
+    /// The name of the topic with it.
+    pub fn topic(&self) -> Option<&str> {
+        match self {
+            Self::Nothing => None,
+            Self::Text { topic, .. } | Self::Pairs { topic, .. } => Some(topic),
+        }
+    }
+
+    /// An image came that cannot be read.
+    pub fn lost_image(&mut self) {
+        if let Self::Text { hold, .. } = self {
+            hold.lost_image();
+        }
+    }
+
+    pub fn begin_pass(&mut self, is_whole: bool) {
+        match self {
+            Self::Nothing => {}
+            Self::Text { hold, .. } => hold.begin_pass(is_whole),
+            Self::Pairs { waiting, .. } => *waiting = None,
+        }
+    }
+}
 
 impl ImageReader {
-    /// A depth image came; a step if another one waited for its metadata in vain.
-    pub(super) fn hold_depth(&mut self, channel: u32, body: &Range<usize>) -> Option<Step> {
-        let Self { held: Some(held), reader, stream, .. } = self else { return None };
-        let Intrinsics { width, height, .. } = stream.intrinsics;
-        let recorded_ns = reader.recorded_ns();
-        let (before, taken) = held.take(reader.topic(channel)?, reader.bytes(body), (width, height), recorded_ns, |image| {
-            image.check_depth(width, height)
-        });
-        if let Err(what) = taken {
-            self.reader.note_here(&format!("a depth image cannot be read: {what}"));
-            self.ledger.bad_frame();
+    /// A depth image was read; it is ready if nothing comes behind it.
+    pub(super) fn depth_image(&mut self, stamp: Stamp, facts: DepthFacts) -> Option<Step> {
+        if let Behind::Text { hold, .. } = &mut self.behind {
+            hold.image(stamp, self.reader.recorded_ns());
+            return None;
         }
-        before.map(|released| self.release_depth(released))
+        self.ledger.good_frame();
+        match &mut self.behind {
+            Behind::Pairs { waiting, .. } => {
+                *waiting = Some(facts);
+                None
+            }
+            _ => Some(Step::Depth(facts)),
+        }
     }
 
     /// The same for colour.
-    pub(super) fn hold_color(&mut self, channel: u32, body: &Range<usize>) -> Option<Step> {
-        let Self { held_color: Some(held), color: Some(color), reader, .. } = self else { return None };
-        let topic = reader.topic(channel).filter(|topic| topic.name == color.topic)?;
-        let Intrinsics { width, height, .. } = color.stream.intrinsics;
-        let recorded_ns = reader.recorded_ns();
-        let (before, taken) =
-            held.take(topic, reader.bytes(body), (width, height), recorded_ns, |image| color.shape().check(image));
-        if let Err(what) = taken {
-            self.reader.note_here(&format!("a colour image cannot be read: {what}"));
+    pub(super) fn color_image(&mut self, stamp: Stamp, facts: ColorFacts) -> Option<Step> {
+        if let Behind::Text { hold, .. } = &mut self.behind_color {
+            hold.image(stamp, self.reader.recorded_ns());
+            return None;
         }
-        before.map(|released| self.release_color(released))
+        Some(Step::Color(facts))
     }
 
-    /// Whether a channel has the metadata of held images.
-    pub(super) fn is_behind(&self, channel: u32) -> bool {
-        let Some(topic) = self.reader.topic(channel) else { return false };
-        self.held.iter().chain(&self.held_color).any(|held| held.metadata_topic == topic.name)
+    /// The image that has waited long enough where this item comes next, or where nothing does.
+    pub(super) fn end_of_wait(&mut self, next: Option<&Item>) -> Option<Step> {
+        let channel = match next {
+            Some(Item::Chunk | Item::ChunkIndex { .. }) => return None,
+            Some(Item::Message(Message { channel, .. }) | Item::CutMessage { channel }) => Some(*channel),
+            None => None,
+        };
+        let ends_depth = channel.is_none_or(|channel| self.is_depth(channel));
+        let ends_color = channel.is_none_or(|channel| self.is_color(channel));
+        match &mut self.behind {
+            Behind::Text { hold, .. } if ends_depth => {
+                if let Some(released) = hold.release() {
+                    return Some(self.release_depth(released));
+                }
+            }
+            Behind::Pairs { topic, waiting: waiting @ Some(_) } => {
+                let name = channel.and_then(|channel| self.reader.topic(channel)).map(|topic| &topic.name);
+                if name != Some(topic) {
+                    return waiting.take().map(Step::Depth);
+                }
+            }
+            _ => {}
+        }
+        match &mut self.behind_color {
+            Behind::Text { hold, .. } if ends_color => hold.release().map(|released| self.release_color(released)),
+            _ => None,
+        }
     }
 
-    /// Metadata came.
-    pub(super) fn look_behind(&mut self, channel: u32, body: &Range<usize>) -> Option<Step> {
-        let topic = self.reader.topic(channel)?;
-        let is_depth = self.held.as_ref().is_some_and(|held| held.metadata_topic == topic.name);
-        let text = match FrameText::parse(topic.wire, self.reader.bytes(body)) {
+    /// Takes in a message that may tell of images before it.
+    pub(super) fn look_behind(&mut self, Message { channel, body, .. }: &Message) -> Option<Step> {
+        let Self { reader, behind, behind_color, .. } = self;
+        let topic = reader.topic(*channel)?;
+        let is_of = |behind: &Behind| behind.topic() == Some(&topic.name);
+        let (is_depth, behind) = match (is_of(behind), is_of(behind_color)) {
+            (true, _) => (true, behind),
+            (_, true) => (false, behind_color),
+            _ => return None,
+        };
+        let hold = match behind {
+            Behind::Text { hold, .. } => hold,
+            Behind::Pairs { waiting: Some(facts), .. } => {
+                if let Ok((name, value)) = messages::parse_key_value(topic.wire, reader.bytes(body)) {
+                    facts.note(name, value);
+                }
+                return None;
+            }
+            _ => return None,
+        };
+        let text = match FrameText::parse(topic.wire, reader.bytes(body)) {
             Ok(text) => text,
             Err(e) => {
-                self.reader.note_here(&format!("the metadata of an image cannot be read: {e}"));
+                reader.note_here(&format!("the metadata of an image cannot be read: {e}"));
                 return None;
             }
         };
-        let recorded_ns = self.reader.recorded_ns();
-        let held = if is_depth { self.held.as_mut() } else { self.held_color.as_mut() };
-        match (held?.metadata(text, recorded_ns), is_depth) {
+        match (hold.metadata(text, reader.recorded_ns()), is_depth) {
             (Found::Image(released), true) => Some(self.release_depth(released)),
             (Found::Image(released), false) => Some(self.release_color(released)),
             (Found::ImageIsLost, true) => {
                 self.ledger.bad_frame();
-                self.reader.note_here(&format!("the image of depth frame {} is missing", text.number));
+                reader.note_here(&format!("the image of depth frame {} is missing", text.number));
                 None
             }
             (Found::ImageIsLost, false) => {
-                self.reader.note_here(&format!("the image of colour frame {} is missing", text.number));
+                reader.note_here(&format!("the image of colour frame {} is missing", text.number));
                 None
             }
             (Found::Nothing, _) => None,
         }
     }
 
-    pub(super) fn release_depth(&mut self, released: Released) -> Step {
-        let Released { number, stamp_ns, depth_units_m, is_guess } = released;
+    fn release_depth(&mut self, released: Released) -> Step {
+        let Released { number, stamp_ns, domain, depth_units_m, metadata, is_guess } = released;
         self.ledger.good_frame();
         if is_guess {
             self.reader.note_here(&format!("the metadata of a depth image are missing: it is taken for number {number}"));
         }
         let depth_units_m = depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m);
-        Step::Depth(DepthFacts { number, stamp_ns, depth_units_m })
+        Step::Depth(DepthFacts { number, stamp_ns, domain, depth_units_m, metadata })
     }
 
-    pub(super) fn release_color(&mut self, released: Released) -> Step {
+    fn release_color(&mut self, released: Released) -> Step {
         let Released { number, stamp_ns, is_guess, .. } = released;
         if is_guess {
             self.reader.note_here(&format!("the metadata of a colour image are missing: it is taken for number {number}"));
         }
         Step::Color(ColorFacts { number, stamp_ns })
+    }
+}
+
+impl DepthFacts {
+    /// Takes in what is told under a name.
+    fn note(&mut self, name: &str, value: &str) {
+        if name == "timestamp_domain" {
+            self.domain = Some(messages::timestamp_domain(value));
+        }
+        messages::note_metadata(&mut self.metadata, name, value);
     }
 }

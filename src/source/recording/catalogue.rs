@@ -1,6 +1,6 @@
 //! What librealsense's topics are called, and what their messages tell about the device and its streams.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::container::{Topic, Wire};
 use super::driver::{self, Driver};
@@ -9,6 +9,9 @@ use super::messages as ros;
 use super::messages::text;
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
+
+/// Damage may make any number of names; librealsense has some fifty.
+const MAX_METADATA: usize = 100;
 
 /// The name of a topic of librealsense's, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +98,25 @@ pub struct StreamFacts {
     pub timestamp_domain: Option<TimestampDomain>,
     /// The group of streams that it belongs to, and how it is reached from the group's origin.
     pub place: Option<(String, Extrinsics)>,
+    /// What is told of single frames beside their images: `frame_counter`, `actual_exposure` ...
+    pub metadata: BTreeSet<String>,
+}
+
+impl StreamFacts {
+    /// Takes in what is told of a frame under a name.
+    pub(super) fn learn_metadata(&mut self, name: &str, value: &str) {
+        let name = ros::spelling(name).replace(' ', "_");
+        let is_name = (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        match name.as_str() {
+            "timestamp_domain" => {
+                self.timestamp_domain.get_or_insert_with(|| ros::timestamp_domain(value));
+            }
+            // What a frame is known by, whatever the camera tells.
+            "frame_number" | "timestamp" | "system_time" | "depth_units" => {}
+            _ if is_name && self.metadata.len() < MAX_METADATA => drop(self.metadata.insert(name)),
+            _ => {}
+        }
+    }
 }
 
 /// What is known of a recording, without its images.
@@ -196,12 +218,12 @@ impl Catalogue {
                     self.learn_camera(stream, &info);
                 }
             }
-            Part::Metadata if facts.timestamp_domain.is_none() => {
-                if let Ok(("timestamp_domain", value)) = ros::parse_key_value(wire, body) {
-                    facts.timestamp_domain = Some(ros::timestamp_domain(value));
+            Part::Metadata => {
+                if let Ok((name, value)) = ros::parse_key_value(wire, body) {
+                    facts.learn_metadata(name, value);
                 }
             }
-            Part::Metadata | Part::Data | Part::FrameCameraInfo => {}
+            Part::Data | Part::FrameCameraInfo => {}
         }
     }
 

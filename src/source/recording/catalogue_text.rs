@@ -35,9 +35,8 @@ impl Catalogue {
                 }
             }
             Some(Place::Stream { stream, part: Part::Metadata }) => {
-                if let Some(domain) = text::value_of(text, "timestamp domain") {
-                    self.facts_of(stream).timestamp_domain.get_or_insert_with(|| ros::timestamp_domain(domain));
-                }
+                let facts = self.facts_of(stream);
+                text::pairs(text).for_each(|(name, value)| facts.learn_metadata(name, value));
             }
             _ => {}
         }

@@ -1,26 +1,14 @@
-//! Chunks, read and unpacked: the one that is asked for, and on other threads those that come next.
-//!
-//! What was made ahead is only ever taken for the very chunk that is asked for, the same bytes of the file with the same sizes. So a
-//! reader finds the same in the same order, damage included, whether something was made ahead or not; and where it goes elsewhere, what
-//! was made ahead is dropped.
+//! Chunks, read and unpacked: the one that is asked for, and on other threads those that come next ([`Ahead`]).
 
-use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{self as channel, Receiver, Sender};
-
+use super::ahead::{Ahead, MAX_AHEAD_BYTES};
 use super::file::RecordingFile;
 use super::unpack::{Compression, UnpackError, Unpacker};
 
-/// More threads than this have nothing to do: memory is the limit.
-const MAX_THREADS: usize = 8;
-/// Chunks for each thread, waiting or done.
-const CHUNKS_A_THREAD: usize = 2;
-/// What chunks that are made ahead may take, unpacked. A chunk that would take more alone is not made ahead.
-const MAX_AHEAD_BYTES: usize = 32 << 20;
+/// Chunks that are read one after the other before the next ones are taken for certain to be read as well: a search for a time enters
+/// many, and reads one of each.
+const CHUNKS_IN_A_ROW: u32 = 2;
 
 /// What a chunk is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,41 +61,42 @@ impl Loader {
     }
 }
 
-/// What a thread is to do.
-struct Job {
-    place: Place,
-    out: Vec<u8>,
-    done: Sender<Done>,
-    is_dropped: Arc<AtomicBool>,
-}
-
 type Done = (io::Result<Option<Loaded>>, Vec<u8>);
 
 /// The chunks of a file.
 pub struct Chunks {
     loader: Loader,
+    is_ahead: bool,
+    /// Where the first record stands that has not been looked at for a chunk to make ahead.
+    at: u64,
+    /// Chunks that the reader has entered one after the other.
+    in_a_row: u32,
     /// Made when something is to be made ahead first.
-    ahead: Option<Ahead>,
-}
-
-struct Ahead {
-    /// Dropped, it lets the threads end.
-    jobs: Option<Sender<Job>>,
-    threads: Vec<JoinHandle<()>>,
-    max_chunks: usize,
-    /// In the order of the file.
-    queue: VecDeque<(Place, Receiver<Done>)>,
-    /// What the chunks of the queue will be, unpacked.
-    bytes: usize,
-    /// Tells the threads that nobody waits for the chunks of the queue any more.
-    is_dropped: Arc<AtomicBool>,
+    ahead: Option<Ahead<Place, (Place, Vec<u8>), Done>>,
     /// Buffers to use again.
     spare: Vec<Vec<u8>>,
 }
 
 impl Chunks {
     pub fn new(file: &RecordingFile) -> Self {
-        Self { loader: Loader { file: file.share(), unpacker: Unpacker::new() }, ahead: None }
+        let loader = Loader { file: file.share(), unpacker: Unpacker::new() };
+        Self { loader, is_ahead: false, at: 0, in_a_row: 0, ahead: None, spare: vec![] }
+    }
+
+    /// From now on chunks are read one after the other.
+    pub fn read_ahead(&mut self) {
+        self.is_ahead = true;
+    }
+
+    /// The file once more, for looks ahead of the reader.
+    pub fn file(&mut self) -> &mut RecordingFile {
+        &mut self.loader.file
+    }
+
+    /// The reader has gone to another place; what was made ahead is dropped.
+    pub fn go_to(&mut self, at: u64) {
+        (self.at, self.in_a_row) = (at, 0);
+        self.ahead.iter_mut().for_each(Ahead::forget);
     }
 
     /// Writes what is in a chunk into `out`. Nothing if the file ends before.
@@ -115,103 +104,48 @@ impl Chunks {
     /// # Errors
     /// If reading fails.
     pub fn load(&mut self, place: &Place, out: &mut Vec<u8>) -> io::Result<Option<Loaded>> {
-        let Some(ahead) = &mut self.ahead else { return self.loader.load(place, out) };
-        let Some((loaded, made)) = ahead.take(place) else { return self.loader.load(place, out) };
-        ahead.spare.push(std::mem::replace(out, made));
+        let made = self.ahead.as_mut().and_then(|ahead| ahead.take(place));
+        let Some((loaded, made)) = made else { return self.loader.load(place, out) };
+        self.spare.push(std::mem::replace(out, made));
         loaded
     }
 
-    /// Whether another chunk may be made ahead.
-    pub fn has_room(&self) -> bool {
-        self.ahead.as_ref().is_none_or(|ahead| ahead.queue.len() < ahead.max_chunks && ahead.bytes < MAX_AHEAD_BYTES)
+    /// The reader has entered a chunk and goes on at `at`: has the chunks made ahead that come next. `see` tells where the record at a
+    /// place ends, and the chunk that it is if it is one to be read; nothing where no more is certain.
+    pub fn look_ahead(
+        &mut self,
+        at: u64,
+        mut see: impl FnMut(&mut RecordingFile, u64) -> io::Result<Option<(Option<Place>, u64)>>,
+    ) -> io::Result<()> {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if !self.is_ahead || self.in_a_row < CHUNKS_IN_A_ROW {
+            return Ok(());
+        }
+        self.at = self.at.max(at);
+        while self.ahead.as_ref().is_none_or(Ahead::has_room) {
+            let Some((place, after)) = see(&mut self.loader.file, self.at)? else { break };
+            if place.is_some_and(|place| !self.begin(place)) {
+                break;
+            }
+            self.at = after;
+        }
+        Ok(())
     }
 
     /// Has a chunk made ahead, which stands behind all others of the kind; false if it will not be.
-    pub fn begin(&mut self, place: Place) -> bool {
+    fn begin(&mut self, place: Place) -> bool {
         if place.bytes() > MAX_AHEAD_BYTES {
             return false;
         }
         if self.ahead.is_none() {
-            self.ahead = Ahead::start(&self.loader.file);
+            let file = &self.loader.file;
+            self.ahead = Ahead::start("unpack", || {
+                let mut loader = Loader { file: file.share(), unpacker: Unpacker::new() };
+                move |(place, mut out): (Place, Vec<u8>)| (loader.load(&place, &mut out), out)
+            });
         }
-        self.ahead.as_mut().is_some_and(|ahead| ahead.begin(place))
-    }
-
-    /// Drops what was made ahead.
-    pub fn forget(&mut self) {
-        self.ahead.iter_mut().for_each(Ahead::forget);
-    }
-}
-
-impl Ahead {
-    /// Nothing if no thread can be started: then nothing is made ahead.
-    fn start(file: &RecordingFile) -> Option<Self> {
-        let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
-        let (jobs, taken) = channel::unbounded::<Job>();
-        let mut started = vec![];
-        for n in 0..threads {
-            let taken = taken.clone();
-            let mut loader = Loader { file: file.share(), unpacker: Unpacker::new() };
-            let work = move || {
-                for Job { place, mut out, done, is_dropped } in taken {
-                    if !is_dropped.load(Ordering::Relaxed) {
-                        let loaded = loader.load(&place, &mut out);
-                        let _ = done.send((loaded, out));
-                    }
-                }
-            };
-            started.extend(thread::Builder::new().name(format!("unpack{n}")).spawn(work));
-        }
-        (!started.is_empty()).then(|| Self {
-            jobs: Some(jobs),
-            max_chunks: started.len() * CHUNKS_A_THREAD,
-            threads: started,
-            queue: VecDeque::new(),
-            bytes: 0,
-            is_dropped: Arc::default(),
-            spare: vec![],
-        })
-    }
-
-    fn begin(&mut self, place: Place) -> bool {
-        let (done, made) = channel::bounded(1);
-        let job = Job { place, out: self.spare.pop().unwrap_or_default(), done, is_dropped: Arc::clone(&self.is_dropped) };
-        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
-        if is_begun {
-            self.bytes += place.bytes();
-            self.queue.push_back((place, made));
-        }
-        is_begun
-    }
-
-    /// The chunk, once it is made, if it is one of the queue; those before it are dropped.
-    fn take(&mut self, place: &Place) -> Option<Done> {
-        let at = self.queue.iter().position(|(queued, _)| queued == place)?;
-        let made = self.queue.drain(..=at).map(|(queued, made)| (queued.bytes(), made)).fold(None, |_, (bytes, made)| {
-            self.bytes -= bytes;
-            Some(made)
-        })?;
-        // A thread that panicked has dropped its end: the chunk is then made here, with the same outcome.
-        made.recv().ok()
-    }
-
-    fn forget(&mut self) {
-        if !self.queue.is_empty() {
-            std::mem::take(&mut self.is_dropped).store(true, Ordering::Relaxed);
-            self.queue.clear();
-            self.bytes = 0;
-        }
-    }
-}
-
-impl Drop for Ahead {
-    /// The threads end with the chunk that each has begun.
-    fn drop(&mut self) {
-        self.forget();
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        let out = self.spare.pop().unwrap_or_default();
+        self.ahead.as_mut().is_some_and(|ahead| ahead.begin(place, place.bytes(), (place, out)))
     }
 }
 
@@ -250,7 +184,7 @@ mod tests {
         };
         let mut next = 0;
         for n in 0..places.len() {
-            while next < places.len() && chunks.has_room() {
+            while next < places.len() && chunks.ahead.as_ref().is_none_or(Ahead::has_room) {
                 assert!(chunks.begin(places[next]));
                 next += 1;
             }
@@ -258,13 +192,13 @@ mod tests {
                 // Some are left out, and some were never begun.
                 5 | 6 => {}
                 20 => {
-                    chunks.forget();
+                    chunks.go_to(0);
                     (19..=21).for_each(|n| check(&mut chunks, n));
                 }
                 _ => check(&mut chunks, n),
             }
         }
-        assert_eq!(chunks.ahead.as_ref().map(|ahead| (ahead.bytes, ahead.queue.len())), Some((0, 0)));
+        assert!(chunks.ahead.as_ref().unwrap().is_empty());
         assert!(!chunks.begin(Place { size_bytes: MAX_AHEAD_BYTES + 1, ..places[0] }), "too much to be made ahead");
         let behind_the_end = Place { offset, ..places[0] };
         assert!(chunks.begin(behind_the_end));

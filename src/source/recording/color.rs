@@ -4,8 +4,6 @@ use std::ops::Range;
 
 use super::catalogue::{Catalogue, Place};
 use super::container::{Container, Topic};
-use super::hold::Rows;
-use super::images::place_of;
 use super::messages::compressed::{self, CompressedImage};
 use super::messages::{Image, Stamp};
 use super::numbers::Numbers;
@@ -56,7 +54,7 @@ pub fn is_grey(encoding: &str) -> bool {
 
 /// What the images of a stream are like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
+struct Shape {
     width: u32,
     height: u32,
     format: ColorFormat,
@@ -65,7 +63,7 @@ pub struct Shape {
 
 impl Shape {
     /// Tells what keeps this from being such an image.
-    pub fn check(&self, image: &Image<'_>) -> Result<(), String> {
+    fn check(&self, image: &Image<'_>) -> Result<(), String> {
         let Self { width, height, .. } = *self;
         if (image.width, image.height) != (width, height) {
             return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
@@ -93,17 +91,17 @@ pub struct ColorReader {
     pub count: u64,
     /// Where in the reader the last image's rows are, and their distance in bytes.
     image: (Range<usize>, usize),
-    /// The rows themselves, where images are packed.
-    unpacked: Option<Rows>,
+    /// The rows themselves and their distance, where images are packed or wait for what is told behind them.
+    kept: Option<(Vec<u8>, usize)>,
     unpacker: Unpacker,
 }
 
 impl ColorReader {
-    /// The reader of a topic's images.
+    /// The reader of a topic's images, which wait for what is told behind them if `waits`.
     ///
     /// # Errors
     /// Tells what the recording does not tell, or what depthcast cannot read.
-    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &Topic) -> Result<Self, String> {
+    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &Topic, waits: bool) -> Result<Self, String> {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
         let encoding =
             facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
@@ -144,7 +142,7 @@ impl ColorReader {
             numbers,
             count: 0,
             image,
-            unpacked: None,
+            kept: (waits || is_packed).then(Default::default),
             unpacker: Unpacker::default(),
         })
     }
@@ -155,21 +153,27 @@ impl ColorReader {
         if topic.schema == compressed::SCHEMA {
             let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
-            let rows = self.unpacked.get_or_insert_default();
-            let image = self.unpacker.unpack(&packed, size_px, &mut rows.bytes).map_err(|e| unreadable(&e))?;
+            let (rows, step_bytes) = self.kept.get_or_insert_default();
+            let image = self.unpacker.unpack(&packed, size_px, rows).map_err(|e| unreadable(&e))?;
             self.shape.check(&image)?;
-            rows.step_bytes = image.step_bytes as usize;
+            *step_bytes = image.step_bytes as usize;
             return Ok(packed.stamp);
         }
         let image = Image::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
         self.shape.check(&image)?;
-        self.image = (place_of(image.data, bytes, body), image.step_bytes as usize);
+        let step_bytes = image.step_bytes as usize;
+        match &mut self.kept {
+            Some((rows, kept_step_bytes)) => {
+                rows.clear();
+                rows.extend_from_slice(image.data);
+                *kept_step_bytes = step_bytes;
+            }
+            None => {
+                let start = body.start + (image.data.as_ptr() as usize - bytes.as_ptr() as usize);
+                self.image = (start..start + image.data.len(), step_bytes);
+            }
+        }
         Ok(image.stamp)
-    }
-
-    /// What images of the stream have to be.
-    pub fn shape(&self) -> &Shape {
-        &self.shape
     }
 
     /// The number of the image whose message was counted last.
@@ -177,16 +181,12 @@ impl ColorReader {
         self.numbers.number(seq, sequence, self.count)
     }
 
-    /// The rows of the last image that [`ColorReader::look_at`] found good, and their distance in bytes.
-    pub fn rows<'a>(&'a self, reader: &'a dyn Container) -> (&'a [u8], usize) {
-        match &self.unpacked {
-            Some(rows) => (&rows.bytes, rows.step_bytes),
+    /// Writes the last image that [`ColorReader::look_at`] found good into `out`, without what stands between its rows.
+    pub fn copy(&self, reader: &dyn Container, out: &mut [u8]) {
+        let (data, step_bytes) = match &self.kept {
+            Some((rows, step_bytes)) => (&rows[..], *step_bytes),
             None => (reader.bytes(&self.image.0), self.image.1),
-        }
-    }
-
-    /// Writes rows that stand `step_bytes` apart into `out`, without what stands between them.
-    pub fn copy(&self, data: &[u8], step_bytes: usize, out: &mut [u8]) {
+        };
         let Shape { width, format, layout, .. } = self.shape;
         let (recorded_bytes, out_bytes) =
             (width as usize * layout.bytes_per_pixel(format), width as usize * format.bytes_per_pixel());

@@ -80,7 +80,7 @@ impl Frames {
     pub fn take(&mut self, frame: &mut DepthFrame) {
         frame.color = None;
         match self.color.as_mut().map(|color| &mut color.found) {
-            None => self.reader.copy_depth(&mut frame.depth),
+            None => self.reader.take_depth(&mut frame.depth),
             Some(Some((waiting, color))) => {
                 std::mem::swap(&mut frame.depth, &mut waiting.depth);
                 frame.color = color.take();
@@ -125,7 +125,7 @@ impl Coloring {
                 let intrinsics = &reader.stream.intrinsics;
                 let len = intrinsics.width as usize * intrinsics.height as usize;
                 let mut depth = self.spare.pop().unwrap_or_else(|| vec![0; len]);
-                reader.copy_depth(&mut depth);
+                reader.take_depth(&mut depth);
                 self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth });
             }
             ImageStep::Color(facts) => {

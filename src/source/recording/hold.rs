@@ -3,17 +3,19 @@
 
 use super::catalogue::{Part, Place};
 use super::container::{Topic, Wire};
-use super::messages::compressed::{self, CompressedImage};
+use super::messages::Stamp;
 use super::messages::text::{self, FrameText};
-use super::messages::{Image, Stamp};
-use super::picture::Unpacker;
+use crate::clock::TimestampDomain;
+use crate::frame::FrameMetadata;
 
 /// What is known of an image when it no longer waits.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Released {
     pub number: u64,
     pub stamp_ns: i64,
+    pub domain: Option<TimestampDomain>,
     pub depth_units_m: Option<f32>,
+    pub metadata: FrameMetadata,
     /// Its metadata are missing: number and stamp are taken from what is around it.
     pub is_guess: bool,
 }
@@ -107,8 +109,8 @@ impl Hold {
             Waiting::Image { stamp, recorded_ns } => {
                 self.before.offset_ns = text.stamp_ns.saturating_sub(stamp.stamp_ns);
                 self.has_true_times |= recorded_ns == now_recorded_ns;
-                let FrameText { number, stamp_ns, depth_units_m } = text;
-                Found::Image(Released { number, stamp_ns, depth_units_m, is_guess: false })
+                let FrameText { number, stamp_ns, domain, depth_units_m, metadata } = text;
+                Found::Image(Released { number, stamp_ns, domain, depth_units_m, metadata, is_guess: false })
             }
             Waiting::Nothing => Found::ImageIsLost,
             // Reading may have begun between an image and its metadata.
@@ -125,7 +127,8 @@ impl Hold {
         self.waiting = Waiting::Nothing;
         let number = self.before.number.map_or(0, |number| number.saturating_add(1));
         self.before.number = Some(number);
-        Some(Released { number, stamp_ns: self.before.stamp_ns(stamp), depth_units_m: None, is_guess: true })
+        let (stamp_ns, metadata) = (self.before.stamp_ns(stamp), FrameMetadata::default());
+        Some(Released { number, stamp_ns, domain: None, depth_units_m: None, metadata, is_guess: true })
     }
 
     /// Another pass begins, with the first image if it `is_whole`.
@@ -150,110 +153,8 @@ pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static st
 }
 
 /// `/device_0/sensor_0/Depth_0/image/metadata` for `/device_0/sensor_0/Depth_0/image/data/compressedDepth`.
-fn metadata_name(images: &str) -> Option<String> {
+pub fn metadata_name(images: &str) -> Option<String> {
     let Some(Place::Stream { part: Part::Data, stream }) = Place::parse(images) else { return None };
     let kind = images.get(stream.len() + 1..)?.split('/').next()?;
     Some(format!("{stream}/{kind}/metadata"))
-}
-
-/// The rows of an image.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rows {
-    pub bytes: Vec<u8>,
-    pub step_bytes: usize,
-    pub is_bigendian: bool,
-}
-
-/// The images of a stream: the one that waits, and the one that no longer does.
-pub struct Held {
-    pub metadata_topic: String,
-    pub hold: Hold,
-    waiting: Rows,
-    ready: Rows,
-    unpacker: Unpacker,
-}
-
-impl Held {
-    pub fn new(metadata_topic: String, first: Before) -> Self {
-        let (waiting, ready) = Default::default();
-        Self { metadata_topic, hold: Hold::new(first), waiting, ready, unpacker: Unpacker::default() }
-    }
-
-    /// Takes in an image of a `size_px` that `check` finds good; gives back the one that still waited.
-    ///
-    /// # Errors
-    /// Tells why the image cannot be read, together with the one that still waited.
-    pub fn take(
-        &mut self,
-        topic: &Topic,
-        bytes: &[u8],
-        size_px: (u32, u32),
-        recorded_ns: Option<i64>,
-        check: impl FnOnce(&Image<'_>) -> Result<(), String>,
-    ) -> (Option<Released>, Result<(), String>) {
-        // The one that waited keeps its rows; those of the one before it are not needed any more.
-        let before = self.hold.release();
-        if before.is_some() {
-            std::mem::swap(&mut self.waiting, &mut self.ready);
-        }
-        let stamp = self.unpack(topic, bytes, size_px, check);
-        match stamp {
-            Ok(stamp) => self.hold.image(stamp, recorded_ns),
-            Err(_) => self.hold.lost_image(),
-        };
-        (before, stamp.map(|_| ()))
-    }
-
-    fn unpack(
-        &mut self,
-        topic: &Topic,
-        bytes: &[u8],
-        size_px: (u32, u32),
-        check: impl FnOnce(&Image<'_>) -> Result<(), String>,
-    ) -> Result<Stamp, String> {
-        let image;
-        let rows = &mut self.waiting;
-        if topic.schema == compressed::SCHEMA {
-            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| e.to_string())?;
-            image = self.unpacker.unpack(&packed, size_px, &mut rows.bytes)?;
-            check(&image)?;
-        } else {
-            image = Image::parse(topic.wire, bytes).map_err(|e| e.to_string())?;
-            check(&image)?;
-            rows.bytes.clear();
-            rows.bytes.extend_from_slice(image.data);
-        }
-        (rows.step_bytes, rows.is_bigendian) = (image.step_bytes as usize, image.is_bigendian);
-        Ok(image.stamp)
-    }
-
-    /// Metadata came. If they are those of the image that waited, it is [ready](Self::ready).
-    pub fn metadata(&mut self, text: FrameText, recorded_ns: Option<i64>) -> Found {
-        let found = self.hold.metadata(text, recorded_ns);
-        if matches!(found, Found::Image(_)) {
-            std::mem::swap(&mut self.waiting, &mut self.ready);
-        }
-        found
-    }
-
-    /// An image came that cannot be read; gives back the one that still waited.
-    pub fn lose(&mut self) -> Option<Released> {
-        let before = self.release();
-        self.hold.lost_image();
-        before
-    }
-
-    /// What waits is [ready](Self::ready), with what is known of it.
-    pub fn release(&mut self) -> Option<Released> {
-        let released = self.hold.release();
-        if released.is_some() {
-            std::mem::swap(&mut self.waiting, &mut self.ready);
-        }
-        released
-    }
-
-    /// The image that was released last.
-    pub fn ready(&self) -> &Rows {
-        &self.ready
-    }
 }

@@ -1,31 +1,36 @@
 //! The images of one depth stream of a recording, and of one colour stream beside it where that is asked for.
 
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::behind::Behind;
 use super::color::ColorReader;
 use super::container::{Container, Item, Message, Wire};
 use super::driver;
-use super::hold::{Held, Rows};
 use super::ledger::Ledger;
 use super::messages::compressed::{self, CompressedImage};
 use super::messages::{self, DepthFormat, Image, Stamp};
 use super::numbers::Numbers;
 use super::picture::Unpacker;
 use crate::camera::Intrinsics;
+use crate::clock::TimestampDomain;
+use crate::frame::FrameMetadata;
+use crate::huge_pages;
 use crate::source::{ColorStream, Damage, DepthStream, SourceError};
 
-/// The facts of a depth image; the image itself waits in the reader.
+/// The facts of a depth image; [`ImageReader::take_depth`] has the image itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DepthFacts {
     pub number: u64,
     /// In nanoseconds of the device's clock.
     pub stamp_ns: i64,
+    /// The clock of this frame's stamp, where its metadata tell.
+    pub domain: Option<TimestampDomain>,
     pub depth_units_m: f32,
+    pub metadata: FrameMetadata,
 }
 
-/// The facts of a colour image, which waits likewise.
+/// The facts of a colour image, which [`ImageReader::copy_color`] has.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColorFacts {
     pub number: u64,
@@ -51,9 +56,9 @@ pub struct ImageReader {
     pub(super) topic: String,
     pub stream: DepthStream,
     pub(super) color: Option<ColorReader>,
-    /// Where images wait for their metadata, those of depth and of colour.
-    pub(super) held: Option<Held>,
-    pub(super) held_color: Option<Held>,
+    /// What is told of images behind them, of depth and of colour.
+    pub(super) behind: Behind,
+    pub(super) behind_color: Behind,
     pub facts: Vec<(&'static str, String)>,
     /// Depth images, by an intact index.
     pub expected: Option<u64>,
@@ -65,11 +70,12 @@ pub struct ImageReader {
     pub(super) count: u64,
     /// This pass began at the first image.
     pub(super) is_whole_pass: bool,
-    /// Where in the reader the last depth image's rows are, their distance in bytes and their byte order.
-    pub(super) image: (Range<usize>, usize, bool),
-    pub(super) format: DepthFormat,
-    /// The last depth image itself, where it was packed.
-    pub(super) unpacked: Option<Rows>,
+    /// What was read and is still to be taken in, since an image that waited had to go first.
+    pub(super) put_back: Option<Item>,
+    /// The last depth image.
+    pub(super) depth: Vec<u16>,
+    /// Its rows, where it was packed.
+    pub(super) rows: Vec<u8>,
     pub(super) unpacker: Unpacker,
 }
 
@@ -83,17 +89,18 @@ impl ImageReader {
     pub fn step(&mut self) -> Result<Step, SourceError> {
         let mut is_fresh = true;
         loop {
-            let Some(item) = self.reader.next().map_err(|e| io_error(&self.path, e))? else {
-                if let Some(released) = self.held.as_mut().and_then(Held::release) {
-                    return Ok(self.release_depth(released));
-                }
-                if let Some(released) = self.held_color.as_mut().and_then(Held::release) {
-                    return Ok(self.release_color(released));
-                }
+            let item = match self.put_back.take() {
+                None => self.reader.next().map_err(|e| io_error(&self.path, e))?,
+                item => item,
+            };
+            if let Some(step) = self.end_of_wait(item.as_ref()) {
+                self.put_back = item;
+                return Ok(step);
+            }
+            let Some(item) = item else {
                 self.ledger.end(self.expected.filter(|_| self.is_whole_pass));
                 return Ok(Step::End);
             };
-            let is_ours = |channel: u32| self.reader.topic(channel).is_some_and(|topic| topic.name == self.topic);
             match item {
                 Item::Chunk => {
                     self.ledger.next_chunk();
@@ -101,83 +108,78 @@ impl ImageReader {
                         return Ok(Step::Going);
                     }
                 }
-                Item::ChunkIndex { channel, count } if is_ours(channel) => self.ledger.announced(count),
-                Item::CutMessage { channel } if is_ours(channel) => {
+                Item::ChunkIndex { channel, count } if self.is_depth(channel) => self.ledger.announced(count),
+                Item::CutMessage { channel } if self.is_depth(channel) => {
                     self.ledger.bad_frame();
-                    if let Some(released) = self.held.as_mut().and_then(Held::lose) {
-                        return Ok(self.release_depth(released));
-                    }
+                    self.behind.lost_image();
                 }
-                Item::Message(message) if is_ours(message.channel) => {
-                    self.count += 1;
-                    if message.is_doubtful {
-                        self.ledger.bad_frame();
-                        continue;
-                    }
-                    if self.held.is_some() {
-                        if let Some(step) = self.hold_depth(message.channel, &message.body) {
-                            return Ok(step);
-                        }
-                        continue;
-                    }
-                    match self.look_at(&message) {
-                        Ok(facts) => {
-                            self.ledger.good_frame();
-                            return Ok(Step::Depth(facts));
-                        }
-                        Err(what) => {
-                            self.ledger.bad_frame();
-                            self.reader.note_here(&what);
-                        }
-                    }
-                }
-                Item::Message(message) if self.is_behind(message.channel) => {
-                    if let Some(step) = self.look_behind(message.channel, &message.body) {
+                Item::Message(message) => {
+                    if let Some(step) = self.take(&message) {
                         return Ok(step);
                     }
                 }
-                Item::Message(message) if !message.is_doubtful && self.held_color.is_some() => {
-                    if let Some(step) = self.hold_color(message.channel, &message.body) {
-                        return Ok(step);
-                    }
-                }
-                // What is lost of colour costs no frame; a damaged chunk has been told of.
-                Item::Message(message) if !message.is_doubtful => match self.look_at_color(&message) {
-                    Some(Ok(facts)) => return Ok(Step::Color(facts)),
-                    Some(Err(what)) => self.reader.note_here(&what),
-                    None => {}
-                },
-                _ => {}
+                Item::ChunkIndex { .. } | Item::CutMessage { .. } => {}
             }
         }
     }
 
-    /// Checks a depth image and remembers where its rows are.
-    fn look_at(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<DepthFacts, String> {
-        let bytes = self.reader.bytes(body);
-        let topic = self.reader.topic(*channel);
-        let Intrinsics { width, height, .. } = self.stream.intrinsics;
-        if let Some(topic) = topic.filter(|topic| topic.schema == compressed::SCHEMA) {
-            let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
-            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
-            let rows = self.unpacked.get_or_insert_default();
-            let image = self.unpacker.unpack(&packed, (width, height), &mut rows.bytes).map_err(|e| unreadable(&e))?;
-            image.check_depth(width, height)?;
-            self.format = DepthFormat::of(image.encoding).unwrap_or_default();
-            let (step_bytes, is_bigendian) = (image.step_bytes as usize, image.is_bigendian);
-            (rows.step_bytes, rows.is_bigendian) = (step_bytes, is_bigendian);
-            return Ok(DepthFacts {
-                number: self.numbers.number(packed.stamp.seq, *sequence, self.count),
-                stamp_ns: packed.stamp.stamp_ns,
-                depth_units_m: driver::noted_units_m(&topic.notes).unwrap_or(self.stream.depth_units_m),
-            });
+    pub(super) fn is_depth(&self, channel: u32) -> bool {
+        self.reader.topic(channel).is_some_and(|topic| topic.name == self.topic)
+    }
+
+    pub(super) fn is_color(&self, channel: u32) -> bool {
+        let topic = self.color.as_ref().map(|color| &color.topic);
+        topic.is_some() && self.reader.topic(channel).map(|topic| &topic.name) == topic
+    }
+
+    fn take(&mut self, message: &Message) -> Option<Step> {
+        if self.is_depth(message.channel) {
+            self.count += 1;
+            if message.is_doubtful {
+                self.ledger.bad_frame();
+                return None;
+            }
+            return self.take_depth_image(message);
         }
-        let image = Image::parse(topic.map_or(Wire::Ros1, |topic| topic.wire), bytes)
-            .map_err(|e| format!("a depth image cannot be read: {e}"))?;
+        // What is lost of colour costs no frame; a damaged chunk has been told of.
+        if message.is_doubtful {
+            return None;
+        }
+        if self.is_color(message.channel) {
+            return self.take_color_image(message);
+        }
+        self.look_behind(message)
+    }
+
+    fn take_depth_image(&mut self, message: &Message) -> Option<Step> {
+        match self.read_depth(message) {
+            Ok((stamp, facts)) => self.depth_image(stamp, facts),
+            Err(what) => {
+                self.ledger.bad_frame();
+                self.reader.note_here(&what);
+                self.behind.lost_image();
+                None
+            }
+        }
+    }
+
+    /// Reads a depth image into `self.depth`.
+    fn read_depth(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<(Stamp, DepthFacts), String> {
+        let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
+        let Self { reader, unpacker, rows, depth, stream, .. } = self;
+        let bytes = reader.bytes(body);
+        let topic = reader.topic(*channel);
+        let wire = topic.map_or(Wire::Ros1, |topic| topic.wire);
+        let Intrinsics { width, height, .. } = stream.intrinsics;
+        let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
+            let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
+            unpacker.unpack(&packed, (width, height), rows).map_err(|e| unreadable(&e))?
+        } else {
+            Image::parse(wire, bytes).map_err(|e| unreadable(&e))?
+        };
         image.check_depth(width, height)?;
-        self.image = (place_of(image.data, bytes, body), image.step_bytes as usize, image.is_bigendian);
-        self.format = DepthFormat::of(image.encoding).unwrap_or_default();
-        let units_m = match self.format {
+        let format = DepthFormat::of(image.encoding).unwrap_or_default();
+        let units_m = match format {
             // The frame's own, or its channel's: our recorder opens another channel where they change.
             DepthFormat::Steps => image
                 .depth_units_m
@@ -185,50 +187,45 @@ impl ImageReader {
                 .or_else(|| topic.and_then(|topic| driver::noted_units_m(&topic.notes))),
             DepthFormat::Metres => Some(messages::METRES_ROUNDED_TO_M),
         };
-        Ok(DepthFacts {
+        let len = width as usize * height as usize;
+        if depth.len() != len {
+            *depth = huge_pages::vec(0, len);
+        }
+        messages::copy_depth(image.data, format, image.step_bytes as usize, width as usize, image.is_bigendian, depth);
+        let facts = DepthFacts {
             number: self.numbers.number(image.stamp.seq, *sequence, self.count),
             stamp_ns: image.stamp.stamp_ns,
-            depth_units_m: units_m.unwrap_or(self.stream.depth_units_m),
-        })
+            domain: None,
+            depth_units_m: units_m.unwrap_or(stream.depth_units_m),
+            metadata: FrameMetadata::default(),
+        };
+        Ok((image.stamp, facts))
     }
 
-    /// The same for colour; nothing if the message is another stream's.
-    fn look_at_color(&mut self, message: &Message) -> Option<Result<ColorFacts, String>> {
-        let Message { channel, body, sequence, .. } = message;
-        let topic = self.reader.topic(*channel)?;
-        let color = self.color.as_mut().filter(|color| color.topic == topic.name)?;
+    fn take_color_image(&mut self, Message { channel, body, sequence, .. }: &Message) -> Option<Step> {
+        let Self { color: Some(color), reader, .. } = self else { return None };
         color.count += 1;
-        let stamp = color.look_at(topic, self.reader.bytes(body), body);
-        let facts = |stamp: Stamp| ColorFacts { number: color.number(stamp.seq, *sequence), stamp_ns: stamp.stamp_ns };
-        Some(stamp.map(facts))
+        match color.look_at(reader.topic(*channel)?, reader.bytes(body), body) {
+            Ok(stamp) => {
+                let facts = ColorFacts { number: color.number(stamp.seq, *sequence), stamp_ns: stamp.stamp_ns };
+                self.color_image(stamp, facts)
+            }
+            Err(what) => {
+                reader.note_here(&what);
+                self.behind_color.lost_image();
+                None
+            }
+        }
     }
 
-    /// Writes the depth image that [`ImageReader::step`] found last into `depth`, `width * height` values.
-    pub fn copy_depth(&self, depth: &mut [u16]) {
-        let width = self.stream.intrinsics.width as usize;
-        if let Some(rows) = self.held.as_ref().map(Held::ready).or(self.unpacked.as_ref()) {
-            let Rows { bytes, step_bytes, is_bigendian } = rows;
-            if !bytes.is_empty() {
-                messages::copy_depth(bytes, self.format, *step_bytes, width, *is_bigendian, depth);
-            }
-            return;
-        }
-        let (data, step_bytes, is_bigendian) = &self.image;
-        if !data.is_empty() {
-            messages::copy_depth(self.reader.bytes(data), self.format, *step_bytes, width, *is_bigendian, depth);
-        }
+    /// Puts the depth image that [`ImageReader::step`] has found into `depth`, which has its size, and takes what was there instead.
+    pub fn take_depth(&mut self, depth: &mut Vec<u16>) {
+        std::mem::swap(&mut self.depth, depth);
     }
 
     /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
     pub fn copy_color(&self, bytes: &mut [u8]) {
-        match (&self.color, &self.held_color) {
-            (Some(color), Some(held)) => color.copy(&held.ready().bytes, held.ready().step_bytes, bytes),
-            (Some(color), None) => {
-                let (data, step_bytes) = color.rows(&*self.reader);
-                color.copy(data, step_bytes, bytes);
-            }
-            (None, _) => {}
-        }
+        self.color.iter().for_each(|color| color.copy(&*self.reader, bytes));
     }
 
     /// Goes back to the first image; damage is counted anew.
@@ -287,20 +284,15 @@ impl ImageReader {
         self.ledger = Ledger::default();
         self.count = 0;
         self.color.iter_mut().for_each(|color| color.count = 0);
-        self.image = (0..0, 0, false);
-        self.held.iter_mut().chain(&mut self.held_color).for_each(|held| held.hold.begin_pass(is_whole));
+        self.put_back = None;
+        self.behind.begin_pass(is_whole);
+        self.behind_color.begin_pass(is_whole);
     }
 
     /// What was found damaged in this pass.
     pub fn damage(&self) -> Damage {
         Damage { frames_lost: self.ledger.lost(), ..self.reader.damage().clone() }
     }
-}
-
-/// Where in the reader `data` stands, a part of the `bytes` of the message at `body`.
-pub fn place_of(data: &[u8], bytes: &[u8], body: &Range<usize>) -> Range<usize> {
-    let start = body.start + (data.as_ptr() as usize - bytes.as_ptr() as usize);
-    start..start + data.len()
 }
 
 pub fn io_error(path: &Path, source: io::Error) -> SourceError {

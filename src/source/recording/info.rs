@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::camera::Distortion;
+use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
 use crate::source::Damage;
 
@@ -61,6 +61,14 @@ pub struct StreamInfo {
     pub ppx: Option<f32>,
     pub ppy: Option<f32>,
     pub distortion: Option<Distortion>,
+    /// The distortion's coefficients, in librealsense's order.
+    pub coeffs: Option<[f32; 5]>,
     /// Metres per depth step, of depth streams.
     pub depth_units_m: Option<f32>,
+    /// The clock behind its frames' time stamps.
+    pub timestamp_domain: Option<TimestampDomain>,
+    /// From the frame of the depth stream that a replay delivers into this one's.
+    pub from_depth: Option<Extrinsics>,
+    /// What the recording tells of single frames beside their images: `frame_counter`, `actual_exposure` ...
+    pub metadata: Vec<String>,
 }

@@ -218,7 +218,14 @@ impl<'a> Inspection<'a> {
             duration_s,
             timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
             compression: reader.compression(),
-            streams: known.streams.iter().map(|(stream, facts)| describe(stream, facts, &known, frames.get(stream))).collect(),
+            streams: known
+                .streams
+                .iter()
+                .map(|(stream, facts)| StreamInfo {
+                    from_depth: depth.as_ref().filter(|depth| *depth != stream).and_then(|depth| known.extrinsics(depth, stream)),
+                    ..describe(stream, facts, &known, frames.get(stream))
+                })
+                .collect(),
             device: known.device,
             serial: known.serial,
             firmware: known.firmware,
@@ -331,7 +338,11 @@ fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option
         ppx: intrinsics.map(|i| i.ppx),
         ppy: intrinsics.map(|i| i.ppy),
         distortion: intrinsics.map(|i| i.distortion),
+        coeffs: intrinsics.map(|i| i.coeffs),
         depth_units_m: known.depth_units_m(stream).or(frames.depth_units_m).filter(|_| is_depth),
+        timestamp_domain: facts.timestamp_domain,
+        from_depth: None,
+        metadata: facts.metadata.iter().cloned().collect(),
     }
 }
 

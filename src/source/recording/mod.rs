@@ -13,17 +13,18 @@
 //! | `lens`, `frame_tree` | what a camera info tells of a lens, and where cameras stand |
 //! | `numbers` | what counts frames |
 //! | `color` | how colour images are read |
-//! | `hold`, `behind` | images that wait for the metadata behind them |
+//! | `hold`, `behind` | what is told of images behind them |
 //! | `picture`, `zstd_bytes` | unpacks single images and messages |
 //! | `missing` | why there is nothing to deliver |
 //! | `ledger` | which frames are missing |
 //! | `messages` | bytes to messages |
 //! | `container` | what a file is: messages of topics |
 //! | `bag`, `db3`, `mcap` | the formats |
-//! | `file`, `chunks`, `unpack`, `lz4`, `findings` | what formats have in common: reading at offsets, packed chunks, an account of damage |
+//! | `file`, `chunks`, `ahead`, `unpack`, `lz4`, `findings` | what formats have in common: reading at offsets, packed chunks, on other threads too, an account of damage |
 //! | `sniff` | which format a file has |
 //! | `inspect`, `glance`, `info` | what is in a recording: all of it read, or its index and its ends |
 
+mod ahead;
 mod bag;
 mod begin;
 mod behind;
@@ -274,9 +275,9 @@ impl RecordingSource {
             number: facts.number,
             is_restart,
             arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: stream.timestamp_domain }),
+            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: facts.domain.unwrap_or(stream.timestamp_domain) }),
             depth_units_m: facts.depth_units_m,
-            ..Default::default()
+            metadata: facts.metadata,
         };
     }
 }

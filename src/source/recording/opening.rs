@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use super::begin::{self, Begin, Images};
+use super::behind::Behind;
 use super::catalogue::{Catalogue, Place, StreamFacts};
 use super::color::ColorReader;
 use super::container::{self, Container, Topic, Wire};
 use super::driver;
-use super::hold::{Before, Held, metadata_topic, missing_metadata};
+use super::hold::missing_metadata;
 use super::images::{ImageReader, io_error};
 use super::ledger::Ledger;
-use super::messages::{DepthFormat, compressed};
+use super::messages::compressed;
 use super::missing::{no_color, no_depth};
 use super::numbers::Numbers;
 use super::picture::{self, Unpacker};
@@ -49,13 +50,15 @@ impl ImageReader {
                 "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
             );
         }
-        let color = match color {
+        let (color, behind_color) = match color {
             Some(color) => {
                 let topic = topic_of(&*reader, &color.topic);
-                Some(ColorReader::new(&known, &stream, &color.stream, &topic).map_err(wrong)?)
+                let behind = Behind::color(&topic, &reader.topics());
+                let waits = behind.topic().is_some();
+                (Some(ColorReader::new(&known, &stream, &color.stream, &topic, waits).map_err(wrong)?), behind)
             }
             None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
-            None => None,
+            None => (None, Behind::Nothing),
         };
         let facts = known.streams.remove(&stream).unwrap_or_default();
         let intrinsics = lens(&*reader, &known, &stream, &facts, depth_size_px).map_err(wrong)?;
@@ -71,14 +74,10 @@ impl ImageReader {
             reader.note_for_good(what);
         }
         let before = depth_behind.unwrap_or_default();
-        let held = metadata_topic(&reader.topics(), &depth_topic).map(|metadata| Held::new(metadata, before));
-        let held_color = color.as_ref().and_then(|color| {
-            let metadata = metadata_topic(&reader.topics(), &topic_of(&*reader, &color.topic))?;
-            Some(Held::new(metadata, Before::default()))
-        });
-        let metadata = held.iter().chain(&held_color).map(|held| held.metadata_topic.as_str());
+        let behind = Behind::depth(&depth_topic, &reader.topics(), before);
+        let told_behind = [&behind, &behind_color].into_iter().filter_map(Behind::topic);
         let wanted: Vec<&str> =
-            metadata.chain([topic.as_str()]).chain(color.as_ref().map(|color| color.topic.as_str())).collect();
+            told_behind.chain([topic.as_str()]).chain(color.as_ref().map(|color| color.topic.as_str())).collect();
         reader.expect(Some(&wanted));
         reader.rewind();
         Ok(Self {
@@ -88,17 +87,17 @@ impl ImageReader {
             topic,
             stream: depth_stream,
             color,
-            held,
-            held_color,
+            behind,
+            behind_color,
             facts: told,
             first_stamp_ns: before.stamp_ns(first),
             ledger: Ledger::default(),
             numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream)),
             count: 0,
             is_whole_pass: true,
-            image: (0..0, 0, false),
-            format: DepthFormat::default(),
-            unpacked: None,
+            put_back: None,
+            depth: vec![],
+            rows: vec![],
             unpacker: Unpacker::default(),
         })
     }

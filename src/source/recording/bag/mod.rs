@@ -4,12 +4,13 @@
 //! | --- | --- |
 //! | `record` | bytes to records; no I/O |
 //! | `index`, `reader` | the file to records to messages, and on behind damage |
-//! | `ahead` | which chunks come next, and which hold nothing that is wanted |
+//! | `chunk`, `wanted` | chunks and what is in them; which hold nothing that is wanted |
 
-mod ahead;
+mod chunk;
 mod index;
 mod reader;
 mod record;
+mod wanted;
 
 pub use reader::BagReader;
 pub use record::MAGIC;

@@ -12,12 +12,13 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::ahead::Ahead;
+use super::chunk::Chunk;
 use super::index::{Index, read_data, read_index};
 use super::record::{self, Header, MAGIC, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
+use super::wanted::Unwanted;
 use crate::source::Damage;
-use crate::source::recording::chunks::{Chunks, Place};
-use crate::source::recording::container::{Container, Item, Message, Topic, Wire};
+use crate::source::recording::chunks::Chunks;
+use crate::source::recording::container::{Container, Item, Topic, Wire};
 use crate::source::recording::file::RecordingFile;
 use crate::source::recording::findings::Findings;
 use crate::source::recording::unpack::{Compression, Wholeness};
@@ -27,16 +28,6 @@ pub const MAX_CHUNK_BYTES: u64 = 1 << 30;
 /// What the search for records in the file looks for.
 const ANY_RECORD: &[u8] =
     &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
-
-/// The chunk that is being read.
-#[derive(Debug, Clone, Copy)]
-struct Chunk {
-    data_offset: u64,
-    compression: Compression,
-    wholeness: Wholeness,
-    /// Not a chunk, but a single message outside of chunks.
-    is_loose: bool,
-}
 
 /// The beginning of a record in the file.
 #[derive(Debug, Clone, Copy)]
@@ -62,20 +53,20 @@ pub struct BagReader {
     first: u64,
     pub(super) index: Option<Index>,
     /// Those about the header and the index hold for every pass through the file.
-    findings: Findings,
+    pub(super) findings: Findings,
     pub(super) topics: HashMap<u32, Topic>,
     /// Where the next record begins.
     pub(super) at: u64,
     /// From where to search if there is no record at `at`, because the length of the chunk before is doubtful.
-    search_from: Option<u64>,
+    pub(super) search_from: Option<u64>,
     header: Vec<u8>,
     pub(super) chunks: Chunks,
-    pub(super) ahead: Ahead,
-    chunk: Option<Chunk>,
-    raw: Vec<u8>,
+    pub(super) unwanted: Unwanted,
+    pub(super) chunk: Option<Chunk>,
+    pub(super) raw: Vec<u8>,
     /// Where in `raw` the next record begins.
-    cursor: usize,
-    first_compression: Option<Compression>,
+    pub(super) cursor: usize,
+    pub(super) first_compression: Option<Compression>,
 }
 
 impl BagReader {
@@ -85,7 +76,7 @@ impl BagReader {
         let mut reader = Self {
             end: file.len(),
             chunks: Chunks::new(&file),
-            ahead: Ahead::new(&file),
+            unwanted: Unwanted::default(),
             file,
             first: MAGIC.len() as u64,
             index: None,
@@ -111,8 +102,7 @@ impl BagReader {
         self.chunk = None;
         self.raw.clear();
         self.cursor = 0;
-        self.ahead.go_to(at);
-        self.chunks.forget();
+        self.chunks.go_to(at);
         self.findings.begin_pass();
     }
 
@@ -158,90 +148,7 @@ impl BagReader {
         Ok(())
     }
 
-    fn next_in_chunk(&mut self) -> Option<Item> {
-        let chunk = self.chunk?;
-        let is_doubtful = chunk.wholeness == Wholeness::Damaged;
-        let rest = &self.raw[self.cursor..];
-        let error = match record::parse_record(rest) {
-            Ok(found) => {
-                let data = self.cursor + found.data.start..self.cursor + found.data.end;
-                match found.header {
-                    Header::Message { conn } => {
-                        self.cursor = data.end;
-                        return Some(Item::Message(Message { channel: conn, body: data, is_doubtful, sequence: None }));
-                    }
-                    Header::Connection { conn, topic } => {
-                        let schema = record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
-                        let topic = Topic::new(topic, schema, Wire::Ros1);
-                        let told_again = record::connection_topic(&self.raw[data.clone()]);
-                        let is_sure =
-                            !is_doubtful && (chunk.compression != Compression::None || told_again == Some(topic.name.as_str()));
-                        self.cursor = data.end;
-                        self.learn(conn, topic, is_sure);
-                        return None;
-                    }
-                    _ if chunk.compression == Compression::None => {
-                        // The chunk's length is wrong, and these are records of the file again.
-                        let at = chunk.data_offset + self.cursor as u64;
-                        self.note(at, "a chunk is shorter than its header says");
-                        self.at = at;
-                        self.leave_chunk();
-                        return None;
-                    }
-                    _ => "a record that does not belong into a chunk".to_owned(),
-                }
-            }
-            Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
-                let cut = match record::parse_head(rest) {
-                    Ok((Header::Message { conn }, _)) => Some(Item::CutMessage { channel: conn }),
-                    _ => None,
-                };
-                if chunk.compression == Compression::None {
-                    self.findings.pass.bytes_skipped += rest.len() as u64;
-                }
-                self.leave_chunk();
-                return cut;
-            }
-            Err(e) => e.to_string(),
-        };
-        if is_doubtful {
-            // The chunk has been told of and counted.
-            self.leave_chunk();
-            return None;
-        }
-        let ops = &[record::OP_MESSAGE, record::OP_CONNECTION];
-        let skipped = record::find_record(&rest[1..], ops, rest.len() as u64 - 1).map(|i| i + 1);
-        self.findings.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
-        let place = match chunk.compression {
-            Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
-        };
-        self.note(place.0, &format!("no record can be read{} ({error})", place.1));
-        match skipped {
-            Some(n) => self.cursor += n,
-            None => self.leave_chunk(),
-        }
-        None
-    }
-
-    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is surely right and the index says
-    /// something else, the index is wrong, and nothing in it is believed: no checksum protects it.
-    fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
-        let known = self.topics.get(&conn).map(|known| known.name.as_str());
-        if known == Some(&topic.name) || (known.is_some() && (!is_sure || self.index.is_none())) {
-            return;
-        }
-        if self.index.take_if(|_| is_sure).is_some() {
-            let instead = known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
-            let name = topic.name.escape_debug();
-            let what = format!("the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}");
-            self.note(self.end, &what);
-            self.findings.note_for_good(&format!("byte {}: {what}", self.end));
-        }
-        self.topics.insert(conn, topic);
-    }
-
-    fn leave_chunk(&mut self) {
+    pub(super) fn leave_chunk(&mut self) {
         self.raw.clear();
         self.cursor = 0;
     }
@@ -328,82 +235,6 @@ impl BagReader {
         (header, u64::from(record::u32_at(data_len, 0).unwrap_or(0)))
     }
 
-    /// Reads and unpacks the chunk whose record begins at `begin` and its data at `data_offset`.
-    fn enter_chunk(
-        &mut self,
-        begin: u64,
-        data_offset: u64,
-        len: u64,
-        compression: Compression,
-        size_bytes: u32,
-    ) -> io::Result<()> {
-        let there = self.end - data_offset;
-        let (mut len, mut is_cut) = (len, false);
-        if len > there {
-            // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
-            match find_record(&mut self.file, data_offset, self.end, &[record::OP_INDEX_DATA, record::OP_CHUNK])? {
-                Some(next) => {
-                    self.note(data_offset, &format!("a chunk says that it has {len} bytes; the next record begins earlier"));
-                    len = next - data_offset;
-                }
-                None => {
-                    self.note(data_offset, &format!("a chunk is cut off: {there} of its {len} bytes are there"));
-                    (len, is_cut) = (there, true);
-                }
-            }
-        }
-        self.at = data_offset + len;
-        if len.max(u64::from(size_bytes)) > MAX_CHUNK_BYTES {
-            self.note(
-                data_offset,
-                &format!("a chunk of {len} bytes, {size_bytes} unpacked, is not read: no recorder writes that"),
-            );
-            self.skip_chunk(data_offset, len);
-            return Ok(());
-        }
-        self.first_compression.get_or_insert(compression);
-        self.leave_chunk();
-        if !is_cut && !self.is_wanted(begin, self.at)? {
-            self.chunk = None;
-            return self.look_ahead();
-        }
-        let place =
-            Place { offset: data_offset, len: len as usize, compression, size_bytes: size_bytes as usize, with_crc: false };
-        let Some(loaded) = self.chunks.load(&place, &mut self.raw)? else {
-            // The file became shorter since it was opened.
-            self.leave_chunk();
-            self.note(data_offset, "the file ends within a chunk");
-            self.skip_chunk(data_offset, len);
-            return Ok(());
-        };
-        let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
-        match loaded.unpacked {
-            // A wrong length may have taken further records with it; they are read from where the chunk really ends.
-            Ok(consumed) if (consumed as u64) < len => {
-                self.at = data_offset + consumed as u64;
-                self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
-            }
-            Ok(_) => {}
-            Err(e) if is_cut => {
-                self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
-            }
-            Err(e) => {
-                wholeness = Wholeness::Damaged;
-                self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
-                self.skip_chunk(data_offset, len);
-            }
-        }
-        self.chunk = Some(Chunk { data_offset, compression, wholeness, is_loose: false });
-        self.look_ahead()
-    }
-
-    fn skip_chunk(&mut self, data_offset: u64, len: u64) {
-        self.findings.pass.chunks_skipped += 1;
-        self.findings.pass.bytes_skipped += len;
-        self.search_from = Some(data_offset);
-    }
-
     /// Moves `at` to the next record behind a place where there is none, or to the end.
     fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
         let from = self.search_from.take().unwrap_or(at + 1);
@@ -417,13 +248,13 @@ impl BagReader {
         Ok(())
     }
 
-    fn note(&mut self, offset: u64, what: &str) {
+    pub(super) fn note(&mut self, offset: u64, what: &str) {
         self.findings.note(format_args!("byte {offset}"), what);
     }
 }
 
 /// Where between `from` and `end` the next record of one of the types `ops` begins.
-fn find_record(file: &mut RecordingFile, from: u64, end: u64, ops: &[u8]) -> io::Result<Option<u64>> {
+pub fn find_record(file: &mut RecordingFile, from: u64, end: u64, ops: &[u8]) -> io::Result<Option<u64>> {
     const OVERLAP_BYTES: u64 = 2 * MAX_FOUND_HEADER_BYTES as u64;
     file.find(from, end, OVERLAP_BYTES, |_, part, at| Ok(record::find_record(part, ops, end - at)))
 }
@@ -486,7 +317,8 @@ impl Container for BagReader {
     }
 
     fn expect(&mut self, topics: Option<&[&str]>) {
-        self.ahead.expect(topics, self.index.as_ref());
+        self.chunks.read_ahead();
+        self.unwanted = Unwanted::but(topics, self.index.as_ref());
     }
 
     fn rewind(&mut self) {

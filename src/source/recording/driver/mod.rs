@@ -14,10 +14,9 @@
 
 mod image;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use image::has_images;
-use serde::Deserialize;
 
 use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
 use crate::camera::{Extrinsics, Intrinsics};
@@ -41,8 +40,8 @@ pub struct Driver {
     /// By the names of their topics.
     images: BTreeMap<String, ImageFacts>,
     camera_infos: BTreeMap<String, Lens>,
-    /// By the names of topics with metadata.
-    domains: BTreeMap<String, TimestampDomain>,
+    /// By the names of topics with metadata: the frames' clock, and what else the first of them tells.
+    metadata: BTreeMap<String, (TimestampDomain, BTreeSet<String>)>,
     tree: FrameTree,
     /// By the names of realsense2_camera's topics.
     depth_to_color: BTreeMap<String, Extrinsics>,
@@ -92,8 +91,8 @@ impl Driver {
                 }
                 false
             }
-            "realsense2_camera/Metadata" | "realsense2_camera_msgs/Metadata" if !self.domains.contains_key(name) => {
-                clock_domain(wire, body).is_some_and(|domain| enter(&mut self.domains, name, domain))
+            "realsense2_camera/Metadata" | "realsense2_camera_msgs/Metadata" if !self.metadata.contains_key(name) => {
+                parse_metadata(wire, body).is_some_and(|told| enter(&mut self.metadata, name, told))
             }
             _ => false,
         };
@@ -134,7 +133,7 @@ impl Driver {
         let unsure = self.images.values().filter(|image| image.kind.is_none()).count();
         for (name, image) in &self.images {
             let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
-            let metadata = format!("{}/metadata", parent(base(name)));
+            let metadata = self.metadata.get(&format!("{}/metadata", parent(base(name))));
             let noted = |key: &str| image.notes.get(key);
             let intrinsics = self.lens_of(name, image);
             let facts = StreamFacts {
@@ -145,8 +144,9 @@ impl Driver {
                 intrinsics,
                 timestamp_domain: noted("timestamp_domain")
                     .map(|domain| ros::timestamp_domain(domain))
-                    .or_else(|| self.domains.get(&metadata).copied()),
+                    .or_else(|| metadata.map(|(domain, _)| *domain)),
                 place: None,
+                metadata: metadata.map(|(_, names)| names.clone()).unwrap_or_default(),
             };
             streams.insert(name.clone(), facts);
         }
@@ -250,17 +250,15 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-/// The domain in `realsense2_camera_msgs/Metadata`, which has a JSON text.
-fn clock_domain(wire: Wire, body: &[u8]) -> Option<TimestampDomain> {
-    #[derive(Deserialize)]
-    struct Metadata<'a> {
-        #[serde(borrow)]
-        clock_domain: &'a str,
-    }
+/// The domain, and the names of what else is in `realsense2_camera_msgs/Metadata`, which has a JSON text.
+fn parse_metadata(wire: Wire, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
     let mut fields = Fields::new(wire, body).ok()?;
     ros::header(&mut fields).ok()?;
-    let metadata: Metadata<'_> = serde_json::from_str(fields.string("metadata").ok()?).ok()?;
-    Some(ros::timestamp_domain(metadata.clock_domain))
+    let told: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fields.string("metadata").ok()?).ok()?;
+    let domain = ros::timestamp_domain(told.get("clock_domain")?.as_str()?);
+    let mut facts = StreamFacts::default();
+    told.keys().filter(|name| *name != "clock_domain").for_each(|name| facts.learn_metadata(name, ""));
+    Some((domain, facts.metadata))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! no other begins, the file is searched for the next begin of a record. The position only ever moves forward, so every file comes
 //! to an end.
 
-mod ahead;
 mod chunk;
 mod search;
 
@@ -15,7 +14,6 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use self::ahead::Ahead;
 use self::chunk::Chunk;
 use super::channels::{Channels, Origin};
 use super::record::{
@@ -58,7 +56,6 @@ pub struct McapReader {
     /// The begin of the record at `at`, or all of it.
     record: Vec<u8>,
     chunks: Chunks,
-    ahead: Ahead,
     chunk: Option<Chunk>,
     raw: Vec<u8>,
     /// Where in `raw` the next record begins.
@@ -75,7 +72,6 @@ impl McapReader {
         let mut reader = Self {
             end: file.len(),
             chunks: Chunks::new(&file),
-            ahead: Ahead::new(&file),
             file,
             channels: Channels::default(),
             index: None,
@@ -134,8 +130,7 @@ impl McapReader {
         self.leave_chunk();
         self.loose_bytes = None;
         self.nameless.clear();
-        self.ahead.go_to(at);
-        self.chunks.forget();
+        self.chunks.go_to(at);
         self.findings.begin_pass();
     }
 
@@ -378,7 +373,7 @@ impl Container for McapReader {
     }
 
     fn expect(&mut self, _: Option<&[&str]>) {
-        self.ahead.is_on = true;
+        self.chunks.read_ahead();
     }
 
     fn rewind(&mut self) {

@@ -12,6 +12,7 @@ pub use places::{parse_driver_extrinsics, parse_transforms};
 
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
+use crate::frame::FrameMetadata;
 use crate::source::recording::container::Wire;
 
 /// No two cameras of one device are farther apart.
@@ -183,6 +184,20 @@ pub fn timestamp_domain(name: &str) -> TimestampDomain {
         "global time" => TimestampDomain::GlobalTime,
         _ => TimestampDomain::Unknown,
     }
+}
+
+/// Takes in what is told of a frame under librealsense's name for it; other names are left out, and so are values that are none.
+pub fn note_metadata(metadata: &mut FrameMetadata, name: &str, value: &str) {
+    let place = match spelling(name).as_str() {
+        "frame counter" => &mut metadata.frame_counter,
+        "sensor timestamp" => &mut metadata.sensor_timestamp_us,
+        "frame timestamp" => &mut metadata.frame_timestamp_us,
+        "backend timestamp" => &mut metadata.backend_timestamp_ms,
+        "actual exposure" => &mut metadata.exposure_us,
+        "gain level" => &mut metadata.gain,
+        _ => return,
+    };
+    *place = value.trim().parse().ok();
 }
 
 /// Names lost and won underscores between versions of librealsense.

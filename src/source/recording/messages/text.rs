@@ -1,7 +1,9 @@
 //! What librealsense from 2.58 on writes as text: `std_msgs/String` with `key=value;key=value`. No I/O.
 
-use super::{CameraInfo, Fields, MessageError, spelling};
+use super::{CameraInfo, Fields, MessageError, note_metadata, spelling, timestamp_domain};
 use crate::camera::Extrinsics;
+use crate::clock::TimestampDomain;
+use crate::frame::FrameMetadata;
 use crate::source::recording::container::Wire;
 
 /// The type of all such messages.
@@ -62,17 +64,23 @@ pub struct FrameText {
     pub number: u64,
     /// In nanoseconds of the device's clock.
     pub stamp_ns: i64,
+    pub domain: Option<TimestampDomain>,
     pub depth_units_m: Option<f32>,
+    pub metadata: FrameMetadata,
 }
 
 impl FrameText {
     pub fn parse(wire: Wire, bytes: &[u8]) -> Result<Self, MessageError> {
         let text = parse_string(wire, bytes)?;
         let number = value_of(text, "frame number").and_then(|value| value.parse().ok());
+        let mut metadata = FrameMetadata::default();
+        pairs(text).for_each(|(key, value)| note_metadata(&mut metadata, key, value));
         Ok(Self {
             number: number.ok_or(MessageError("frame number"))?,
             stamp_ns: value_of(text, "timestamp").and_then(ns_of_ms).ok_or(MessageError("time stamp"))?,
+            domain: value_of(text, "timestamp domain").map(timestamp_domain),
             depth_units_m: value_of(text, "depth units").and_then(|value| value.parse().ok()),
+            metadata,
         })
     }
 }

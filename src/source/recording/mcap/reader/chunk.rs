@@ -2,13 +2,14 @@
 
 use std::io;
 
-use super::McapReader;
 use super::search::is_begin;
+use super::{FIRST_BYTES, McapReader};
 use crate::source::recording::chunks::{Loaded, Place};
 use crate::source::recording::container::Item;
+use crate::source::recording::file::RecordingFile;
 use crate::source::recording::mcap::channels::Origin;
 use crate::source::recording::mcap::record::{
-    self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
+    self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op, parse_head,
 };
 use crate::source::recording::unpack::{Compression, Wholeness};
 
@@ -119,7 +120,8 @@ impl McapReader {
         }
         self.cursor = 0;
         self.chunk = Some(Chunk { data_offset: data_at, compression, wholeness });
-        self.look_ahead()
+        let end = self.end;
+        self.chunks.look_ahead(self.at, |file, at| see(file, at, end))
     }
 
     fn skip_chunk(&mut self, len: u64) {
@@ -195,5 +197,33 @@ impl McapReader {
         self.note(offset, &format!("no record can be read{place} ({error})"));
         self.cursor += skipped;
         None
+    }
+}
+
+/// Where the record at `at` ends, with the chunk that it is; nothing if it is damaged, or hardly followed by others to read.
+fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Option<Place>, u64)>> {
+    let mut bytes = [0; FIRST_BYTES as usize];
+    let bytes = &mut bytes[..end.saturating_sub(at).min(FIRST_BYTES) as usize];
+    if bytes.is_empty() || !file.read_at(at, bytes)? {
+        return Ok(None);
+    }
+    let Ok(head) = parse_head(bytes) else { return Ok(None) };
+    let after = at.saturating_add(head.whole_bytes());
+    if after > end {
+        return Ok(None);
+    }
+    match head.body {
+        Body::Chunk(chunk) if head.is_exact && chunk.packed_bytes.max(chunk.unpacked_bytes) <= MAX_CHUNK_BYTES => {
+            let place = record::compression(&bytes[chunk.compression]).map(|compression| Place {
+                offset: at + chunk.data_at as u64,
+                len: chunk.packed_bytes as usize,
+                compression,
+                size_bytes: chunk.unpacked_bytes as usize,
+                with_crc: chunk.crc != 0,
+            });
+            Ok(Some((place, after)))
+        }
+        Body::MessageIndex { .. } | Body::Schema | Body::Channel | Body::Metadata => Ok(Some((None, after))),
+        _ => Ok(None),
     }
 }

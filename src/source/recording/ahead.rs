@@ -1,0 +1,117 @@
+//! Work that other threads do ahead, in order.
+//!
+//! What was made ahead is only ever taken for the very key that is asked for. So a reader finds the same in the same order, damage
+//! included, whether something was made ahead or not; and where it goes elsewhere, what was made ahead is dropped.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{self as channel, Receiver, Sender};
+
+/// More threads than this have nothing to do: memory is the limit.
+const MAX_THREADS: usize = 8;
+/// Jobs for each thread, waiting or done.
+const JOBS_A_THREAD: usize = 2;
+/// What all that is made ahead may take. What would take more alone is not made ahead.
+pub const MAX_AHEAD_BYTES: usize = 32 << 20;
+
+/// What a thread is to do.
+struct Job<In, Out> {
+    input: In,
+    done: Sender<Out>,
+    is_dropped: Arc<AtomicBool>,
+}
+
+/// What `In` becomes, under the key that it is asked for by.
+pub struct Ahead<Key, In, Out> {
+    /// Dropped, it lets the threads end.
+    jobs: Option<Sender<Job<In, Out>>>,
+    threads: Vec<JoinHandle<()>>,
+    max_jobs: usize,
+    /// In the order in which they were begun, with what they take.
+    queue: VecDeque<(Key, usize, Receiver<Out>)>,
+    bytes: usize,
+    /// Tells the threads that nobody waits for the queue any more.
+    is_dropped: Arc<AtomicBool>,
+}
+
+impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out> {
+    /// Each thread has a worker of its own. Nothing if no thread can be started: then nothing is made ahead.
+    pub fn start<Work: FnMut(In) -> Out + Send + 'static>(name: &str, mut worker: impl FnMut() -> Work) -> Option<Self> {
+        let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
+        let (jobs, taken) = channel::unbounded::<Job<In, Out>>();
+        let mut started = vec![];
+        for n in 0..threads {
+            let (taken, mut work) = (taken.clone(), worker());
+            let run = move || {
+                for Job { input, done, is_dropped } in taken {
+                    if !is_dropped.load(Ordering::Relaxed) {
+                        let _ = done.send(work(input));
+                    }
+                }
+            };
+            started.extend(thread::Builder::new().name(format!("{name}{n}")).spawn(run));
+        }
+        (!started.is_empty()).then(|| Self {
+            jobs: Some(jobs),
+            max_jobs: started.len() * JOBS_A_THREAD,
+            threads: started,
+            queue: VecDeque::new(),
+            bytes: 0,
+            is_dropped: Arc::default(),
+        })
+    }
+
+    /// Whether another job may be begun.
+    pub fn has_room(&self) -> bool {
+        self.queue.len() < self.max_jobs && self.bytes < MAX_AHEAD_BYTES
+    }
+
+    /// Has something made that takes so many bytes; false if it will not be.
+    pub fn begin(&mut self, key: Key, bytes: usize, input: In) -> bool {
+        let (done, made) = channel::bounded(1);
+        let job = Job { input, done, is_dropped: Arc::clone(&self.is_dropped) };
+        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        if is_begun {
+            self.bytes += bytes;
+            self.queue.push_back((key, bytes, made));
+        }
+        is_begun
+    }
+
+    /// What was begun under a key, once it is made; what was begun before it is dropped.
+    pub fn take(&mut self, key: &Key) -> Option<Out> {
+        let at = self.queue.iter().position(|(queued, ..)| queued == key)?;
+        let (bytes, made) = self.queue.drain(..=at).fold((0, None), |(sum, _), (_, bytes, made)| (sum + bytes, Some(made)));
+        self.bytes -= bytes;
+        // A thread that panicked has dropped its end: the reader then makes it itself, with the same outcome.
+        made?.recv().ok()
+    }
+
+    /// Drops what was begun.
+    pub fn forget(&mut self) {
+        if !self.queue.is_empty() {
+            std::mem::take(&mut self.is_dropped).store(true, Ordering::Relaxed);
+            self.queue.clear();
+            self.bytes = 0;
+        }
+    }
+
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.bytes == 0
+    }
+}
+
+impl<Key, In, Out> Drop for Ahead<Key, In, Out> {
+    /// The threads end with the job that each has begun.
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::Relaxed);
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
