@@ -43,7 +43,6 @@ impl Run {
             .env("LD_PRELOAD", library())
             .env("PLUGGED_FAULT", dir.path().join("fault"))
             .env("PLUGGED_LOG", dir.path().join("log"))
-            .env("NO_COLOR", "1")
             .args(["live", "--view", "none", "--json"])
             .args(args)
             .arg("--stats-out")
@@ -253,6 +252,7 @@ fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
         );
         let report = ended.report();
         assert!(report["error"].as_str().unwrap().contains(reason), "{report}");
+        assert!(!ended.stderr.contains('\x1b'), "colours are for terminals: {}", ended.stderr);
         if fault == "other" {
             assert_eq!(ended.stderr.matches("there is 222, and not 111, which is waited for").count(), 1, "{}", ended.stderr);
         }
