@@ -236,7 +236,7 @@ fn a_viewer_may_be_away_die_be_replaced_and_stop() {
 
     // Stopped for a while.
     signal(&second.0, "STOP");
-    most = most.max(demo.watch(fault.max(Duration::from_secs(4))));
+    most = most.max(demo.watch(fault.max(Duration::from_secs(6))));
     demo.says("takes nothing");
     let continued_at = now_ns();
     signal(&second.0, "CONT");
@@ -332,7 +332,7 @@ fn a_page_that_takes_nothing_holds_up_nobody() {
     let usual = demo.watch(Duration::from_millis(100));
 
     // It stops, alone.
-    let mut most = demo.watch(fault_time().max(Duration::from_secs(4)));
+    let mut most = demo.watch(fault_time().max(Duration::from_secs(6)));
     demo.says("taking nothing");
 
     // Another one is opened meanwhile, late, and gets all.

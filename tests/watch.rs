@@ -14,7 +14,7 @@ use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::NullSink;
 use depthcast::source::watch::State::{Reconnecting, Resetting, Stalled, Starting, Streaming};
-use depthcast::source::watch::{Health, Reconnect, State, Watched};
+use depthcast::source::watch::{HANGS, Health, Reconnect, State, Watched};
 use depthcast::source::{Delivery, FrameSource as _, SourceError};
 use depthcast::stats::continuity::{Continuity, ContinuityCounts, SourceContinuity};
 use depthcast::stats::report::Report;
@@ -243,9 +243,11 @@ fn never_ends_at_once_also_if_the_camera_cannot_be_stopped() {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
     let hangs = Scripted::<true>::new(&clock, &[(0, Fault::None), (2000, Fault::Hangs)]);
     let ran = run_driver(hangs, 60, Reconnect::Never, &clock).unwrap();
-    assert!(ran.error.unwrap().to_string().contains("no frame for 1."));
-    // A second of silence, and one and a half for stopping.
-    assert!(clock.now() < HostTime::from_ns(20_000_000_000), "{:?}", clock.now());
+    let error = ran.error.unwrap().to_string();
+    assert!(error.contains("no frame for "), "{error}");
+    // A second of silence, and one and a half for stopping; the call would be waited for 20 s.
+    let took = clock.now().since(ran.frames.last().unwrap().arrived_at);
+    assert!(took < HANGS, "{took:?}");
 }
 
 fn in_pipeline(faults: &[(u64, Fault)], seconds: u64, on_state: impl Fn(State, &Stop)) -> (Outcome, PipelineSettings) {
@@ -312,5 +314,5 @@ fn the_report_tells_of_an_outage_and_the_frames_are_accounted_for() {
     assert!(camera["without_frames_s"].as_f64().unwrap() >= 1.0, "{camera}");
     assert_eq!((&json["source_continuity"]["gaps"], &json["drops"]["source"]), (&0.into(), &0.into()));
     let table = report.table();
-    assert!(table.contains("the camera: 1 stall, ") && table.contains("streaming -> stalled: no frame for 1.0 s"), "{table}");
+    assert!(table.contains("the camera: 1 stall, ") && table.contains("streaming -> stalled: no frame for "), "{table}");
 }

@@ -18,7 +18,7 @@ mod view;
 #[cfg_attr(not(feature = "viewer"), path = "no_viewer.rs")]
 mod viewer;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -400,7 +400,10 @@ pub fn main() -> ExitCode {
         _ => "debug",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| levels.into());
-    tracing_subscriber::fmt().with_writer(std::io::stderr).without_time().with_target(false).with_env_filter(filter).init();
+    // Colours are for terminals, and not for logs.
+    let has_color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(has_color);
+    subscriber.without_time().with_target(false).with_env_filter(filter).init();
 
     let code = match command(cli.command) {
         Ok(Done::Whole) => 0,

@@ -88,6 +88,8 @@ pub(super) fn capture(
                 if shared.settings.journal {
                     journal.write(&meta, Event::Captured { frames_missing }, meta.arrived_at, clock.now());
                 }
+                // The projection may have been woken on this very core, and would wait there while the source works on its next frame.
+                std::thread::yield_now();
                 if sent.is_err() {
                     // The projection has failed, and the supervisor knows why; or the run was given up after its time.
                     break if clock.now() >= deadline { End::Duration } else { End::Interrupted };

@@ -193,7 +193,9 @@ impl Page {
         let all = &cell.all;
         let FiguresReport { captured, projected, shown, drops, .. } = all;
         self.add(format_args!("<figure><h3>Frames</h3><figcaption>Every frame is handed over or counted where it was lost.</figcaption><div class=\"scroll\"><table>"));
-        self.add(format_args!("<tr><th></th><th>frames</th><th>lost before it</th><th>of what came</th><th>place</th></tr>"));
+        self.add(format_args!(
+            "<tr><th></th><th>frames</th><th>lost before it</th><th>of what came</th><th></th><th>place</th></tr>"
+        ));
         for (name, frames, lost, came, place) in [
             ("captured", captured, drops.source, captured + drops.source, "by the source"),
             ("projected", projected, drops.capture_queue, *captured, "in the capture queue"),
@@ -201,8 +203,10 @@ impl Page {
             ("handed over", shown, drops.viewer, projected - drops.cloud_queue, "at the viewer, show rate included"),
         ] {
             self.add(format_args!(
-                "<tr><td>{name}</td><td>{frames}</td><td>{lost}</td><td>{}</td><td>{place}</td></tr>",
-                percent(lost, came)
+                "<tr><td>{name}</td><td>{frames}</td><td>{lost}</td><td>{}</td><td><span class=\"share\"><i style=\"width:{:.2}%\"></i></span></td>\
+                 <td>{place}</td></tr>",
+                percent(lost, came),
+                lost as f64 / came.max(1) as f64 * 100.0,
             ));
         }
         self.add(format_args!("</table></div></figure>"));

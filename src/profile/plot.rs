@@ -209,7 +209,9 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
         let points: Vec<_> = (0..=STEPS)
             .map(|step| {
                 let nines = end * step as f64 / STEPS as f64;
-                (sheet.x.at(nines), sheet.y.at(us(histogram.value_at_quantile(1.0 - 10f64.powf(-nines))).max(0.01)))
+                // The last frame is the slowest one.
+                let quantile = if step == STEPS { 1.0 } else { 1.0 - 10f64.powf(-nines) };
+                (sheet.x.at(nines), sheet.y.at(us(histogram.value_at_quantile(quantile)).max(0.01)))
             })
             .collect();
         sheet.path(&format!("line {name}"), &points, false);

@@ -95,9 +95,10 @@ pub struct FiguresReport {
 impl FiguresReport {
     pub fn new(figures: &Figures) -> Self {
         let span_s = figures.span.as_secs_f64();
-        // A span of n frames has n - 1 intervals.
+        // A span of n frames has n - 1 intervals, in each repetition.
+        let intervals = figures.samples.iter().find(|(name, _)| *name == "interval").map_or(0, |(_, s)| s.histogram_ns.len());
         let rate = |frames: u64| {
-            let share = figures.captured.saturating_sub(1) as f64 / figures.captured.max(1) as f64;
+            let share = intervals as f64 / figures.captured.max(1) as f64;
             if span_s > 0.0 { frames as f64 * share / span_s } else { 0.0 }
         };
         Self {

@@ -3,8 +3,9 @@
 //! Nothing of it happens unless it is asked for. What is not permitted costs one line that says what to do, and the run goes on without
 //! it. What was granted is read back from the system, and stands in the report.
 //!
-//! Threads inherit priority and cores from the one that starts them. So do librealsense's, which hand over a camera's frames: the thread
-//! that opens a camera is scheduled as capture is ([`with_threads`]).
+//! Threads inherit niceness and cores from the one that starts them. So do librealsense's, which hand over a camera's frames: the thread
+//! that opens a camera has those of capture ([`with_threads`]). They do not get its real-time priority: when librealsense starts, its threads
+//! wait for one another by spinning, and with real-time priority on one core that never ends.
 
 mod sys;
 
@@ -122,12 +123,16 @@ impl Ledger {
     }
 }
 
-/// Does something on a thread that is scheduled so, as all threads are that it starts. What is refused is not told: the thread that
-/// works with them asks for the same.
+/// Does something on a thread with this niceness and these cores, as all threads are that it starts. What is refused is not told: the
+/// thread that works with them asks for the same.
 ///
 /// # Panics
 /// If `f` does, or the system has no thread to give.
 pub fn with_threads<T: Send>(scheduling: &Scheduling, f: impl FnOnce() -> T + Send) -> T {
+    let scheduling = match scheduling.priority {
+        Priority::Fifo(_) => &Scheduling { priority: Priority::Usual, ..scheduling.clone() },
+        _ => scheduling,
+    };
     if *scheduling == Scheduling::default() {
         return f();
     }

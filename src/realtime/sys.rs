@@ -5,11 +5,12 @@ use std::io;
 /// Cores that a set of the kernel's has room for.
 pub const MOST_CORES: usize = libc::CPU_SETSIZE as usize;
 
-/// First in, first out: before all threads without real-time priority and those with a lower one, until it waits for something.
+/// First in, first out: before all threads without real-time priority and those with a lower one, until it waits for something. The
+/// threads that it starts are usual ones.
 pub(super) fn set_fifo(priority: i32) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: the parameters outlive the call.
-    done(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO, &parameters) })
+    done(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) })
 }
 
 pub(super) fn set_nice(nice: i32) -> io::Result<()> {

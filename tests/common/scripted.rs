@@ -1,7 +1,7 @@
 //! A camera whose faults come on schedule, for the machine that watches cameras.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use depthcast::camera::{Distortion, Intrinsics};
@@ -37,8 +37,9 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct Scripted<const BLOCKS: bool> {
     clock: Arc<dyn Clock>,
-    /// From these times on, the first from 0.
+    /// From these times on, the first from 0. If it is none, times count from the first frame: a busy machine may take long to come so far.
     faults: Vec<(Duration, Fault)>,
+    first_frame_at: Arc<OnceLock<HostTime>>,
     /// Turns the count of frames since the start into their numbers.
     pub numbers: fn(u64) -> u64,
     /// Frames come at once instead of at their rate.
@@ -88,6 +89,7 @@ impl<const BLOCKS: bool> Scripted<BLOCKS> {
         Self {
             clock: Arc::clone(clock),
             faults: faults.iter().map(|&(ms, fault)| (Duration::from_millis(ms), fault)).collect(),
+            first_frame_at: Arc::default(),
             numbers: |n| n,
             floods: false,
             healed: None,
@@ -99,7 +101,12 @@ impl<const BLOCKS: bool> Scripted<BLOCKS> {
     }
 
     fn fault(&self) -> (usize, Fault) {
-        let now = self.clock.now().since(HostTime::default());
+        let begin = match (self.faults[0].1, self.first_frame_at.get()) {
+            (Fault::None, Some(&at)) => at,
+            (Fault::None, None) => self.clock.now(),
+            _ => HostTime::default(),
+        };
+        let now = self.clock.now().since(begin);
         let place = self.faults.iter().rposition(|(from, _)| *from <= now).unwrap_or(0);
         (place, if self.healed == Some(place) { Fault::None } else { self.faults[place].1 })
     }
@@ -191,6 +198,7 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             self.clock.sleep_until(self.due);
         }
         self.sent += 1;
+        self.first_frame_at.get_or_init(|| self.clock.now());
         frame.meta = FrameMeta {
             number: (self.numbers)(self.sent),
             is_restart: false,

@@ -18,7 +18,7 @@ use crate::sink::Offer;
 /// How long a run waits at its start for a viewer that runs already.
 const CONNECT: Duration = Duration::from_secs(1);
 /// A viewer that takes nothing for so long is worth a word.
-const STUCK: Duration = Duration::from_secs(3);
+const STUCK: Duration = Duration::from_secs(5);
 /// A file gets all that it was given, however slow the disk; this is for a disk that does not answer.
 const FILE_PATIENCE: Duration = Duration::from_secs(60);
 

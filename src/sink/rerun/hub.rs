@@ -21,7 +21,9 @@ use tokio::sync::watch;
 use super::wire::{self, Parts};
 
 /// Small data that is kept for viewers which are behind or come later: the plots of about a minute.
-const RECENT_BYTES: usize = 4 << 20;
+const RECENT_BYTES: usize = 5 << 20;
+/// What a small message takes beside its few numbers: names, schema, bookkeeping.
+const MESSAGE_BYTES: usize = 1 << 10;
 /// A message from this size on is large.
 const LARGE_BYTES: usize = 64 << 10;
 /// How often it is looked whether viewers have everything.
@@ -237,7 +239,7 @@ fn classify(message: &LogMsg) -> (Kind, String, usize) {
         LogMsg::SetStoreInfo(info) => (Kind::Lasting, format!("store {:?}", info.info.store_id), 0),
         LogMsg::BlueprintActivationCommand(command) => (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0),
         LogMsg::ArrowMsg(store, arrow) => {
-            let bytes = arrow.batch.get_array_memory_size();
+            let bytes = MESSAGE_BYTES + arrow.batch.get_array_memory_size();
             let (is_static, key) = match Chunk::from_arrow_msg(arrow) {
                 Ok(chunk) => {
                     let mut components: Vec<_> = chunk.components_identifiers().map(|c| c.to_string()).collect();
