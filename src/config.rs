@@ -4,10 +4,12 @@
 //! changes. A key that nobody knows is an error that names the key and its line, in both.
 
 mod camera;
+mod cameras;
 mod filters;
 mod profile;
 mod realtime;
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -16,9 +18,11 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
+pub use cameras::{Pose, Poses};
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 pub use profile::{Length, Size};
 
+use crate::camera::Extrinsics;
 use crate::pipeline::Policy;
 use crate::project::{ColorRange, Coloring, Colormap, Decimate, DecimateBy, DepthRange, ProjectOptions, Reduction, Roi};
 use crate::sink::{Layout, Show};
@@ -178,6 +182,7 @@ pub struct Config {
     pub viewer: Viewer,
     pub synthetic: Synthetic,
     pub camera: Camera,
+    pub cameras: Poses,
     pub filters: Filters,
     pub realtime: Realtime,
     pub profile: Profile,
@@ -226,6 +231,10 @@ pub struct Settings {
     pub camera: CameraSettings,
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
+    /// Where cameras stand, by serial number: from each one's frame into the one that they share.
+    pub poses: BTreeMap<String, Extrinsics>,
+    /// Each of several cameras is to have a hue of its own: nothing was said of what decides the colours.
+    pub hues: bool,
     pub filters: Filters,
     pub realtime: crate::realtime::Realtime,
     pub profile: Profile,
@@ -287,6 +296,7 @@ impl Config {
                 options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
                 ..self.camera.overlaid(over.camera)
             },
+            cameras: self.cameras.into_iter().chain(over.cameras).collect(),
             filters: self.filters.overlaid(over.filters),
             realtime: self.realtime.overlaid(over.realtime),
             profile: self.profile.overlaid(over.profile),
@@ -294,8 +304,9 @@ impl Config {
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, filters, realtime, profile } = self;
+        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, realtime, profile } = self;
         let missing = || "the preset has no value for this key";
+        let hues = color.by.is_none();
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
         let [show_rate_hz, save_rate_hz] = [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
@@ -320,6 +331,8 @@ impl Config {
             seed: synthetic.seed.context(missing())?,
             reconnect: camera.reconnect.unwrap_or_default(),
             camera: camera.validated()?,
+            poses: cameras.into_iter().map(|(serial, Pose(pose))| (serial, pose)).collect(),
+            hues,
             filters,
             realtime: realtime.validated()?,
             profile: profile.checked()?,
@@ -364,7 +377,7 @@ impl Color {
         let by_depth = ColorRange { colormap, first_m: far_m, last_m: near_m };
         let by_height = range(["low_m", "high_m"], self.low_m, self.high_m)?;
         let Rgb(uniform) = self.uniform.context(missing())?;
-        let coloring = match self.by.context(missing())? {
+        let coloring = match self.by.unwrap_or(ColorBy::Depth) {
             ColorBy::Depth => Coloring::ByDepth(by_depth),
             ColorBy::Height => Coloring::ByHeight(by_height),
             ColorBy::Texture => Coloring::ByTexture,
@@ -489,6 +502,21 @@ mod tests {
             (
                 "[camera]\nreconnect = \"soon\"\n",
                 "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+            ),
+            ("[cameras.123]\n\ntranslation_m = [0, nan, 0]\n", "line 3: translation_m is [0.0, NaN, 0.0]: x, y and z are metres"),
+            ("[cameras.123]\nrpy_deg = [0, 0, inf]\n", "line 2: rpy_deg is [0.0, 0.0, inf]: roll, pitch and yaw are degrees"),
+            ("[cameras.123]\nrpy_deg = [0, 0]\n", "line 2: invalid length 2"),
+            ("[cameras.123]\nxyz = [0, 0, 0]\n", "line 2: unknown field `xyz`"),
+            (
+                "[cameras.123]\nquaternion_xyzw = [1, 0, 0, 1]\n",
+                "line 2: quaternion_xyzw has the length 1.4142, and a rotation has 1; its order is x, y, z, w",
+            ),
+            ("[cameras.123]\nquaternion_xyzw = [0, 0, nan, 1]\n", "line 2: quaternion_xyzw has the length NaN"),
+            ("[cameras.1]\nrotation = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]\n", "line 2: rotation is no rotation"),
+            ("[cameras.1]\nrotation = [[1, 0, 0], [0, 1, 0], [0, 0, -1]]\n", "line 2: rotation is no rotation"),
+            (
+                "[viewer]\n[cameras.\"1\"]\nrpy_deg = [0, 0, 0]\nquaternion_xyzw = [0, 0, 0, 1]\n",
+                "line 2: a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them",
             ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
             ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),

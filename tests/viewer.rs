@@ -35,9 +35,13 @@ struct SavedCloud {
 }
 
 fn clouds(path: &Path) -> Vec<SavedCloud> {
+    clouds_at(path, "/camera/cloud")
+}
+
+fn clouds_at(path: &Path, entity: &str) -> Vec<SavedCloud> {
     let mut clouds = Vec::new();
     for chunk in chunks(path) {
-        if chunk.entity_path().to_string() != "/camera/cloud" || chunk.is_static() {
+        if chunk.entity_path().to_string() != entity || chunk.is_static() {
             continue;
         }
         let frames: Vec<i64> = chunk
@@ -98,6 +102,43 @@ fn a_saved_replay_holds_every_cloud_of_the_recording() {
             assert_eq!(cloud.timelines, ["capture", "device", "frame"]);
             assert!(cloud.colors > 0 && cloud.positions.iter().all(|p| p[2] > 0.0));
         }
+    }
+}
+
+#[cfg(feature = "realsense")]
+#[test]
+fn several_cameras_are_in_one_recording_each_where_it_stands() {
+    let Some(data) = common::test_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let [saved, config] = ["x.rrd", "x.toml"].map(|name| dir.path().join(name));
+    let pose = "[cameras.000000000001]\ntranslation_m = [0.5, 0, -0.25]\nrpy_deg = [0, 90, 0]\n";
+    std::fs::write(&config, pose).unwrap();
+    let [room, single] = ["room_640x480_20f.bag", "single_depth_color_640x480.bag"].map(|name| data.join(name));
+    let files = ["--from-file", room.to_str().unwrap(), "--from-file", single.to_str().unwrap()];
+    let rest =
+        ["--policy", "lossless", "--view", "none", "--config", config.to_str().unwrap(), "--save", saved.to_str().unwrap()];
+    let output = depthcast(&[&["live"], &files[..], &rest].concat());
+    assert!(output.status.success(), "{output:?}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("[cameras.\"728612070259\"] is not in the configuration: that camera is shown at the origin"));
+
+    let of_first = clouds_at(&saved, "/camera/000000000001/cloud");
+    let of_second = clouds_at(&saved, "/camera/728612070259/cloud");
+    assert_eq!((of_first.len(), of_second.len()), (20, 2));
+    assert_eq!(of_second.iter().map(|cloud| cloud.positions.len()).collect::<Vec<_>>(), [286_520, 286_603]);
+
+    let mut translations = std::collections::BTreeMap::new();
+    let mut entities = std::collections::BTreeSet::new();
+    for chunk in chunks(&saved) {
+        let entity = chunk.entity_path().to_string();
+        let translation = rerun::Transform3D::descriptor_translation().component;
+        translations.extend(chunk.iter_slices::<[f32; 3]>(translation).map(|values| (entity.clone(), values[0])));
+        entities.insert(entity);
+    }
+    let places = [("/camera/000000000001", [0.5, 0.0, -0.25]), ("/camera/728612070259", [0.0; 3])];
+    assert_eq!(translations.into_iter().collect::<Vec<_>>(), places.map(|(entity, at)| (entity.to_owned(), at)));
+    for entity in ["/camera", "/session", "/stats/000000000001/fps", "/stats/728612070259/latency_ms/total"] {
+        assert!(entities.contains(entity), "{entity}: {entities:?}");
     }
 }
 

@@ -10,9 +10,12 @@ use crate::source::watch::Reconnect;
 #[derive(Debug, Clone, Args)]
 #[group(id = "camera", multiple = true)]
 pub(super) struct CameraArgs {
-    /// The camera with this serial number; without it, the first one
+    /// The camera with this serial number; without it, the first one. Given several times: all of these at once
     #[arg(long)]
-    serial: Option<String>,
+    pub(super) serial: Vec<String>,
+    /// All cameras that are plugged in, at once
+    #[arg(long, conflicts_with = "serial")]
+    pub(super) all: bool,
     /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
     #[arg(long, value_name = "WxH@FPS")]
     pub(super) depth: Option<Mode>,
@@ -55,7 +58,7 @@ impl CameraArgs {
     pub(super) fn to_config(&self) -> Camera {
         let given = self.clone();
         Camera {
-            serial: given.serial,
+            serial: given.serial.first().cloned(),
             depth: given.depth,
             prefer: None,
             color: given.color,

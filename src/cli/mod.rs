@@ -2,11 +2,13 @@
 
 mod bench;
 mod camera;
+mod cameras;
 mod devices;
 mod doctor;
 mod export;
 mod info;
 mod keys;
+mod live;
 mod profile;
 mod record;
 mod run;
@@ -54,7 +56,7 @@ struct Cli {
 enum Command {
     /// Runs the built-in synthetic camera through the whole pipeline
     Demo(DemoArgs),
-    /// Runs a RealSense camera
+    /// Runs a RealSense camera, or several at once
     Live(LiveArgs),
     /// Replays a recording (.bag, .db3, .mcap), read without librealsense
     #[command(after_help = keys::HELP)]
@@ -95,11 +97,18 @@ struct DemoArgs {
 struct LiveArgs {
     #[command(flatten)]
     camera: camera::CameraArgs,
-    /// Let librealsense play this recording as if it were the camera
+    /// Let librealsense play this recording as if it were the camera. Given several times: each is a camera
     #[arg(long, value_name = "FILE", conflicts_with = "camera")]
-    from_file: Option<PathBuf>,
+    from_file: Vec<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
+}
+
+impl LiveArgs {
+    /// Whether it is about more than one camera, or would be if more were plugged in.
+    fn is_several(&self) -> bool {
+        self.camera.all || self.camera.serial.len() > 1 || self.from_file.len() > 1
+    }
 }
 
 #[derive(Debug, Clone, Args)]

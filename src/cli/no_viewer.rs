@@ -3,22 +3,20 @@
 use std::sync::Arc;
 
 use super::RunArgs;
-use super::view::View;
+use super::view::{Shown, Sinks, View};
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::Stop;
-use crate::sink::{CloudSink, NullSink};
-use crate::source::SourceInfo;
+use crate::sink::NullSink;
 
 pub(super) fn open(
     args: &RunArgs,
     _: &Settings,
-    _: &SourceInfo,
-    _: bool,
+    sources: &[Shown<'_>],
     _: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
+) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     match (&args.view.view, &args.view.save, args.view.wants_web()?) {
-        (View::Auto | View::None, None, false) => Ok((vec![Box::new(NullSink)], Stays)),
+        (View::Auto | View::None, None, false) => Ok((sources.iter().map(|_| vec![Box::new(NullSink) as _]).collect(), Stays)),
         _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
     }
 }

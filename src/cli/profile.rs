@@ -90,6 +90,7 @@ fn compare(a: &Path, b: &Path, args: &ProfileArgs) -> anyhow::Result<Done> {
 
 fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let (mut source, asks_for_view) = SourceCommand::parse("depthcast profile --", &args.run);
+    source.refuse_several("profile")?;
     if source.run_args().json {
         return Err(UsageError("--json stands before the `--`: the report is the session's, not a run's".into()).into());
     }
@@ -154,7 +155,7 @@ fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
     let config::Settings { synthetic, camera, .. } = source.run_args().settings(Preset::Profiling, Config::default())?;
     let (depth, usual) = match &mut source {
         SourceCommand::Demo(args) => (&mut args.depth, synthetic),
-        SourceCommand::Live(args) if args.from_file.is_none() => (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer)),
+        SourceCommand::Live(args) if args.from_file.is_empty() => (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer)),
         SourceCommand::Live(_) | SourceCommand::Replay(_) => {
             let text = "profile.sizes and profile.rates_hz are for cameras; a recording has its own";
             return Err(UsageError(text.into()).into());

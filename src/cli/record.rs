@@ -78,6 +78,7 @@ impl Recording {
 
 pub(super) fn record(args: RecordArgs) -> anyhow::Result<Done> {
     let (mut source, _) = SourceCommand::parse(&format!("depthcast record {} --", args.out.display()), &args.run);
+    source.refuse_several("record")?;
     source.run_args_mut().json |= args.json;
     let recording = recording(args, &source)?;
     run::run(source, Some(recording))
@@ -91,7 +92,7 @@ fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recordi
     let by_librealsense = match extension.as_deref() {
         Some("mcap") => false,
         Some("bag") => {
-            if !matches!(source, SourceCommand::Live(live) if live.from_file.is_none()) {
+            if !matches!(source, SourceCommand::Live(live) if live.from_file.is_empty()) {
                 let text = "a .bag is written by librealsense, from a camera: `record OUT.bag -- live`; give a name that ends with .mcap";
                 return Err(UsageError(format!("{name}: {text}")).into());
             }

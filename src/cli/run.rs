@@ -9,8 +9,9 @@ use super::signals::stop_on_signals;
 use super::source::SourceCommand;
 use super::status::Status;
 use super::terminal::Terminal;
+use super::view::Shown;
 use super::viewer::Stays;
-use super::{DemoArgs, Done, LiveArgs, MonitorArgs, ReplayArgs, RunArgs, print, viewer};
+use super::{DemoArgs, Done, MonitorArgs, ReplayArgs, RunArgs, cameras, live, print, viewer};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
@@ -24,11 +25,11 @@ use crate::stats::{RecordingReport, Snapshot};
 
 /// A source that is open, and what the run is to be like.
 pub(super) struct Opened {
-    source: Box<dyn FrameSource>,
+    pub source: Box<dyn FrameSource>,
     /// That of a recording, which keys and the line on the terminal want.
-    remote: Option<Remote>,
+    pub remote: Option<Remote>,
     pub settings: Settings,
-    clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
 }
 
 impl SourceCommand {
@@ -36,7 +37,7 @@ impl SourceCommand {
     pub(super) fn open(&self, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
         match self {
             Self::Demo(args) => demo(args, usual, recording),
-            Self::Live(args) => live(args, usual, recording),
+            Self::Live(args) => live::open(args, usual, recording),
             Self::Replay(args) => replay(args, recording),
         }
     }
@@ -55,40 +56,6 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
     Ok(Opened { source: Box::new(camera), remote: None, settings, clock })
 }
 
-#[cfg(feature = "realsense")]
-fn live(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
-    use crate::realtime;
-    use crate::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource};
-    use crate::source::watch::Watched;
-    let flags = Config { camera: args.camera.to_config(), ..Default::default() };
-    let settings = args.run.settings(usual, flags)?;
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let color = wants_color(&settings, recording);
-    let opened: Result<Box<dyn FrameSource>, SourceError> = match &args.from_file {
-        Some(file) => {
-            let input = Input::File { path: file.clone(), real_time: settings.policy == pipeline::Policy::Newest, color };
-            RealsenseSource::open(input, &settings.filters, Arc::clone(&clock)).map(|source| Box::new(source) as _)
-        }
-        None => {
-            let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
-            let input = CameraInput { settings: settings.camera.clone(), color, device: None, record_to };
-            let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(&clock));
-            let camera = realtime::with_threads(&settings.realtime.capture, || {
-                Watched::open(driver, settings.camera.serial.clone(), settings.reconnect, Arc::clone(&clock))
-            });
-            camera.map(|camera| Box::new(camera) as _)
-        }
-    };
-    let source = opened.map_err(as_usage)?;
-    Ok(Opened { source, remote: None, settings, clock })
-}
-
-#[cfg(not(feature = "realsense"))]
-fn live(args: &LiveArgs, usual: Preset, _: Option<&Recording>) -> anyhow::Result<Opened> {
-    args.run.settings(usual, Config { camera: args.camera.to_config(), ..Default::default() })?;
-    anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
-}
-
 fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Opened> {
     let ReplayArgs { file, pace, speed, from, to, looped, topic, run } = args;
     check_section(*from, *to)?;
@@ -104,7 +71,7 @@ fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Op
 }
 
 /// Whether the source is to deliver colour images.
-fn wants_color(settings: &Settings, recording: Option<&Recording>) -> bool {
+pub(super) fn wants_color(settings: &Settings, recording: Option<&Recording>) -> bool {
     settings.wants_color_images() || recording.is_some_and(|recording| recording.options.color)
 }
 
@@ -146,6 +113,11 @@ pub(super) struct Ran {
 
 /// Runs a source, with a recording of it where it is asked for, and tells how it went.
 pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow::Result<Done> {
+    if let SourceCommand::Live(args) = &source
+        && args.is_several()
+    {
+        return cameras::run(args);
+    }
     let opened = source.open(Preset::LiveDemo, recording.as_ref())?;
     let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
@@ -176,30 +148,21 @@ impl Opened {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
         recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-        let (sinks, stays) = viewer::open(args, &settings, &info, source.monitor().is_some(), &clock)?;
+        let shown = Shown { info: &info, is_watched: source.monitor().is_some(), camera: None };
+        let (mut sinks, stays) = viewer::open(args, &settings, &[shown], &clock)?;
+        let sinks = sinks.remove(0);
         // Last, so that nothing else can fail when an old file is replaced.
         let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
-        let pipeline_settings = PipelineSettings {
-            policy: settings.policy,
-            capture_queue: settings.capture_queue,
-            cloud_queue: settings.cloud_queue,
-            threads: settings.threads,
-            duration: args.duration,
-            frames: args.frames,
-            project: settings.project,
-            realtime: settings.realtime,
-            journal,
-            project_delay: None,
-        };
+        let pipeline_settings = pipeline_settings(args, &settings, journal);
         let keys = match (terminal, &remote) {
             (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
             _ => None,
         };
-        let mut monitor = start_monitor(args, &info, &clock)?;
+        let mut monitor = start_monitor(args, &[(None, &info)], &clock)?;
         let mut status = Status::new(&info, args.frames, remote);
         let mut on_tick = |snapshot: &Snapshot| {
             status.show(snapshot);
-            monitor.tick(snapshot);
+            monitor.tick([(snapshot, false)]);
         };
         let outcome = pipeline::run(source, Outlets { sinks, recorder }, pipeline_settings.clone(), clock, stop, &mut on_tick);
         status.clear();
@@ -209,16 +172,35 @@ impl Opened {
     }
 }
 
+pub(super) fn pipeline_settings(args: &RunArgs, settings: &Settings, journal: bool) -> PipelineSettings {
+    PipelineSettings {
+        policy: settings.policy,
+        capture_queue: settings.capture_queue,
+        cloud_queue: settings.cloud_queue,
+        threads: settings.threads,
+        duration: args.duration,
+        frames: args.frames,
+        project: settings.project,
+        realtime: settings.realtime.clone(),
+        journal,
+        project_delay: None,
+    }
+}
+
 /// Starts what the flags ask for, and tells where it is.
-fn start_monitor(args: &RunArgs, info: &SourceInfo, clock: &Arc<dyn Clock>) -> anyhow::Result<Monitor> {
+pub(super) fn start_monitor(
+    args: &RunArgs,
+    sources: &[(Option<&str>, &SourceInfo)],
+    clock: &Arc<dyn Clock>,
+) -> anyhow::Result<Monitor> {
     let MonitorArgs { stats_out, stats_interval, metrics } = args.monitor.clone();
-    for input in std::iter::once(std::path::Path::new(&info.name)).chain(args.config.as_deref()) {
+    for input in sources.iter().map(|source| std::path::Path::new(&source.1.name)).chain(args.config.as_deref()) {
         if let Some(path) = stats_out.as_deref().filter(|path| same_file(path, input)) {
             let text = format!("--stats-out {}: this is the file that is read from; choose another", path.display());
             return Err(UsageError(text).into());
         }
     }
-    let monitor = Monitor::start(&MonitorOptions { stats_out, interval: stats_interval, metrics }, info, Arc::clone(clock))?;
+    let monitor = Monitor::start(&MonitorOptions { stats_out, interval: stats_interval, metrics }, sources, Arc::clone(clock))?;
     if let Some(address) = monitor.metrics_address() {
         eprintln!("metrics: http://{address}/metrics");
         if !address.ip().is_loopback() {

@@ -6,6 +6,7 @@ use clap::parser::ValueSource;
 use clap::{Parser, Subcommand};
 
 use super::{DemoArgs, LiveArgs, ReplayArgs, RunArgs};
+use crate::config::UsageError;
 
 /// What stands behind the `--`: a subcommand that runs, with all its arguments.
 #[derive(Debug, Parser)]
@@ -19,7 +20,7 @@ struct RunCommand {
 pub(super) enum SourceCommand {
     /// Runs the built-in synthetic camera through the whole pipeline
     Demo(DemoArgs),
-    /// Runs a RealSense camera
+    /// Runs a RealSense camera, or several at once
     Live(LiveArgs),
     /// Replays a recording, read without librealsense
     Replay(ReplayArgs),
@@ -53,11 +54,21 @@ impl SourceCommand {
         }
     }
 
+    /// Refuses several cameras, for a command that is about one.
+    pub(super) fn refuse_several(&self, command: &str) -> Result<(), UsageError> {
+        match self {
+            Self::Live(args) if args.is_several() => Err(UsageError(format!(
+                "{command} takes one camera at a time: give one --serial or --from-file; several can be watched with `depthcast live`"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the input ends by itself.
     pub(super) fn has_end(&self) -> bool {
         match self {
             Self::Demo(_) => false,
-            Self::Live(args) => args.from_file.is_some(),
+            Self::Live(args) => !args.from_file.is_empty(),
             Self::Replay(args) => !args.looped,
         }
     }

@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::pipeline::Tick;
 use crate::source::SourceInfo;
 use crate::source::recording::control::{PlayState, Remote};
 use crate::source::watch::{Monitor, State};
@@ -15,6 +16,8 @@ pub(super) struct Status {
     bar: Option<ProgressBar>,
     /// Of the recording that is played.
     remote: Option<Remote>,
+    /// Of several cameras.
+    names: Vec<String>,
     /// What was told of connections.
     told: Vec<(String, String)>,
 }
@@ -26,12 +29,30 @@ impl Status {
             (a, b) => a.or(b),
         };
         match &remote {
-            None => Self { bar: bar(total), remote, told: Vec::new() },
+            None => Self { bar: bar(total), remote, names: Vec::new(), told: Vec::new() },
             Some(playing) => {
                 let template = if playing.state().end.is_some() { "[{wide_bar}] {msg}" } else { "{spinner} {msg}" };
-                Self { bar: styled(ProgressBar::new(0), template), remote, told: Vec::new() }
+                Self { bar: styled(ProgressBar::new(0), template), remote, names: Vec::new(), told: Vec::new() }
             }
         }
+    }
+
+    /// For several cameras with these serial numbers.
+    pub(super) fn of_several(names: Vec<String>) -> Self {
+        Self { bar: bar(None), remote: None, names, told: Vec::new() }
+    }
+
+    /// The figures of several cameras.
+    pub(super) fn show_all(&mut self, cameras: &[Tick]) {
+        // They share their viewer.
+        let connections = cameras.iter().find(|camera| !camera.has_ended).map(|camera| &camera.snapshot.connections);
+        connections.into_iter().for_each(|connections| self.tell(connections));
+        let Some(bar) = &self.bar else { return };
+        let parts = self.names.iter().zip(cameras).map(|(name, camera)| part(name, camera));
+        let parts: Vec<_> = parts.collect();
+        let connections = connections.into_iter().flatten().map(|(name, status)| format!(" | {name}: {status}"));
+        bar.set_message(parts.join(" | ") + &connections.collect::<String>());
+        bar.tick();
     }
 
     pub(super) fn show(&mut self, s: &Snapshot) {
@@ -88,6 +109,20 @@ impl Status {
     }
 }
 
+/// How one of several cameras is: `146222252132 30.0 fps, 30.0 shown, p99 3.20 ms, 2 lost`.
+fn part(name: &str, Tick { snapshot, has_ended }: &Tick) -> String {
+    let state = snapshot.camera.as_ref().map(Monitor::state).filter(|&state| state != State::Streaming);
+    let how = match state {
+        _ if *has_ended => "ENDED".into(),
+        Some(state) => state.as_str().to_uppercase(),
+        None => format!("{:.1} fps, {:.1} shown", snapshot.fps.captured, snapshot.fps.shown),
+    };
+    let p99 = snapshot.last_second("total").filter(|_| !has_ended).map_or(String::new(), |q| format!(", p99 {:.2} ms", q.p99_ms));
+    let lost: u64 = snapshot.lost().iter().map(|place| place.1).sum();
+    let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    format!("{name} {how}{p99}{lost}")
+}
+
 /// Where a recording is at: `12.3 / 60.0 s  frame 371  29.9 fps  x1  paused`. A `~` stands before an end that is an estimate.
 fn playing(state: &PlayState, fps: f64) -> String {
     let end = state
@@ -126,6 +161,17 @@ mod tests {
 
     use super::*;
     use crate::source::recording::control::End;
+
+    #[test]
+    fn each_of_several_cameras_has_its_part_of_the_line() {
+        let fps = crate::stats::Rates { captured: 30.0, projected: 30.0, shown: 29.94 };
+        let drops = crate::stats::Drops { source: 2, ..Default::default() };
+        let snapshot = Snapshot { fps, drops, ..Default::default() };
+        let mut tick = Tick { snapshot, has_ended: false };
+        assert_eq!(part("A", &tick), "A 30.0 fps, 29.9 shown, 2 lost");
+        tick.has_ended = true;
+        assert_eq!(part("A", &tick), "A ENDED, 2 lost");
+    }
 
     #[test]
     fn the_line_tells_where_a_recording_is_at() {

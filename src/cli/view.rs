@@ -8,6 +8,21 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::config::{UsageError, parse_duration};
+use crate::sink::{CameraView, CloudSink};
+use crate::source::SourceInfo;
+
+/// Those of one source; at least one.
+pub(super) type Sinks = Vec<Box<dyn CloudSink>>;
+
+/// A source that is to be shown.
+#[cfg_attr(not(feature = "viewer"), expect(dead_code, reason = "there is nothing that shows it"))]
+pub(super) struct Shown<'a> {
+    pub info: &'a SourceInfo,
+    /// It is a camera that may stall and come back.
+    pub is_watched: bool,
+    /// Which one of several cameras it is.
+    pub camera: Option<CameraView>,
+}
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ViewArgs {

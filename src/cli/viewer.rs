@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::RunArgs;
 use super::run::same_file;
-use super::view::{Linger, View, ViewArgs};
+use super::view::{Linger, Shown, Sinks, View, ViewArgs};
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Policy, Stop};
 use crate::project::{ColorRange, Coloring};
+use crate::sink::NullSink;
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
-use crate::sink::{CloudSink, NullSink};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.
@@ -24,32 +24,20 @@ const RELOAD: Duration = Duration::from_secs(10);
 /// How often a server that lingers looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The sinks that the flags ask for, the viewer first, since the report's `shown` speaks of the first; and what outlives them.
+/// The sinks of each source that the flags ask for, the viewer first, since the report's `shown` speaks of the first; and what outlives
+/// them.
 pub(super) fn open(
     args: &RunArgs,
     settings: &Settings,
-    info: &SourceInfo,
-    is_watched: bool,
+    sources: &[Shown<'_>],
     clock: &Arc<dyn Clock>,
-) -> anyhow::Result<(Vec<Box<dyn CloudSink>>, Stays)> {
-    let session = Session {
-        layout: settings.layout,
-        show: settings.show,
-        depth_colors: settings.depth_colors,
-        point_radius: point_radius(settings, info),
-        max_points: settings.max_points,
-        max_rate_hz: settings.show_rate_hz,
-        stream: info.stream.clone(),
-        is_watched,
-        duration: duration(args, info),
-        facts: facts(settings, info),
-        name: info.name.clone(),
-        clock: Arc::clone(clock),
-    };
+) -> anyhow::Result<(Vec<Sinks>, Stays)> {
+    let sessions: Vec<_> = sources.iter().map(|source| session(args, settings, source, clock)).collect();
     let view = &args.view;
     let is_web = view.wants_web()?;
     if let Some(save) = &view.save {
-        for input in std::iter::once(Path::new(&info.name)).chain(args.config.as_deref()) {
+        let names = sources.iter().map(|source| Path::new(&source.info.name));
+        for input in names.chain(args.config.as_deref()) {
             if same_file(save, input) {
                 let text = format!("--save {}: this is the file that is read from; choose another", save.display());
                 return Err(UsageError(text).into());
@@ -57,36 +45,55 @@ pub(super) fn open(
         }
     }
     // The file first: a path that can't be written should not leave a viewer's window behind.
-    let file = view
-        .save
-        .as_deref()
-        .map(|path| RerunSink::save(path, Session { max_rate_hz: settings.save_rate_hz, ..session.clone() }))
-        .transpose()?;
+    let saved = |session: &Session| Session { max_rate_hz: settings.save_rate_hz, ..session.clone() };
+    let saved: Vec<_> = sessions.iter().map(saved).collect();
+    let files = view.save.as_deref().map(|path| RerunSink::save(path, &saved)).transpose()?;
     let mut server = None;
-    let viewer = match &view.view {
+    let viewers = match &view.view {
         View::None => None,
-        View::Connect(url) => Some(RerunSink::connect(url, session)?),
+        View::Connect(url) => Some(RerunSink::connect(url, &sessions)?),
         View::Native => {
             let viewer = find_native_viewer().map_err(|e| anyhow::anyhow!("--view native: {e}, or use --view web"))?;
-            Some(RerunSink::spawn_native(&viewer, session)?)
+            Some(RerunSink::spawn_native(&viewer, &sessions)?)
         }
-        View::Auto | View::Web => match (!is_web).then(|| native(&session)).flatten() {
-            Some(viewer) => Some(viewer),
-            None => Some(RerunSink::serve_web(server.insert(serve(view)?), session)?),
+        View::Auto | View::Web => match (!is_web).then(|| native(&sessions)).flatten() {
+            Some(viewers) => Some(viewers),
+            None => Some(RerunSink::serve_web(server.insert(serve(view)?), &sessions)?),
         },
     };
-    let sinks: Vec<_> = [viewer, file].into_iter().flatten().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
-    let stays = Stays { server, linger: view.linger };
-    Ok((if sinks.is_empty() { vec![Box::new(NullSink)] } else { sinks }, stays))
+    let mut sinks: Vec<Sinks> = sources.iter().map(|_| Vec::new()).collect();
+    for made in [viewers, files].into_iter().flatten() {
+        sinks.iter_mut().zip(made).for_each(|(sinks, sink)| sinks.push(Box::new(sink)));
+    }
+    sinks.iter_mut().filter(|sinks| sinks.is_empty()).for_each(|sinks| sinks.push(Box::new(NullSink)));
+    Ok((sinks, Stays { server, linger: view.linger }))
+}
+
+fn session(args: &RunArgs, settings: &Settings, source: &Shown<'_>, clock: &Arc<dyn Clock>) -> Session {
+    let Shown { info, is_watched, camera } = source;
+    Session {
+        camera: camera.clone(),
+        layout: settings.layout,
+        show: settings.show,
+        depth_colors: settings.depth_colors,
+        point_radius: point_radius(settings, info),
+        max_points: settings.max_points,
+        max_rate_hz: settings.show_rate_hz,
+        stream: info.stream.clone(),
+        is_watched: *is_watched,
+        duration: duration(args, info),
+        facts: facts(settings, info),
+        name: info.name.clone(),
+        clock: Arc::clone(clock),
+    }
 }
 
 /// The native viewer, where there is a display for it and nothing else is in its way, which is told.
-fn native(session: &Session) -> Option<RerunSink> {
+fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
     if !has_display() {
         return None;
     }
-    let opened =
-        find_native_viewer().map_err(anyhow::Error::from).and_then(|viewer| RerunSink::spawn_native(&viewer, session.clone()));
+    let opened = find_native_viewer().map_err(anyhow::Error::from).and_then(|viewer| RerunSink::spawn_native(&viewer, sessions));
     opened.inspect_err(|error| eprintln!("viewer: the web viewer, since {error:#}")).ok()
 }
 

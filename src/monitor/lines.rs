@@ -1,4 +1,4 @@
-//! `--stats-out`: a line of JSON for each interval.
+//! `--stats-out`: a line of JSON for each interval, and for each of several cameras.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -47,24 +47,21 @@ impl Lines {
         Ok(Self { to_writer, writer, done, interval, due: HostTime::default(), left_out: 0, path: path.to_owned() })
     }
 
-    /// Hands on a line if one is due.
-    pub(super) fn tick(&mut self, figures: &Figures) {
-        let at = figures.snapshot.at;
-        if at < self.due {
-            return;
-        }
+    /// Hands on the lines if they are due.
+    pub(super) fn tick(&mut self, figures: &[Figures]) {
+        let Some(at) = figures.iter().map(|figures| figures.snapshot.at).max().filter(|&at| at >= self.due) else { return };
         // On an absolute schedule, unless whole intervals were missed.
         self.due = self.due.plus(self.interval);
         if self.due <= at {
             self.due = at.plus(self.interval);
         }
-        self.left_out += u64::from(self.to_writer.try_send(line(figures)).is_err());
+        self.left_out += u64::from(self.to_writer.try_send(lines(figures)).is_err());
     }
 
-    /// Writes the last line.
-    pub(super) fn finish(self, figures: &Figures) {
+    /// Writes the last lines.
+    pub(super) fn finish(self, figures: &[Figures]) {
         let Self { to_writer, writer, done, left_out, path, .. } = self;
-        let _ = to_writer.send_timeout(line(figures), PATIENCE);
+        let _ = to_writer.send_timeout(lines(figures), PATIENCE);
         drop(to_writer);
         if done.recv_timeout(PATIENCE).is_ok() {
             let _ = writer.join();
@@ -75,14 +72,18 @@ impl Lines {
     }
 }
 
+fn lines(figures: &[Figures]) -> String {
+    figures.iter().map(line).collect()
+}
+
 fn line(figures: &Figures) -> String {
-    let Figures { state, unix_ns, run_time, snapshot, .. } = figures;
+    let Figures { serial, state, unix_ns, run_time, snapshot, .. } = figures;
     let stages: Map<String, Value> = snapshot
         .stages
         .iter()
         .map(|stage| (stage.name.to_owned(), json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s})))
         .collect();
-    let line = json!({
+    let mut line = json!({
         "schema": "depthcast.stats.v1",
         "unix_ms": unix_ns / 1_000_000,
         "t_s": (run_time.as_secs_f64() * 1e3).round() / 1e3,
@@ -95,5 +96,8 @@ fn line(figures: &Figures) -> String {
         "deadline_misses": snapshot.deadline_misses,
         "latency_ms": stages,
     });
+    if let Some(serial) = serial {
+        line["serial"] = serial.as_str().into();
+    }
     line.to_string() + "\n"
 }

@@ -77,9 +77,11 @@ impl From<CameraState> for State {
     }
 }
 
-/// The newest figures and what they belong to.
+/// The newest figures of a source and what they belong to.
 #[derive(Debug, Clone)]
 struct Figures {
+    /// Which one of several cameras it is.
+    serial: Option<String>,
     source: Arc<SourceInfo>,
     state: State,
     unix_ns: i64,
@@ -88,32 +90,49 @@ struct Figures {
     snapshot: Snapshot,
 }
 
-/// Hands out the figures of one run.
+/// Hands out the figures of one run, or of several cameras' runs beside each other.
 pub struct Monitor {
-    source: Arc<SourceInfo>,
+    sources: Vec<Source>,
     clock: Arc<dyn Clock>,
     began_at: HostTime,
-    newest: Arc<Mutex<Option<Figures>>>,
+    /// In the order of the sources; empty before the first tick.
+    newest: Arc<Mutex<Vec<Figures>>>,
     lines: Option<Lines>,
     server: Option<Server>,
+}
+
+/// What figures are of.
+struct Source {
+    serial: Option<String>,
+    info: Arc<SourceInfo>,
     /// Frames at the last tick, and when their number last grew.
     captured: (u64, HostTime),
 }
 
 impl Monitor {
+    /// For a source, or several cameras with their serial numbers.
+    ///
     /// # Errors
     /// If the file can't be made or the address not be listened on.
-    pub fn start(options: &MonitorOptions, source: &SourceInfo, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
-        let newest: Arc<Mutex<Option<Figures>>> = Arc::default();
+    pub fn start(
+        options: &MonitorOptions,
+        sources: &[(Option<&str>, &SourceInfo)],
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
+        let newest: Arc<Mutex<Vec<Figures>>> = Arc::default();
         let began_at = clock.now();
+        let source = |&(serial, info): &(Option<&str>, &SourceInfo)| Source {
+            serial: serial.map(str::to_owned),
+            info: Arc::new(info.clone()),
+            captured: (0, began_at),
+        };
         Ok(Self {
-            source: Arc::new(source.clone()),
+            sources: sources.iter().map(source).collect(),
             began_at,
             lines: options.stats_out.as_deref().map(|path| Lines::start(path, options.interval)).transpose()?,
             server: options.metrics.map(|address| Server::start(address, Arc::clone(&newest))).transpose()?,
             newest,
             clock,
-            captured: (0, began_at),
         })
     }
 
@@ -122,42 +141,49 @@ impl Monitor {
         self.server.as_ref().map(Server::address)
     }
 
-    pub fn tick(&mut self, snapshot: &Snapshot) {
+    /// Takes the figures of each source, and whether its run is over.
+    pub fn tick<'a>(&mut self, snapshots: impl IntoIterator<Item = (&'a Snapshot, bool)>) {
         if self.lines.is_none() && self.server.is_none() {
             return;
         }
+        let sources = self.sources.iter_mut().zip(snapshots);
+        let figures: Vec<_> = sources
+            .map(|(source, (snapshot, has_ended))| Figures {
+                state: if has_ended { State::Ended } else { source.state(snapshot) },
+                serial: source.serial.clone(),
+                source: Arc::clone(&source.info),
+                unix_ns: self.clock.unix_ns(snapshot.at),
+                run_time: snapshot.at.since(self.began_at),
+                snapshot: snapshot.clone(),
+            })
+            .collect();
+        if let Some(lines) = &mut self.lines {
+            lines.tick(&figures);
+        }
+        *lock(&self.newest) = figures;
+    }
+
+    /// Writes the last lines, of the run's end, and waits a moment for the file to have them.
+    pub fn finish(mut self) {
+        let mut last = std::mem::take(&mut *lock(&self.newest));
+        last.iter_mut().for_each(|figures| figures.state = State::Ended);
+        if let (Some(lines), false) = (self.lines.take(), last.is_empty()) {
+            lines.finish(&last);
+        }
+    }
+}
+
+impl Source {
+    fn state(&mut self, snapshot: &Snapshot) -> State {
         if snapshot.captured > self.captured.0 {
             self.captured = (snapshot.captured, snapshot.at);
         }
-        let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.source.stream.nominal_fps).unwrap_or_default();
-        let state = match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
+        let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.info.stream.nominal_fps).unwrap_or_default();
+        match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
             (Some(watched), _) => watched.into(),
             (None, (0, _)) => State::Starting,
             (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
             _ => State::Streaming,
-        };
-        let figures = self.figures(state, snapshot);
-        if let Some(lines) = &mut self.lines {
-            lines.tick(&figures);
-        }
-        *lock(&self.newest) = Some(figures);
-    }
-
-    /// Writes the last line, of the run's end, and waits a moment for the file to have it.
-    pub fn finish(mut self) {
-        let last = lock(&self.newest).take();
-        if let (Some(lines), Some(last)) = (self.lines.take(), last) {
-            lines.finish(&Figures { state: State::Ended, ..last });
-        }
-    }
-
-    fn figures(&self, state: State, snapshot: &Snapshot) -> Figures {
-        Figures {
-            source: Arc::clone(&self.source),
-            state,
-            unix_ns: self.clock.unix_ns(snapshot.at),
-            run_time: snapshot.at.since(self.began_at),
-            snapshot: snapshot.clone(),
         }
     }
 }
@@ -199,6 +225,7 @@ mod tests {
         let source = Arc::new(source());
         let snapshot = stats.snapshot(at(300_000));
         Figures {
+            serial: None,
             source,
             state: State::Streaming,
             unix_ns: 1_700_000_000_000_000_000,
@@ -213,12 +240,13 @@ mod tests {
         let path = dir.path().join("stats.jsonl");
         let clock = Arc::new(ManualClock::new());
         let options = MonitorOptions { stats_out: Some(path.clone()), interval: Duration::from_secs(1), metrics: None };
-        let mut monitor = Monitor::start(&options, &source(), Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let mut monitor = Monitor::start(&options, &[(None, &source())], Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
         let snapshot = figures().snapshot;
         for tenth in 0..=32 {
             // A frame at 0.5 s, and none after that.
             let at = HostTime::from_ns(tenth * 100_000_000);
-            monitor.tick(&Snapshot { at, captured: u64::from(tenth >= 5), ..snapshot.clone() });
+            let now = Snapshot { at, captured: u64::from(tenth >= 5), ..snapshot.clone() };
+            monitor.tick([(&now, false)]);
             // The writer's turn: it may miss a line, but here it shall not.
             std::thread::sleep(Duration::from_millis(if tenth % 10 == 0 { 60 } else { 0 }));
         }
@@ -235,10 +263,35 @@ mod tests {
     }
 
     #[test]
+    fn of_several_cameras_each_has_a_line_at_each_interval() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stats.jsonl");
+        let clock = Arc::new(ManualClock::new());
+        let options = MonitorOptions { stats_out: Some(path.clone()), interval: Duration::from_secs(1), metrics: None };
+        let info = source();
+        let mut monitor = Monitor::start(&options, &[(Some("A"), &info), (Some("B"), &info)], clock as Arc<dyn Clock>).unwrap();
+        let snapshot = figures().snapshot;
+        for second in 0..=2u64 {
+            // B ends at once, and its figures stay those of its end.
+            let now = Snapshot { at: HostTime::from_ns(second * 1_000_000_000), ..snapshot.clone() };
+            monitor.tick([(&now, false), (&snapshot, second > 0)]);
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        monitor.finish();
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
+        assert_eq!(of("serial"), ["A", "B"].repeat(4));
+        let states = ["streaming", "streaming", "streaming", "ended", "streaming", "ended", "ended", "ended"];
+        assert_eq!(of("state"), states);
+    }
+
+    #[test]
     fn a_file_or_address_that_cannot_be_had_is_told_at_once() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
-        let start =
-            |options: MonitorOptions| Monitor::start(&options, &source(), Arc::clone(&clock)).err().map(|e| format!("{e:#}"));
+        let start = |options: MonitorOptions| {
+            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock)).err().map(|e| format!("{e:#}"))
+        };
         let nowhere = MonitorOptions { stats_out: Some("/nowhere/stats.jsonl".into()), ..Default::default() };
         assert!(start(nowhere).is_some_and(|text| text.contains("--stats-out /nowhere/stats.jsonl")));
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

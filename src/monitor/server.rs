@@ -15,7 +15,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(address: SocketAddr, figures: Arc<Mutex<Option<Figures>>>) -> anyhow::Result<Self> {
+    pub(super) fn start(address: SocketAddr, figures: Arc<Mutex<Vec<Figures>>>) -> anyhow::Result<Self> {
         let http = tiny_http::Server::http(address).map_err(|error| {
             anyhow!("--metrics {address}: cannot be listened on ({error}); choose another port, or 0 for any free one")
         })?;
@@ -42,7 +42,7 @@ impl Drop for Server {
     }
 }
 
-fn answer(request: Request, figures: &Mutex<Option<Figures>>) -> std::io::Result<()> {
+fn answer(request: Request, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()> {
     let header = |name: &str, value: &str| Header::from_bytes(name, value).expect("these are plain text");
     if !matches!(request.method(), Method::Get | Method::Head) {
         return request.respond(Response::empty(405).with_header(header("Allow", "GET, HEAD")));
@@ -52,7 +52,7 @@ fn answer(request: Request, figures: &Mutex<Option<Figures>>) -> std::io::Result
         "/metrics" => {
             // The lock is held for a copy, not for the answer.
             let newest = lock(figures).clone();
-            let page = Response::from_string(prometheus::page(newest.as_ref()));
+            let page = Response::from_string(prometheus::page(&newest));
             request.respond(page.with_header(header("Content-Type", prometheus::CONTENT_TYPE)))
         }
         "/" => {
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn the_page_is_served_and_nothing_else_and_clients_that_do_nothing_hold_nobody_up() {
-        let newest = Arc::new(Mutex::new(Some(figures())));
+        let newest = Arc::new(Mutex::new(vec![figures()]));
         let server = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&newest)).unwrap();
         let _idle: Vec<_> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
         let mut half = TcpStream::connect(server.address()).unwrap();
@@ -90,7 +90,7 @@ mod tests {
         assert!(page.contains("depthcast_frames_total{stage=\"captured\"} 10"));
         assert!(ask("GET /metrics?x=1").starts_with("HTTP/1.1 200") && ask("GET /").contains("/metrics"));
         assert!(ask("GET /etc/passwd").starts_with("HTTP/1.1 404") && ask("POST /metrics").starts_with("HTTP/1.1 405"));
-        *newest.lock().unwrap() = None;
+        newest.lock().unwrap().clear();
         assert!(ask("GET /metrics").starts_with("HTTP/1.1 200"));
     }
 }

@@ -9,7 +9,10 @@
 //! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
 //! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
 //! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
+//!
+//! Several cameras are several such runs beside each other ([`run_all`]), whose projections share one pool of threads.
 
+mod cameras;
 mod queue;
 mod recording;
 mod stages;
@@ -20,7 +23,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+pub use cameras::{Camera, Tick, run_all};
 use crossbeam_channel as channel;
+use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, HostTime};
@@ -28,7 +33,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
-use crate::realtime::Realtime;
+use crate::realtime::{Ledger, Realtime};
 use crate::record::Recorder;
 use crate::sink::CloudSink;
 use crate::source::watch::Health;
@@ -61,15 +66,24 @@ pub enum End {
 
 /// Asks a run to stop. Clones ask the same run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    /// That of all runs that this one is one of.
+    all: Option<Arc<AtomicBool>>,
+}
 
 impl Stop {
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     pub fn is_asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.asked.load(Ordering::Relaxed) || self.all.as_ref().is_some_and(|all| all.load(Ordering::Relaxed))
+    }
+
+    /// For one of several runs: stops with all of them, or alone.
+    fn for_one(&self) -> Self {
+        Self { asked: Arc::default(), all: Some(Arc::clone(&self.asked)) }
     }
 }
 
@@ -170,12 +184,34 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    let Outlets { sinks, recorder } = outlets.into();
+    run_beside(None, source, outlets.into(), settings, clock, stop, on_tick)
+}
+
+/// What the runs of several cameras have in common.
+#[derive(Clone)]
+struct Together {
+    /// Where they project.
+    pool: Arc<ThreadPool>,
+    realtime: Arc<Ledger>,
+}
+
+/// As [`run`]; alone, or beside others.
+fn run_beside(
+    together: Option<Together>,
+    source: Box<dyn FrameSource>,
+    outlets: Outlets,
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+    on_tick: &mut dyn FnMut(&Snapshot),
+) -> anyhow::Result<Outcome> {
+    let Outlets { sinks, recorder } = outlets;
     let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
     stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
     stats.recording = recorder.as_ref().map(Recorder::stats);
     stats.camera = source.monitor();
     stats.time = SourceTime::new(stats.camera.is_some());
+    stats.realtime = together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
     let stats = Arc::new(stats);
     if settings.realtime.lock_memory {
         stats.realtime.lock_memory();
@@ -225,7 +261,8 @@ pub fn run(
         let shared = Arc::clone(&shared);
         threads.spawn("recorder", move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
     }
-    let project = stages::Project { projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
+    let pool = together.map(|together| together.pool);
+    let project = stages::Project { pool, projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", {
         let shared = Arc::clone(&shared);

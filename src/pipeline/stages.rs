@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crossbeam_channel::{self as channel, RecvTimeoutError};
+use rayon::ThreadPool;
 
 use super::queue::{Receiver, Sender};
-use super::{End, Policy, Shared};
+use super::{End, PipelineSettings, Policy, Shared};
 use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::project::BackProjector;
+use crate::realtime::Ledger;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
@@ -111,6 +113,8 @@ pub(super) fn capture(
 
 /// Turns frames into clouds for all sinks.
 pub(super) struct Project {
+    /// Where others project too; without it the run has one of its own.
+    pub pool: Option<Arc<ThreadPool>>,
     pub projector: BackProjector,
     pub cloud_count: usize,
     pub keep_depth: bool,
@@ -119,27 +123,22 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs inside its rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
-    /// for it.
+    /// Runs inside its own rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
+    /// for it. In a pool that is shared each image has its turn, so that however many cameras there are, no more threads project.
     ///
     /// Says `ready` when its buffers are there.
     pub(super) fn run(self, ready: channel::Sender<()>, shared: &Arc<Shared>) -> anyhow::Result<Journal> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(shared.settings.threads)
-            .thread_name(|n| format!("project{n}"))
-            .start_handler({
-                let shared = Arc::clone(shared);
-                move |_| shared.stats.realtime.schedule("project", &shared.settings.realtime.project)
-            })
-            .build()
-            .context("cannot start the projection's threads")?;
-        pool.install(|| self.work(ready, shared))
+        if self.pool.is_some() {
+            return self.work(ready, shared);
+        }
+        new_pool(&shared.settings, &shared.stats.realtime)?.install(|| self.work(ready, shared))
     }
 
     fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
-        self.projector.tune(&mut || std::thread::sleep(REST))?;
+        let shared_pool = self.pool.take();
+        in_pool(shared_pool.as_deref(), || self.projector.tune(&mut || std::thread::sleep(REST)))?;
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
         let _ = ready.send(());
@@ -147,7 +146,7 @@ impl Project {
             let taken_at = clock.now();
             let mut free = pool.free();
             let cloud = free.get_mut();
-            if let Err(error) = self.projector.project(&frame, &mut cloud.points) {
+            if let Err(error) = in_pool(shared_pool.as_deref(), || self.projector.project(&frame, &mut cloud.points)) {
                 stats.dropped_capture_queue.add(1);
                 return Err(error.into());
             }
@@ -174,6 +173,25 @@ impl Project {
             tracing::debug!("{} cloud buffers had to be made during the run", pool.made_later());
         }
         Ok(journal)
+    }
+}
+
+/// The threads that project.
+pub(super) fn new_pool(settings: &PipelineSettings, realtime: &Arc<Ledger>) -> anyhow::Result<ThreadPool> {
+    let (scheduling, realtime) = (settings.realtime.project.clone(), Arc::clone(realtime));
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(settings.threads)
+        .thread_name(|n| format!("project{n}"))
+        .start_handler(move |_| realtime.schedule("project", &scheduling))
+        .build()
+        .context("cannot start the projection's threads")
+}
+
+/// In the pool that is shared; or here, which is within the run's own.
+fn in_pool<T: Send>(shared: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match shared {
+        Some(pool) => pool.install(work),
+        None => work(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::camera::Extrinsics;
 use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::stats::Snapshot;
@@ -57,6 +58,17 @@ pub enum Layout {
     Profiling,
     /// A recording: the cloud large, what the recording is, the time of the recording.
     Replay,
+}
+
+/// One of several cameras that are shown together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CameraView {
+    /// Its entities are named by it.
+    pub serial: String,
+    /// From its frame into the one that all share.
+    pub pose: Extrinsics,
+    /// Of its lines in plots, and of what is drawn for it.
+    pub hue: [u8; 3],
 }
 
 /// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken now is [`Offer::Busy`].

@@ -18,6 +18,7 @@ mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
+pub mod several;
 pub mod synthetic;
 pub mod watch;
 

@@ -37,6 +37,20 @@ pub struct SourceContinuity {
     pub clock_changes: u64,
 }
 
+impl SourceContinuity {
+    /// The counts of both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            gaps: self.gaps + other.gaps,
+            frames_missing: self.frames_missing + other.frames_missing,
+            repeats: self.repeats + other.repeats,
+            went_back: self.went_back + other.went_back,
+            clock_jumps: self.clock_jumps + other.clock_jumps,
+            clock_changes: self.clock_changes + other.clock_changes,
+        }
+    }
+}
+
 /// Holds each frame against those before it.
 #[derive(Debug)]
 pub struct Continuity {

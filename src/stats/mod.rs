@@ -22,7 +22,9 @@
 //! | `journal` | each single frame, for a profiling session |
 //! | `snapshot` | the figures at one moment |
 //! | `report` | the figures at the end |
+//! | `cameras` | those of several cameras, each and together |
 
+pub mod cameras;
 pub mod continuity;
 mod histogram;
 pub mod journal;
@@ -81,8 +83,8 @@ pub struct RunStats {
     pub arrival_to_cloud: Stage,
     /// One for each sink; the first is the one that the report's `shown` speaks of.
     pub sinks: Vec<SinkStats>,
-    /// What its threads were granted of what they asked the system for.
-    pub realtime: Ledger,
+    /// What its threads were granted of what they asked the system for. Several cameras have one.
+    pub realtime: std::sync::Arc<Ledger>,
     /// Where the run is recorded.
     pub recording: Option<std::sync::Arc<RecordingStats>>,
 }
@@ -149,6 +151,18 @@ pub struct Drops {
     pub capture_queue: u64,
     pub cloud_queue: u64,
     pub viewer: u64,
+}
+
+impl Drops {
+    /// What was lost in both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            source: self.source + other.source,
+            capture_queue: self.capture_queue + other.capture_queue,
+            cloud_queue: self.cloud_queue + other.cloud_queue,
+            viewer: self.viewer + other.viewer,
+        }
+    }
 }
 
 impl RunStats {

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::cameras::{self, CameraReport};
 use super::continuity::SourceContinuity;
-use super::time::{Age, TimeReport};
-use super::{Drops, Latency, Rates, RecordingReport, RunStats, SinkStats};
+use super::time::{Age, SourceTime, TimeReport};
+use super::{Drops, Latency, Meter, Rates, RecordingReport, RunStats, SinkStats, Stage};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::realtime::RealtimeReport;
 use crate::source::watch::Health;
@@ -40,6 +41,9 @@ pub struct Report {
     /// What became of a camera that is watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Health>,
+    /// Where several cameras ran at once: each one's report. The figures above are sums, and latencies of all frames.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cameras: Vec<CameraReport>,
     /// What the threads of the run were granted, where they asked the system for more than is usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime: Option<RealtimeReport>,
@@ -131,11 +135,35 @@ pub struct SinkLatencies {
     pub total: Latency,
 }
 
+/// A run that is reported.
+#[derive(Clone, Copy)]
+pub struct Run<'a> {
+    pub source: &'a SourceInfo,
+    pub settings: &'a PipelineSettings,
+    pub outcome: &'a Outcome,
+    pub error: Option<&'a anyhow::Error>,
+}
+
 impl Report {
     pub fn new(source: &SourceInfo, settings: &PipelineSettings, outcome: &Outcome, error: Option<&anyhow::Error>) -> Self {
-        let stats: &RunStats = &outcome.stats;
-        let sinks: Vec<_> = stats.sinks.iter().map(SinkReport::new).collect();
-        let first = &sinks[0];
+        Self::of(&[Run { source, settings, outcome, error }])
+    }
+
+    /// The figures of several runs beside each other: sums, and latencies of all their frames. What cannot be added is the first one's;
+    /// the end is that of the longest.
+    pub(super) fn of(runs: &[Run<'_>]) -> Self {
+        let Run { source, settings, outcome: first, error } = runs[0];
+        let stats: Vec<&RunStats> = runs.iter().map(|run| &*run.outcome.stats).collect();
+        let longest = runs.iter().map(|run| run.outcome).max_by_key(|outcome| outcome.duration).unwrap_or(first);
+        let sum = |count: fn(&RunStats) -> u64| stats.iter().map(|stats| count(stats)).sum();
+        let fps = |meter: fn(&RunStats) -> &Meter| stats.iter().map(|stats| meter(stats).fps()).sum();
+        let stage = |stage: fn(&RunStats) -> &Stage| Stage::merged(stats.iter().map(|stats| stage(stats)));
+        let sink = |index: usize| SinkReport::of(&stats.iter().map(|stats| &stats.sinks[index]).collect::<Vec<_>>());
+        let sinks: Vec<_> = (0..stats[0].sinks.len()).map(sink).collect();
+        let shown = &sinks[0];
+        let (interval, jitter) = Meter::merged(stats.iter().map(|stats| &stats.captured));
+        let (shown_interval, shown_jitter) = Meter::merged(stats.iter().map(|stats| &stats.sinks[0].shown));
+        let period = stats[0].frame_period.filter(|_| stats.iter().all(|other| other.frame_period == stats[0].frame_period));
         Self {
             schema: "depthcast.report.v1",
             version: env!("CARGO_PKG_VERSION"),
@@ -151,39 +179,39 @@ impl Report {
             },
             policy: settings.policy,
             projection_threads: settings.threads,
-            end: outcome.end,
-            duration_s: outcome.duration.as_secs_f64(),
-            frames: Frames { captured: stats.captured.count(), projected: stats.projected.count(), shown: first.shown },
-            drops: stats.drops(),
-            source_continuity: stats.continuity.get(),
-            time: stats.time.report(),
-            points: PointsReport { total: stats.points.get() },
-            fps: Rates { captured: stats.captured.fps(), projected: stats.projected.fps(), shown: first.fps },
+            end: longest.end,
+            duration_s: longest.duration.as_secs_f64(),
+            frames: Frames {
+                captured: sum(|stats| stats.captured.count()),
+                projected: sum(|stats| stats.projected.count()),
+                shown: shown.shown,
+            },
+            drops: stats.iter().map(|stats| stats.drops()).fold(Drops::default(), Drops::and),
+            source_continuity: stats
+                .iter()
+                .map(|stats| stats.continuity.get())
+                .fold(SourceContinuity::default(), SourceContinuity::and),
+            time: SourceTime::merged(&stats.iter().map(|stats| &stats.time).collect::<Vec<_>>()),
+            points: PointsReport { total: sum(|stats| stats.points.get()) },
+            fps: Rates { captured: fps(|stats| &stats.captured), projected: fps(|stats| &stats.projected), shown: shown.fps },
             latency_us: Latencies {
-                capture_queue: stats.capture_queue.latency(),
-                project: stats.project.latency(),
-                cloud_queue: first.latency_us.cloud_queue,
-                log: first.latency_us.log,
-                release: first.latency_us.release,
-                arrival_to_cloud: stats.arrival_to_cloud.latency(),
-                total: first.latency_us.total,
+                capture_queue: stage(|stats| &stats.capture_queue),
+                project: stage(|stats| &stats.project),
+                cloud_queue: shown.latency_us.cloud_queue,
+                log: shown.latency_us.log,
+                release: shown.latency_us.release,
+                arrival_to_cloud: stage(|stats| &stats.arrival_to_cloud),
+                total: shown.latency_us.total,
             },
-            interval_us: Intervals {
-                interval: stats.captured.interval(),
-                jitter: stats.captured.jitter(),
-                shown_interval: stats.sinks[0].shown.interval(),
-                shown_jitter: stats.sinks[0].shown.jitter(),
-            },
-            deadline: Deadline {
-                period_us: stats.frame_period.map(|period| period.as_secs_f64() * 1e6),
-                misses: first.deadline_misses,
-            },
+            interval_us: Intervals { interval, jitter, shown_interval, shown_jitter },
+            deadline: Deadline { period_us: period.map(|period| period.as_secs_f64() * 1e6), misses: shown.deadline_misses },
             sinks,
-            recording: stats.recording.as_ref().map(|recording| recording.report()),
-            camera: outcome.camera.clone(),
-            realtime: stats.realtime.report(),
-            damage: outcome.damage.clone(),
-            warnings: outcome.warnings.clone(),
+            recording: stats[0].recording.as_ref().map(|recording| recording.report()),
+            camera: first.camera.clone(),
+            cameras: Vec::new(),
+            realtime: stats[0].realtime.report(),
+            damage: first.damage.clone(),
+            warnings: first.warnings.clone(),
             error: error.map(|error| format!("{error:#}")),
         }
     }
@@ -191,17 +219,8 @@ impl Report {
     /// The report for people, in lines of at most 100 columns.
     pub fn table(&self) -> String {
         let mut out = String::new();
-        let s = &self.source;
         let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
-        line(format_args!(
-            "{}: {}x{} at {:.0} fps, {} m per step, clock {}",
-            s.name,
-            s.width,
-            s.height,
-            s.nominal_fps,
-            s.depth_units_m,
-            s.timestamp_domain.as_str()
-        ));
+        line(format_args!("{}", if self.cameras.is_empty() { self.source.line() } else { cameras::table(&self.cameras) }));
         let end = match self.end {
             End::EndOfInput => "end of input",
             End::Duration => "duration reached",
@@ -308,22 +327,9 @@ impl Report {
         if !oddities.is_empty() {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
         }
-        if let Some(camera) = self.camera.as_ref().filter(|camera| camera.stalls > 0) {
-            let times = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-            let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
-            let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
-            line(format_args!(
-                "\nthe camera: {stalls}, {:.1} s without frames; {restarts}, {resets}, {reconnects}; now {}",
-                camera.without_frames_s,
-                camera.state.as_str()
-            ));
-            if camera.changes_left_out > 0 {
-                line(format_args!("  {} earlier changes", camera.changes_left_out));
-            }
-            for change in &camera.changes {
-                let (from, to) = (change.from.as_str(), change.to.as_str());
-                line(format_args!("  {:>8.1} s  {from} -> {to}: {}", change.at_s, change.why));
-            }
+        let healths = self.camera.iter().map(|camera| ("the camera".into(), camera));
+        for (name, camera) in healths.chain(cameras::healths(&self.cameras)).filter(|(_, camera)| camera.stalls > 0) {
+            line(format_args!("\n{}", health_lines(&name, camera)));
         }
         if let Some(realtime) = &self.realtime {
             line(format_args!("\nreal time: {realtime}"));
@@ -345,25 +351,55 @@ impl Report {
     }
 }
 
+impl SourceReport {
+    /// What streams, in a line.
+    pub(super) fn line(&self) -> String {
+        let Self { name, width, height, nominal_fps, depth_units_m, timestamp_domain, .. } = self;
+        let clock = timestamp_domain.as_str();
+        format!("{name}: {width}x{height} at {nominal_fps:.0} fps, {depth_units_m} m per step, clock {clock}")
+    }
+}
+
+/// What happened to a watched camera.
+fn health_lines(name: &str, camera: &Health) -> String {
+    let times = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
+    let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
+    let (silent_s, state) = (camera.without_frames_s, camera.state.as_str());
+    let mut lines =
+        vec![format!("{name}: {stalls}, {silent_s:.1} s without frames; {restarts}, {resets}, {reconnects}; now {state}")];
+    if camera.changes_left_out > 0 {
+        lines.push(format!("  {} earlier changes", camera.changes_left_out));
+    }
+    lines.extend(camera.changes.iter().map(|change| {
+        let (from, to) = (change.from.as_str(), change.to.as_str());
+        format!("  {:>8.1} s  {from} -> {to}: {}", change.at_s, change.why)
+    }));
+    lines.join("\n")
+}
+
 impl SinkReport {
-    fn new(stats: &SinkStats) -> Self {
+    /// Of a sink, or of several cameras' parts of one.
+    fn of(parts: &[&SinkStats]) -> Self {
+        let sum = |count: fn(&SinkStats) -> u64| parts.iter().map(|part| count(part)).sum();
+        let stage = |stage: fn(&SinkStats) -> &Stage| Stage::merged(parts.iter().map(|part| stage(part)));
         Self {
-            name: stats.name.clone(),
-            shown: stats.shown.count(),
-            fps: stats.shown.fps(),
-            deadline_misses: stats.deadline_misses.get(),
+            name: parts[0].name.clone(),
+            shown: sum(|part| part.shown.count()),
+            fps: parts.iter().map(|part| part.shown.fps()).sum(),
+            deadline_misses: sum(|part| part.deadline_misses.get()),
             drops: SinkDrops {
-                cloud_queue: stats.dropped_cloud_queue.get(),
-                viewer: stats.dropped_viewer(),
-                above_show_rate: stats.above_show_rate.get(),
-                busy: stats.busy.get(),
-                disconnected: stats.disconnected.get(),
+                cloud_queue: sum(|part| part.dropped_cloud_queue.get()),
+                viewer: sum(SinkStats::dropped_viewer),
+                above_show_rate: sum(|part| part.above_show_rate.get()),
+                busy: sum(|part| part.busy.get()),
+                disconnected: sum(|part| part.disconnected.get()),
             },
             latency_us: SinkLatencies {
-                cloud_queue: stats.cloud_queue.latency(),
-                log: stats.log.latency(),
-                release: stats.release.latency(),
-                total: stats.total.latency(),
+                cloud_queue: stage(|part| &part.cloud_queue),
+                log: stage(|part| &part.log),
+                release: stage(|part| &part.release),
+                total: stage(|part| &part.total),
             },
         }
     }

@@ -151,6 +151,13 @@ impl Meter {
         self.events.count()
     }
 
+    /// Intervals and jitter of several threads' events of one kind, each thread's by itself.
+    pub fn merged<'a>(meters: impl IntoIterator<Item = &'a Meter> + Clone) -> (Latency, Latency) {
+        let intervals = meters.clone().into_iter().map(|meter| &meter.interval);
+        let jitters = meters.into_iter().map(|meter| &meter.jitter);
+        (AtomicHistogram::merged(intervals), AtomicHistogram::merged(jitters))
+    }
+
     /// From each event to the next.
     pub fn interval(&self) -> Latency {
         self.interval.latency()

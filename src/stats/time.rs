@@ -71,6 +71,11 @@ impl Seen {
             last: value,
         };
     }
+
+    /// Both cameras' values.
+    fn and(self, other: Self) -> Self {
+        Self { frames: self.frames + other.frames, min: self.min.min(other.min), max: self.max.max(other.max), last: other.last }
+    }
 }
 
 impl SourceTime {
@@ -105,26 +110,34 @@ impl SourceTime {
     }
 
     pub fn report(&self) -> TimeReport {
-        let names = DOMAINS.iter().map(|domain| domain.as_str());
-        let counts = names.zip(&self.stamped).chain([("none", &self.unstamped)]);
-        let frames_by_domain: BTreeMap<_, _> = counts.map(|(name, n)| (name, n.get())).filter(|(_, n)| *n > 0).collect();
-        let seen = *self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = FrameMetadata::default().values().map(|(name, _)| name);
-        TimeReport {
-            sensor_to_host_age: self.age(&frames_by_domain),
-            frames_by_domain,
-            metadata: names.into_iter().zip(seen).filter(|(_, seen)| seen.frames > 0).collect(),
-        }
+        Self::merged(&[self])
     }
 
-    fn age(&self, frames_by_domain: &BTreeMap<&'static str, u64>) -> Age {
-        let estimate_us = self.age.latency();
+    /// The frames of several cameras; `last` is the last one's.
+    pub fn merged(cameras: &[&Self]) -> TimeReport {
+        let sum = |count: &dyn Fn(&Self) -> u64| cameras.iter().map(|time| count(time)).sum();
+        let mut frames_by_domain = BTreeMap::from([("none", sum(&|time| time.unstamped.get()))]);
+        frames_by_domain.extend((0..DOMAINS.len()).map(|i| (DOMAINS[i].as_str(), sum(&|time| time.stamped[i].get()))));
+        frames_by_domain.retain(|_, n| *n > 0);
+        let mut metadata = BTreeMap::<_, Seen>::new();
+        for time in cameras {
+            let seen = *time.metadata.lock().unwrap_or_else(PoisonError::into_inner);
+            let names = FrameMetadata::default().values().map(|(name, _)| name);
+            for (name, seen) in names.into_iter().zip(seen).filter(|(_, seen)| seen.frames > 0) {
+                metadata.entry(name).and_modify(|all| *all = all.and(seen)).or_insert(seen);
+            }
+        }
+        TimeReport { sensor_to_host_age: Self::age(cameras, &frames_by_domain), frames_by_domain, metadata }
+    }
+
+    fn age(cameras: &[&Self], frames_by_domain: &BTreeMap<&'static str, u64>) -> Age {
+        let estimate_us = Stage::merged(cameras.iter().map(|time| &time.age));
         if estimate_us.count > 0 {
-            return Age::Estimate { estimate_us, ahead_of_host: self.ahead_of_host.get() };
+            return Age::Estimate { estimate_us, ahead_of_host: cameras.iter().map(|time| time.ahead_of_host.get()).sum() };
         }
         let most = frames_by_domain.iter().max_by_key(|(_, n)| **n).map_or("none", |(name, _)| name);
         let refused = match most {
-            _ if !self.is_live => {
+            _ if !cameras.iter().any(|time| time.is_live) => {
                 "the frames do not come from a camera now: their stamps tell when they were recorded or made up"
             }
             "hardware_clock" => {

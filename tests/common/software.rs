@@ -100,8 +100,8 @@ pub struct Image {
     pub bytes: Vec<u8>,
 }
 
-/// Frames that may be on their way through librealsense and the source before the sender waits: fewer than are lost.
-const MOST_IN_FLIGHT: usize = 20;
+/// Frames of each stream that may be on their way through librealsense and the source before the sender waits: fewer than are lost.
+const MOST_IN_FLIGHT: usize = 6;
 
 /// Sends frames until it is dropped; all of a moment have one time stamp. The sensor's clock begins with the sender.
 ///
@@ -137,7 +137,8 @@ impl Sender {
                 let earliest = Duration::from_secs_f64(0.5 / f64::from(rate_hz)).saturating_sub(last.elapsed());
                 std::thread::sleep(at.saturating_sub(begin.elapsed()).max(earliest));
                 last = Instant::now();
-                while !is_strict && device.in_flight() > MOST_IN_FLIGHT && !is_over.load(Ordering::Relaxed) {
+                while !is_strict && device.in_flight() > MOST_IN_FLIGHT * images.len().max(1) && !is_over.load(Ordering::Relaxed)
+                {
                     std::thread::sleep(Duration::from_millis(1));
                 }
                 if is_over.load(Ordering::Relaxed) {

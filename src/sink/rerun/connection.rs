@@ -22,23 +22,25 @@ const STUCK: Duration = Duration::from_secs(5);
 /// A file gets all that it was given, however slow the disk; this is for a disk that does not answer.
 const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// One camera's access to what all cameras of a session are handed to.
 pub(super) struct Connection {
-    to: To,
+    line: Arc<Line>,
     /// Since when there has been no room.
     busy_since: Option<Instant>,
 }
 
-enum To {
+struct Line {
+    rec: RecordingStream,
+    to: To,
+}
+
+pub(super) enum To {
     File { path: PathBuf, failed: Arc<AtomicBool> },
     Pages(Arc<Hub>),
     Peer { peer: Arc<Peer>, hub: Arc<Hub>, worker: Worker },
 }
 
-impl Connection {
-    fn new(to: To) -> Self {
-        Self { to, busy_since: None }
-    }
-
+impl To {
     /// A file that is to be written.
     pub(super) fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
         let cannot = || format!("--save {}: cannot be written", path.display());
@@ -49,12 +51,12 @@ impl Connection {
             FileSinkError::CreateFile { source: error, .. } => anyhow!("{}: {error}", cannot()),
             other => anyhow!("{}: {other}", cannot()),
         })?;
-        Ok((Box::new(sink), Self::new(To::File { path: path.to_owned(), failed: Arc::default() })))
+        Ok((Box::new(sink), Self::File { path: path.to_owned(), failed: Arc::default() }))
     }
 
     /// The pages that are served out of `hub`.
     pub(super) fn pages(hub: &Arc<Hub>) -> (Box<dyn LogSink>, Self) {
-        (Box::new(HubSink(Arc::clone(hub))), Self::new(To::Pages(Arc::clone(hub))))
+        (Box::new(HubSink(Arc::clone(hub))), Self::Pages(Arc::clone(hub)))
     }
 
     /// A viewer that listens at `url`, or will do so.
@@ -70,11 +72,24 @@ impl Connection {
         while hub.viewers() == 0 && start.elapsed() < CONNECT {
             std::thread::sleep(Duration::from_millis(5));
         }
-        Ok((Box::new(HubSink(Arc::clone(&hub))), Self::new(To::Peer { peer, hub, worker })))
+        Ok((Box::new(HubSink(Arc::clone(&hub))), Self::Peer { peer, hub, worker }))
+    }
+}
+
+impl Connection {
+    /// One for each camera.
+    pub(super) fn of_all(to: To, rec: RecordingStream, cameras: usize) -> Vec<Self> {
+        let line = Arc::new(Line { rec, to });
+        (0..cameras).map(|_| Self { line: Arc::clone(&line), busy_since: None }).collect()
+    }
+
+    /// What to log to. It has to be dropped before the connection is finished.
+    pub(super) fn rec(&self) -> RecordingStream {
+        self.line.rec.clone()
     }
 
     pub(super) fn is_file(&self) -> bool {
-        matches!(self.to, To::File { .. })
+        matches!(self.line.to, To::File { .. })
     }
 
     /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one being batched. For viewers: one, and
@@ -85,7 +100,7 @@ impl Connection {
 
     /// Whether a cloud would be taken now that so many are on their way.
     pub(super) fn room(&mut self, in_flight: usize) -> Offer {
-        let has_room = match &self.to {
+        let has_room = match &self.line.to {
             To::File { failed, .. } if failed.load(Ordering::Relaxed) => return Offer::Disconnected,
             To::File { .. } => in_flight < self.max_in_flight(),
             // The newest is kept for who comes.
@@ -106,7 +121,7 @@ impl Connection {
     /// How it stands, for people.
     pub(super) fn status(&self) -> Option<String> {
         let is_stuck = self.busy_since.is_some_and(|since| since.elapsed() > STUCK);
-        match &self.to {
+        match &self.line.to {
             To::File { .. } => None,
             To::Pages(hub) => Some(match hub.viewers() {
                 0 => "no page is open".into(),
@@ -124,7 +139,7 @@ impl Connection {
 
     /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which tells.
     pub(super) fn watch_file(&self, rec: &RecordingStream) {
-        if let To::File { path, failed } = &self.to
+        if let To::File { path, failed } = &self.line.to
             && !failed.load(Ordering::Relaxed)
         {
             let (path, failed) = (path.clone(), Arc::clone(failed));
@@ -136,12 +151,13 @@ impl Connection {
         }
     }
 
-    /// Hands over what is still on its way.
+    /// Hands over what is still on its way. Of several cameras the last one does so: the others' rest goes with what comes after it.
     ///
     /// # Errors
     /// If that takes longer than `patience`, or if a file is not whole.
-    pub(super) fn finish(self, rec: RecordingStream, patience: Duration) -> anyhow::Result<()> {
-        let is_all = match self.to {
+    pub(super) fn finish(self, patience: Duration) -> anyhow::Result<()> {
+        let Some(Line { rec, to }) = Arc::into_inner(self.line) else { return Ok(()) };
+        let is_all = match to {
             To::File { path, failed } => return finish_file(rec, &path, &failed),
             To::Pages(hub) => {
                 rec.flush_with_timeout(patience)?;

@@ -5,7 +5,7 @@ use rerun::{RecordingStream, RecordingStreamResult, TextLog, TextLogLevel};
 use crate::clock::Clock;
 use crate::source::watch::{Change, Monitor, State};
 
-/// Where the lines are.
+/// Where the lines of a single camera are.
 pub(super) const ENTITY: &str = "events/camera";
 
 /// Logs each change once.
@@ -16,12 +16,18 @@ pub(super) struct CameraEvents {
 
 impl CameraEvents {
     /// Logs what has changed since the last call, each at its own time.
-    pub(super) fn log(&mut self, rec: &RecordingStream, camera: &Monitor, clock: &dyn Clock) -> RecordingStreamResult<()> {
+    pub(super) fn log(
+        &mut self,
+        rec: &RecordingStream,
+        entity: &str,
+        camera: &Monitor,
+        clock: &dyn Clock,
+    ) -> RecordingStreamResult<()> {
         let health = camera.health(clock.now());
         for change in health.changes_after(self.logged) {
             rec.reset_time();
             rec.set_timestamp_nanos_since_epoch("capture", clock.unix_ns(change.at));
-            rec.log(ENTITY, &TextLog::new(text(change)).with_level(level(change)))?;
+            rec.log(entity, &TextLog::new(text(change)).with_level(level(change)))?;
         }
         self.logged = health.change_count();
         Ok(())

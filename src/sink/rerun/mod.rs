@@ -5,10 +5,11 @@
 //! `Drop` when Rerun has let go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds nor figures, so
 //! no queue inside Rerun can fill up.
 //!
-//! Entities: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
-//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state). Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
+//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state). Of several: `camera/<serial>` (pose) with `cloud` and `image`, `stats/<serial>`, `events/<serial>`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
+mod board;
 mod client;
 mod connection;
 mod events;
@@ -32,10 +33,11 @@ use rerun::RecordingStream;
 pub use native::{NoViewer, find_native_viewer};
 pub use web::{WebOptions, WebServer};
 
+use self::board::Place;
 use self::connection::Connection;
 use self::events::CameraEvents;
 use self::thin::Thinner;
-use super::{CloudSink, Layout, Needs, Offer, Released, Show};
+use super::{CameraView, CloudSink, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
@@ -44,9 +46,11 @@ use crate::source::DepthStream;
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
-/// What all sinks of a session show.
+/// What all sinks of a session show; of several cameras, each has a session, and all are in one recording.
 #[derive(Clone)]
 pub struct Session {
+    /// Which one of several cameras it is.
+    pub camera: Option<CameraView>,
     pub layout: Layout,
     pub show: Show,
     /// Of depth images; clouds bring their own colours.
@@ -66,6 +70,33 @@ pub struct Session {
     /// Name of the recording.
     pub name: String,
     pub clock: Arc<dyn Clock>,
+}
+
+/// Where what belongs to one camera is logged.
+struct Entities {
+    camera: String,
+    cloud: String,
+    image: String,
+    stats: String,
+    events: String,
+    /// Whose name and hue its lines have, where there are several.
+    of: Option<(String, [u8; 3])>,
+}
+
+impl Entities {
+    fn of(camera: Option<&CameraView>) -> Self {
+        let part = camera.map(|camera| rerun::EntityPathPart::new(camera.serial.as_str()).escaped_string());
+        let below = |root: &str| part.as_ref().map_or(root.into(), |part| format!("{root}/{part}"));
+        let at = below("camera");
+        Self {
+            cloud: format!("{at}/cloud"),
+            image: format!("{at}/image"),
+            camera: at,
+            stats: below("stats"),
+            events: part.as_ref().map_or(events::ENTITY.into(), |part| format!("events/{part}")),
+            of: camera.map(|camera| (camera.serial.clone(), camera.hue)),
+        }
+    }
 }
 
 /// How large points are drawn.
@@ -91,8 +122,7 @@ pub struct RerunSink {
     /// Of the newest cloud.
     last: Option<FrameMeta>,
     eye: EyeSearch,
-    /// What the text panel says of the session.
-    state: &'static str,
+    place: Place,
 }
 
 /// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows from where it is seen best.
@@ -102,48 +132,55 @@ enum EyeSearch {
     Done,
 }
 
+/// Each makes a sink for every camera's session.
 impl RerunSink {
     /// Writes an `.rrd` file.
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn save(path: &Path, session: Session) -> anyhow::Result<Self> {
-        let (sink, connection) = Connection::file(path)?;
-        Self::start("file", sink, connection, session)
+    pub fn save(path: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
+        let (sink, to) = connection::To::file(path)?;
+        Self::start("file", sink, to, sessions)
     }
 
     /// Sends to the browsers that open a served page.
     ///
     /// # Errors
     /// If the stream can't be started.
-    pub fn serve_web(server: &WebServer, session: Session) -> anyhow::Result<Self> {
-        let (sink, connection) = Connection::pages(server.hub());
-        Self::start("web viewer", sink, connection, session)
+    pub fn serve_web(server: &WebServer, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
+        let (sink, to) = connection::To::pages(server.hub());
+        Self::start("web viewer", sink, to, sessions)
     }
 
     /// Starts the native viewer and connects to it.
     ///
     /// # Errors
     /// If it can't be started or does not listen in time.
-    pub fn spawn_native(viewer: &Path, session: Session) -> anyhow::Result<Self> {
+    pub fn spawn_native(viewer: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         let url = native::spawn(viewer)?;
-        let (sink, connection) = Connection::peer(&url)?;
-        Self::start("native viewer", sink, connection, session)
+        let (sink, to) = connection::To::peer(&url)?;
+        Self::start("native viewer", sink, to, sessions)
     }
 
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
     ///
     /// # Errors
     /// If this is no such address. If nobody answers there, clouds are counted as lost until somebody does.
-    pub fn connect(url: &str, session: Session) -> anyhow::Result<Self> {
-        let (sink, connection) = Connection::peer(url)?;
-        Self::start("viewer", sink, connection, session)
+    pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
+        let (sink, to) = connection::To::peer(url)?;
+        Self::start("viewer", sink, to, sessions)
     }
 
-    fn start(name: &str, sink: Box<dyn rerun::sink::LogSink>, connection: Connection, session: Session) -> anyhow::Result<Self> {
+    fn start(
+        name: &str,
+        sink: Box<dyn rerun::sink::LogSink>,
+        to: connection::To,
+        sessions: &[Session],
+    ) -> anyhow::Result<Vec<Self>> {
+        let names: Vec<_> = sessions.iter().map(|session| session.name.as_str()).collect();
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
-            .recording_name(session.name.clone())
+            .recording_name(names.join(", "))
             // Also for files: with long ticks, clouds are flushed by size and the plots between them starve.
             .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY);
         // Not by `set_sink`: that waits five seconds for a viewer that is not there.
@@ -152,14 +189,31 @@ impl RerunSink {
             .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
+        let connections = Connection::of_all(to, rec, sessions.len());
+        let sinks = sessions.iter().zip(Place::all(sessions)).zip(connections);
+        let sinks: Vec<_> =
+            sinks.map(|((session, place), connection)| Self::of_one(name, session.clone(), place, connection)).collect();
+        if let Some(first) = sinks.first() {
+            let document = first.place.document();
+            first.rec.log_static("session", &document).context("cannot send the session's facts")?;
+            first.place.look(None, |eye| first.send_layout(eye))?;
+            first.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
+        }
+        for sink in &sinks {
+            sink.log_static().context("cannot send the session's facts to the viewer")?;
+        }
+        Ok(sinks)
+    }
+
+    fn of_one(name: &str, session: Session, place: Place, connection: Connection) -> Self {
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
         let thinner = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
         let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
-        let mut sink = Self {
+        Self {
             name: name.into(),
             session,
-            rec,
+            rec: connection.rec(),
             tower,
             landed,
             thinner,
@@ -168,71 +222,73 @@ impl RerunSink {
             camera_events: CameraEvents::default(),
             last: None,
             eye: EyeSearch::Waits,
-            state: "",
-        };
-        sink.tell("starting")?;
-        sink.send_layout(&layout::Eye::for_lens(&sink.session.stream.intrinsics))?;
-        sink.log_static().context("cannot send the session's facts to the viewer")?;
-        Ok(sink)
+            place,
+        }
     }
 
     fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
         let Session { layout, show, is_watched, duration, .. } = self.session;
-        let scene = layout::Scene { layout, show, is_watched, is_file: self.connection.is_file(), duration, eye };
+        let (is_file, cameras) = (self.connection.is_file(), &self.place.entities);
+        let scene = layout::Scene { layout, show, is_watched, is_file, duration, eye, cameras };
         layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
-        self.rec.log_static("camera/image", &frustum).context("cannot send the camera's frustum")
+        for camera in cameras.iter() {
+            self.rec.log_static(camera.image.as_str(), &frustum).context("cannot send the camera's frustum")?;
+        }
+        Ok(())
     }
 
     /// Shows the scene well, once it is known.
     fn follow_the_scene(&mut self) -> anyhow::Result<()> {
-        if let EyeSearch::Found(sample) = &self.eye {
-            self.send_layout(&layout::Eye::for_points(sample))?;
-            self.eye = EyeSearch::Done;
+        if let EyeSearch::Found(_) = &self.eye
+            && let EyeSearch::Found(sample) = std::mem::replace(&mut self.eye, EyeSearch::Done)
+        {
+            self.place.look(Some(sample), |eye| self.send_layout(eye))?;
         }
         Ok(())
     }
 
-    /// Says in the text panel how the session stands.
-    fn tell(&mut self, state: &'static str) -> anyhow::Result<()> {
-        if state != self.state {
-            self.state = state;
-            let document = layout::document(&self.session.facts, state);
-            self.rec.log_static("session", &document).context("cannot send the session's facts")?;
-        }
-        Ok(())
+    /// Says in the text panel how the camera stands.
+    fn tell(&self, state: &'static str) -> anyhow::Result<()> {
+        let log = |document: &rerun::TextDocument| self.rec.log_static("session", document);
+        self.place.tell(state, log).context("cannot send the session's facts")
     }
 
     fn log_static(&self) -> rerun::RecordingStreamResult<()> {
-        let Session { stream, depth_colors, point_radius, .. } = &self.session;
-        let i = &stream.intrinsics;
-        self.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
+        let Session { stream, depth_colors, point_radius, camera, .. } = &self.session;
+        let (i, entities) = (&stream.intrinsics, self.place.entities());
+        if let Some(CameraView { pose, .. }) = camera {
+            let transform = rerun::Transform3D::from_translation_mat3x3(pose.translation_m, pose.rotation);
+            self.rec.log_static(entities.camera.as_str(), &transform)?;
+        }
         self.rec.log_static(
-            "camera/image",
+            entities.image.as_str(),
             &rerun::Pinhole::new([[i.fx, 0.0, 0.0], [0.0, i.fy, 0.0], [i.ppx, i.ppy, 1.0]])
                 .with_resolution([i.width as f32, i.height as f32])
                 .with_camera_xyz(rerun::components::ViewCoordinates::RDF)
-                .with_color([90, 100, 120]),
+                .with_color(camera.as_ref().map_or([90, 100, 120], |camera| camera.hue)),
         )?;
         let radius = match *point_radius {
             PointRadius::Ui(points) => rerun::Radius::new_ui_points(points),
             PointRadius::Meters(m) => rerun::Radius::new_scene_units(m),
         };
-        self.rec.log_static("camera/cloud", &rerun::Points3D::update_fields().with_radii([radius]))?;
+        self.rec.log_static(entities.cloud.as_str(), &rerun::Points3D::update_fields().with_radii([radius]))?;
         if self.session.show != Show::Cloud {
             let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
             self.rec.log_static(
-                "camera/image",
+                entities.image.as_str(),
                 &rerun::DepthImage::update_fields().with_meter(1.0 / stream.depth_units_m).with_depth_range(range).with_colormap(
                     match depth_colors.colormap {
                         Colormap::Viridis => rerun::components::Colormap::Viridis,
                         Colormap::Plasma => rerun::components::Colormap::Plasma,
                         Colormap::Turbo => rerun::components::Colormap::Turbo,
+                        // Rerun has no hues; an image that it projects is told from others by its place.
+                        Colormap::Hue(_) => rerun::components::Colormap::Grayscale,
                     },
                 ),
             )?;
         }
-        layout::log_series(&self.rec)
+        layout::log_series(&self.rec, entities)
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
@@ -244,11 +300,12 @@ impl RerunSink {
         }
         self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
         if self.session.layout == Layout::Profiling {
-            layout::log_distribution(&self.rec, &snapshot).context("cannot log the distribution")?;
+            layout::log_distribution(&self.rec, self.place.entities(), &snapshot).context("cannot log the distribution")?;
         }
-        layout::log_figures(&self.rec, &snapshot).context("cannot log figures")?;
+        layout::log_figures(&self.rec, self.place.entities(), &snapshot).context("cannot log figures")?;
         let Some(camera) = &snapshot.camera else { return Ok(()) };
-        self.camera_events.log(&self.rec, camera, &*self.session.clock).context("cannot log what happened to the camera")
+        let events = self.place.entities().events.as_str();
+        self.camera_events.log(&self.rec, events, camera, &*self.session.clock).context("cannot log what happened to the camera")
     }
 
     fn room(&mut self) -> Offer {
@@ -316,12 +373,12 @@ impl CloudSink for RerunSink {
         let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
         let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
         if self.session.show != Show::Depth {
-            self.rec.log("camera/cloud", &arrow::points(&flight)).context("cannot log a cloud")?;
+            self.rec.log(self.place.entities().cloud.as_str(), &arrow::points(&flight)).context("cannot log a cloud")?;
         }
         if self.session.show != Show::Cloud
             && let Some(image) = arrow::depth_image(&flight)
         {
-            self.rec.log("camera/image", &image).context("cannot log a depth image")?;
+            self.rec.log(self.place.entities().image.as_str(), &image).context("cannot log a depth image")?;
         }
         Ok(Offer::Taken)
     }
@@ -351,6 +408,8 @@ impl CloudSink for RerunSink {
             self.log_waiting_figures()?;
         }
         let Self { rec, connection, .. } = *self;
-        connection.finish(rec, patience)
+        // The connection closes the last one.
+        drop(rec);
+        connection.finish(patience)
     }
 }

@@ -214,6 +214,22 @@ pub(super) fn serials(devices: &[Result<Device, SourceError>]) -> Vec<String> {
     devices.iter().flatten().filter_map(serial).collect()
 }
 
+/// Serial numbers of all cameras that are plugged in and can be used.
+///
+/// # Errors
+/// If there is none, or librealsense can't be started.
+pub fn connected_serials() -> Result<Vec<String>, SourceError> {
+    let devices = Context::new()?.devices()?;
+    for error in devices.iter().filter_map(|device| device.as_ref().err()) {
+        tracing::warn!("a camera cannot be used ({error}): `depthcast doctor` tells what to check");
+    }
+    let serials = serials(&devices);
+    if serials.is_empty() {
+        return Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}")));
+    }
+    Ok(serials)
+}
+
 /// The camera with this serial number, or the first.
 ///
 /// # Errors

@@ -36,7 +36,7 @@ use realsense_sys as sys;
 
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
-pub use devices::{CameraReport, OptionReport, SensorReport, camera_in_file, cameras, reset};
+pub use devices::{CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset};
 pub use driver::RealsenseCamera;
 use filters::FilterChain;
 use frame::{Frame, Set};

@@ -1,6 +1,6 @@
 //! From where a cloud is seen: behind the camera, to its side and above, as near as all of the cloud allows.
 
-use crate::camera::Intrinsics;
+use crate::camera::{Extrinsics, Intrinsics};
 
 /// Points that decide.
 const POINTS: usize = 4096;
@@ -31,9 +31,17 @@ impl Sample {
         let step = positions_m.len().div_ceil(POINTS).max(1);
         (positions_m.len() >= ENOUGH).then(|| Self(positions_m.iter().step_by(step).copied().collect()))
     }
+
+    /// What a camera that has delivered nothing yet is thought to see.
+    pub fn of_lens(lens: &Intrinsics) -> Self {
+        let corner = |u: f32, v: f32, z: f32| [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z];
+        let (w, h) = (lens.width as f32, lens.height as f32);
+        let corners = |z: f32| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)];
+        Self(EXPECTED_M.into_iter().flat_map(corners).collect())
+    }
 }
 
-/// In the camera's frame.
+/// In the camera's frame, or the one that several share.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Eye {
     pub position_m: Vector,
@@ -44,36 +52,28 @@ pub struct Eye {
 }
 
 impl Eye {
-    /// For a camera that has delivered nothing yet.
-    pub fn for_lens(lens: &Intrinsics) -> Self {
-        let corner = |u: f32, v: f32, z: f32| [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z];
-        let (w, h) = (lens.width as f32, lens.height as f32);
-        let corners =
-            EXPECTED_M.iter().flat_map(|&z| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)]);
-        Self::for_points(&Sample(corners.collect()))
-    }
-
-    /// Such that the cloud and the camera are in sight and fill it.
-    pub fn for_points(Sample(points): &Sample) -> Self {
+    /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame, with where that stands.
+    pub fn for_clouds(clouds: &[(&Extrinsics, &Sample)]) -> Self {
+        let points: Vec<Vector> =
+            clouds.iter().flat_map(|(pose, Sample(points))| points.iter().map(|&p| pose.apply(p))).collect();
+        let depths_m = clouds.iter().flat_map(|(_, Sample(points))| points.iter().map(|p| p[2]));
         let forward = [-TURN_RAD.sin() * TILT_RAD.cos(), TILT_RAD.sin(), TURN_RAD.cos() * TILT_RAD.cos()];
         // The cross products of `forward` and "up", which is -y.
         let right = normalized([forward[2], 0.0, -forward[0]]);
         let up = cross(right, forward);
-        let depth_m = quantile(points.iter().map(|p| p[2]).collect(), 0.5);
+        let depth_m = quantile(depths_m.collect(), 0.5);
         let frustum_m = FRUSTUM * depth_m;
-        let camera: Vec<Vector> = [[0.0; 3]]
-            .into_iter()
-            .chain(
-                [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m)),
-            )
-            .collect();
+        let corners =
+            [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m));
+        let frustum = || [[0.0; 3]].into_iter().chain(corners);
+        let cameras: Vec<Vector> = clouds.iter().flat_map(|(pose, _)| frustum().map(|p| pose.apply(p))).collect();
 
         // A point is in sight from e if |p·side - e·side| <= half (p·forward - e·forward). So e·side lies between the largest of
         // p·side - half p·forward and the least of p·side + half p·forward, each moved by half e·forward.
         let bound = |side: Vector, sign: f32, half: f32| {
             let reach = |p: &Vector| sign * dot(*p, side) - half * dot(*p, forward);
             let of_points = quantile(points.iter().map(reach).collect(), IN_SIGHT);
-            camera.iter().map(reach).fold(of_points, f32::max)
+            cameras.iter().map(reach).fold(of_points, f32::max)
         };
         let half_width = HALF_HEIGHT * ASPECT;
         let [(right_m, behind_for_width), (up_m, behind_for_height)] =
@@ -118,6 +118,10 @@ mod tests {
         (0..8000).map(|n| [at(0, n % 20), at(1, n / 20 % 20), at(2, n / 400)]).collect()
     }
 
+    fn one(sample: &Sample) -> Eye {
+        Eye::for_clouds(&[(&Extrinsics::IDENTITY, sample)])
+    }
+
     /// Where a point is seen: from -1 to 1 across and up the view.
     fn seen(eye: &Eye, p: Vector) -> [f32; 2] {
         let forward = normalized(std::array::from_fn(|i| eye.target_m[i] - eye.position_m[i]));
@@ -131,7 +135,7 @@ mod tests {
     fn the_scene_and_the_camera_fill_the_view_at_every_size() {
         for scale in [0.1, 1.0, 3.0] {
             let points = scene([-1.0, -0.7, 1.0].map(|x| x * scale), [1.0, 0.7, 2.0].map(|x| x * scale));
-            let eye = Eye::for_points(&Sample::of(&points).unwrap());
+            let eye = one(&Sample::of(&points).unwrap());
             let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, p)).collect();
             let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
             assert!(inside as f32 >= 0.97 * all.len() as f32, "{scale}: {inside} of {}", all.len());
@@ -144,11 +148,29 @@ mod tests {
     }
 
     #[test]
+    fn all_clouds_and_cameras_are_in_sight_where_they_stand() {
+        let points = scene([-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]);
+        let right = Extrinsics { translation_m: [3.0, 0.0, 0.0], ..Extrinsics::IDENTITY };
+        // It looks to the left from there.
+        let turned = Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
+        for second in [right, turned] {
+            let poses = [Extrinsics::IDENTITY, second];
+            let sample = Sample::of(&points).unwrap();
+            let eye = Eye::for_clouds(&poses.each_ref().map(|pose| (pose, &sample)));
+            for pose in &poses {
+                let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, pose.apply(p))).collect();
+                let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
+                assert!(inside as f32 >= 0.97 * all.len() as f32, "{inside} of {}", all.len());
+            }
+        }
+    }
+
+    #[test]
     fn before_the_first_cloud_the_lens_decides() {
         let mut lens = Intrinsics { width: 848, height: 480, fx: 422.0, fy: 422.0, ppx: 424.0, ppy: 240.0, ..narrow() };
-        let wide = Eye::for_lens(&lens);
+        let wide = one(&Sample::of_lens(&lens));
         (lens.fx, lens.fy) = (844.0, 844.0);
-        assert!(Eye::for_lens(&lens).position_m[2] > wide.position_m[2], "a longer lens sees less, so the eye is nearer");
+        assert!(one(&Sample::of_lens(&lens)).position_m[2] > wide.position_m[2], "a longer lens sees less, so the eye is nearer");
     }
 
     fn narrow() -> Intrinsics {

@@ -19,6 +19,8 @@ pub(super) use series::{log_distribution, log_figures, log_series};
 
 use self::page::{Page, Part, Plot, TimePanel, View};
 use super::super::{Layout, Show};
+use super::Entities;
+use super::board::Column;
 
 /// What decides a layout.
 pub(super) struct Scene<'a> {
@@ -31,6 +33,14 @@ pub(super) struct Scene<'a> {
     /// Of the session, as far as it is known.
     pub duration: Option<Duration>,
     pub eye: &'a Eye,
+    pub cameras: &'a [Entities],
+}
+
+impl Scene<'_> {
+    /// The same of all cameras.
+    fn of_all(&self, path: impl Fn(&Entities) -> String) -> Vec<String> {
+        self.cameras.iter().map(|camera| format!("/{}", path(camera))).collect()
+    }
 }
 
 /// Sends the layout. The last one that is sent holds.
@@ -47,8 +57,8 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
 
 /// For an audience: the cloud, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let mut side = vec![rates(page)?.share(1.0), latency(page)?.share(1.2), losses(page)?.share(1.2)];
-    side.extend(images(page, scene)?.map(|image| image.share(1.3)));
+    let mut side = vec![rates(page, scene)?.share(1.0), latency(page, scene)?.share(1.2), losses(page, scene)?.share(1.2)];
+    side.extend(images(page, scene)?.into_iter().map(|image| image.share(1.3)));
     side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
@@ -57,28 +67,43 @@ fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
 /// For measuring: a plot for each stage, and how the total is distributed.
 fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let [capture_queue, project, cloud_queue, log, total] =
-        series::STAGES.map(|stage| page.plot(&Plot { title: &stage.title(), origin: &stage.entity(), contents: &["$origin"] }));
+        series::STAGES.map(|stage| stats(page, &stage.title(), &scene.of_all(|camera| stage.entity(camera))));
     let first = page.column(vec![capture_queue?, project?, cloud_queue?])?;
-    let second = page.column(vec![log?, total?, distribution(page)?])?;
+    let second = page.column(vec![log?, total?, distribution(page, scene)?])?;
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
-    third.extend([rates(page)?, losses(page)?, facts(page)?.share(1.6)]);
+    third.extend([rates(page, scene)?, losses(page, scene)?, facts(page)?.share(1.6)]);
     third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }
 
 /// For a recording: what it shows and what it is; whether it played as it should.
 fn replay(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let mut side: Vec<_> = images(page, scene)?.map(|image| image.share(1.5)).into_iter().collect();
-    side.extend([facts(page)?.share(2.2), rates(page)?.share(1.0), losses(page)?.share(1.0)]);
+    let mut side: Vec<_> = images(page, scene)?.into_iter().map(|image| image.share(1.5)).collect();
+    side.extend([facts(page)?.share(2.2), rates(page, scene)?.share(1.0), losses(page, scene)?.share(1.0)]);
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
-/// The document of the text panel: names and values, and how the session stands.
-pub(super) fn document(facts: &[(&'static str, String)], state: &str) -> rerun::TextDocument {
+/// The document of the text panel: names and values, and how the session stands. Of several cameras each has a column.
+pub(super) fn document(columns: &[Column]) -> rerun::TextDocument {
+    let row = |name: &str, value: &dyn Fn(&Column) -> String| {
+        format!("| {name} |{}\n", columns.iter().map(|column| format!(" {} |", value(column))).collect::<String>())
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for (name, _) in columns.iter().flat_map(|column| &column.facts) {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
     // The state as the table's head: an empty one would take the room of a fact.
-    let rows: String = facts.iter().map(|(name, value)| format!("| {name} | {value} |\n")).collect();
-    rerun::TextDocument::from_markdown(format!("| state | {state} |\n| --- | --- |\n{rows}"))
+    let line = format!("| --- |{}\n", " --- |".repeat(columns.len()));
+    let state = row("state", &|column| column.state.into());
+    let head = if columns.len() > 1 { row("camera", &|column| column.name.clone()) + &line + &state } else { state + &line };
+    let value = |column: &Column, name: &str| {
+        column.facts.iter().find(|fact| fact.0 == name).map_or(String::new(), |fact| fact.1.clone())
+    };
+    let rows: String = names.iter().map(|name| row(name, &|column| value(column, name))).collect();
+    rerun::TextDocument::from_markdown(head + &rows)
 }
 
 /// All cameras in one view.
@@ -87,26 +112,39 @@ fn cloud(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
 }
 
 /// The depth image, where it is sent beside the cloud. Where it is sent alone, the cloud's view projects it.
-fn images(page: &Page, scene: &Scene) -> anyhow::Result<Option<Part>> {
-    let image = View { title: "Depth image", class: "2D", origin: "/camera/image", contents: &["/camera/image/**"] };
-    (scene.show == Show::Both).then(|| page.view(&image)).transpose()
+fn images(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
+    let image = |camera: &Entities| {
+        let title = camera.of.as_ref().map_or("Depth image".into(), |of| format!("Depth image of {}", of.0));
+        let origin = format!("/{}", camera.image);
+        page.view(&View { title: &title, class: "2D", origin: &origin, contents: &["$origin/**"] })
+    };
+    scene.cameras.iter().filter(|_| scene.show == Show::Both).map(image).collect()
 }
 
-fn rates(page: &Page) -> anyhow::Result<Part> {
-    page.plot(&Plot { title: "Frame rate, fps", origin: "/stats/fps", contents: &["$origin"] })
+/// A plot of what cameras log below `stats`.
+fn stats(page: &Page, title: &str, contents: &[String]) -> anyhow::Result<Part> {
+    let contents: Vec<_> = contents.iter().map(String::as_str).collect();
+    page.plot(&Plot { title, origin: "/stats", contents: &contents })
 }
 
-fn latency(page: &Page) -> anyhow::Result<Part> {
-    let contents = ["$origin/project", "$origin/total"];
-    page.plot(&Plot { title: "Latency of the last second, ms", origin: "/stats/latency_ms", contents: &contents })
+fn rates(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
+    stats(page, "Frame rate, fps", &scene.of_all(|camera| format!("{}/fps", camera.stats)))
 }
 
-fn losses(page: &Page) -> anyhow::Result<Part> {
-    page.plot(&Plot { title: "Frames lost since the start", origin: "/stats/lost_frames", contents: &["$origin"] })
+fn latency(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
+    // Of several cameras the total alone: the plot is small.
+    let stages = if scene.cameras.len() > 1 { &["total"][..] } else { &["project", "total"] };
+    let contents = stages.iter().flat_map(|stage| scene.of_all(|camera| format!("{}/latency_ms/{stage}", camera.stats)));
+    stats(page, "Latency of the last second, ms", &contents.collect::<Vec<_>>())
 }
 
-fn distribution(page: &Page) -> anyhow::Result<Part> {
-    page.bars("Total latency since the start, frames by ms", "/stats/total_ms_histogram")
+fn losses(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
+    stats(page, "Frames lost since the start", &scene.of_all(|camera| format!("{}/lost_frames", camera.stats)))
+}
+
+fn distribution(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
+    let contents = scene.of_all(|camera| format!("{}/total_ms_histogram", camera.stats));
+    page.bars("Total latency since the start, frames by ms", "/stats", &contents)
 }
 
 fn facts(page: &Page) -> anyhow::Result<Part> {

@@ -111,8 +111,9 @@ impl Page {
     }
 
     /// Bars, with nothing to explain by a legend.
-    pub fn bars(&self, title: &str, origin: &str) -> anyhow::Result<Part> {
-        let part = self.view(&View { title, class: "BarChart", origin, contents: &["$origin"] })?;
+    pub fn bars(&self, title: &str, origin: &str, contents: &[String]) -> anyhow::Result<Part> {
+        let contents: Vec<_> = contents.iter().map(String::as_str).collect();
+        let part = self.view(&View { title, class: "BarChart", origin, contents: &contents })?;
         self.stream.log(format!("{}/PlotLegend", part.path), &bp::PlotLegend::new().with_visible(false))?;
         Ok(part)
     }

@@ -3,6 +3,7 @@
 use rerun::components::{AggregationPolicy, InterpolationMode};
 use rerun::{BarChart, RecordingStream, RecordingStreamResult, Scalars, SeriesLines};
 
+use super::super::Entities;
 use crate::stats::{Distribution, Snapshot};
 
 type Color = [u8; 3];
@@ -33,8 +34,8 @@ const FPS: [(&str, Color); 3] = [("captured fps", BLUE), ("projected fps", GREEN
 const LOST: [(&str, Color); 4] = [("source", RED), ("capture queue", BLUE), ("cloud queue", VIOLET), ("viewer", ORANGE)];
 
 impl StageSeries {
-    pub fn entity(&self) -> String {
-        format!("stats/latency_ms/{}", self.name)
+    pub fn entity(&self, camera: &Entities) -> String {
+        format!("{}/latency_ms/{}", camera.stats, self.name)
     }
 
     fn spoken(&self) -> String {
@@ -59,39 +60,61 @@ fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
     SeriesLines::new().with_names(all().map(|s| s.0)).with_colors(all().map(|s| s.1)).with_widths(widths)
 }
 
-/// Names and colours of the plotted series.
-pub fn log_series(rec: &RecordingStream) -> RecordingStreamResult<()> {
+/// Names and colours of the plotted series. Those of one of several cameras have its name and hue, and are fewer.
+pub fn log_series(rec: &RecordingStream, camera: &Entities) -> RecordingStreamResult<()> {
+    let stats = &camera.stats;
+    let named = |(name, hue): &(String, Color), what: &str| (format!("{name} {what}"), *hue);
+    let dim = |color: Color| color.map(|c| c / 2 + 20);
     // `captured` is drawn wider, since `projected` mostly lies on it.
-    rec.log_static("stats/fps", &lines(&FPS, &ZERO).with_widths([4.0, 1.75, 1.75, 0.0]))?;
-    let lost = lines(&LOST, &ZERO_AND_ONE).with_interpolation_mode(InterpolationMode::StepAfter);
+    let widths = [4.0, 1.75, 1.75, 0.0];
+    let fps = match &camera.of {
+        None => lines(&FPS, &ZERO).with_widths(widths),
+        Some(of) => {
+            let (captured, shown) = (named(of, "captured fps"), named(of, "shown fps"));
+            // What is projected is what is captured, or lost in between.
+            let series = [(captured.0.as_str(), dim(captured.1)), (&shown.0, shown.1), (&shown.0, shown.1)];
+            lines(&series, &ZERO).with_widths([widths[0], 0.0, widths[2], 0.0])
+        }
+    };
+    rec.log_static(format!("{stats}/fps"), &fps)?;
+    let lost = match &camera.of {
+        None => lines(&LOST, &ZERO_AND_ONE),
+        Some(of) => lines(&[(named(of, "lost").0.as_str(), of.1)], &ZERO_AND_ONE),
+    };
+    let lost = lost.with_interpolation_mode(InterpolationMode::StepAfter);
     // A count that is averaged with its neighbours is none.
-    rec.log_static("stats/lost_frames", &lost.with_aggregation_policy(AggregationPolicy::Off))?;
+    rec.log_static(format!("{stats}/lost_frames"), &lost.with_aggregation_policy(AggregationPolicy::Off))?;
     for stage in &STAGES {
-        let names = ["p50", "p99"].map(|quantile| format!("{} {quantile} ms", stage.spoken()));
-        let series = [(names[0].as_str(), stage.color.map(|c| c / 2 + 20)), (names[1].as_str(), stage.color)];
-        rec.log_static(stage.entity(), &lines(&series, &ZERO))?;
+        let (prefix, color) = camera.of.as_ref().map_or((String::new(), stage.color), |of| (format!("{} ", of.0), of.1));
+        let names = ["p50", "p99"].map(|quantile| format!("{prefix}{} {quantile} ms", stage.spoken()));
+        let series = [(names[0].as_str(), dim(color)), (names[1].as_str(), color)];
+        rec.log_static(stage.entity(camera), &lines(&series, &ZERO))?;
     }
     Ok(())
 }
 
 /// Logs one point of each series.
-pub fn log_figures(rec: &RecordingStream, snapshot: &Snapshot) -> RecordingStreamResult<()> {
+pub fn log_figures(rec: &RecordingStream, camera: &Entities, snapshot: &Snapshot) -> RecordingStreamResult<()> {
+    let stats = &camera.stats;
     let scalars = |values: &[f64], hidden: &[f64]| Scalars::new(values.iter().chain(hidden).copied());
     let fps = &snapshot.fps;
-    rec.log("stats/fps", &scalars(&[fps.captured, fps.projected, fps.shown], &ZERO))?;
-    rec.log("stats/lost_frames", &scalars(&snapshot.lost().map(|(_, frames)| frames as f64), &ZERO_AND_ONE))?;
+    rec.log(format!("{stats}/fps"), &scalars(&[fps.captured, fps.projected, fps.shown], &ZERO))?;
+    let lost = snapshot.lost().map(|(_, frames)| frames as f64);
+    let lost = if camera.of.is_some() { vec![lost.iter().sum()] } else { lost.to_vec() };
+    rec.log(format!("{stats}/lost_frames"), &scalars(&lost, &ZERO_AND_ONE))?;
     for stage in &STAGES {
         let Some(quantiles) = snapshot.last_second(stage.name) else { continue };
-        rec.log(stage.entity(), &scalars(&[quantiles.p50_ms, quantiles.p99_ms], &ZERO))?;
+        rec.log(stage.entity(camera), &scalars(&[quantiles.p50_ms, quantiles.p99_ms], &ZERO))?;
     }
     Ok(())
 }
 
 /// Logs the distribution of the total latency, where there is one.
-pub fn log_distribution(rec: &RecordingStream, snapshot: &Snapshot) -> RecordingStreamResult<()> {
+pub fn log_distribution(rec: &RecordingStream, camera: &Entities, snapshot: &Snapshot) -> RecordingStreamResult<()> {
     let Some(Distribution { step_ms, frames }) = &snapshot.total else { return Ok(()) };
     let starts_ms: Vec<f64> = (0..frames.len()).map(|bar| bar as f64 * step_ms).collect();
     let widths_ms = frames.map(|_| *step_ms as f32);
-    let bars = BarChart::new(frames.as_slice()).with_abscissa(starts_ms.as_slice()).with_widths(widths_ms).with_color(BLUE);
-    rec.log("stats/total_ms_histogram", &bars)
+    let color = camera.of.as_ref().map_or(BLUE, |of| of.1);
+    let bars = BarChart::new(frames.as_slice()).with_abscissa(starts_ms.as_slice()).with_widths(widths_ms).with_color(color);
+    rec.log(format!("{}/total_ms_histogram", camera.stats), &bars)
 }
