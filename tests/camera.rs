@@ -15,7 +15,9 @@ use depthcast::project::{Coloring, ProjectOptions};
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::motion::{Cursor, MotionKind};
-use depthcast::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor, SoftwareStream, StreamKind};
+use depthcast::source::realsense::{
+    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor, SoftwareStream, StreamKind,
+};
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 use depthcast::stats::Snapshot;

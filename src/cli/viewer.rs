@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Policy, Stop};
 use crate::project::{ColorRange, Coloring};
-use crate::sink::{Images, NullSink};
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
+use crate::sink::{Images, NullSink};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.

@@ -20,7 +20,13 @@ pub(super) struct ImageLog {
 }
 
 impl ImageLog {
-    pub(super) fn log(&mut self, rec: &RecordingStream, at: &str, images: Images, flight: &Flight) -> rerun::RecordingStreamResult<()> {
+    pub(super) fn log(
+        &mut self,
+        rec: &RecordingStream,
+        at: &str,
+        images: Images,
+        flight: &Flight,
+    ) -> rerun::RecordingStreamResult<()> {
         let Some(frame) = flight.frame() else { return Ok(()) };
         if let Some(color) = frame.color.as_ref().filter(|_| images.color)
             && self.last_color.replace(color.number) != Some(color.number)

@@ -250,7 +250,17 @@ impl RerunSink {
     fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
         let Session { layout, show, images, is_watched, duration, .. } = self.session;
         let (is_file, cameras) = (self.connection.is_file(), &self.place.entities);
-        let scene = layout::Scene { layout, show, images, has_motion: self.motion_log.is_some(), is_watched, is_file, duration, eye, cameras };
+        let scene = layout::Scene {
+            layout,
+            show,
+            images,
+            has_motion: self.motion_log.is_some(),
+            is_watched,
+            is_file,
+            duration,
+            eye,
+            cameras,
+        };
         layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
         for camera in cameras.iter() {
@@ -365,7 +375,10 @@ impl CloudSink for RerunSink {
     }
 
     fn needs(&self) -> Needs {
-        Needs { colors: self.session.show != Show::Depth, depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE }
+        Needs {
+            colors: self.session.show != Show::Depth,
+            depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE,
+        }
     }
 
     fn must_finish(&self) -> bool {

@@ -60,14 +60,16 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
     page.send(rec, parts, TimePanel { timeline, plays: scene.is_file })
 }
 
-/// For an audience: the cloud, and beside it how well it goes.
+/// For an audience: the cloud, below it what else the camera sees, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side = vec![rates(page, scene)?.share(1.0), latency(page, scene)?.share(1.2), losses(page, scene)?.share(1.2)];
-    side.extend(images(page, scene)?.into_iter().map(|image| image.share(1.3)));
-    side.extend(motion(page, scene)?);
     side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
-    Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
+    let mut beside = images(page, scene)?;
+    beside.extend(motion(page, scene)?);
+    let cloud = cloud(page, scene)?;
+    let stage = if beside.is_empty() { cloud } else { page.column(vec![cloud.share(2.4), page.row(beside)?])? };
+    Ok(vec![stage.share(2.6), page.column(side)?.share(1.0)])
 }
 
 /// For measuring: a plot for each stage, and how the total is distributed.
