@@ -3,19 +3,16 @@
 mod common;
 
 use std::process::{Command, Output};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
 use common::scripted::{FastClock, Fault, Scripted};
 use depthcast::clock::Clock;
-use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
-use depthcast::source::FrameSource;
+use depthcast::sink::{CloudSink, NullSink};
+use depthcast::source::FrameSource as _;
 use depthcast::source::watch::{Reconnect, State, Watched};
-use depthcast::stats::Snapshot;
 use depthcast::stats::report::{Report, Run};
 use serde_json::Value;
 
@@ -31,33 +28,6 @@ fn settings(frames: u64) -> PipelineSettings {
         journal: false,
         project: ProjectOptions::default(),
         realtime: Realtime::default(),
-    }
-}
-
-/// Keeps the number of each cloud's frame, and the depth of its last point.
-#[derive(Clone, Default)]
-struct Keep(Arc<Mutex<Vec<(u64, f32)>>>);
-
-impl CloudSink for Keep {
-    fn name(&self) -> String {
-        "keep".into()
-    }
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
-    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        let far_m = cloud.points.positions_m.last().map_or(0.0, |p| p[2]);
-        self.0.lock().unwrap().push((cloud.meta.number, far_m));
-        Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
@@ -91,16 +61,50 @@ fn check_report(report: &Value, serials: &[&str]) {
 
 #[cfg(feature = "realsense")]
 mod software {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
     use depthcast::clock::MonotonicClock;
+    use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Filters, Preset};
+    use depthcast::sink::{Needs, Offer};
+    use depthcast::source::FrameSource;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
     use depthcast::source::several::{Opener, open_all};
+    use depthcast::stats::Snapshot;
 
     use super::common::software::{Image, Sender, UNITS_M, d435i, wall};
     use super::*;
 
     const SERIALS: [&str; 4] = ["111111111111", "222222222222", "333333333333", "444444444444"];
     const FRAMES: u64 = 60;
+
+    /// Keeps the number of each cloud's frame, and the depth of its last point.
+    #[derive(Clone, Default)]
+    struct Keep(Arc<Mutex<Vec<(u64, f32)>>>);
+
+    impl CloudSink for Keep {
+        fn name(&self) -> String {
+            "keep".into()
+        }
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+        fn max_in_flight(&self) -> usize {
+            0
+        }
+        fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+            let far_m = cloud.points.positions_m.last().map_or(0.0, |p| p[2]);
+            self.0.lock().unwrap().push((cloud.meta.number, far_m));
+            Ok(Offer::Taken)
+        }
+        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+            Ok(())
+        }
+        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
 
     /// Cameras that look at walls one metre apart.
     fn together(serials: &[&str]) {

@@ -378,13 +378,26 @@ fn messages_that_are_still_in_the_wal_are_read() {
     let ending = |path: &Path, ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(ending(&path, "-wal"), ending(&killed, "-wal")).unwrap();
-    let before = std::fs::read(&killed).unwrap();
+    let before = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
     let (frames, damage) = read(&killed, at_once()).unwrap();
     assert_eq!(numbers(&frames), [100, 101, 102, 103, 104, 105]);
     assert_eq!(damage.frames_lost, 0, "{damage:?}");
     assert!(damage.notes[0].contains("metadata"), "{damage:?}");
-    assert_eq!(std::fs::read(&killed).unwrap(), before, "the recording is not changed");
-    assert!(ending(&killed, "-wal").exists());
+    let after = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
+    assert!(before == after, "the recording is not changed");
+    assert!(!ending(&killed, "-shm").exists(), "nothing is written beside it");
+}
+
+#[test]
+fn a_journal_beside_it_is_told_and_stays() {
+    let dir = TempDir::new().unwrap();
+    let path = written(&dir, &Spec::default());
+    let journal = PathBuf::from(format!("{}-journal", path.display()));
+    std::fs::write(&journal, [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 1]).unwrap();
+    let (frames, damage) = read(&path, at_once()).unwrap();
+    assert_eq!((frames.len(), damage.frames_lost, damage.notes.len()), (10, 0, 1), "{damage:?}");
+    assert!(damage.notes[0].contains("a -journal file lies beside it"), "{damage:?}");
+    assert!(journal.exists());
 }
 
 #[test]

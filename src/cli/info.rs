@@ -31,15 +31,21 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     if let Some(domain) = info.timestamp_domain {
         writeln!(out, "time stamps of the {}", domain.as_str().replace('_', " "))?;
     }
-    writeln!(out, "\n{:<10} {:<10} {:>5} {:<9} {:>7}  {:<13} lens", "stream", "size", "fps", "encoding", "frames", "numbers")?;
+    let encoding = |stream: &StreamInfo| stream.encoding.clone().unwrap_or("-".into());
+    let wide = info.streams.iter().map(|stream| encoding(stream).chars().count()).fold(9, usize::max);
+    writeln!(
+        out,
+        "\n{:<10} {:<10} {:>5} {:<wide$} {:>7}  {:<13} lens",
+        "stream", "size", "fps", "encoding", "frames", "numbers"
+    )?;
     for stream in &info.streams {
         writeln!(
             out,
-            "{:<10} {:<10} {:>5} {:<9} {:>7}  {:<13} {}",
+            "{:<10} {:<10} {:>5} {:<wide$} {:>7}  {:<13} {}",
             stream.kind,
             pair(stream.width, "x", stream.height),
             stream.nominal_fps.map_or("-".into(), |fps| format!("{fps:.0}")),
-            stream.encoding.as_deref().unwrap_or("-"),
+            encoding(stream),
             stream.frames,
             pair(stream.first_frame_number, " to ", stream.last_frame_number),
             lens(stream),
@@ -97,5 +103,6 @@ fn lens(stream: &StreamInfo) -> String {
     let (Some(fx), Some(fy), Some(ppx), Some(ppy)) = (stream.fx, stream.fy, stream.ppx, stream.ppy) else { return "-".into() };
     let units = stream.depth_units_m.map_or(String::new(), |units| format!(", {units} m per step"));
     let distortion = stream.distortion.map_or("", |d| d.as_str()).replace('_', " ");
-    format!("fx {fx:.2} fy {fy:.2} ppx {ppx:.2} ppy {ppy:.2}, {distortion}{units}")
+    let coeffs = stream.coeffs.filter(|coeffs| *coeffs != [0.0; 5]).map_or(String::new(), |coeffs| format!(" {coeffs:?}"));
+    format!("fx {fx:.2} fy {fy:.2} ppx {ppx:.2} ppy {ppy:.2}, {distortion}{coeffs}{units}")
 }

@@ -92,7 +92,7 @@ pub struct ColorReader {
     /// Where in the reader the last image's rows are, and their distance in bytes.
     image: (Range<usize>, usize),
     /// The rows themselves and their distance, where images are packed or wait for what is told behind them.
-    kept: Option<(Vec<u8>, usize)>,
+    pub kept: Option<(Vec<u8>, usize)>,
     unpacker: Unpacker,
 }
 
@@ -147,14 +147,23 @@ impl ColorReader {
         })
     }
 
-    /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks it, or remembers where its rows are.
-    pub fn look_at(&mut self, topic: &Topic, bytes: &[u8], body: &Range<usize>) -> Result<Stamp, String> {
+    /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks it, where that was not made ahead, or
+    /// remembers where its rows are.
+    pub fn look_at(
+        &mut self,
+        topic: &Topic,
+        bytes: &[u8],
+        body: &Range<usize>,
+        made_ahead: Option<Result<picture::Shape, String>>,
+    ) -> Result<Stamp, String> {
         let unreadable = |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
         if topic.schema == compressed::SCHEMA {
             let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
             let (rows, step_bytes) = self.kept.get_or_insert_default();
-            let image = self.unpacker.unpack(&packed, size_px, rows).map_err(|e| unreadable(&e))?;
+            let made = made_ahead.unwrap_or_else(|| self.unpacker.unpack(&packed, size_px, rows));
+            let shape = made.map_err(|e| unreadable(&e))?;
+            let image = shape.image(packed.stamp, rows);
             self.shape.check(&image)?;
             *step_bytes = image.step_bytes as usize;
             return Ok(packed.stamp);

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::bag::BagReader;
 use super::db3::Db3Reader;
 use super::mcap::McapReader;
+use super::picture::Shape;
 use super::sniff::{Format, sniff};
 use crate::source::{Damage, SourceError};
 
@@ -117,6 +118,17 @@ pub trait Container: Send {
     /// next may be made ready ahead. Damage in what is left out is not found.
     fn expect(&mut self, topics: Option<&[&str]>) {
         let _ = topics;
+    }
+
+    /// Images of a topic that are packed one by one may be unpacked ahead, if they are of this size.
+    fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
+        let _ = (topic, size_px);
+    }
+
+    /// What became of the image in the message that came last, if it was unpacked ahead; its rows are put into `rows`.
+    fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
+        let _ = rows;
+        None
     }
 
     /// Goes back to the first message; damage is counted anew.

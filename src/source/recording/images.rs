@@ -167,13 +167,17 @@ impl ImageReader {
     fn read_depth(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<(Stamp, DepthFacts), String> {
         let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
         let Self { reader, unpacker, rows, depth, stream, .. } = self;
+        let Intrinsics { width, height, .. } = stream.intrinsics;
+        let made_ahead = reader.unpacked(rows);
         let bytes = reader.bytes(body);
         let topic = reader.topic(*channel);
         let wire = topic.map_or(Wire::Ros1, |topic| topic.wire);
-        let Intrinsics { width, height, .. } = stream.intrinsics;
+        let shape;
         let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
             let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
-            unpacker.unpack(&packed, (width, height), rows).map_err(|e| unreadable(&e))?
+            let made = made_ahead.unwrap_or_else(|| unpacker.unpack(&packed, (width, height), rows));
+            shape = made.map_err(|e| unreadable(&e))?;
+            shape.image(packed.stamp, rows)
         } else {
             Image::parse(wire, bytes).map_err(|e| unreadable(&e))?
         };
@@ -205,7 +209,8 @@ impl ImageReader {
     fn take_color_image(&mut self, Message { channel, body, sequence, .. }: &Message) -> Option<Step> {
         let Self { color: Some(color), reader, .. } = self else { return None };
         color.count += 1;
-        match color.look_at(reader.topic(*channel)?, reader.bytes(body), body) {
+        let made_ahead = color.kept.as_mut().and_then(|(rows, _)| reader.unpacked(rows));
+        match color.look_at(reader.topic(*channel)?, reader.bytes(body), body, made_ahead) {
             Ok(stamp) => {
                 let facts = ColorFacts { number: color.number(stamp.seq, *sequence), stamp_ns: stamp.stamp_ns };
                 self.color_image(stamp, facts)

@@ -79,6 +79,11 @@ impl ImageReader {
         let wanted: Vec<&str> =
             told_behind.chain([topic.as_str()]).chain(color.as_ref().map(|color| color.topic.as_str())).collect();
         reader.expect(Some(&wanted));
+        reader.unpack_ahead(&topic, (intrinsics.width, intrinsics.height));
+        if let Some(color) = &color {
+            let Intrinsics { width, height, .. } = color.stream.intrinsics;
+            reader.unpack_ahead(&color.topic, (width, height));
+        }
         reader.rewind();
         Ok(Self {
             path: path.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use zstd::zstd_safe::{DCtx, InBuffer, OutBuffer, ResetDirective, get_error_name};
+use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::lz4;
 
@@ -93,6 +93,10 @@ impl Unpacker {
     fn unpack_zstd(&mut self, size_bytes: usize, in_steps: bool, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
         /// Denser data are possible; they cost a copy or two.
         const USUAL_DENSITY: usize = 16;
+        /// The widest window of any packer's usual levels, in bits; wider ones only as far as the chunk is as long, and up to zstd's own
+        /// bound.
+        const USUAL_WINDOW_LOG: u32 = 25;
+        const MAX_WINDOW_LOG: u32 = 27;
         out.clear();
         let failed = |what: String, consumed_bytes| Err(UnpackError { what, consumed_bytes });
         let told = |code| get_error_name(code).to_owned();
@@ -101,6 +105,11 @@ impl Unpacker {
         }
         let Some(zstd) = &mut self.zstd else { return failed("there is no memory for a decompressor".to_owned(), 0) };
         if let Err(code) = zstd.reset(ResetDirective::SessionOnly) {
+            return failed(told(code), 0);
+        }
+        // A frame tells how far back its bytes refer, and so much is set aside for it: no more than a packer takes for such a chunk.
+        let window_log = (size_bytes.max(1).next_power_of_two().ilog2()).clamp(USUAL_WINDOW_LOG, MAX_WINDOW_LOG);
+        if let Err(code) = zstd.set_parameter(DParameter::WindowLogMax(window_log)) {
             return failed(told(code), 0);
         }
         let packed = &self.packed;
@@ -205,6 +214,20 @@ mod tests {
             packed[middle] ^= 0x55;
             *unpacker.packed() = packed;
             assert!(unpacker.unpack(Compression::Lz4, data.len(), &mut out).is_err());
+        }
+    }
+
+    #[test]
+    fn a_window_that_no_packer_takes_is_refused() {
+        // A frame without its length, with a window of so many bits and one block of five bytes as they are.
+        let frame = |bits: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0, (bits - 10) << 3, 0x29, 0, 0][..], b"hello"].concat();
+        let mut out = vec![];
+        for (bits, size_bytes, is_good) in [(10, 5, true), (25, 5, true), (26, 5, false), (27, 5, false), (41, 5, false)] {
+            let mut unpacker = Unpacker::new();
+            unpacker.packed().extend(frame(bits));
+            let unpacked = unpacker.unpack(Compression::Zstd, size_bytes, &mut out);
+            assert_eq!(unpacked.is_ok(), is_good, "{bits} bits: {unpacked:?}");
+            assert!(!is_good || out == b"hello");
         }
     }
 

@@ -5,9 +5,11 @@
 //! | --- | --- |
 //! | this one | the container: rows to messages, and what is damaged |
 //! | `sqlite` | rows by SQLite, as long as it can |
+//! | `ahead` | rows that come next, and their images unpacked on other threads |
 //! | `salvage` | rows by their pages, where SQLite cannot |
 //! | `page` | bytes of a page to rows |
 
+mod ahead;
 mod page;
 mod salvage;
 mod sqlite;
@@ -18,11 +20,14 @@ use std::io::{self, Read};
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
 
+use self::ahead::RowsAhead;
 use self::page::HEADER_BYTES;
 use self::salvage::{Next, Salvage};
 use self::sqlite::Sqlite;
 use super::container::{Container, Item, Message, Topic};
 use super::findings::Findings;
+use super::messages::compressed;
+use super::picture::Shape;
 use super::zstd_bytes::{self, Unpacker};
 use crate::source::{Damage, SourceError};
 
@@ -59,6 +64,7 @@ pub struct Db3Reader {
     is_packed: bool,
     has_packed: bool,
     unpacker: Unpacker,
+    ahead: RowsAhead,
 }
 
 impl Db3Reader {
@@ -99,6 +105,7 @@ impl Db3Reader {
             is_packed: false,
             has_packed: false,
             unpacker: Unpacker::default(),
+            ahead: RowsAhead::default(),
             rows,
         };
         note.iter().for_each(|note| reader.findings.note_for_good(note));
@@ -121,6 +128,7 @@ impl Db3Reader {
         self.read_bytes = 0;
         self.raw.clear();
         self.is_packed = false;
+        self.ahead.forget();
         self.findings.begin_pass();
         if let Rows::Salvage(salvage) = &mut self.rows {
             salvage.go_behind(id);
@@ -142,7 +150,7 @@ impl Db3Reader {
     /// The next row; the item is nothing if the row is none.
     fn next_row(&mut self) -> io::Result<Option<Option<Item>>> {
         let (id, channel, recorded_ns) = match &mut self.rows {
-            Rows::Sqlite(sqlite) => match sqlite.next_behind(self.last_id, &mut self.raw) {
+            Rows::Sqlite(sqlite) => match self.ahead.next(sqlite, self.last_id, &mut self.raw) {
                 // A broken tree may lead back to rows that were read.
                 Ok(Some(row)) if row.id <= self.last_id => {
                     return self.begin_salvage("its rows are out of order").map(|()| Some(None));
@@ -294,6 +302,15 @@ impl Container for Db3Reader {
         self.unwanted = unwanted.into_iter().map(|(id, _)| *id).collect();
         let wanted: Vec<u32> = wanted.into_iter().map(|(id, _)| *id).collect();
         sqlite.expect(topics.map(|_| &*wanted));
+    }
+
+    fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
+        let ids = self.topics.iter().filter(|(_, known)| known.name == topic && known.schema == compressed::SCHEMA);
+        ids.for_each(|(id, _)| self.ahead.expect(*id, size_px));
+    }
+
+    fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
+        self.ahead.unpacked(rows)
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {

@@ -1,11 +1,12 @@
 //! The rows of a recording as SQLite reads them.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
@@ -41,13 +42,10 @@ impl Sqlite {
     /// Opens the file and counts its messages, for which SQLite has to visit all rows, but not their bytes.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         if is_filled(&beside(path, "-wal")) {
-            // The recorder keeps its last messages in that file, or did so until it was killed. SQLite needs to write a third one,
-            // with an index of it, to read both.
-            match Self::open_at(path.as_os_str().as_bytes(), path) {
+            // The recorder keeps its last messages in that file, or did so until it was killed.
+            match Self::open_with_wal(path) {
                 Err(e) if !is_damage(&e) => {
-                    let note = format!(
-                        "messages in the -wal file beside it are not read ({e}); copy both to where you may write, and open them there"
-                    );
+                    let note = format!("messages in the -wal file beside it are not read ({e})");
                     return Self::open_alone(path).map(|sqlite| Self { note: Some(note), ..sqlite });
                 }
                 opened => return opened,
@@ -62,8 +60,19 @@ impl Sqlite {
     }
 
     /// As a file that nobody changes while it is read: without locks, so that it may stand where nothing can be written, and without
-    /// a look at the files beside it.
+    /// a look at the files beside it. What a `-journal` would take back is read, as far as it can be: a recording only grows, and its
+    /// last messages are worth more than the certainty that all of a transaction is there.
     fn open_alone(path: &Path) -> rusqlite::Result<Self> {
+        Self::open_at(path, "?immutable=1")
+    }
+
+    /// With the `-wal` file. To read both, SQLite needs an index of it, which it would write into a third file beside them; in exclusive
+    /// mode, which it has for the asking where there are no locks, it keeps that in memory. No file is changed.
+    fn open_with_wal(path: &Path) -> rusqlite::Result<Self> {
+        Self::open_at(path, "?vfs=unix-none")
+    }
+
+    fn open_at(path: &Path, how: &str) -> rusqlite::Result<Self> {
         let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         let mut uri = b"file://".to_vec();
         for &byte in absolute.as_os_str().as_bytes() {
@@ -73,18 +82,17 @@ impl Sqlite {
                 byte => uri.extend(format!("%{byte:02X}").bytes()),
             }
         }
-        uri.extend(b"?immutable=1");
-        Self::open_at(&uri, path)
-    }
-
-    fn open_at(name: &[u8], path: &Path) -> rusqlite::Result<Self> {
+        uri.extend(how.bytes());
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(std::ffi::OsStr::from_bytes(name), flags)?;
+        let connection = Connection::open_with_flags(OsStr::from_bytes(&uri), flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let file_bytes = bytes(path) + bytes(&beside(path, "-wal"));
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, file_bytes.clamp(1 << 16, MAX_ROW_BYTES) as i32)?;
         // The file may come from anywhere: nothing that its schema says is run.
-        connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON")?;
+        connection.execute_batch(
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON",
+        )?;
         for table in ["topics", "messages"] {
             // A view could be anything, and without end.
             let is_there = connection

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::record::{parse_channel, parse_map, parse_schema};
+use super::fields::{parse_channel, parse_map, parse_schema};
 use crate::source::recording::container::{Topic, Wire};
 
 /// Channels by number. The first description of a number holds, but one from a sound place outdoes one from a damaged chunk.

@@ -2,12 +2,13 @@
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | `record` | bytes to records; no I/O |
+//! | `record`, `fields` | bytes to records, and to what they tell; no I/O |
 //! | `channels` | what channels and their messages are |
 //! | `summary` | the end of a file that was closed |
 //! | `reader` | the file to records to messages, and on behind damage |
 
 mod channels;
+mod fields;
 mod reader;
 mod record;
 mod summary;

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use self::chunk::Chunk;
 use super::channels::{Channels, Origin};
+use super::fields;
 use super::record::{
     self, Body, HEAD_BYTES, Head, MAGIC, MAX_CHUNK_BYTES, MAX_DESCRIPTION_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
 };
@@ -256,8 +257,8 @@ impl McapReader {
             op::SCHEMA => self.channels.add_schema(body, Origin::Sound),
             op::CHANNEL => self.channels.add_channel(body, Origin::Sound),
             _ => {
-                if let Ok((name, map)) = record::parse_metadata(body) {
-                    for (key, value) in record::parse_map(map) {
+                if let Ok((name, map)) = fields::parse_metadata(body) {
+                    for (key, value) in fields::parse_map(map) {
                         self.notes.entry(format!("{name}/{key}")).or_insert(value);
                     }
                 }

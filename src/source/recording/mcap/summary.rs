@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::io;
 
 use super::channels::{Channels, Origin};
-use super::record::{self, Body, ChunkIndex, HEAD_BYTES, MAGIC, Statistics, op, parse_head};
+use super::fields::{self, ChunkIndex, Statistics};
+use super::record::{self, Body, HEAD_BYTES, MAGIC, op, parse_head};
 use crate::source::recording::file::RecordingFile;
 
 const FOOTER_BYTES: u64 = 20;
@@ -78,7 +79,7 @@ pub fn read_end(file: &mut RecordingFile) -> io::Result<End> {
     }
     let (footer, magic) = tail.split_at(tail.len() - MAGIC.len());
     let is_footer = parse_head(footer).is_ok_and(|head| head.body == Body::Footer && head.is_exact) && magic == MAGIC;
-    let Ok(found) = record::parse_footer(&footer[HEAD_BYTES..]) else { return Ok(End::Open) };
+    let Ok(found) = fields::parse_footer(&footer[HEAD_BYTES..]) else { return Ok(End::Open) };
     if !is_footer {
         return Ok(End::Open);
     }
@@ -139,16 +140,16 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
         match head.op {
             op::SCHEMA => summary.channels.add_schema(body, Origin::Sound),
             op::CHANNEL => summary.channels.add_channel(body, Origin::Sound),
-            op::STATISTICS => statistics = Some(record::parse_statistics(body).map_err(broken)?),
+            op::STATISTICS => statistics = Some(fields::parse_statistics(body).map_err(broken)?),
             op::CHUNK_INDEX => {
-                let chunk = record::parse_chunk_index(body).map_err(broken)?;
+                let chunk = fields::parse_chunk_index(body).map_err(broken)?;
                 let (at, len) = (chunk.at, chunk.len);
                 if at < MAGIC.len() as u64 || at.checked_add(len).is_none_or(|end| end > start) {
                     return Err(format!("the summary says that a chunk of {len} bytes stands at byte {at}, outside of the data"));
                 }
                 chunks.push(chunk);
             }
-            op::METADATA_INDEX => summary.metadata.push(record::parse_metadata_index(body).map_err(broken)?),
+            op::METADATA_INDEX => summary.metadata.push(fields::parse_metadata_index(body).map_err(broken)?),
             _ => {}
         }
         at += needed as usize;

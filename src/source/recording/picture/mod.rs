@@ -20,7 +20,7 @@ const MAX_IMAGE_BYTES: usize = 128 << 20;
 
 /// What an image is, apart from its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Shape {
+pub struct Shape {
     width: u32,
     height: u32,
     encoding: String,
@@ -49,7 +49,8 @@ impl Shape {
         Err(format!("an image of {}x{} in a stream of {width}x{height}", self.width, self.height))
     }
 
-    fn image<'a>(&'a self, stamp: Stamp, data: &'a [u8]) -> Image<'a> {
+    /// The image that has this shape and these rows.
+    pub fn image<'a>(&'a self, stamp: Stamp, data: &'a [u8]) -> Image<'a> {
         let Self { width, height, ref encoding, is_bigendian, step_bytes } = *self;
         Image { stamp, frame_id: "", width, height, encoding, is_bigendian, step_bytes, data, depth_units_m: None }
     }
@@ -67,17 +68,11 @@ enum Packed<'a> {
 #[derive(Default)]
 pub struct Unpacker {
     zstd: zstd_bytes::Unpacker,
-    shape: Option<Shape>,
 }
 
 impl Unpacker {
     /// Writes the rows of `image` into `rows`, as long as they are wanted to be `width` x `height`.
-    pub fn unpack<'a>(
-        &'a mut self,
-        image: &CompressedImage<'_>,
-        size_px: (u32, u32),
-        rows: &'a mut Vec<u8>,
-    ) -> Result<Image<'a>, String> {
+    pub fn unpack(&mut self, image: &CompressedImage<'_>, size_px: (u32, u32), rows: &mut Vec<u8>) -> Result<Shape, String> {
         let shape = match packed(image)? {
             Packed::Png(bytes) => png::unpack(bytes, size_px, rows)?,
             Packed::Jpeg { bytes, is_grey } => jpeg::unpack(bytes, is_grey, size_px, rows)?,
@@ -93,11 +88,10 @@ impl Unpacker {
                 shape
             }
         };
-        let shape = match Quantisation::of(image)? {
-            Some(quantisation) => quantisation.undo(&shape, rows)?,
-            None => shape,
-        };
-        Ok(self.shape.insert(shape).image(image.stamp, rows))
+        match Quantisation::of(image)? {
+            Some(quantisation) => quantisation.undo(&shape, rows),
+            None => Ok(shape),
+        }
     }
 }
 
