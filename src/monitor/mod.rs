@@ -273,7 +273,8 @@ mod tests {
         let snapshot = figures().snapshot;
         for second in 0..=2u64 {
             // B ends at once, and its figures stay those of its end.
-            let now = Snapshot { at: HostTime::from_ns(second * 1_000_000_000), ..snapshot.clone() };
+            let at = HostTime::from_ns(second * 1_000_000_000);
+            let now = Snapshot { at, captured: 10 + second, ..snapshot.clone() };
             monitor.tick([(&now, false), (&snapshot, second > 0)]);
             std::thread::sleep(Duration::from_millis(60));
         }
