@@ -130,6 +130,7 @@ tables! {
         prefer: Mode,
         color: ColorWish,
         infrared: bool,
+        imu: bool,
         json: PathBuf,
         visual_preset: OptionValue,
         emitter: OptionValue,
@@ -243,7 +244,12 @@ pub struct Settings {
 impl Settings {
     /// Whether the colour camera's images are asked for.
     pub fn wants_color_images(&self) -> bool {
-        self.project.coloring == Some(Coloring::ByTexture)
+        self.project.coloring == Some(Coloring::ByTexture) || self.shows_color()
+    }
+
+    /// Whether they are to be shown beside the cloud.
+    pub fn shows_color(&self) -> bool {
+        matches!(self.camera.color, Some(ColorWish::Any | ColorWish::Mode(_)))
     }
 }
 

@@ -13,8 +13,11 @@ use depthcast::config::{self, CameraSettings, Config, Filters, Preset};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::{Coloring, ProjectOptions};
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer};
-use depthcast::source::realsense::{CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, StreamKind};
+use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::source::motion::{Cursor, MotionKind};
+use depthcast::source::realsense::{
+    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor, SoftwareStream, StreamKind,
+};
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 use depthcast::stats::Snapshot;
@@ -28,7 +31,7 @@ fn settings(toml: &str) -> anyhow::Result<CameraSettings> {
 }
 
 fn input(device: &SoftwareDevice, settings: CameraSettings, color: bool) -> CameraInput {
-    CameraInput { settings, color, device: Some(device.clone()), record_to: None }
+    CameraInput { settings, color, device: Some(device.clone()), motion: None, record_to: None }
 }
 
 fn open(device: &SoftwareDevice, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
@@ -303,4 +306,56 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         assert!(error.contains(expected), "{toml}: {error}");
         assert!(!error.contains('\n'), "{toml}: {error}");
     }
+}
+
+#[test]
+fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
+    let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
+    let depth = Image { kind: StreamKind::Depth, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
+    let sensors = [(StreamKind::Accel, 200, software::ACCEL), (StreamKind::Gyro, 200, software::GYRO)];
+    let sender = Sender::start(&device, 30, vec![depth], &sensors, false);
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let input = input(&device, settings("[camera]\nimu = true\n").unwrap(), false);
+    let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
+    let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+    let motion = camera.motion().expect("it was asked for");
+    let settings = PipelineSettings {
+        policy: Policy::Newest,
+        capture_queue: 4,
+        cloud_queue: 4,
+        threads: 1,
+        duration: None,
+        frames: Some(60),
+        project_delay: None,
+        realtime: Realtime::default(),
+        journal: false,
+        project: ProjectOptions::default(),
+    };
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
+    let outcome = pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    drop(sender);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!((outcome.stats.captured.count(), outcome.stats.continuity.get().frames_missing), (60, 0));
+    let counts = motion.counts();
+    assert_eq!(outcome.stats.motion.as_ref().map(|motion| motion.counts()), Some(counts));
+    // Six or seven of each to a depth frame.
+    assert!(counts.accel_samples >= 350 && counts.gyro_samples >= 350, "{counts:?}");
+    let mut samples = Vec::new();
+    motion.read(&mut Cursor::default(), &mut samples);
+    let of_kind = |kind| samples.iter().filter(move |sample| sample.kind == kind);
+    for (kind, xyz) in [(MotionKind::Accel, software::ACCEL), (MotionKind::Gyro, software::GYRO)] {
+        assert!(of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz), "{kind:?}");
+        let ms: Vec<_> = of_kind(kind).map(|sample| sample.device_time.ms).collect();
+        assert!(ms.windows(2).all(|pair| (pair[1] - pair[0] - 5.0).abs() < 0.01), "{ms:?}");
+        assert!(of_kind(kind).map(|sample| sample.arrived_at).is_sorted());
+    }
+    // A camera without them says so.
+    let none = SoftwareDevice::new(&software::facts("1", "3.2"), &[stereo_alone()]).unwrap();
+    let error = open(&none, "[camera]\nimu = true\n", false).unwrap_err().to_string();
+    assert!(error.contains("--imu: the camera has no motion sensors"), "{error}");
+}
+
+fn stereo_alone() -> SoftwareSensor {
+    let depth = SoftwareStream { kind: StreamKind::Depth, fps: 30, intrinsics: Some(lens(640, 480)), from_depth: None };
+    SoftwareSensor { name: "Stereo Module".into(), streams: vec![depth], options: Vec::new() }
 }

@@ -119,7 +119,7 @@ mod software {
         let senders: Vec<_> = devices.iter().enumerate().map(send).collect();
         let opener = |(serial, device): (&&str, &_)| -> Opener {
             let settings = settings_of_camera.clone();
-            let input = CameraInput { settings, color: false, device: Some(Clone::clone(device)), record_to: None };
+            let input = CameraInput { settings, color: false, device: Some(Clone::clone(device)), motion: None, record_to: None };
             let (serial, clock) = ((*serial).to_owned(), Arc::clone(&clock));
             Box::new(move || {
                 let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));

@@ -19,12 +19,15 @@ pub(super) struct CameraArgs {
     /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
     #[arg(long, value_name = "WxH@FPS")]
     pub(super) depth: Option<Mode>,
-    /// Colour image size and rate, or off; without it, what fits the depth images, if colour is needed
-    #[arg(long, value_name = "WxH@FPS|off")]
+    /// Show colour images too, of this size and rate, or any; or off. Without it, what fits the depth images, if their colours are needed
+    #[arg(long, value_name = "WxH@FPS|any|off")]
     color: Option<ColorWish>,
-    /// Deliver the left infrared image with each depth frame too; no viewer shows it yet
+    /// Show the left infrared images too
     #[arg(long)]
     infrared: bool,
+    /// Show what the motion sensors measure: acceleration and turning, as plots
+    #[arg(long)]
+    imu: bool,
     /// A file of settings that the realsense-viewer has saved
     #[arg(long, value_name = "FILE")]
     camera_json: Option<PathBuf>,
@@ -63,6 +66,7 @@ impl CameraArgs {
             prefer: None,
             color: given.color,
             infrared: given.infrared.then_some(true),
+            imu: given.imu.then_some(true),
             json: given.camera_json,
             visual_preset: given.visual_preset,
             emitter: given.emitter,

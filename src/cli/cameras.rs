@@ -37,6 +37,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
     let shown = open.iter().zip(views).map(|(camera, view)| Shown {
         info: &camera.info,
         is_watched: camera.source.monitor().is_some(),
+        motion: camera.source.motion(),
         camera: Some(view),
     });
     let shown: Vec<_> = shown.collect();

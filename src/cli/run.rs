@@ -148,7 +148,7 @@ impl Opened {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
         recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
-        let shown = Shown { info: &info, is_watched: source.monitor().is_some(), camera: None };
+        let shown = Shown { info: &info, is_watched: source.monitor().is_some(), motion: source.motion(), camera: None };
         let (mut sinks, stays) = viewer::open(args, &settings, &[shown], &clock)?;
         let sinks = sinks.remove(0);
         // Last, so that nothing else can fail when an old file is replaced.

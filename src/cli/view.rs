@@ -10,6 +10,7 @@ use clap::Args;
 use crate::config::{UsageError, parse_duration};
 use crate::sink::{CameraView, CloudSink};
 use crate::source::SourceInfo;
+use crate::source::motion::Motion;
 
 /// Those of one source; at least one.
 pub(super) type Sinks = Vec<Box<dyn CloudSink>>;
@@ -20,6 +21,8 @@ pub(super) struct Shown<'a> {
     pub info: &'a SourceInfo,
     /// It is a camera that may stall and come back.
     pub is_watched: bool,
+    /// What its motion sensors measure.
+    pub motion: Option<Motion>,
     /// Which one of several cameras it is.
     pub camera: Option<CameraView>,
 }

@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Policy, Stop};
 use crate::project::{ColorRange, Coloring};
-use crate::sink::NullSink;
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
+use crate::sink::{Images, NullSink};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.
@@ -70,11 +70,13 @@ pub(super) fn open(
 }
 
 fn session(args: &RunArgs, settings: &Settings, source: &Shown<'_>, clock: &Arc<dyn Clock>) -> Session {
-    let Shown { info, is_watched, camera } = source;
+    let Shown { info, is_watched, motion, camera } = source;
     Session {
         camera: camera.clone(),
         layout: settings.layout,
         show: settings.show,
+        images: Images { color: settings.shows_color(), infrared: settings.camera.infrared },
+        motion: motion.clone(),
         depth_colors: settings.depth_colors,
         point_radius: point_radius(settings, info),
         max_points: settings.max_points,

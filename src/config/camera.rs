@@ -23,6 +23,8 @@ pub struct CameraSettings {
     pub color: Option<ColorWish>,
     /// The left infrared image comes with each depth image.
     pub infrared: bool,
+    /// The motion sensors are read.
+    pub imu: bool,
     pub tuning: Tuning,
 }
 
@@ -66,6 +68,7 @@ impl Camera {
             prefer: self.prefer.context("the preset has no value for this key")?,
             color: self.color,
             infrared: self.infrared.unwrap_or(false),
+            imu: self.imu.unwrap_or(false),
             tuning,
         })
     }
@@ -86,7 +89,8 @@ impl FromStr for ColorWish {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "off" => Ok(Self::Off),
-            _ => text.parse().map(Self::Mode).map_err(|error| format!("{error}; or off")),
+            "any" => Ok(Self::Any),
+            _ => text.parse().map(Self::Mode).map_err(|error| format!("{error}; or off, or any")),
         }
     }
 }

@@ -210,6 +210,7 @@ fn run_beside(
     stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
     stats.recording = recorder.as_ref().map(Recorder::stats);
     stats.camera = source.monitor();
+    stats.motion = source.motion();
     stats.time = SourceTime::new(stats.camera.is_some());
     stats.realtime = together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
     let stats = Arc::new(stats);

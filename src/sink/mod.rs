@@ -48,6 +48,17 @@ pub enum Show {
     Both,
 }
 
+/// Images that are shown beside the cloud, as they came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Images {
+    pub color: bool,
+    pub infrared: bool,
+}
+
+impl Images {
+    pub const NONE: Self = Self { color: false, infrared: false };
+}
+
 /// What the viewer is arranged for at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]

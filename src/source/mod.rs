@@ -14,6 +14,7 @@ use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, DepthFrame};
 
+pub mod motion;
 mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
@@ -128,6 +129,11 @@ pub trait FrameSource: Send {
     /// What was found damaged so far.
     fn damage(&self) -> Damage {
         Damage::default()
+    }
+
+    /// What the camera's motion sensors measure, where that was asked for.
+    fn motion(&self) -> Option<motion::Motion> {
+        None
     }
 
     /// Shows how a camera fares that comes back by itself.

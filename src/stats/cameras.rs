@@ -49,7 +49,7 @@ impl Report {
         let serials = cameras.iter().map(|camera| camera.0).collect::<Vec<_>>().join(", ");
         all.source.name = format!("{} cameras: {serials}", cameras.len());
         all.source.facts = [("cameras", serials)].into();
-        all.camera = None;
+        (all.camera, all.motion) = (None, None);
         let reports = || all.cameras.iter().filter_map(|camera| camera.report.as_ref().map(|report| (&camera.serial, report)));
         let named = |serial: &str, line: &str| format!("camera {serial}: {line}");
         let damage = reports().fold(Damage::default(), |sum, (serial, report)| Damage {

@@ -46,6 +46,7 @@ pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
 use crate::realtime::Ledger;
+use crate::source::motion::Motion;
 use crate::source::watch::Monitor;
 
 /// A count that one thread raises and others read.
@@ -78,6 +79,8 @@ pub struct RunStats {
     pub dropped_capture_queue: std::sync::Arc<Count>,
     /// Where the source is a camera that is watched.
     pub camera: Option<Monitor>,
+    /// What its motion sensors measure, where that was asked for.
+    pub motion: Option<Motion>,
     pub capture_queue: Stage,
     pub project: Stage,
     pub arrival_to_cloud: Stage,

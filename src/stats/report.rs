@@ -10,6 +10,7 @@ use super::time::{Age, SourceTime, TimeReport};
 use super::{Drops, Latency, Meter, Rates, RecordingReport, RunStats, SinkStats, Stage};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::realtime::RealtimeReport;
+use crate::source::motion::{Motion, MotionCounts};
 use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
 
@@ -41,6 +42,9 @@ pub struct Report {
     /// What became of a camera that is watched.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub camera: Option<Health>,
+    /// What came of its motion sensors, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub motion: Option<MotionCounts>,
     /// Where several cameras ran at once: each one's report. The figures above are sums, and latencies of all frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cameras: Vec<CameraReport>,
@@ -208,6 +212,7 @@ impl Report {
             sinks,
             recording: stats[0].recording.as_ref().map(|recording| recording.report()),
             camera: first.camera.clone(),
+            motion: stats[0].motion.as_ref().map(Motion::counts),
             cameras: Vec::new(),
             realtime: stats[0].realtime.report(),
             damage: first.damage.clone(),
@@ -326,6 +331,10 @@ impl Report {
         let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !oddities.is_empty() {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
+        }
+        if let Some(MotionCounts { accel_samples, gyro_samples, missed_by_sinks }) = self.motion {
+            let missed = if missed_by_sinks > 0 { format!(", {missed_by_sinks} not shown") } else { String::new() };
+            line(format_args!("\nmotion: {accel_samples} samples of acceleration, {gyro_samples} of turning{missed}"));
         }
         let healths = self.camera.iter().map(|camera| ("the camera".into(), camera));
         for (name, camera) in healths.chain(cameras::healths(&self.cameras)).filter(|(_, camera)| camera.stalls > 0) {

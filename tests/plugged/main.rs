@@ -368,3 +368,79 @@ fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_on
     );
     assert!(one.stderr.contains("camera 999: ") && one.stderr.contains("the others go on without it"), "{}", one.stderr);
 }
+
+/// What is saved of an entity: how many rows, and of all of them the values of one component, as `f`'s bytes.
+#[cfg(feature = "viewer")]
+mod saved {
+    use std::io::BufReader;
+    use std::path::Path;
+
+    use rerun::external::re_log_encoding::DecoderApp;
+    use rerun::log::{Chunk, LogMsg};
+
+    pub fn chunks(path: &Path, entity: &str) -> Vec<Chunk> {
+        let messages = DecoderApp::decode_eager(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        let chunk = |message: LogMsg| match message {
+            LogMsg::ArrowMsg(store, message) if store.is_recording() => Chunk::from_arrow_msg(&message).ok(),
+            _ => None,
+        };
+        let chunks = messages.filter_map(|message| chunk(message.unwrap()));
+        chunks.filter(|chunk| chunk.entity_path().to_string() == entity && !chunk.is_static()).collect()
+    }
+
+    /// The bytes of each image.
+    pub fn images(path: &Path, entity: &str) -> Vec<Vec<u8>> {
+        let component = rerun::Image::descriptor_buffer().component;
+        chunks(path, entity)
+            .iter()
+            .flat_map(|chunk| chunk.iter_slices::<&[u8]>(component).flatten().map(|bytes| bytes.to_vec()).collect::<Vec<_>>())
+            .collect()
+    }
+
+    pub fn scalars(path: &Path, entity: &str) -> Vec<Vec<f64>> {
+        let component = rerun::Scalars::descriptor_scalars().component;
+        chunks(path, entity)
+            .iter()
+            .flat_map(|chunk| chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect::<Vec<_>>())
+            .collect()
+    }
+}
+
+#[cfg(feature = "viewer")]
+#[test]
+fn images_and_motion_are_shown_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.rrd");
+    let asked = ["--infrared", "--color", "640x480@30", "--imu", "--max-points", "1000", "--save", file.to_str().unwrap()];
+    let run = Run::streaming(&asked);
+    run.wait_until("three seconds", || run.captured() > 90);
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = ended.report();
+    // As the camera sends them.
+    for (entity, bytes_per_pixel) in [("/images/infrared", 1), ("/images/color", 3)] {
+        let images = saved::images(&file, entity);
+        assert!(images.len() > 10, "{} images of {entity}", images.len());
+        for image in images {
+            assert_eq!(image.len(), 640 * 480 * bytes_per_pixel, "{entity}");
+            let at = |u: usize| image[(100 * 640 + u) * bytes_per_pixel];
+            assert_eq!([at(0), at(320), at(639)], [0, 127, 254], "{entity}");
+        }
+    }
+    for (entity, name, want) in
+        [("/imu/accel", "accel_samples", [0.0, -9.81, 0.0]), ("/imu/gyro", "gyro_samples", [0.01, 0.02, -0.03])]
+    {
+        let samples = saved::scalars(&file, entity);
+        let counted = report["motion"][name].as_u64().unwrap() as usize;
+        assert!(samples.len() > 200 && samples.len() <= counted, "{} of {counted}: {entity}", samples.len());
+        let is_it = |sample: &Vec<f64>| sample.len() == 3 && sample.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(samples.iter().all(is_it), "{:?}", samples[0]);
+    }
+    assert_eq!(report["motion"]["missed_by_sinks"], 0);
+    // Not asked for, not there.
+    let run = Run::streaming(&["--save", file.to_str().unwrap()]);
+    run.signal(Signal::TERM);
+    assert_eq!(run.end().code, Some(0));
+    assert!(saved::chunks(&file, "/images/color").is_empty() && saved::chunks(&file, "/imu/accel").is_empty());
+}

@@ -11,6 +11,7 @@ use rerun::external::arrow::datatypes::{DataType, Field};
 
 use crate::clock::Clock;
 use crate::cloud::{Cloud, Points};
+use crate::frame::{ColorImage, DepthFrame};
 use crate::sink::Released;
 
 /// Landed clouds that the sink has not asked for yet, at most; it asks after each cloud.
@@ -56,6 +57,22 @@ impl Flight {
     pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, tower: &Tower) -> Self {
         tower.in_flight.fetch_add(1, Ordering::AcqRel);
         Self(Arc::new(Landing { cloud, thinned, tower: tower.clone() }))
+    }
+
+    /// The depth frame behind the cloud, if it was kept.
+    pub(super) fn frame(&self) -> Option<&DepthFrame> {
+        self.0.cloud.depth.as_deref()
+    }
+
+    /// The bytes of an image that came with it; they keep the cloud in flight.
+    pub(super) fn image_bytes(&self, part: fn(&DepthFrame) -> Option<&ColorImage>) -> Buffer {
+        struct Part(Arc<Landing>, fn(&DepthFrame) -> Option<&ColorImage>);
+        impl AsRef<[u8]> for Part {
+            fn as_ref(&self) -> &[u8] {
+                self.0.cloud.depth.as_deref().and_then(self.1).map_or(&[], |image| &image.bytes)
+            }
+        }
+        Buffer::from(Bytes::from_owner(Part(Arc::clone(&self.0), part)))
     }
 
     /// The bytes of one part of the cloud; they keep the cloud in flight.

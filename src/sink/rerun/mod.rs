@@ -6,7 +6,8 @@
 //! no queue inside Rerun can fill up.
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
-//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state). Of several: `camera/<serial>` (pose) with `cloud` and `image`, `stats/<serial>`, `events/<serial>`. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state), and where they are asked for
+//! `images/color`, `images/infrared`, `imu/accel`, `imu/gyro`. Of several: `camera/<serial>` (pose) with `cloud` and `image`, `stats/<serial>`, `events/<serial>`, and so on. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
 
 mod arrow;
 mod board;
@@ -14,7 +15,9 @@ mod client;
 mod connection;
 mod events;
 mod hub;
+mod images;
 mod layout;
+mod motion;
 mod native;
 mod server;
 mod thin;
@@ -36,13 +39,16 @@ pub use web::{WebOptions, WebServer};
 use self::board::Place;
 use self::connection::Connection;
 use self::events::CameraEvents;
+use self::images::ImageLog;
+use self::motion::MotionLog;
 use self::thin::Thinner;
-use super::{CameraView, CloudSink, Layout, Needs, Offer, Released, Show};
+use super::{CameraView, CloudSink, Images, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
 use crate::frame::FrameMeta;
 use crate::project::{ColorRange, Colormap};
 use crate::source::DepthStream;
+use crate::source::motion::Motion;
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
@@ -53,6 +59,10 @@ pub struct Session {
     pub camera: Option<CameraView>,
     pub layout: Layout,
     pub show: Show,
+    /// Beside the cloud.
+    pub images: Images,
+    /// Plotted, where there is one.
+    pub motion: Option<Motion>,
     /// Of depth images; clouds bring their own colours.
     pub depth_colors: ColorRange,
     pub point_radius: PointRadius,
@@ -77,6 +87,10 @@ struct Entities {
     camera: String,
     cloud: String,
     image: String,
+    /// Images beside the cloud are below it.
+    images: String,
+    /// What motion sensors measure is below it.
+    imu: String,
     stats: String,
     events: String,
     /// Whose name and hue its lines have, where there are several.
@@ -92,6 +106,8 @@ impl Entities {
             cloud: format!("{at}/cloud"),
             image: format!("{at}/image"),
             camera: at,
+            images: below("images"),
+            imu: below("imu"),
             stats: below("stats"),
             events: part.as_ref().map_or(events::ENTITY.into(), |part| format!("events/{part}")),
             of: camera.map(|camera| (camera.serial.clone(), camera.hue)),
@@ -119,6 +135,8 @@ pub struct RerunSink {
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
     camera_events: CameraEvents,
+    image_log: ImageLog,
+    motion_log: Option<MotionLog>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
     eye: EyeSearch,
@@ -210,6 +228,7 @@ impl RerunSink {
         let thinner = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
         let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
+        let motion_log = session.motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(&session.clock)));
         Self {
             name: name.into(),
             session,
@@ -220,6 +239,8 @@ impl RerunSink {
             connection,
             figures_waiting: None,
             camera_events: CameraEvents::default(),
+            image_log: ImageLog::default(),
+            motion_log,
             last: None,
             eye: EyeSearch::Waits,
             place,
@@ -227,9 +248,19 @@ impl RerunSink {
     }
 
     fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
-        let Session { layout, show, is_watched, duration, .. } = self.session;
+        let Session { layout, show, images, is_watched, duration, .. } = self.session;
         let (is_file, cameras) = (self.connection.is_file(), &self.place.entities);
-        let scene = layout::Scene { layout, show, is_watched, is_file, duration, eye, cameras };
+        let scene = layout::Scene {
+            layout,
+            show,
+            images,
+            has_motion: self.motion_log.is_some(),
+            is_watched,
+            is_file,
+            duration,
+            eye,
+            cameras,
+        };
         layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
         for camera in cameras.iter() {
@@ -288,11 +319,17 @@ impl RerunSink {
                 ),
             )?;
         }
+        if self.motion_log.is_some() {
+            MotionLog::log_static(&self.rec, &entities.imu)?;
+        }
         layout::log_series(&self.rec, entities)
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
+        if let Some(motion) = &mut self.motion_log {
+            motion.log(&self.rec, &self.place.entities().imu).context("cannot log motion")?;
+        }
         // Figures belong to a moment, and not to a frame. On the device's timeline they stand at the newest one.
         self.rec.reset_time();
         if let Some(last) = &self.last {
@@ -338,7 +375,10 @@ impl CloudSink for RerunSink {
     }
 
     fn needs(&self) -> Needs {
-        Needs { colors: self.session.show != Show::Depth, depth_image: self.session.show != Show::Cloud }
+        Needs {
+            colors: self.session.show != Show::Depth,
+            depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE,
+        }
     }
 
     fn must_finish(&self) -> bool {
@@ -380,6 +420,8 @@ impl CloudSink for RerunSink {
         {
             self.rec.log(self.place.entities().image.as_str(), &image).context("cannot log a depth image")?;
         }
+        let at = &self.place.entities().images;
+        self.image_log.log(&self.rec, at, self.session.images, &flight).context("cannot log an image")?;
         Ok(Offer::Taken)
     }
 

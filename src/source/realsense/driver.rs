@@ -12,6 +12,7 @@ use super::{CameraInput, Input, RealsenseSource, devices};
 use crate::clock::{Clock, HostTime};
 use crate::config::{ColorWish, Filters};
 use crate::frame::DepthFrame;
+use crate::source::motion::Motion;
 use crate::source::watch::{CameraDriver, Started};
 use crate::source::{Delivery, FrameSource as _, SourceError};
 
@@ -28,7 +29,10 @@ pub struct RealsenseCamera {
 impl RealsenseCamera {
     /// librealsense records to the input's `record_to`, where that is asked for; after each restart to a file of its own beside it
     /// (`x_2.bag`).
-    pub fn new(input: CameraInput, filters: Filters, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(mut input: CameraInput, filters: Filters, clock: Arc<dyn Clock>) -> Self {
+        if input.settings.imu {
+            input.motion.get_or_insert_default();
+        }
         Self { input, starts: 0, filters, clock, source: None }
     }
 }
@@ -76,6 +80,10 @@ impl CameraDriver for RealsenseCamera {
             Some(software) => software.device().hardware_reset(),
             None => devices::find(&Context::new()?, serial)?.hardware_reset(),
         }
+    }
+
+    fn motion(&self) -> Option<Motion> {
+        self.input.motion.clone()
     }
 
     fn substitute(&self) -> Self {

@@ -7,6 +7,7 @@ use realsense_sys as sys;
 use super::sdk::call;
 use super::sensor::Profile;
 use crate::clock::{DeviceTime, HostTime, TimestampDomain};
+use crate::source::motion::{MotionKind, MotionSample};
 use crate::source::{ErrorKind, SourceError};
 
 /// One of librealsense's references to a frame, whatever its kind.
@@ -86,6 +87,40 @@ impl Frame {
             let is_told = call("metadata", |error| sys::rs2_supports_frame_metadata(self.as_ptr(), key, error)).ok()? != 0;
             is_told.then(|| call("metadata", |error| sys::rs2_get_frame_metadata(self.as_ptr(), key, error)).ok())?
         }
+    }
+
+    /// Whether it is a set of frames.
+    pub(super) fn is_set(&self) -> bool {
+        const SET: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_COMPOSITE_FRAME;
+        // SAFETY: the frame is valid.
+        call("frame", |error| unsafe { sys::rs2_is_frame_extendable_to(self.as_ptr(), SET, error) != 0 }).unwrap_or(false)
+    }
+
+    /// The measurement that came as this frame; `None` if it is none.
+    pub(super) fn motion_sample(&self, arrived_at: HostTime) -> Option<MotionSample> {
+        let profile = self.profile().ok()?;
+        let kind = match profile.stream {
+            sys::rs2_stream_RS2_STREAM_ACCEL => MotionKind::Accel,
+            sys::rs2_stream_RS2_STREAM_GYRO => MotionKind::Gyro,
+            _ => return None,
+        };
+        if profile.format != sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F {
+            return None;
+        }
+        // SAFETY: the frame is valid.
+        let (bytes, data) = unsafe {
+            (
+                call("motion", |error| sys::rs2_get_frame_data_size(self.as_ptr(), error)).ok()?,
+                call("motion", |error| sys::rs2_get_frame_data(self.as_ptr(), error)).ok()?.cast::<[f32; 3]>(),
+            )
+        };
+        // Those of a software device say 0 bytes, as its images do.
+        if data.is_null() || (1..12).contains(&bytes) {
+            return None;
+        }
+        // SAFETY: the frame is of a motion sensor, in three floats, and lives as long as `self`.
+        let xyz = unsafe { data.read_unaligned() };
+        Some(MotionSample { kind, xyz, arrived_at, device_time: self.device_time().ok()? })
     }
 
     /// Metres per depth step.

@@ -50,6 +50,7 @@ pub use software::{
 };
 use streams::Streams;
 
+use super::motion::Motion;
 use super::recording::{Format, RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
 use super::{COLOR_BUFFERS, Delivery, FrameSource, SourceError, SourceInfo};
@@ -84,6 +85,8 @@ pub struct CameraInput {
     pub color: bool,
     /// Instead of a camera that is plugged in.
     pub device: Option<SoftwareDevice>,
+    /// Where samples of the motion sensors go, if the settings ask for them.
+    pub motion: Option<Motion>,
     /// librealsense's own recorder writes what the camera delivers to this `.bag`.
     pub record_to: Option<PathBuf>,
 }
@@ -297,7 +300,7 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
 }
 
 fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
-    let CameraInput { settings, color, device: software, record_to } = camera;
+    let CameraInput { settings, color, device: software, motion, record_to } = camera;
     let found;
     let device = match software {
         Some(software) => software.device(),
@@ -315,11 +318,12 @@ fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) 
         prefer: settings.prefer,
         color: if *color { settings.color.unwrap_or(ColorWish::Any) } else { ColorWish::Off },
         infrared: settings.infrared,
+        imu: settings.imu,
     };
     let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
     let chosen = streams::choose(&profiles, &wish, usb.as_deref()).map_err(SourceError::Unsupported)?;
     let tuned = tune::apply(device, &settings.tuning)?;
-    let from = From::Camera { device, software: software.as_ref(), record_to: record_to.as_deref() };
+    let from = From::Camera { device, software: software.as_ref(), motion: motion.as_ref(), record_to: record_to.as_deref() };
     let pipeline = Pipeline::start(context, from, &chosen.all(), Arc::clone(clock)).map_err(|error| {
         let names: Vec<_> = chosen.all().iter().map(ToString::to_string).collect();
         SourceError::NoCamera(format!(

@@ -21,6 +21,7 @@ use super::sdk::{Error, call};
 use super::sensor::Profile;
 use super::software::SoftwareDevice;
 use crate::clock::{Clock, HostTime};
+use crate::source::motion::Motion;
 use crate::source::{ErrorKind, SourceError};
 
 /// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second. librealsense has 16 frames a stream to
@@ -34,6 +35,7 @@ pub(super) enum From<'a> {
         device: &'a Device,
         /// Where the camera is one.
         software: Option<&'a SoftwareDevice>,
+        motion: Option<&'a Motion>,
         record_to: Option<&'a Path>,
     },
     File(&'a Path),
@@ -55,19 +57,28 @@ pub(super) struct Pipeline {
 type Arrival = (Frame, HostTime);
 
 struct Arrivals {
+    motion: Option<Motion>,
     sets: channel::Sender<Arrival>,
     waiting: channel::Receiver<Arrival>,
     clock: Arc<dyn Clock>,
 }
 
 impl Arrivals {
-    fn new(clock: Arc<dyn Clock>) -> Self {
+    fn new(motion: Option<Motion>, clock: Arc<dyn Clock>) -> Self {
         let (sets, waiting) = channel::bounded(QUEUE);
-        Self { sets, waiting, clock }
+        Self { motion, sets, waiting, clock }
     }
 
     /// The oldest gives way; the gap in the frame numbers tells of it.
+    ///
+    /// Samples of motion sensors, which are in no set, must not make sets give way.
     fn add(&self, mut arrival: Arrival) {
+        if !arrival.0.is_set() {
+            if let (Some(motion), Some(sample)) = (&self.motion, arrival.0.motion_sample(arrival.1)) {
+                motion.add(sample);
+            }
+            return;
+        }
         while let Err(channel::TrySendError::Full(back)) = self.sets.try_send(arrival) {
             let _ = self.waiting.try_recv();
             arrival = back;
@@ -122,7 +133,7 @@ impl Pipeline {
             call(WHAT, enable)?;
         }
         let arrivals = match from {
-            From::Camera { device, record_to, .. } => {
+            From::Camera { device, motion, record_to, .. } => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
                 call(WHAT, |error| unsafe { sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error) })?;
                 if let Some(path) = record_to {
@@ -133,7 +144,7 @@ impl Pipeline {
                     };
                     call(WHAT, record)?;
                 }
-                Some(Box::new(Arrivals::new(Arc::clone(&clock))))
+                Some(Box::new(Arrivals::new(motion.cloned(), Arc::clone(&clock))))
             }
             From::File(path) => {
                 let path = c_path(path)?;

@@ -14,6 +14,8 @@ pub(super) struct Wish {
     pub color: ColorWish,
     /// The left imager's image beside each depth image.
     pub infrared: bool,
+    /// What its motion sensors measure.
+    pub imu: bool,
 }
 
 /// What is opened.
@@ -22,11 +24,14 @@ pub(super) struct Streams {
     pub depth: Profile,
     pub color: Option<Profile>,
     pub infrared: Option<Profile>,
+    /// Accelerometer and gyroscope, as far as there are.
+    pub motion: [Option<Profile>; 2],
 }
 
 impl Streams {
     pub(super) fn all(&self) -> Vec<Profile> {
-        [Some(self.depth), self.color, self.infrared].into_iter().flatten().collect()
+        let [accel, gyro] = self.motion;
+        [Some(self.depth), self.color, self.infrared, accel, gyro].into_iter().flatten().collect()
     }
 
     /// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a pixel, infrared with one.
@@ -95,6 +100,11 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
         return Err("--infrared: the camera has no 8-bit infrared stream; `depthcast devices` lists what it has".into());
     }
 
+    let motion = if wish.imu { motion(profiles) } else { [None; 2] };
+    if wish.imu && motion == [None; 2] {
+        return Err("--imu: the camera has no motion sensors; `depthcast devices` lists what it has".into());
+    }
+
     let mut best: Option<Streams> = None;
     for depth in depths {
         let infrared = wish.infrared.then(|| beside(&infrareds, &depth));
@@ -102,7 +112,7 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
             continue;
         }
         let color = (wish.color != ColorWish::Off).then(|| color_beside(&mut colors, wish.color, &depth)).flatten();
-        let streams = Streams { depth, color, infrared: infrared.flatten() };
+        let streams = Streams { depth, color, infrared: infrared.flatten(), motion };
         if streams.mb_per_s() <= link_mb_per_s(usb) {
             return Ok(streams);
         }
@@ -114,6 +124,17 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
             let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
             format!("--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}", named(&infrareds))
         })
+}
+
+/// Samples a second of each motion sensor, or what comes nearest.
+const MOTION_HZ: i32 = 200;
+
+/// Of the accelerometer and the gyroscope.
+fn motion(profiles: &[Profile]) -> [Option<Profile>; 2] {
+    [sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO].map(|stream| {
+        let is_it = |p: &&Profile| p.stream == stream && p.format == sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F;
+        profiles.iter().filter(is_it).min_by_key(|profile| (profile.fps - MOTION_HZ).abs()).copied()
+    })
 }
 
 /// The left infrared image of the same size and rate.
@@ -208,7 +229,7 @@ mod tests {
     fn chosen(usb: &str, depth: &str, prefer: &str, color: &str, infrared: bool) -> Result<String, String> {
         let depth = (!depth.is_empty()).then(|| depth.parse().unwrap());
         let color = if color.is_empty() { ColorWish::Any } else { color.parse().unwrap() };
-        let wish = Wish { depth, prefer: prefer.parse().unwrap(), color, infrared };
+        let wish = Wish { depth, prefer: prefer.parse().unwrap(), color, infrared, imu: false };
         let streams = choose(&d435(usb), &wish, Some(usb))?;
         Ok(streams.all().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
@@ -243,12 +264,19 @@ mod tests {
 
     #[test]
     fn what_a_camera_does_not_have_is_said() {
-        let wish = Wish { depth: None, prefer: "848x480@30".parse().unwrap(), color: ColorWish::Any, infrared: true };
+        let wish = Wish { depth: None, prefer: "848x480@30".parse().unwrap(), color: ColorWish::Any, infrared: true, imu: false };
         let depth = profiles(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16, 0, "640x480@30");
         assert!(choose(&[], &wish, None).unwrap_err().contains("no depth stream"));
         assert!(choose(&depth, &wish, None).unwrap_err().contains("no colour stream"));
         let infrared = Wish { color: ColorWish::Off, ..wish };
         assert!(choose(&depth, &infrared, None).unwrap_err().contains("no 8-bit infrared stream"));
+        let imu = Wish { infrared: false, imu: true, ..infrared };
+        assert!(choose(&depth, &imu, None).unwrap_err().contains("no motion sensors"));
+        let xyz = |stream, fps| Profile { stream, index: 0, size: None, fps, format: sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F };
+        let (accel, gyro) = (sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO);
+        let sensors = vec![xyz(accel, 63), xyz(accel, 250), xyz(gyro, 400), xyz(gyro, 200)];
+        let streams = choose(&[depth.clone(), sensors].concat(), &imu, None).unwrap();
+        assert_eq!(streams.motion.map(|profile| profile.unwrap().fps), [250, 200]);
         let other = profiles(sys::rs2_stream_RS2_STREAM_INFRARED, sys::rs2_format_RS2_FORMAT_Y8, 1, "1280x720@30");
         let error = choose(&[depth, other].concat(), &infrared, None).unwrap_err();
         assert!(error.contains("1280x720@30"), "{error}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::call::wait;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
+use crate::source::motion::Motion;
 use crate::source::{Delivery, SourceError, SourceInfo};
 
 /// How long the end of a run waits for a camera to stop.
@@ -54,6 +55,11 @@ pub trait CameraDriver: Send + 'static {
     /// # Errors
     /// If the camera can't be reached.
     fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError>;
+
+    /// What the camera's motion sensors measure, where that was asked for: the same at all starts, and for a substitute.
+    fn motion(&self) -> Option<Motion> {
+        None
+    }
 
     /// A driver that does the same and shares nothing with this one, for going on when a call of this one does not return.
     fn substitute(&self) -> Self;

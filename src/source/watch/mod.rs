@@ -37,6 +37,7 @@ pub use driver::{CameraDriver, Started};
 pub use health::{Change, Health, Monitor, State};
 pub use reconnect::Reconnect;
 
+use super::motion::Motion;
 use super::{Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
@@ -52,6 +53,7 @@ pub const SILENCE: Duration = Duration::from_secs(1);
 /// A driver's camera as a source that comes back.
 pub struct Watched<C: CameraDriver> {
     info: SourceInfo,
+    motion: Option<Motion>,
     machine: Machine<C>,
 }
 
@@ -61,11 +63,12 @@ impl<C: CameraDriver> Watched<C> {
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.
     pub fn open(driver: C, serial: Option<String>, reconnect: Reconnect, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+        let motion = driver.motion();
         let mut machine = Machine::new(driver, serial, reconnect, Arc::clone(&clock))?;
         let mut none_yet = DepthFrame::default();
         loop {
             if let Some(info) = machine.info() {
-                return Ok(Self { info: info.clone(), machine });
+                return Ok(Self { info: info.clone(), motion, machine });
             }
             machine.step(&mut none_yet, clock.now().plus(Duration::from_millis(50)))?;
         }
@@ -79,6 +82,10 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
 
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
         self.machine.step(frame, until)
+    }
+
+    fn motion(&self) -> Option<Motion> {
+        self.motion.clone()
     }
 
     fn monitor(&self) -> Option<Monitor> {

@@ -18,14 +18,19 @@ pub(super) use eye::{Eye, Sample};
 pub(super) use series::{log_distribution, log_figures, log_series};
 
 use self::page::{Page, Part, Plot, TimePanel, View};
-use super::super::{Layout, Show};
+use super::super::{Images, Layout, Show};
 use super::Entities;
 use super::board::Column;
+use super::images as image_log;
+use super::motion::SENSORS;
 
 /// What decides a layout.
 pub(super) struct Scene<'a> {
     pub layout: Layout,
     pub show: Show,
+    pub images: Images,
+    /// A camera's motion sensors are plotted.
+    pub has_motion: bool,
     /// The source is a camera that may stall and come back.
     pub is_watched: bool,
     /// A file plays from its start, a live view follows the newest data.
@@ -55,13 +60,16 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
     page.send(rec, parts, TimePanel { timeline, plays: scene.is_file })
 }
 
-/// For an audience: the cloud, and beside it how well it goes.
+/// For an audience: the cloud, below it what else the camera sees, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side = vec![rates(page, scene)?.share(1.0), latency(page, scene)?.share(1.2), losses(page, scene)?.share(1.2)];
-    side.extend(images(page, scene)?.into_iter().map(|image| image.share(1.3)));
     side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
-    Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
+    let mut beside = images(page, scene)?;
+    beside.extend(motion(page, scene)?);
+    let cloud = cloud(page, scene)?;
+    let stage = if beside.is_empty() { cloud } else { page.column(vec![cloud.share(2.4), page.row(beside)?])? };
+    Ok(vec![stage.share(2.6), page.column(side)?.share(1.0)])
 }
 
 /// For measuring: a plot for each stage, and how the total is distributed.
@@ -72,6 +80,7 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let second = page.column(vec![log?, total?, distribution(page, scene)?])?;
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
+    third.extend(motion(page, scene)?);
     third.extend([rates(page, scene)?, losses(page, scene)?, facts(page)?.share(1.6)]);
     third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
@@ -125,7 +134,26 @@ fn images(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
         let origin = format!("/{}", camera.image);
         page.view(&View { title: &title, class: "2D", origin: &origin, contents: &["$origin/**"] })
     };
-    scene.cameras.iter().filter(|_| scene.show == Show::Both).map(image).collect()
+    let depth = scene.cameras.iter().filter(|_| scene.show == Show::Both).map(image);
+    let kinds = [("Colour", image_log::COLOR, scene.images.color), ("Infrared", image_log::INFRARED, scene.images.infrared)];
+    let others = kinds.iter().filter(|kind| kind.2).flat_map(|(title, name, _)| {
+        scene.cameras.iter().map(move |camera| {
+            let title = camera.of.as_ref().map_or((*title).into(), |of| format!("{title} of {}", of.0));
+            let origin = format!("/{}/{name}", camera.images);
+            page.view(&View { title: &title, class: "2D", origin: &origin, contents: &["$origin"] })
+        })
+    });
+    depth.chain(others).collect()
+}
+
+/// What motion sensors measure.
+fn motion(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
+    let plot = |(_, name, title): (_, &str, &str)| {
+        let contents = scene.of_all(|camera| format!("{}/{name}", camera.imu));
+        let contents: Vec<_> = contents.iter().map(String::as_str).collect();
+        page.plot(&Plot { title, origin: "/imu", contents: &contents })
+    };
+    SENSORS.into_iter().filter(|_| scene.has_motion).map(plot).collect()
 }
 
 /// A plot of what cameras log below `stats`.

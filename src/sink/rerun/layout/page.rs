@@ -123,6 +123,11 @@ impl Page {
         Ok(Part { path, share: 1.0 })
     }
 
+    pub fn row(&self, parts: Vec<Part>) -> anyhow::Result<Part> {
+        let (path, _) = self.container(bpc::ContainerKind::Horizontal, &parts)?;
+        Ok(Part { path, share: 1.0 })
+    }
+
     fn container(&self, kind: bpc::ContainerKind, parts: &[Part]) -> RecordingStreamResult<(String, Uuid)> {
         let id = Uuid::new_v4();
         let path = format!("container/{id}");
