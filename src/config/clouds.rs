@@ -1,0 +1,58 @@
+//! `[color]` and `[reduce]`: what clouds look like, and how many points they have.
+
+use anyhow::Context as _;
+
+use super::{Color, ColorBy, Reduce, Rgb, UsageError, check};
+use crate::project::{ColorRange, Coloring, Decimate, DecimateBy, DepthRange, Reduction};
+
+impl Color {
+    /// The colours of depths, and what decides the colours of points.
+    pub(super) fn validated(self) -> anyhow::Result<(ColorRange, Coloring)> {
+        let missing = || "the preset has no value for this key";
+        let colormap = self.colormap.context(missing())?;
+        let range = |names: [&str; 2], first_m: Option<f32>, last_m: Option<f32>| -> anyhow::Result<ColorRange> {
+            let (first_m, last_m) = (first_m.context(missing())?, last_m.context(missing())?);
+            let [first, last] = names;
+            check(
+                first_m.is_finite() && last_m.is_finite() && first_m < last_m,
+                format!("color.{first} is {first_m} and color.{last} {last_m}; {first} has to be less, both in metres"),
+            )?;
+            Ok(ColorRange { colormap, first_m, last_m })
+        };
+        let ColorRange { first_m: near_m, last_m: far_m, .. } = range(["near_m", "far_m"], self.near_m, self.far_m)?;
+        check(near_m >= 0.0, format!("color.near_m is {near_m}; depths begin at 0"))?;
+        // On a dark ground what is near is bright, and what is far recedes.
+        let by_depth = ColorRange { colormap, first_m: far_m, last_m: near_m };
+        let by_height = range(["low_m", "high_m"], self.low_m, self.high_m)?;
+        let Rgb(uniform) = self.uniform.context(missing())?;
+        let coloring = match self.by.unwrap_or(ColorBy::Depth) {
+            ColorBy::Depth => Coloring::ByDepth(by_depth),
+            ColorBy::Height => Coloring::ByHeight(by_height),
+            ColorBy::Texture => Coloring::ByTexture,
+            ColorBy::Uniform => Coloring::Uniform(uniform << 8 | 0xff),
+        };
+        Ok((by_depth, coloring))
+    }
+}
+
+impl Reduce {
+    /// What is not said is not done.
+    pub(super) fn validated(self) -> Result<Reduction, UsageError> {
+        let (min_m, max_m) = (self.min_m.unwrap_or(0.0), self.max_m.unwrap_or(f32::INFINITY));
+        check(
+            0.0 <= min_m && min_m < max_m,
+            format!("reduce.min_m is {min_m} and reduce.max_m {max_m}; min has to be less than max, both in metres"),
+        )?;
+        let factor = self.decimate.unwrap_or(1);
+        check((1..=4).contains(&factor), format!("reduce.decimate is {factor}; it goes from 1 (off) to 4"))?;
+        if let Some(voxel_m) = self.voxel_m {
+            check((0.001..=10.0).contains(&voxel_m), format!("reduce.voxel_m is {voxel_m}; it goes from 0.001 to 10 metres"))?;
+        }
+        Ok(Reduction {
+            roi: self.roi,
+            range: DepthRange { min_m, max_m },
+            decimate: (factor > 1).then_some(Decimate { factor, by: self.decimate_by.unwrap_or(DecimateBy::Median) }),
+            voxel_m: self.voxel_m,
+        })
+    }
+}
