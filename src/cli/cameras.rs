@@ -18,7 +18,7 @@ use crate::source::{FrameSource, SourceInfo};
 use crate::stats::report::{Report, Run};
 
 /// Where a camera's scene is thought to be, for placing cameras of which nothing is known.
-const SCENE_M: f32 = 2.0;
+const SCENE_M: f32 = 3.5;
 
 /// One that has been opened.
 struct Open {

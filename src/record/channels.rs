@@ -5,7 +5,7 @@ use std::io;
 
 use super::schemas;
 use super::writer::Writer;
-use super::{COLOR_IMAGE, COLOR_INFO, DEPTH_IMAGE, DEPTH_INFO, STATIC_TRANSFORMS};
+use super::{COLOR_IMAGE, COLOR_INFO, DEPTH_IMAGE, DEPTH_INFO, DEPTH_METADATA, STATIC_TRANSFORMS};
 use crate::source::{ColorStream, DepthStream};
 
 /// Channels by their number in the file.
@@ -34,6 +34,11 @@ impl Channels {
             channels.transforms = writer.channel(STATIC_TRANSFORMS, &schemas::TRANSFORMS, &BTreeMap::new())?;
         }
         Ok(channels)
+    }
+
+    /// The channel for what the camera tells of frames.
+    pub fn depth_metadata(writer: &mut Writer) -> io::Result<u16> {
+        writer.channel(DEPTH_METADATA, &schemas::METADATA, &BTreeMap::new())
     }
 
     /// The channel for depth with these units.

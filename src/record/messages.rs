@@ -2,7 +2,7 @@
 
 use super::cdr::Cdr;
 use crate::camera::{Distortion, Extrinsics, Intrinsics};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame};
+use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta, FrameMetadata};
 
 const NS_PER_S: i64 = 1_000_000_000;
 
@@ -61,6 +61,29 @@ pub fn camera_info(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, camera: &
     // No binning, and no region of interest.
     (0..6).for_each(|_| cdr.u32(0));
     cdr.u8(0);
+}
+
+/// `realsense2_camera_msgs/msg/Metadata`: a JSON text, with the names that realsense2_camera has for what a camera tells of a frame.
+pub fn metadata(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &FrameMeta) {
+    let FrameMetadata { frame_counter, sensor_timestamp_us, frame_timestamp_us, backend_timestamp_ms, exposure_us, gain } =
+        frame.metadata;
+    let mut json = format!(r#"{{"frame_number":{}"#, frame.number);
+    if let Some(time) = frame.device_time {
+        json += &format!(r#","clock_domain":"{}","frame_timestamp":{:.6}"#, time.domain.as_str(), time.ms);
+    }
+    for (name, value) in [
+        ("frame_counter", frame_counter),
+        ("hw_timestamp", frame_timestamp_us),
+        ("sensor_timestamp", sensor_timestamp_us),
+        ("backend_timestamp", backend_timestamp_ms),
+        ("actual_exposure", exposure_us),
+        ("gain_level", gain),
+    ] {
+        json += &value.map_or(String::new(), |value| format!(r#","{name}":{value}"#));
+    }
+    let mut cdr = Cdr::new(bytes);
+    header(&mut cdr, stamp_ns, frame_id);
+    cdr.string(&(json + "}"));
 }
 
 /// The distortion model by ROS's name, or by librealsense's where ROS has none; its coefficients, and how many of them there are.

@@ -50,6 +50,8 @@ pub use recorder::Recorder;
 
 pub const DEPTH_IMAGE: &str = "/camera/depth/image_rect_raw";
 pub const DEPTH_INFO: &str = "/camera/depth/camera_info";
+/// What the camera tells of each frame, where it does.
+pub const DEPTH_METADATA: &str = "/camera/depth/metadata";
 pub const COLOR_IMAGE: &str = "/camera/color/image_raw";
 pub const COLOR_INFO: &str = "/camera/color/camera_info";
 pub const STATIC_TRANSFORMS: &str = "/tf_static";

@@ -13,7 +13,7 @@ use super::file::ChunkFile;
 use super::writer::{Times, Writer};
 use super::{CHUNK_TIME, COLOR_FRAME, DEPTH_FRAME, Ending, RecordOptions, messages};
 use crate::clock::{Clock, DeviceTime, HostTime};
-use crate::frame::{ColorImage, DepthFrame};
+use crate::frame::{ColorImage, DepthFrame, FrameMetadata};
 use crate::source::{ColorStream, DepthStream, SourceInfo, SourceKind};
 use crate::stats::RecordingStats;
 
@@ -228,9 +228,17 @@ impl Recorder {
                 writer.message(channels.transforms, sequence, times, bytes)?;
             }
         }
+        let has_metadata = frame.meta.metadata != FrameMetadata::default()
+            || frame.meta.device_time.is_some_and(|time| time.domain != self.depth.timestamp_domain);
+        // Before the image, so that who has come to that knows that there is something behind it.
+        let metadata = if has_metadata { Some(Channels::depth_metadata(writer)?) } else { None };
         let depth_image = channels.depth_image(writer, &self.depth, frame.meta.depth_units_m)?;
         messages::depth_image(bytes, stamp_ns, DEPTH_FRAME, frame);
         writer.message(depth_image, sequence, times, bytes)?;
+        if let Some(metadata) = metadata {
+            messages::metadata(bytes, stamp_ns, DEPTH_FRAME, &frame.meta);
+            writer.message(metadata, sequence, times, bytes)?;
+        }
 
         let is_new = |image: &&Arc<ColorImage>| !self.last_color.as_ref().is_some_and(|last| Arc::ptr_eq(last, image));
         if let Some(image) = frame.color.as_ref().filter(|_| self.color.is_some()).filter(is_new) {

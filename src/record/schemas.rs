@@ -40,6 +40,15 @@ pub const CAMERA_INFO: Schema = Schema {
     ),
 };
 
+pub const METADATA: Schema = Schema {
+    name: "realsense2_camera_msgs/msg/Metadata",
+    text: definition!(
+        "std_msgs/Header header\nstring json_data\n",
+        "std_msgs/Header" => "builtin_interfaces/Time stamp\nstring frame_id\n",
+        "builtin_interfaces/Time" => "int32 sec\nuint32 nanosec\n"
+    ),
+};
+
 pub const TRANSFORMS: Schema = Schema {
     name: "tf2_msgs/msg/TFMessage",
     text: definition!(

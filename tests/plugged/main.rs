@@ -347,6 +347,28 @@ fn it_stops_within_two_seconds_in_every_state() {
     }
 }
 
+#[test]
+fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_one_that_is_not() {
+    let frames = |camera: &Value| camera["frames"]["captured"].as_u64();
+    let all = Run::start("none", &["--all", "--frames", "30"]).end();
+    let report = all.report();
+    let camera = &report["cameras"][0];
+    assert_eq!((all.code, camera["serial"].as_str(), frames(camera)), (Some(0), Some("111"), Some(30)), "{}", all.stderr);
+    assert_eq!(camera["camera"]["state"], "streaming");
+
+    let one = Run::start("none", &["--serial", "111", "--serial", "999", "--frames", "30"]).end();
+    let report = one.report();
+    let [there, missing] = [0, 1].map(|index| &report["cameras"][index]);
+    assert_eq!((one.code, there["serial"].as_str(), frames(there)), (Some(1), Some("111"), Some(30)), "{}", one.stderr);
+    assert_eq!((missing["serial"].as_str(), frames(missing)), (Some("999"), None));
+    let error = "--serial 999: no such camera; there is 111";
+    assert_eq!(
+        (&missing["error"], one.reason()),
+        (&error.into(), format!("depthcast: 1 of 2 cameras failed: camera 999: {error}").as_str())
+    );
+    assert!(one.stderr.contains("camera 999: ") && one.stderr.contains("the others go on without it"), "{}", one.stderr);
+}
+
 /// What is saved of an entity: how many rows, and of all of them the values of one component, as `f`'s bytes.
 #[cfg(feature = "viewer")]
 mod saved {

@@ -14,7 +14,7 @@ use common::recording::{at_once, drain, open};
 use common::ros2::{CameraInfo, Cdr, Image, Message, messages, of_topic};
 use depthcast::camera::{Distortion, Extrinsics, Intrinsics};
 use depthcast::clock::{DeviceTime, HostTime, ManualClock, TimestampDomain};
-use depthcast::frame::{ColorFormat, ColorImage, DepthFrame};
+use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMetadata};
 use depthcast::record::{
     COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, Ending, RecordOptions, Recorder,
     STATIC_TRANSFORMS,
@@ -112,6 +112,48 @@ fn a_converted_recording_has_every_frame_bit_for_bit() {
         let coeffs = info.color.as_ref().unwrap().intrinsics.coeffs.map(f64::from);
         assert_eq!((lens.model.as_str(), lens.d), ("Inverse Brown Conrady", coeffs.to_vec()));
         assert_eq!(color_info.metadata["distortion"], "inverse_brown_conrady");
+    }
+}
+
+#[test]
+fn what_the_camera_told_of_frames_is_kept_also_where_the_recorder_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = stream(Distortion::None, [0.0; 5]);
+    let frames: Vec<DepthFrame> = (1..=6)
+        .map(|number| {
+            let mut frame = frame(number, 100 + 33 * number);
+            let metadata = FrameMetadata {
+                frame_counter: Some(500 + number),
+                sensor_timestamp_us: Some(1_000 * number),
+                frame_timestamp_us: Some(1_000 * number + 7),
+                backend_timestamp_ms: Some(1_700_000_000_000 + number),
+                exposure_us: Some(8_500),
+                gain: None,
+            };
+            // The third frame has none, and the clock changes.
+            frame.meta.metadata = if number == 3 { FrameMetadata::default() } else { metadata };
+            let domain = if number < 5 { stream.timestamp_domain } else { TimestampDomain::SystemTime };
+            frame.meta.device_time = Some(DeviceTime { ms: 100.0 + 33.0 * number as f64, domain });
+            frame
+        })
+        .collect();
+    let path = dir.path().join("out.mcap");
+    let mut recorder =
+        Recorder::create(&path, &source(stream, None), RecordOptions::default(), Arc::new(ManualClock::new())).unwrap();
+    frames.iter().for_each(|frame| assert_eq!(recorder.record(frame), Ok(())));
+    recorder.finish().unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    for len in [whole.len(), whole.len() - 60] {
+        std::fs::write(&path, &whole[..len]).unwrap();
+        let got = drain(&mut open(&path, at_once()).unwrap());
+        assert_eq!(got.len(), frames.len());
+        for (got, want) in got.iter().zip(&frames) {
+            assert_eq!((got.meta.number, got.meta.metadata), (want.meta.number, want.meta.metadata));
+            assert_eq!(got.meta.device_time, want.meta.device_time);
+        }
+        let info = depthcast::source::recording::inspect(&path).unwrap();
+        let names = ["actual_exposure", "backend_timestamp", "frame_counter", "hw_timestamp", "sensor_timestamp"];
+        assert_eq!(info.streams[0].metadata, names);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What is told of images behind them: how [`ImageReader`] lets images wait for it.
 
+use super::catalogue::Place;
 use super::container::{Item, Message, Topic, Wire};
+use super::driver;
 use super::hold::{Before, Found, Hold, Released, metadata_name, metadata_topic};
 use super::images::{ColorFacts, DepthFacts, ImageReader, Step};
 use super::messages::text::FrameText;
@@ -14,9 +16,10 @@ pub enum Behind {
         topic: String,
         hold: Hold,
     },
-    /// One message for each name and value, up to the first of another topic.
+    /// Names and values, in one message each or in one of a driver's that has the image's stamp, up to the first message of another topic.
     Pairs {
         topic: String,
+        is_of_driver: bool,
         waiting: Option<DepthFacts>,
     },
 }
@@ -27,9 +30,13 @@ impl Behind {
         if let Some(topic) = metadata_topic(topics, images) {
             return Self::Text { topic, hold: Hold::new(first) };
         }
-        let name = metadata_name(&images.name).filter(|_| images.wire == Wire::Ros1);
+        let is_of_driver = Place::parse(&images.name).is_none();
+        let name = match is_of_driver {
+            true => Some(driver::metadata_of(&images.name)),
+            false => metadata_name(&images.name).filter(|_| images.wire == Wire::Ros1),
+        };
         match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
-            Some(topic) => Self::Pairs { topic, waiting: None },
+            Some(topic) => Self::Pairs { topic, is_of_driver, waiting: None },
             None => Self::Nothing,
         }
     }
@@ -107,7 +114,7 @@ impl ImageReader {
                     return Some(self.release_depth(released));
                 }
             }
-            Behind::Pairs { topic, waiting: waiting @ Some(_) } => {
+            Behind::Pairs { topic, waiting: waiting @ Some(_), .. } => {
                 let name = channel.and_then(|channel| self.reader.topic(channel)).map(|topic| &topic.name);
                 if name != Some(topic) {
                     return waiting.take().map(Step::Depth);
@@ -133,6 +140,14 @@ impl ImageReader {
         };
         let hold = match behind {
             Behind::Text { hold, .. } => hold,
+            Behind::Pairs { waiting: Some(facts), is_of_driver: true, .. } => {
+                if let Some((stamp, told)) = driver::frame_metadata(topic.wire, reader.bytes(body))
+                    && stamp.stamp_ns == facts.stamp_ns
+                {
+                    told.iter().for_each(|(name, value)| facts.note(name, value.as_str().unwrap_or(&value.to_string())));
+                }
+                return None;
+            }
             Behind::Pairs { waiting: Some(facts), .. } => {
                 if let Ok((name, value)) = messages::parse_key_value(topic.wire, reader.bytes(body)) {
                     facts.note(name, value);
@@ -186,7 +201,8 @@ impl ImageReader {
 impl DepthFacts {
     /// Takes in what is told under a name.
     fn note(&mut self, name: &str, value: &str) {
-        if name == "timestamp_domain" {
+        // realsense2_camera has another name for it.
+        if matches!(name, "timestamp_domain" | "clock_domain") {
             self.domain = Some(messages::timestamp_domain(value));
         }
         messages::note_metadata(&mut self.metadata, name, value);

@@ -93,26 +93,33 @@ fn replay(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
-/// The document of the text panel: names and values, and how the session stands. Of several cameras each has a column.
+/// The document of the text panel: names and values, and how the session stands.
 pub(super) fn document(columns: &[Column]) -> rerun::TextDocument {
-    let row = |name: &str, value: &dyn Fn(&Column) -> String| {
-        format!("| {name} |{}\n", columns.iter().map(|column| format!(" {} |", value(column))).collect::<String>())
-    };
-    let mut names: Vec<&str> = Vec::new();
-    for (name, _) in columns.iter().flat_map(|column| &column.facts) {
-        if !names.contains(name) {
-            names.push(name);
+    let row = |(name, value): &(&str, String)| format!("| {name} | {value} |\n");
+    let text = match columns {
+        // The state as the table's head: an empty one would take the room of a fact.
+        [Column { facts, state, .. }] => {
+            format!("| state | {state} |\n| --- | --- |\n{}", facts.iter().map(row).collect::<String>())
         }
-    }
-    // The state as the table's head: an empty one would take the room of a fact.
-    let line = format!("| --- |{}\n", " --- |".repeat(columns.len()));
-    let state = row("state", &|column| column.state.into());
-    let head = if columns.len() > 1 { row("camera", &|column| column.name.clone()) + &line + &state } else { state + &line };
-    let value = |column: &Column, name: &str| {
-        column.facts.iter().find(|fact| fact.0 == name).map_or(String::new(), |fact| fact.1.clone())
+        // A line for each camera, and then what they have in common: columns for more than two would not fit.
+        _ => {
+            let fact = |column: &Column, name| column.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.clone());
+            let line = |column: &Column| {
+                let profile = fact(column, "profile").unwrap_or_default();
+                format!("| {} | {} | {profile} |\n", column.name, column.state)
+            };
+            let is_common = |(name, value): &&(&'static str, String)| {
+                *name != "profile" && columns.iter().all(|column| fact(column, name).as_ref() == Some(value))
+            };
+            let common = columns.iter().take(1).flat_map(|column| &column.facts).filter(is_common);
+            format!(
+                "| camera | state | profile |\n| --- | --- | --- |\n{}\n| all | |\n| --- | --- |\n{}",
+                columns.iter().map(line).collect::<String>(),
+                common.map(row).collect::<String>()
+            )
+        }
     };
-    let rows: String = names.iter().map(|name| row(name, &|column| value(column, name))).collect();
-    rerun::TextDocument::from_markdown(head + &rows)
+    rerun::TextDocument::from_markdown(text)
 }
 
 /// All cameras in one view.

@@ -63,32 +63,23 @@ fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
 /// Names and colours of the plotted series. Those of one of several cameras have its name and hue, and are fewer.
 pub fn log_series(rec: &RecordingStream, camera: &Entities) -> RecordingStreamResult<()> {
     let stats = &camera.stats;
-    let named = |(name, hue): &(String, Color), what: &str| (format!("{name} {what}"), *hue);
     let dim = |color: Color| color.map(|c| c / 2 + 20);
+    // Lines that have a name and a colour in common are one in the legend, which would else cover them.
+    let of_camera = |unit: &str, count: usize, hidden: &[f64]| {
+        camera.of.as_ref().map(|(name, hue)| lines(&vec![(format!("{name}{unit}").as_str(), *hue); count], hidden))
+    };
     // `captured` is drawn wider, since `projected` mostly lies on it.
-    let widths = [4.0, 1.75, 1.75, 0.0];
-    let fps = match &camera.of {
-        None => lines(&FPS, &ZERO).with_widths(widths),
-        Some(of) => {
-            let (captured, shown) = (named(of, "captured fps"), named(of, "shown fps"));
-            // What is projected is what is captured, or lost in between.
-            let series = [(captured.0.as_str(), dim(captured.1)), (&shown.0, shown.1), (&shown.0, shown.1)];
-            lines(&series, &ZERO).with_widths([widths[0], 0.0, widths[2], 0.0])
-        }
-    };
-    rec.log_static(format!("{stats}/fps"), &fps)?;
-    let lost = match &camera.of {
-        None => lines(&LOST, &ZERO_AND_ONE),
-        Some(of) => lines(&[(named(of, "lost").0.as_str(), of.1)], &ZERO_AND_ONE),
-    };
+    let fps = of_camera(" fps", FPS.len(), &ZERO).unwrap_or_else(|| lines(&FPS, &ZERO));
+    rec.log_static(format!("{stats}/fps"), &fps.with_widths([4.0, 1.75, 1.75, 0.0]))?;
+    let lost = of_camera(" lost", 1, &ZERO_AND_ONE).unwrap_or_else(|| lines(&LOST, &ZERO_AND_ONE));
     let lost = lost.with_interpolation_mode(InterpolationMode::StepAfter);
     // A count that is averaged with its neighbours is none.
     rec.log_static(format!("{stats}/lost_frames"), &lost.with_aggregation_policy(AggregationPolicy::Off))?;
     for stage in &STAGES {
-        let (prefix, color) = camera.of.as_ref().map_or((String::new(), stage.color), |of| (format!("{} ", of.0), of.1));
-        let names = ["p50", "p99"].map(|quantile| format!("{prefix}{} {quantile} ms", stage.spoken()));
-        let series = [(names[0].as_str(), dim(color)), (names[1].as_str(), color)];
-        rec.log_static(stage.entity(camera), &lines(&series, &ZERO))?;
+        let names = ["p50", "p99"].map(|quantile| format!("{} {quantile} ms", stage.spoken()));
+        let series = [(names[0].as_str(), dim(stage.color)), (names[1].as_str(), stage.color)];
+        let quantiles = of_camera(" p50, p99 ms", series.len(), &ZERO).unwrap_or_else(|| lines(&series, &ZERO));
+        rec.log_static(stage.entity(camera), &quantiles)?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use super::sqlite::{RowHead, Sqlite};
-use crate::source::recording::ahead::Ahead;
+use crate::source::recording::ahead::{Ahead, MAX_AHEAD_BYTES};
 use crate::source::recording::container::Wire;
 use crate::source::recording::messages::compressed::CompressedImage;
 use crate::source::recording::picture::{Shape, Unpacker};
@@ -13,6 +13,8 @@ use crate::source::recording::zstd_bytes;
 const MAX_ROWS: usize = 64;
 /// Images that are read one after the other before the next ones are taken for certain to be read as well.
 const IMAGES_IN_A_ROW: u32 = 2;
+/// The most that a pixel takes.
+const BYTES_PER_PIXEL: u64 = 4;
 
 /// A message with an image, and what becomes of it.
 struct Image {
@@ -98,11 +100,12 @@ impl RowsAhead {
                 Ok(Some(head)) if head.id > behind => head,
                 _ => return,
             };
-            let size_px = head.topic.and_then(|topic| self.images.get(&topic));
-            if let Some(&size_px) = size_px.filter(|_| head.has_data && !bytes.starts_with(&zstd_bytes::MAGIC)) {
+            let size_px = head.topic.and_then(|topic| self.images.get(&topic)).copied().unwrap_or_default();
+            let takes = bytes.len() as u64 + BYTES_PER_PIXEL * u64::from(size_px.0) * u64::from(size_px.1);
+            let is_fit = size_px != (0, 0) && takes <= MAX_AHEAD_BYTES as u64;
+            if is_fit && head.has_data && !bytes.starts_with(&zstd_bytes::MAGIC) {
                 let message = std::mem::take(&mut bytes);
-                let rows = self.spare.pop().unwrap_or_default();
-                let takes = message.len() + 4 * size_px.0 as usize * size_px.1 as usize;
+                let (rows, takes) = (self.spare.pop().unwrap_or_default(), takes as usize);
                 unpack.begin(head.id, takes, Image { message, size_px, rows, shape: Err(String::new()) });
             }
             self.rows.push_back((head, bytes));

@@ -133,7 +133,7 @@ impl Driver {
         let unsure = self.images.values().filter(|image| image.kind.is_none()).count();
         for (name, image) in &self.images {
             let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
-            let metadata = self.metadata.get(&format!("{}/metadata", parent(base(name))));
+            let metadata = self.metadata.get(&metadata_of(name));
             let noted = |key: &str| image.notes.get(key);
             let intrinsics = self.lens_of(name, image);
             let facts = StreamFacts {
@@ -250,11 +250,24 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-/// The domain, and the names of what else is in `realsense2_camera_msgs/Metadata`, which has a JSON text.
-fn parse_metadata(wire: Wire, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+/// Where realsense2_camera tells of single frames of an image topic.
+pub fn metadata_of(topic: &str) -> String {
+    format!("{}/metadata", parent(base(topic)))
+}
+
+/// What is told of a frame by a message of that topic (`realsense2_camera_msgs/Metadata`, which has a JSON text), and its stamp.
+pub fn frame_metadata(wire: Wire, body: &[u8]) -> Option<(ros::Stamp, serde_json::Map<String, serde_json::Value>)> {
     let mut fields = Fields::new(wire, body).ok()?;
-    ros::header(&mut fields).ok()?;
-    let told: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fields.string("metadata").ok()?).ok()?;
+    let (stamp, _) = ros::header(&mut fields).ok()?;
+    let mut told: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fields.string("metadata").ok()?).ok()?;
+    // The header's stamp once more, in milliseconds.
+    told.remove("frame_timestamp");
+    Some((stamp, told))
+}
+
+/// The domain, and the names of what else is told of a frame.
+fn parse_metadata(wire: Wire, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+    let (_, told) = frame_metadata(wire, body)?;
     let domain = ros::timestamp_domain(told.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
     told.keys().filter(|name| *name != "clock_domain").for_each(|name| facts.learn_metadata(name, ""));

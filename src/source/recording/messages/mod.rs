@@ -191,7 +191,8 @@ pub fn note_metadata(metadata: &mut FrameMetadata, name: &str, value: &str) {
     let place = match spelling(name).as_str() {
         "frame counter" => &mut metadata.frame_counter,
         "sensor timestamp" => &mut metadata.sensor_timestamp_us,
-        "frame timestamp" => &mut metadata.frame_timestamp_us,
+        // realsense2_camera has another name for it.
+        "frame timestamp" | "hw timestamp" => &mut metadata.frame_timestamp_us,
         "backend timestamp" => &mut metadata.backend_timestamp_ms,
         "actual exposure" => &mut metadata.exposure_us,
         "gain level" => &mut metadata.gain,
