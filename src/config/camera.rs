@@ -252,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn colour_is_a_mode_any_or_off() {
+        assert_eq!(("off".parse(), "any".parse()), (Ok(ColorWish::Off), Ok(ColorWish::Any)));
+        let mode = "640x480@30".parse().unwrap();
+        assert_eq!("640x480@30".parse(), Ok(ColorWish::Mode(mode)));
+        assert!("on".parse::<ColorWish>().unwrap_err().ends_with("or off, or any"));
+    }
+
+    #[test]
     fn options_of_the_command_line_change_those_of_the_file() {
         let file = Some(merged(Some(given("Gain=16")), Some(given("RGB Camera/Gain=1"))).unwrap());
         let both = merged(file, Some(merged(Some(given("RGB Camera/Exposure=5")), Some(given("Gain=32"))).unwrap())).unwrap();

@@ -13,6 +13,7 @@ mod arrow;
 mod board;
 mod client;
 mod connection;
+mod entities;
 mod events;
 mod hub;
 mod images;
@@ -38,6 +39,7 @@ pub use web::{WebOptions, WebServer};
 
 use self::board::Place;
 use self::connection::Connection;
+use self::entities::Entities;
 use self::events::CameraEvents;
 use self::images::ImageLog;
 use self::motion::MotionLog;
@@ -80,39 +82,6 @@ pub struct Session {
     /// Name of the recording.
     pub name: String,
     pub clock: Arc<dyn Clock>,
-}
-
-/// Where what belongs to one camera is logged.
-struct Entities {
-    camera: String,
-    cloud: String,
-    image: String,
-    /// Images beside the cloud are below it.
-    images: String,
-    /// What motion sensors measure is below it.
-    imu: String,
-    stats: String,
-    events: String,
-    /// Whose name and hue its lines have, where there are several.
-    of: Option<(String, [u8; 3])>,
-}
-
-impl Entities {
-    fn of(camera: Option<&CameraView>) -> Self {
-        let part = camera.map(|camera| rerun::EntityPathPart::new(camera.serial.as_str()).escaped_string());
-        let below = |root: &str| part.as_ref().map_or(root.into(), |part| format!("{root}/{part}"));
-        let at = below("camera");
-        Self {
-            cloud: format!("{at}/cloud"),
-            image: format!("{at}/image"),
-            camera: at,
-            images: below("images"),
-            imu: below("imu"),
-            stats: below("stats"),
-            events: part.as_ref().map_or(events::ENTITY.into(), |part| format!("events/{part}")),
-            of: camera.map(|camera| (camera.serial.clone(), camera.hue)),
-        }
-    }
 }
 
 /// How large points are drawn.
