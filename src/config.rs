@@ -396,7 +396,7 @@ mod tests {
             assert_eq!(settings(preset, None, Config::default()).unwrap().realtime, Realtime::default());
         }
         let on = with_file("[realtime]\non = true\n").unwrap().realtime;
-        assert_eq!((on.capture.priority, on.project.priority, on.lock_memory), (Priority::Fifo(20), Priority::Usual, true));
+        assert_eq!((on.capture.priority, on.project.priority, on.lock_memory), (Priority::Fifo(20), Priority::Fifo(10), true));
         let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores = [2, 3]\n";
         let on = with_file(text).unwrap().realtime;
         assert_eq!((on.capture.priority, on.project.cores, on.lock_memory), (Priority::Nice(-5), vec![2, 3], false));

@@ -272,7 +272,7 @@ struct RunArgs {
     /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// Let capture go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
+    /// Let capture and projection go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
     /// configuration says more
     #[arg(long)]
     realtime: bool,

@@ -4,16 +4,20 @@ use super::{Realtime, UsageError, check};
 use crate::realtime::{self, MOST_CORES, Priority, Scheduling};
 
 /// Before all that is not real-time; after the kernel's own threads for interrupts, which have 50.
-const USUAL_FIFO: i64 = 20;
+const CAPTURE_FIFO: i64 = 20;
+/// After capture, which must not wait for a projection.
+const PROJECT_FIFO: i64 = 10;
 
 impl Realtime {
     /// Nothing is asked for that is not said; with `on`, what is usual where nothing is said.
     pub(super) fn validated(self) -> Result<realtime::Realtime, UsageError> {
         let on = self.on.unwrap_or(false);
-        let usual_fifo = (on && self.capture_nice.is_none()).then_some(USUAL_FIFO);
+        let usual = |nice: Option<i64>, fifo| (on && nice.is_none()).then_some(fifo);
+        let capture_fifo = self.capture_fifo.or(usual(self.capture_nice, CAPTURE_FIFO));
+        let project_fifo = self.project_fifo.or(usual(self.project_nice, PROJECT_FIFO));
         Ok(realtime::Realtime {
-            capture: scheduling("capture", self.capture_fifo.or(usual_fifo), self.capture_nice, self.capture_cores)?,
-            project: scheduling("project", self.project_fifo, self.project_nice, self.project_cores)?,
+            capture: scheduling("capture", capture_fifo, self.capture_nice, self.capture_cores)?,
+            project: scheduling("project", project_fifo, self.project_nice, self.project_cores)?,
             lock_memory: self.lock_memory.unwrap_or(on),
         })
     }
