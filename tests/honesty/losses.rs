@@ -22,19 +22,7 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
         // In the capture queue: the projection holds the first frame until more have come than fit.
         let gate = Arc::new(Gate::default());
         let clock = TestClock::new(Some(&gate));
-        let mut next = 1;
-        let source = script(move |meta| {
-            if next == 2 {
-                gate.wait_for_somebody();
-            }
-            if next > 1 + 3 + lost {
-                gate.open();
-                return Delivery::End;
-            }
-            meta.number = next;
-            next += 1;
-            Delivery::Frame
-        });
+        let source = more_than_fit(lost, gate, || ());
         let settings_of = PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Newest, 3, 64) };
         let outcome = Probe::new(|_| Offer::Taken).run(source, settings_of, clock);
         assert_eq!(drops(&outcome), [0, lost, 0, 0, 0, 0]);
@@ -45,22 +33,7 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
         let gate = Arc::new(Gate::default());
         let held = Arc::clone(&gate);
         let (made_tx, made) = channel();
-        let mut next = 1;
-        let source = script(move |meta| {
-            if next > 1 {
-                made.recv().unwrap();
-            }
-            if next == 2 {
-                gate.wait_for_somebody();
-            }
-            if next > 1 + 3 + lost {
-                gate.open();
-                return Delivery::End;
-            }
-            meta.number = next;
-            next += 1;
-            Delivery::Frame
-        });
+        let source = more_than_fit(lost, gate, move || made.recv().unwrap());
         let probe = Probe::new(move |cloud| {
             if cloud.meta.number == 1 {
                 held.pass();
@@ -91,6 +64,26 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
     assert_eq!(drops(&outcome), [0, 0, 0, 14, 0, 0]);
     let numbers: Vec<_> = roads(&outcome).iter().map(|road| road.number).collect();
     assert_eq!(numbers, [1, 4, 8, 12, 16, 20]);
+}
+
+/// A frame, and when somebody is held with it, so many more than the three that a queue takes; `before_next` comes before each of them.
+fn more_than_fit(lost: u64, gate: Arc<Gate>, mut before_next: impl FnMut() + Send + 'static) -> Box<dyn FrameSource> {
+    let mut next = 1;
+    script(move |meta| {
+        if next > 1 {
+            before_next();
+        }
+        if next == 2 {
+            gate.wait_for_somebody();
+        }
+        if next > 1 + 3 + lost {
+            gate.open();
+            return Delivery::End;
+        }
+        meta.number = next;
+        next += 1;
+        Delivery::Frame
+    })
 }
 
 /// Drops by source, capture queue, cloud queue; at the viewer above its rate, busy, disconnected.

@@ -2,28 +2,34 @@
 
 use super::*;
 
+/// Frames every 10 ms: one, and when somebody is held with it, four more; 60 ms later it is let go. From the third on, `before_next` comes
+/// before each, and before the end.
+fn five_behind(gate: Arc<Gate>, clock: Arc<TestClock>, mut before_next: impl FnMut() + Send + 'static) -> Box<dyn FrameSource> {
+    let mut next = 1;
+    script(move |meta| {
+        if next == 2 {
+            gate.wait_for_somebody();
+        }
+        if next > 2 {
+            before_next();
+        }
+        if next == 6 {
+            clock.time.sleep_until(HostTime::from_ns(100 * MS));
+            gate.open();
+            return Delivery::End;
+        }
+        clock.time.sleep_until(HostTime::from_ns((next - 1) * 10 * MS));
+        (meta.number, meta.arrived_at) = (next, clock.now());
+        next += 1;
+        Delivery::Frame
+    })
+}
+
 #[test]
 fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(Some(&gate));
-    let mut next = 1;
-    let source = script({
-        let (clock, gate) = (Arc::clone(&clock), Arc::clone(&gate));
-        move |meta| {
-            if next == 2 {
-                gate.wait_for_somebody(); // frame 1 is with the projection, and stays there
-            }
-            if next == 6 {
-                clock.time.sleep_until(HostTime::from_ns(100 * MS));
-                gate.open();
-                return Delivery::End;
-            }
-            clock.time.sleep_until(HostTime::from_ns((next - 1) * 10 * MS));
-            (meta.number, meta.arrived_at) = (next, clock.now());
-            next += 1;
-            Delivery::Frame
-        }
-    });
+    let source = five_behind(gate, Arc::clone(&clock), || ()); // frame 1 is with the projection, and stays there
     let settings = PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
     let outcome = Probe::new(|_| Offer::Taken).run(source, settings, clock);
     let got: Vec<_> = roads(&outcome).iter().map(|road| (road.capture_queue / MS, road.project / MS)).collect();
@@ -34,28 +40,9 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
 fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(None);
-    let mut next = 1;
     let (made_tx, made) = channel();
-    let source = script({
-        let (clock, gate) = (Arc::clone(&clock), Arc::clone(&gate));
-        move |meta| {
-            if next == 2 {
-                gate.wait_for_somebody(); // cloud 1 is with the sink, and stays there
-            }
-            if next > 2 {
-                made.recv().unwrap(); // the cloud before this one waits for the sink
-            }
-            if next == 6 {
-                clock.time.sleep_until(HostTime::from_ns(100 * MS));
-                gate.open();
-                return Delivery::End;
-            }
-            clock.time.sleep_until(HostTime::from_ns((next - 1) * 10 * MS));
-            (meta.number, meta.arrived_at) = (next, clock.now());
-            next += 1;
-            Delivery::Frame
-        }
-    });
+    // Cloud 1 is with the sink, and stays there; the one before each frame that follows waits for the sink.
+    let source = five_behind(Arc::clone(&gate), Arc::clone(&clock), move || made.recv().unwrap());
     let probe = Probe::new({
         let clock = Arc::clone(&clock);
         move |cloud| {
