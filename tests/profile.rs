@@ -199,7 +199,7 @@ fn repetition(project_delay: Option<Duration>) -> (depthcast::source::SourceInfo
         cloud_queue: 4,
         threads: 1,
         duration: None,
-        frames: Some(60),
+        frames: Some(45),
         journal: true,
         realtime: Realtime::default(),
         project_delay,
@@ -218,6 +218,7 @@ fn session(delay: Option<Duration>, runs: Vec<Run>) -> ProfileReport {
         schema: SCHEMA.into(),
         command: "demo".into(),
         began_unix_s: 0,
+        in_turns: None,
         environment: Environment::default(),
         measuring: Measuring::new(Duration::ZERO),
         cells: vec![cell],
@@ -229,7 +230,7 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     let slower = Some(Duration::from_micros(200));
     let (mut usual, mut again, mut slow) = (Vec::new(), Vec::new(), Vec::new());
     // In turns, so that a machine that is busy for a while is so for all.
-    for _ in 0..5 {
+    for _ in 0..8 {
         usual.push(repetition(None).2);
         slow.push(repetition(slower).2);
         again.push(repetition(None).2);

@@ -1,5 +1,7 @@
 //! `profile -- demo|live|replay ...`: the same run again and again, and a report of it; or two reports compared.
 
+mod against;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,7 +43,12 @@ which does not count, goes first. Without --view nothing is shown. The configura
 Examples:
   depthcast profile --out before -- demo
   depthcast profile --out lab -- live --depth 848x480@90 --config lab.toml
-  depthcast profile --compare before after --fail-over 10%";
+  depthcast profile --compare before after --fail-over 10%
+  depthcast profile --against ../before/target/release/depthcast --out both -- demo
+
+--against tells whether a change made something slower. Machines become faster and slower by themselves, and what is measured one after the
+other differs by that; so the two builds take turns, ten if nothing else is said, each of one repetition of 3s. The folder gets the reports
+first (the other build's) and second (this one's), and compare.json.";
 
 #[derive(Debug, Args)]
 pub(super) struct ProfileArgs {
@@ -51,7 +58,7 @@ pub(super) struct ProfileArgs {
     /// Leave out what comes in this time after the first frame of each repetition; 2s for cameras, nothing for recordings
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     warm_up: Option<Duration>,
-    /// How often each combination is measured
+    /// How often each combination is measured: 5, and 10 with --against
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000).map(usize::from))]
     repetitions: Option<usize>,
     /// Replace a report that is in the folder already
@@ -63,6 +70,9 @@ pub(super) struct ProfileArgs {
     /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has become worse by more than --fail-over
     #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
     compare: Option<Vec<PathBuf>>,
+    /// Measure another build of depthcast and this one in turns, and tell whether this one is worse, as --compare does; exit codes are its
+    #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
+    against: Option<PathBuf>,
     /// By how much a figure may become worse
     #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
     fail_over: f64,
@@ -72,23 +82,30 @@ pub(super) struct ProfileArgs {
 }
 
 pub(super) fn profile(args: ProfileArgs) -> anyhow::Result<Done> {
-    match &args.compare {
-        Some(sides) => compare(&sides[0], &sides[1], &args),
-        None => measure(&args),
+    match (&args.compare, &args.against) {
+        (Some(sides), _) => compare(&sides[0], &sides[1], &args),
+        (None, Some(other)) => against::against(other, &args),
+        (None, None) => measure(&args),
     }
 }
 
 fn compare(a: &Path, b: &Path, args: &ProfileArgs) -> anyhow::Result<Done> {
     let comparison = Comparison::new(&profile::read(a)?, &profile::read(b)?, args.fail_over)?;
-    if args.json {
-        print(&(serde_json::to_string_pretty(&comparison)? + "\n"))?;
+    tell(&comparison, args.json, "")
+}
+
+/// `files` are those that were written.
+fn tell(comparison: &Comparison, json: bool, files: &str) -> anyhow::Result<Done> {
+    if json {
+        print(&(serde_json::to_string_pretty(comparison)? + "\n"))?;
     } else {
-        print(&comparison.table())?;
+        print(&(comparison.table() + files))?;
     }
     Ok(if comparison.has_regressed() { Done::Regressed } else { Done::Whole })
 }
 
-fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
+/// What is measured; without a viewer, if none is asked for.
+fn source_of(args: &ProfileArgs) -> anyhow::Result<SourceCommand> {
     let (mut source, asks_for_view) = SourceCommand::parse("depthcast profile --", &args.run);
     source.refuse_several("profile")?;
     if source.run_args().json {
@@ -97,10 +114,19 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     if !asks_for_view {
         source.run_args_mut().view.view = View::None;
     }
-    let out = args.out.display();
-    if args.out.join("report.json").exists() && !args.force {
-        bail!("{out}: has a report already; --force replaces it, another --out keeps it");
+    Ok(source)
+}
+
+fn refuse_to_replace(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
+    if folder.join(file).exists() && !force {
+        bail!("{}: has a report already; --force replaces it, another --out keeps it", folder.display());
     }
+    Ok(())
+}
+
+fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
+    let source = source_of(args)?;
+    refuse_to_replace(&args.out, "report.json", args.force)?;
     let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
     let cells: Vec<_> = of_config.matrix().cells().iter().map(|cell| at(&source, cell)).collect::<anyhow::Result<_>>()?;
     let plan = Plan {
@@ -126,6 +152,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         schema: SCHEMA.into(),
         command: words.join(" "),
         began_unix_s: began.as_secs(),
+        in_turns: None,
         environment: Environment { realtime: measured.iter().find_map(|m| m.realtime.clone()), ..Environment::capture() },
         measuring,
         cells: reports,
@@ -135,6 +162,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
     } else {
         print(&profile::summary(&report))?;
+        let out = args.out.display();
         print(&format!("\n{out}: report.html, report.md, report.json, trace.json for ui.perfetto.dev, *.hgrm\n"))?;
     }
     Ok(Done::Whole)

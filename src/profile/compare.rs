@@ -1,24 +1,23 @@
 //! Two profiling sessions against each other: which figures differ by more than the noise between repetitions.
 //!
-//! Frames of one run are not independent of each other (a busy second makes ninety slow frames), so the repetition is what is drawn: a
-//! bootstrap over the repetitions of both sides gives an interval for the change of each figure (Efron and Tibshirani 1993, chapter 13).
-//! Few repetitions make such intervals too narrow; their deviations are widened by `sqrt(n / (n - 1))`. With many figures some would seem
-//! to change by chance, so the 5 % are shared among all of them (Bonferroni).
+//! Frames of one run are not independent of each other (a busy second makes ninety slow frames), so the repetition is the observation.
+//! The interval for the change of each figure is `interval`'s; repetitions that were measured in turns are pairs. With many figures some
+//! would seem to change by chance, so the 5 % are shared among all of them (Bonferroni).
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
+use super::interval::{self, mean};
 use super::report::{CellReport, ProfileReport, Repetition};
 use crate::stats::Latency;
 
 /// What is allowed to be wrong in all of a comparison together.
 const ALPHA: f64 = 0.05;
-const DRAWS: usize = 10_000;
 /// Repetitions on each side without which the noise cannot be told.
 pub const MIN_REPETITIONS: usize = 3;
-/// Differences below this are no regressions: waking a thread takes that more or less.
+/// Latencies that differ by less are told as the same: waking a thread takes that more or less.
 const RESOLUTION_US: f64 = 10.0;
 /// Figures below this count as this, so that ratios stay meaningful.
 const SMALLEST_US: f64 = 1.0;
@@ -30,7 +29,7 @@ const QUANTILES: [Quantile; 2] = [("p50", |l| l.p50), ("p99", |l| l.p99)];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// No difference beyond the noise.
+    /// No difference beyond the noise; or one so small that nobody would feel it.
     Same,
     Better,
     Worse,
@@ -58,6 +57,8 @@ pub struct Change {
 pub struct CellComparison {
     pub name: String,
     pub repetitions: [usize; 2],
+    /// The repetitions were measured in turns, and are compared as pairs.
+    pub paired: bool,
     pub changes: Vec<Change>,
 }
 
@@ -106,7 +107,9 @@ impl Comparison {
             );
         }
         let figures = pairs.len() * (STAGES.len() * QUANTILES.len() + 2);
-        let cells = pairs.into_iter().map(|(a, b)| compare_cells(a, b, fail_over, ALPHA / figures as f64)).collect();
+        let in_turns = a.in_turns.is_some() && a.in_turns == b.in_turns;
+        let compare = |(a, b)| compare_cells(a, b, in_turns, fail_over, ALPHA / figures as f64);
+        let cells = pairs.into_iter().map(compare).collect();
         Ok(Self { schema: "depthcast.compare.v1", fail_over, cells, notes })
     }
 
@@ -124,19 +127,22 @@ impl Comparison {
         let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
         for cell in &self.cells {
             let [a, b] = cell.repetitions;
-            line(format_args!("{} ({a} and {b} repetitions)", cell.name));
-            line(format_args!("  {:<26} {:>10} {:>10} {:>9}   {:<22}", "", "first", "second", "change", "interval"));
+            let how = if cell.paired { format!("{a} turns of both") } else { format!("{a} and {b} repetitions") };
+            line(format_args!("{} ({how})", cell.name));
+            line(format_args!("  {:<26} {:>10} {:>10} {:>9}   interval", "", "first", "second", "change"));
             for change in &cell.changes {
                 let Change { figure, unit, a, b, change, low, high, verdict } = change;
                 let says = match verdict {
-                    Verdict::Same => "",
-                    Verdict::Better => "better",
-                    Verdict::Worse => "worse",
-                    Verdict::Regression => "REGRESSION",
+                    Verdict::Same if *low > 0.0 || *high < 0.0 => format!("by less than {RESOLUTION_US:.0} us"),
+                    Verdict::Same => String::new(),
+                    Verdict::Better => "better".into(),
+                    Verdict::Worse => "worse".into(),
+                    Verdict::Regression => "REGRESSION".into(),
                 };
-                let interval = format!("{:+.1} % to {:+.1} %", low * 100.0, high * 100.0);
+                let interval = format!("{} to {}", percent(*low), percent(*high));
                 let name = format!("{figure}, {unit}");
-                line(format_args!("  {name:<26} {a:>10.1} {b:>10.1} {:>+7.1} %   {interval:<22} {says}", change * 100.0));
+                let row = format!("  {name:<26} {a:>10.1} {b:>10.1} {:>9}   {interval:<22} {says}", percent(*change));
+                line(format_args!("{}", row.trim_end()));
             }
         }
         for note in &self.notes {
@@ -153,11 +159,19 @@ impl Comparison {
     }
 }
 
-fn compare_cells(a: &CellReport, b: &CellReport, fail_over: f64, alpha: f64) -> CellComparison {
+/// The intervals of few and noisy repetitions have no upper end worth printing.
+fn percent(share: f64) -> String {
+    if share > 10.0 { "> +1000 %".into() } else { format!("{:+.1} %", share * 100.0) }
+}
+
+fn compare_cells(a: &CellReport, b: &CellReport, in_turns: bool, fail_over: f64, alpha: f64) -> CellComparison {
+    let repetitions = [a.repetitions.len(), b.repetitions.len()];
+    let paired = in_turns && repetitions[0] == repetitions[1];
+    let interval = if paired { interval::paired } else { interval::apart };
     let mut changes = Vec::new();
     let mut compare = |figure: String, kind: Kind, of: &dyn Fn(&Repetition) -> f64| {
         let [of_a, of_b] = [a, b].map(|cell| cell.repetitions.iter().map(of).collect::<Vec<f64>>());
-        changes.push(compare_figures(figure, kind, &of_a, &of_b, fail_over, alpha));
+        changes.push(compare_figures(figure, kind, &of_a, &of_b, fail_over, &|a, b| interval(a, b, alpha)));
     };
     for stage in STAGES {
         for (name, quantile) in QUANTILES {
@@ -166,12 +180,13 @@ fn compare_cells(a: &CellReport, b: &CellReport, fail_over: f64, alpha: f64) -> 
     }
     compare("projected".into(), Kind::Rate, &|r| r.figures.projected_fps);
     compare("lost frames".into(), Kind::Share, &|r| r.figures.lost_share());
-    CellComparison { name: a.name.clone(), repetitions: [a.repetitions.len(), b.repetitions.len()], changes }
+    CellComparison { name: a.name.clone(), repetitions, paired, changes }
 }
 
 type Scale = fn(f64) -> f64;
+type Interval<'a> = &'a dyn Fn(&[f64], &[f64]) -> (f64, f64);
 
-fn compare_figures(figure: String, kind: Kind, a: &[f64], b: &[f64], fail_over: f64, alpha: f64) -> Change {
+fn compare_figures(figure: String, kind: Kind, a: &[f64], b: &[f64], fail_over: f64, interval: Interval<'_>) -> Change {
     // Ratios are differences of logarithms.
     let (into, back): (Scale, Scale) = match kind {
         Kind::Latency => (|us| us.max(SMALLEST_US).ln(), |log| log.exp() - 1.0),
@@ -179,17 +194,17 @@ fn compare_figures(figure: String, kind: Kind, a: &[f64], b: &[f64], fail_over: 
         Kind::Share => (|share| share, |difference| difference),
     };
     let [log_a, log_b] = [a, b].map(|values| values.iter().copied().map(into).collect::<Vec<f64>>());
-    let (low, high) = bootstrap(&log_a, &log_b, alpha);
+    let (low, high) = interval(&log_a, &log_b);
     let [mean_a, mean_b] = [&log_a, &log_b].map(|values| mean(values));
     let change = back(mean_b - mean_a);
     let value = |mean: f64| if kind == Kind::Share { mean * 100.0 } else { mean.exp() };
     let [shown_a, shown_b] = [mean_a, mean_b].map(value);
     let is_worse = if kind == Kind::Rate { change < 0.0 } else { change > 0.0 };
-    let is_large = change.abs() > fail_over && (kind != Kind::Latency || (shown_b - shown_a).abs() > RESOLUTION_US);
-    let verdict = match (low > 0.0 || high < 0.0, is_worse) {
+    let counts = kind != Kind::Latency || (shown_b - shown_a).abs() >= RESOLUTION_US;
+    let verdict = match (counts && (low > 0.0 || high < 0.0), is_worse) {
         (false, _) => Verdict::Same,
         (true, false) => Verdict::Better,
-        (true, true) if is_large => Verdict::Regression,
+        (true, true) if change.abs() > fail_over => Verdict::Regression,
         (true, true) => Verdict::Worse,
     };
     let unit = match kind {
@@ -198,27 +213,6 @@ fn compare_figures(figure: String, kind: Kind, a: &[f64], b: &[f64], fail_over: 
         Kind::Share => "%",
     };
     Change { figure, unit, a: shown_a, b: shown_b, change, low: back(low), high: back(high), verdict }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The interval of `mean(b) - mean(a)` that is wrong with probability `alpha`.
-fn bootstrap(a: &[f64], b: &[f64], alpha: f64) -> (f64, f64) {
-    // Always the same draws, so that the same reports always compare alike.
-    let mut state = 0x853c_49e6_748f_ea9b_u64;
-    let mut draw = |values: &[f64], around: f64| {
-        let n = values.len();
-        let sum: f64 =
-            (0..n).map(|_| values[(crate::source::synthetic::splitmix64(&mut state) % n as u64) as usize] - around).sum();
-        around + sum / n as f64 * (n as f64 / (n as f64 - 1.0)).sqrt()
-    };
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let mut differences: Vec<f64> = (0..DRAWS).map(|_| draw(b, mean_b) - draw(a, mean_a)).collect();
-    differences.sort_unstable_by(f64::total_cmp);
-    let beyond = (DRAWS as f64 * alpha / 2.0) as usize;
-    (differences[beyond], differences[DRAWS - 1 - beyond])
 }
 
 /// Parses `10%` or `0.1`.
@@ -234,44 +228,45 @@ pub fn parse_share(text: &str) -> anyhow::Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::synthetic::splitmix64;
 
-    /// A figure with a spread of 10 %, in five repetitions.
-    fn noisy(state: &mut u64, center: f64) -> Vec<f64> {
-        let mut uniform = || splitmix64(state) as f64 / u64::MAX as f64;
-        let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-        (0..5).map(|_| center * (0.1 * normal()).exp()).collect()
-    }
-
-    fn verdict(kind: Kind, a: &[f64], b: &[f64]) -> Verdict {
-        compare_figures("test".into(), kind, a, b, 0.1, ALPHA / 14.0).verdict
-    }
-
-    #[test]
-    fn noise_is_rarely_taken_for_a_change_and_a_large_change_never_for_noise() {
-        let mut state = 1;
-        let (mut alarms, mut missed) = (0, 0);
-        for _ in 0..200 {
-            let (a, b, slow) = (noisy(&mut state, 300.0), noisy(&mut state, 300.0), noisy(&mut state, 500.0));
-            alarms += u32::from(verdict(Kind::Latency, &a, &b) != Verdict::Same);
-            missed += u32::from(verdict(Kind::Latency, &a, &slow) != Verdict::Regression);
-        }
-        assert!(alarms <= 6 && missed == 0, "{alarms} of 200 equal ones differ, {missed} of 200 differing ones are equal");
+    fn change(kind: Kind, a: &[f64], b: &[f64]) -> Change {
+        compare_figures("test".into(), kind, a, b, 0.1, &|a, b| interval::apart(a, b, ALPHA / 14.0))
     }
 
     #[test]
     fn worse_is_up_for_latency_and_loss_and_down_for_rates() {
-        let (low, high) = ([100.0, 101.0, 102.0, 100.5], [140.0, 141.0, 139.0, 140.2]);
+        let verdict = |kind, a: &[f64], b: &[f64]| change(kind, a, b).verdict;
+        let (low, high) = ([200.0, 202.0, 204.0, 201.0], [280.0, 282.0, 278.0, 280.4]);
         assert_eq!(verdict(Kind::Latency, &low, &high), Verdict::Regression);
         assert_eq!(verdict(Kind::Latency, &high, &low), Verdict::Better);
         assert_eq!(verdict(Kind::Rate, &high, &low), Verdict::Regression);
         assert_eq!(verdict(Kind::Rate, &low, &high), Verdict::Better);
-        assert_eq!(verdict(Kind::Latency, &low, &low.map(|x| x * 1.05)), Verdict::Worse, "beyond the noise, and allowed");
-        assert_eq!(verdict(Kind::Latency, &[2.0, 2.01, 1.99], &[4.0, 4.01, 3.99]), Verdict::Worse, "2 us are nothing");
+        assert_eq!(verdict(Kind::Latency, &low, &low.map(|x| x * 1.07)), Verdict::Worse, "beyond the noise, and allowed");
         assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.2, 0.21, 0.19, 0.2]), Verdict::Regression);
         assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.0; 4]), Verdict::Same);
-        let change = compare_figures("x".into(), Kind::Latency, &low, &high, 0.1, 0.01);
+        let change = change(Kind::Latency, &low, &high);
         assert!((change.change - 0.39).abs() < 0.01 && change.low < change.change && change.change < change.high, "{change:?}");
+    }
+
+    #[test]
+    fn latencies_that_differ_by_less_than_the_resolution_are_the_same_both_ways() {
+        let (short, long) = ([2.0, 2.01, 1.99, 2.0], [9.0, 9.01, 8.99, 9.0]);
+        for (a, b) in [(short, long), (long, short)] {
+            let change = change(Kind::Latency, &a, &b);
+            assert!(change.verdict == Verdict::Same && (change.low > 0.0 || change.high < 0.0), "{change:?}");
+        }
+        assert_eq!(change(Kind::Latency, &short, &long.map(|us| us + 5.0)).verdict, Verdict::Regression);
+        assert_eq!(change(Kind::Rate, &short, &long).verdict, Verdict::Better, "frames a second are no times");
+        let cell = CellComparison {
+            name: "cell".into(),
+            repetitions: [4, 4],
+            paired: true,
+            changes: vec![change(Kind::Latency, &short, &long)],
+        };
+        let comparison = Comparison { schema: "", fail_over: 0.1, cells: vec![cell], notes: Vec::new() };
+        let table = comparison.table();
+        assert_eq!([0.123, -0.5, 1e9].map(percent), ["+12.3 %", "-50.0 %", "> +1000 %"]);
+        assert!(table.contains("by less than 10 us\n0 of 1 figures") && table.contains("4 turns"), "{table}");
     }
 
     #[test]

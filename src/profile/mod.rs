@@ -13,6 +13,8 @@
 //! | `hgrm`, `trace` | for HdrHistogram's plotter, and for Perfetto |
 //! | `files` | all of them into a folder |
 //! | `compare` | two sessions against each other |
+//! | `interval` | how far a difference can be told |
+//! | `turns` | a session out of one for each repetition |
 //! | `cost` | what measuring itself takes |
 
 pub mod compare;
@@ -22,11 +24,13 @@ mod files;
 pub mod frames;
 mod hgrm;
 mod html;
+mod interval;
 mod markdown;
 pub mod matrix;
 mod plot;
 pub mod report;
 mod trace;
+pub mod turns;
 
 use std::time::Duration;
 
@@ -82,6 +86,7 @@ impl Run {
 pub struct Measured {
     /// Which cell of the report.
     pub index: usize,
+    /// None where only the figures were kept.
     pub repetitions: Vec<Vec<Frame>>,
     pub together: Figures,
     /// What the threads were granted.

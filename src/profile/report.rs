@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::frames::{Figures, Samples};
+use super::frames::{Figures, INTERVALS, STAGES, Samples};
 use crate::stats::{Drops, Latency};
 
 pub const SCHEMA: &str = "depthcast.profile.v1";
@@ -18,6 +18,10 @@ pub struct ProfileReport {
     pub command: String,
     /// Seconds since 1970-01-01 UTC.
     pub began_unix_s: u64,
+    /// The session that measured this build and another in turns began at this many milliseconds since 1970-01-01 UTC. Both its reports
+    /// have the same, and the repetitions of one are pairs with those of the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_turns: Option<u64>,
     pub environment: Environment,
     pub measuring: Measuring,
     pub cells: Vec<CellReport>,
@@ -160,5 +164,41 @@ impl Repetition {
             figures: FiguresReport::new(figures),
             histograms_ns: figures.samples.iter().map(|(name, samples)| ((*name).to_owned(), steps(samples))).collect(),
         }
+    }
+
+    /// What it was made of. Sums come from means, and may be off by a rounding.
+    pub fn figures(&self) -> Figures {
+        let of = &self.figures;
+        let samples = |name: &'static str| {
+            let mut samples = Samples::default();
+            for &(value, count) in self.histograms_ns.get(name).into_iter().flatten() {
+                samples.histogram_ns.saturating_record_n(value, count);
+            }
+            let latency = of.latency(name);
+            samples.sum_ns = (latency.mean * 1e3 * latency.count as f64).round() as u64;
+            samples.max_ns = (latency.max * 1e3).round() as u64;
+            (name, samples)
+        };
+        Figures {
+            captured: of.captured,
+            projected: of.projected,
+            shown: of.shown,
+            drops: of.drops,
+            deadline_misses: of.deadline_misses,
+            span: Duration::from_secs_f64(of.span_s),
+            samples: STAGES.iter().map(|stage| stage.0).chain(INTERVALS).map(samples).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::frames::{frames, tests::journals};
+
+    #[test]
+    fn a_repetition_has_all_of_its_figures() {
+        let repetition = Repetition::new(&Figures::of(&frames(&journals()), Some(Duration::from_millis(10))), 0.5);
+        assert_eq!(Repetition::new(&repetition.figures(), 0.5), repetition);
     }
 }
