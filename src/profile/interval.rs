@@ -61,6 +61,7 @@ mod tests {
     const ALPHA: f64 = 0.05;
 
     type Noise = fn(&mut u64) -> f64;
+    type Interval = fn(&[f64], &[f64], f64) -> (f64, f64);
 
     fn uniform(state: &mut u64) -> f64 {
         ((splitmix64(state) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
@@ -147,7 +148,7 @@ mod tests {
     #[test]
     fn what_has_grown_by_two_thirds_is_found() {
         const COMPARISONS: usize = 1000;
-        let found = |noise: Noise, n: usize, of: fn(&[f64], &[f64], f64) -> (f64, f64)| {
+        let found = |noise: Noise, n: usize, of: Interval| {
             let mut state = 1;
             let mut found = || {
                 let (a, b) = (values(&mut state, noise, n, 0.0), values(&mut state, noise, n, (5.0f64 / 3.0).ln()));
