@@ -11,7 +11,7 @@ use crate::frame::{DepthFrame, FrameMeta};
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Points {
     pub positions_m: Vec<[f32; 3]>,
-    /// sRGB colours as `0xRRGGBBAA`: one for each point, or one for all, or none if they were not asked for.
+    /// sRGB colours as `0xRRGGBBAA`, as a colour camera saw them: one for each point, or none if they were not asked for.
     pub colors_rgba: Vec<u32>,
 }
 

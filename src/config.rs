@@ -25,8 +25,9 @@ pub use profile::{Length, Size};
 pub use values::{Mode, Rgb, parse_bytes, parse_duration};
 
 use crate::camera::Extrinsics;
+use crate::color::{ColorRange, Coloring, Colormap};
 use crate::pipeline::Policy;
-use crate::project::{ColorRange, Coloring, Colormap, DecimateBy, ProjectOptions, Roi};
+use crate::project::{DecimateBy, ProjectOptions, Roi};
 use crate::sink::{Layout, Show};
 use crate::source::watch::Reconnect;
 
@@ -159,7 +160,8 @@ pub struct Settings {
     pub capture_queue: usize,
     pub cloud_queue: usize,
     pub threads: usize,
-    /// For the viewer's own colours of depth images too.
+    /// Of clouds, and of depth images.
+    pub coloring: Coloring,
     pub depth_colors: ColorRange,
     pub project: ProjectOptions,
     pub layout: Layout,
@@ -188,7 +190,7 @@ pub struct Settings {
 impl Settings {
     /// Whether the colour camera's images are asked for.
     pub fn wants_color_images(&self) -> bool {
-        self.project.coloring == Some(Coloring::ByTexture) || self.shows_color()
+        self.coloring == Coloring::ByTexture || self.shows_color()
     }
 
     /// Whether they are to be shown beside the cloud.
@@ -269,8 +271,13 @@ impl Config {
                 0 => default_threads(),
                 n => n,
             },
+            coloring,
             depth_colors,
-            project: ProjectOptions { coloring: Some(coloring), reduction: reduce.validated()?, ..Default::default() },
+            project: ProjectOptions {
+                texture: coloring == Coloring::ByTexture,
+                reduction: reduce.validated()?,
+                ..Default::default()
+            },
             layout: viewer.layout.context(missing())?,
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),

@@ -14,6 +14,7 @@
 //! | [`pipeline`] | threads, queues, policies, shutdown |
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
+//! | [`color`] | the colours of what is shown, where no colour camera gives them |
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
@@ -34,6 +35,7 @@ pub mod camera;
 pub mod cli;
 pub mod clock;
 pub mod cloud;
+pub mod color;
 pub mod config;
 pub mod doctor;
 pub mod export;

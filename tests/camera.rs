@@ -11,7 +11,7 @@ use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::config::{self, CameraSettings, Config, Filters, Preset};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::{Coloring, ProjectOptions};
+use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::motion::{Cursor, MotionKind};
@@ -71,7 +71,7 @@ impl CloudSink for Eye {
         "eye".into()
     }
     fn needs(&self) -> Needs {
-        Needs { colors: true, depth_image: true }
+        Needs { texture: true, depth_image: true }
     }
     fn max_in_flight(&self) -> usize {
         0
@@ -151,7 +151,7 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         project_delay: None,
         realtime: Realtime::default(),
         journal: false,
-        project: ProjectOptions { coloring: Some(Coloring::ByTexture), ..Default::default() },
+        project: ProjectOptions { texture: true, ..Default::default() },
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Eye(Arc::clone(&seen)))];
     let outcome = pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::record::{RecordOptions, Recorder};
 use depthcast::sink::{CloudSink, Needs, Offer};
@@ -71,7 +71,7 @@ impl CloudSink for Watch {
         "watch".into()
     }
     fn needs(&self) -> Needs {
-        Needs { colors: true, depth_image: true }
+        Needs { texture: true, depth_image: true }
     }
     fn max_in_flight(&self) -> usize {
         0
@@ -118,10 +118,7 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
         journal: false,
         project_delay: None,
         realtime: Realtime::default(),
-        project: ProjectOptions {
-            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
-            ..Default::default()
-        },
+        project: ProjectOptions { texture: color, ..Default::default() },
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Watch { counted, clouds: 0, before: 0 })];
     IS_SUPERVISOR.set(true);

@@ -8,7 +8,7 @@ use depthcast::clock::{Clock, HostTime, MonotonicClock, TimestampDomain};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, End, Outcome, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
@@ -137,10 +137,7 @@ fn settings(policy: Policy) -> PipelineSettings {
         journal: false,
         project_delay: None,
         realtime: Realtime::default(),
-        project: ProjectOptions {
-            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
-            ..Default::default()
-        },
+        project: ProjectOptions::default(),
     }
 }
 

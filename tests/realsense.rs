@@ -14,7 +14,7 @@ use depthcast::cloud::Cloud;
 use depthcast::config::Filters;
 use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::{ColorRange, Coloring, Colormap, ProjectOptions};
+use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, Offer};
 
@@ -64,10 +64,7 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
         journal: false,
         project_delay: None,
         realtime: Realtime::default(),
-        project: ProjectOptions {
-            coloring: Some(Coloring::ByDepth(ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 5.0 })),
-            ..Default::default()
-        },
+        project: ProjectOptions::default(),
     };
     let sink: Box<dyn CloudSink> = Box::new(Keep(Arc::clone(&kept)));
     pipeline::run(source, vec![sink], settings, Arc::clone(clock), Stop::default(), &mut |_| {}).unwrap();

@@ -17,10 +17,12 @@ use anyhow::Context as _;
 
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{HostTime, ManualClock};
+use crate::cloud::Points;
+use crate::color::{ColorRange, Coloring, Colormap, Ramp};
 use crate::frame::DepthFrame;
 use crate::huge_pages;
 use crate::project::kernel::Kernel;
-use crate::project::{BackProjector, ColorRange, Coloring, Colormap, Decimate, DecimateBy, Layout, ProjectOptions, Reduction};
+use crate::project::{BackProjector, Decimate, DecimateBy, Layout, ProjectOptions, Reduction};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource as _, SourceInfo};
 pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
@@ -201,9 +203,7 @@ fn projections<'a>(
     let camera = &cameras.stream.intrinsics;
     let compact = ProjectOptions::default();
     let organized = ProjectOptions { layout: Layout::Organized, ..compact };
-    let colored = |coloring| ProjectOptions { coloring: Some(coloring), ..compact };
     let reduced = |reduction| ProjectOptions { reduction, ..compact };
-    let range = ColorRange { colormap: Colormap::Turbo, first_m: 0.5, last_m: 6.0 };
     let distorted =
         Intrinsics { distortion: Distortion::InverseBrownConrady, coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021], ..*camera };
     let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
@@ -236,8 +236,6 @@ fn projections<'a>(
         candidates.push(Candidate::new(what, 1, call));
     }
     for (what, options) in [
-        ("compact, coloured by depth", colored(Coloring::ByDepth(range))),
-        ("compact, coloured by height", colored(Coloring::ByHeight(range))),
         ("compact, decimated 2x2", reduced(Reduction { decimate, ..Default::default() })),
         ("compact, voxels of 2 cm", reduced(Reduction { voxel_m: Some(0.02), ..Default::default() })),
     ] {
@@ -246,8 +244,21 @@ fn projections<'a>(
     for (what, options) in [("simd, distorted", organized), ("compact, distorted", compact)] {
         candidates.push(hot(what.into(), 1, BackProjector::new(&distorted, None, options)?, frame));
     }
-    let projector = BackProjector::new(camera, cameras.color_camera(), colored(Coloring::ByTexture))?;
+    let textured = ProjectOptions { texture: true, ..compact };
+    let projector = BackProjector::new(camera, cameras.color_camera(), textured)?;
     candidates.push(hot("compact, textured".into(), 1, projector, frame));
+    painting(candidates, camera, frame)
+}
+
+/// The colours that a viewer's sink gives the points of a cloud.
+fn painting<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &DepthFrame) -> anyhow::Result<()> {
+    let mut points = Points::default();
+    BackProjector::new(camera, None, ProjectOptions::default())?.project(frame, &mut points)?;
+    let range = ColorRange { colormap: Colormap::default(), first_m: 0.5, last_m: 6.0 };
+    let ramp = Ramp::of(Coloring::ByDepth(range)).context("depth decides")?;
+    let mut colors_rgba = huge_pages::vec(0, points.positions_m.len());
+    let call = move || ramp.paint(black_box(&points.positions_m), black_box(&mut colors_rgba));
+    candidates.push(Candidate::new("colours by depth", 1, call));
     Ok(())
 }
 

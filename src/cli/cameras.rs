@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::live::{self, Several};
-use super::run::{as_usage, start_monitor};
+use super::run::{as_usage, pipeline_settings, start_monitor};
 use super::signals::stop_on_signals;
 use super::status::Status;
 use super::view::{Shown, View};
 use super::{Done, LiveArgs, RunArgs, print, viewer};
 use crate::camera::Extrinsics;
+use crate::color::Colormap;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{self, Camera, Outcome, Outlets, PipelineSettings, Tick};
-use crate::project::{Coloring, Colormap};
 use crate::sink::CameraView;
 use crate::source::several::Opened;
 use crate::source::{FrameSource, SourceInfo};
@@ -50,8 +50,8 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
         status.show_all(ticks);
         monitor.tick(ticks.iter().map(|tick| (&tick.snapshot, tick.has_ended)));
     };
-    let all_settings: Vec<_> = (0..open.len()).map(|index| pipeline_settings(&args.run, &settings, index)).collect();
-    let cameras = open.into_iter().zip(sinks).zip(&all_settings).map(|((open, sinks), settings)| Camera {
+    let settings = pipeline_settings(&args.run, &settings, false);
+    let cameras = open.into_iter().zip(sinks).map(|(open, sinks)| Camera {
         name: open.serial,
         source: open.source,
         outlets: Outlets::from(sinks),
@@ -60,13 +60,8 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
     let outcomes = pipeline::run_all(cameras.collect(), &clock, &stop, &mut on_tick)?;
     status.clear();
     monitor.finish();
-    let ran = known.into_iter().zip(all_settings).zip(outcomes).map(|(((serial, info), settings), outcome)| Ran {
-        serial,
-        info,
-        settings,
-        outcome,
-    });
-    let done = tell(ran.collect(), &failed, args.run.json)?;
+    let ran = known.into_iter().zip(outcomes).map(|((serial, info), outcome)| Ran { serial, info, outcome });
+    let done = tell(ran.collect(), &settings, &failed, args.run.json)?;
     stays.linger(&stop);
     Ok(done)
 }
@@ -151,21 +146,10 @@ fn view(index: usize, camera: &Open, pose: Extrinsics) -> CameraView {
     CameraView { serial: camera.serial.clone(), pose, hue: Colormap::of_camera(index).at(1.0) }
 }
 
-/// As for a single camera; but for its colours, which tell it from the others if nothing else was asked for.
-fn pipeline_settings(args: &RunArgs, settings: &Settings, index: usize) -> PipelineSettings {
-    let hues = settings.hues;
-    let mut settings = super::run::pipeline_settings(args, settings, false);
-    if hues && let Some(Coloring::ByDepth(range)) = &mut settings.project.coloring {
-        range.colormap = Colormap::of_camera(index);
-    }
-    settings
-}
-
 /// A camera that ran, or could not even begin.
 struct Ran {
     serial: String,
     info: SourceInfo,
-    settings: PipelineSettings,
     outcome: anyhow::Result<Outcome>,
 }
 
@@ -173,16 +157,11 @@ struct Ran {
 ///
 /// # Errors
 /// If a camera has failed.
-fn tell(mut ran: Vec<Ran>, failed: &[(String, anyhow::Error)], json: bool) -> anyhow::Result<Done> {
+fn tell(mut ran: Vec<Ran>, settings: &PipelineSettings, failed: &[(String, anyhow::Error)], json: bool) -> anyhow::Result<Done> {
     let errors = ran.iter_mut().map(|ran| ran.outcome.as_mut().ok().and_then(|outcome| outcome.error.take()));
     let errors: Vec<_> = errors.collect();
     let runs = ran.iter().zip(&errors).map(|(ran, error)| {
-        let run = ran.outcome.as_ref().map(|outcome| Run {
-            source: &ran.info,
-            settings: &ran.settings,
-            outcome,
-            error: error.as_ref(),
-        });
+        let run = ran.outcome.as_ref().map(|outcome| Run { source: &ran.info, settings, outcome, error: error.as_ref() });
         (ran.serial.as_str(), run)
     });
     let runs: Vec<_> = runs.chain(failed.iter().map(|(name, error)| (name.as_str(), Err(error)))).collect();

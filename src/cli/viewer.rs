@@ -12,11 +12,11 @@ use super::RunArgs;
 use super::run::same_file;
 use super::view::{Linger, Shown, Sinks, View, ViewArgs};
 use crate::clock::Clock;
+use crate::color::{ColorRange, Coloring, Colormap};
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Policy, Stop};
-use crate::project::{ColorRange, Coloring};
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
-use crate::sink::{Images, NullSink};
+use crate::sink::{CameraView, Images, NullSink};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.
@@ -77,6 +77,7 @@ fn session(args: &RunArgs, settings: &Settings, source: &Shown<'_>, clock: &Arc<
         show: settings.show,
         images: Images { color: settings.shows_color(), infrared: settings.camera.infrared },
         motion: motion.clone(),
+        coloring: coloring(settings, camera.as_ref()),
         depth_colors: settings.depth_colors,
         point_radius: point_radius(settings, info),
         max_points: settings.max_points,
@@ -87,6 +88,16 @@ fn session(args: &RunArgs, settings: &Settings, source: &Shown<'_>, clock: &Arc<
         facts: facts(settings, info),
         name: info.name.clone(),
         clock: Arc::clone(clock),
+    }
+}
+
+/// Of several cameras, each has a hue if nothing else was asked for.
+fn coloring(settings: &Settings, camera: Option<&CameraView>) -> Coloring {
+    match (settings.coloring, camera) {
+        (Coloring::ByDepth(range), Some(camera)) if settings.hues => {
+            Coloring::ByDepth(ColorRange { colormap: Colormap::Hue(camera.hue), ..range })
+        }
+        (coloring, _) => coloring,
     }
 }
 
@@ -229,10 +240,10 @@ fn coloring_text(settings: &Settings) -> String {
     let range = |of: &str, ColorRange { first_m, last_m, .. }: ColorRange| {
         format!("by {of}, {} m to {} m", first_m.min(last_m), first_m.max(last_m))
     };
-    match settings.project.coloring {
-        Some(Coloring::ByDepth(by_depth)) => range("depth", by_depth),
-        Some(Coloring::ByHeight(by_height)) => range("height", by_height),
-        Some(Coloring::ByTexture) => "of the colour camera".into(),
-        Some(Coloring::Uniform(_)) | None => "one".into(),
+    match settings.coloring {
+        Coloring::ByDepth(by_depth) => range("depth", by_depth),
+        Coloring::ByHeight(by_height) => range("height", by_height),
+        Coloring::ByTexture => "of the colour camera".into(),
+        Coloring::Uniform(_) => "one".into(),
     }
 }

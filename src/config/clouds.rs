@@ -3,7 +3,8 @@
 use anyhow::Context as _;
 
 use super::{Color, ColorBy, Reduce, Rgb, UsageError, check};
-use crate::project::{ColorRange, Coloring, Decimate, DecimateBy, DepthRange, Reduction};
+use crate::color::{ColorRange, Coloring};
+use crate::project::{Decimate, DecimateBy, DepthRange, Reduction};
 
 impl Color {
     /// The colours of depths, and what decides the colours of points.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{csv, npy, pcd, ply, png};
 use crate::cloud::Points;
 use crate::frame::DepthFrame;
-use crate::project::{BackProjector, Coloring, ProjectError, ProjectOptions};
+use crate::project::{BackProjector, ProjectError, ProjectOptions};
 use crate::source::SourceInfo;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ impl Encoder {
     /// If the format wants points and the camera's images cannot be projected.
     pub(super) fn new(format: Format, source: &SourceInfo) -> Result<Self, ProjectError> {
         let color_camera = source.color_camera();
-        let options = ProjectOptions { coloring: color_camera.map(|_| Coloring::ByTexture), ..Default::default() };
+        let options = ProjectOptions { texture: color_camera.is_some(), ..Default::default() };
         let projector = match format {
             Format::Png => None,
             _ => Some(BackProjector::new(&source.stream.intrinsics, color_camera, options)?),
@@ -81,14 +81,14 @@ impl Encoder {
     }
 }
 
-/// A red, green and blue for each point; None if the points have no colours. One colour alone is that of all points.
+/// A red, green and blue for each point; None if the points have no colours.
 pub(super) fn colors(points: &Points) -> Option<impl Iterator<Item = [u8; 3]>> {
     let colors = &points.colors_rgba;
     let rgb = |rgba: &u32| {
         let [r, g, b, _] = rgba.to_be_bytes();
         [r, g, b]
     };
-    (!colors.is_empty()).then(|| colors.iter().cycle().map(rgb))
+    (!colors.is_empty()).then(|| colors.iter().map(rgb))
 }
 
 /// x, y and z as they stand in binary formats.

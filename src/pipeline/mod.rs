@@ -217,8 +217,8 @@ fn run_beside(
     if settings.realtime.lock_memory {
         stats.realtime.lock_memory();
     }
-    let needs_colors = sinks.iter().any(|s| s.needs().colors);
-    let options = ProjectOptions { coloring: settings.project.coloring.filter(|_| needs_colors), ..settings.project };
+    let needs_texture = sinks.iter().any(|s| s.needs().texture);
+    let options = ProjectOptions { texture: settings.project.texture && needs_texture, ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
     let intrinsics = source.info().stream.intrinsics;
     let projector = BackProjector::new(&intrinsics, source.info().color_camera(), options)?;

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use super::color::Painter;
 use super::kernel::{Block, DepthScale, Kernel};
 use super::rays::Rays;
 use super::reduce::Decimator;
+use super::texture::Texture;
 use crate::cloud::Points;
 use crate::frame::ColorImage;
 
@@ -32,7 +32,7 @@ pub(super) struct Image<'a> {
     pub rays: &'a Rays,
     pub scale: DepthScale,
     pub kernel: Kernel,
-    pub painter: Option<&'a Painter>,
+    pub texture: Option<&'a Texture>,
     pub color: Option<&'a ColorImage>,
 }
 
@@ -79,7 +79,7 @@ impl Bands {
         cut.count(image, 0..height, counts);
         let total = counts.iter().sum();
         points.positions_m.resize(total, [0.0; 3]);
-        points.colors_rgba.resize(if image.painter.is_some() { total } else { 0 }, 0);
+        points.colors_rgba.resize(if image.texture.is_some() { total } else { 0 }, 0);
         cut.compact(image, 0..height, counts, &mut points.positions_m, &mut points.colors_rgba);
     }
 
@@ -87,7 +87,7 @@ impl Bands {
     pub(super) fn organize(&mut self, image: &Image<'_>, points: &mut Points) {
         let Self { width, height, rows_per_band, .. } = *self;
         points.positions_m.resize(width * height, [0.0; 3]);
-        points.colors_rgba.resize(if image.painter.is_some() { width * height } else { 0 }, 0);
+        points.colors_rgba.resize(if image.texture.is_some() { width * height } else { 0 }, 0);
         Cut { width, rows_per_band }.organize(image, 0..height, &mut points.positions_m, &mut points.colors_rgba);
     }
 
@@ -118,8 +118,8 @@ impl Cut {
 
     /// The blocks in which a band is worked on.
     fn blocks<'a>(self, image: &Image<'a>, rows: Range<usize>) -> impl Iterator<Item = Block<'a>> {
-        let Image { rows: Rows { depth, stride }, rays, painter, .. } = *image;
-        let block_rows = if painter.is_some() { PAINT_PIXELS.div_ceil(self.width) } else { rows.len().max(1) };
+        let Image { rows: Rows { depth, stride }, rays, texture, .. } = *image;
+        let block_rows = if texture.is_some() { PAINT_PIXELS.div_ceil(self.width) } else { rows.len().max(1) };
         let end = rows.end;
         rows.step_by(block_rows).map(move |v| {
             let rows = v..end.min(v + block_rows);
@@ -145,7 +145,7 @@ impl Cut {
         for block in self.blocks(image, rows) {
             let done = positions_m.len();
             image.kernel.append(block, &image.scale, positions_m);
-            if image.painter.is_some() {
+            if image.texture.is_some() {
                 colors_rgba.resize(positions_m.len(), 0);
                 image.paint(done..positions_m.len(), positions_m, colors_rgba);
             }
@@ -211,8 +211,8 @@ impl Image<'_> {
 
     /// Colours some points of a band.
     fn paint(&self, points: Range<usize>, positions: &[[f32; 3]], colors: &mut [u32]) {
-        if let Some(painter) = self.painter {
-            painter.paint(&positions[points.clone()], self.color, &mut colors[points]);
+        if let Some(texture) = self.texture {
+            texture.paint(&positions[points.clone()], self.color, &mut colors[points]);
         }
     }
 }

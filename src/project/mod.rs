@@ -11,15 +11,13 @@
 //! | `rays` | tables of rays |
 //! | `bands` | spreads rows over threads |
 //! | `kernel` | the inner loop, per instruction set |
-//! | `color`, `colormap`, `texture` | the colours of points |
+//! | `texture` | colours out of a colour camera's image |
 //! | `naive` | the obviously right projection, which tests hold the fast one against |
 //!
 //! Nothing is allocated once the output has its full capacity, and the result does not depend on the number of threads: work is
 //! spread by [`rayon::join`] over the pool in which [`BackProjector::project`] is called.
 
 mod bands;
-mod color;
-mod colormap;
 pub mod kernel;
 pub mod naive;
 mod rays;
@@ -31,9 +29,6 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use bands::Bands;
-use color::Painter;
-pub use color::{ColorRange, Coloring};
-pub use colormap::Colormap;
 use kernel::Kernel;
 use rays::Rays;
 pub use reduce::{Decimate, DecimateBy};
@@ -76,7 +71,8 @@ pub enum Layout {
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ProjectOptions {
     pub layout: Layout,
-    pub coloring: Option<Coloring>,
+    /// Each point gets the colour that the colour camera sees there.
+    pub texture: bool,
     pub reduction: Reduction,
 }
 
@@ -105,9 +101,7 @@ pub struct BackProjector {
     rays: Rays,
     bands: Bands,
     kernel: Kernel,
-    painter: Option<Painter>,
-    /// The colour of all points.
-    uniform_rgba: Option<u32>,
+    texture: Option<Texture>,
     voxels: Option<VoxelGrid>,
 }
 
@@ -117,13 +111,13 @@ struct Decimated {
 }
 
 impl BackProjector {
-    /// `color_camera` is needed for colours by texture alone.
+    /// `color_camera` is needed for texture alone.
     ///
     /// # Errors
     /// If the intrinsics can't be those of a camera, or the options don't fit it.
     pub fn new(camera: &Intrinsics, color_camera: Option<ColorCamera>, options: ProjectOptions) -> Result<Self, ProjectError> {
         camera.check().map_err(ProjectError::Intrinsics)?;
-        let ProjectOptions { layout, coloring, reduction } = options;
+        let ProjectOptions { layout, texture, reduction } = options;
         let Reduction { roi, range, decimate, voxel_m } = reduction;
         let view = View::new(camera, roi)?;
         let (mut width, mut height) = (view.width, view.height);
@@ -139,17 +133,10 @@ impl BackProjector {
                 Ok(Decimated { decimator, depth: vec![0; width as usize * height as usize] })
             })
             .transpose()?;
-        let (painter, uniform_rgba) = match coloring {
-            None => (None, None),
-            Some(Coloring::Uniform(color)) => (None, Some(color)),
-            Some(Coloring::ByDepth(range)) => (Some(Painter::by_depth(range)), None),
-            Some(Coloring::ByHeight(range)) => (Some(Painter::by_height(range)), None),
-            Some(Coloring::ByTexture) => {
-                let camera = color_camera.ok_or(ProjectError::NoColorCamera)?;
-                camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
-                (Some(Painter::Texture(Texture(camera))), None)
-            }
-        };
+        let texture = texture.then(|| color_camera.ok_or(ProjectError::NoColorCamera)).transpose()?;
+        if let Some(camera) = &texture {
+            camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
+        }
         let (width, height) = (width as usize, height as usize);
         Ok(Self {
             width: camera.width,
@@ -162,8 +149,7 @@ impl BackProjector {
             bands: Bands::new(width, height),
             view,
             kernel: Kernel::best(),
-            painter,
-            uniform_rgba,
+            texture: texture.map(Texture),
             voxels: voxel_m.filter(|_| layout == Layout::Compact).map(|voxel_m| VoxelGrid::new(voxel_m, width * height)),
         })
     }
@@ -222,7 +208,7 @@ impl BackProjector {
     /// Makes empty points with room for a whole image.
     pub fn points_maker(&self) -> impl Fn() -> Points + Send + use<> {
         let pixels = self.bands.pixels();
-        let colors = if self.painter.is_some() { pixels } else { usize::from(self.uniform_rgba.is_some()) };
+        let colors = if self.texture.is_some() { pixels } else { 0 };
         move || {
             let (mut positions_m, mut colors_rgba) = (huge_pages::vec([0.0; 3], pixels), huge_pages::vec(0, colors));
             positions_m.clear();
@@ -266,14 +252,13 @@ impl BackProjector {
             rays: &self.rays,
             scale,
             kernel: self.kernel,
-            painter: self.painter.as_ref(),
+            texture: self.texture.as_ref(),
             color: frame.color.as_deref(),
         };
         match self.layout {
             Layout::Compact => self.bands.compact(&image, points),
             Layout::Organized => self.bands.organize(&image, points),
         }
-        points.colors_rgba.extend(self.uniform_rgba);
         if let Some(voxels) = &mut self.voxels {
             voxels.run(&mut points.positions_m, &mut points.colors_rgba);
         }

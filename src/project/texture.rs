@@ -1,7 +1,7 @@
 //! Colours from a colour camera's image.
 
-use super::color::nearest;
 use crate::camera::{ColorCamera, Intrinsics};
+use crate::color::nearest;
 use crate::frame::{ColorFormat, ColorImage};
 
 /// The colour of points that the colour camera does not see: grey, and marked by an alpha of 0.

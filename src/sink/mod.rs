@@ -33,7 +33,8 @@ pub struct Released {
 /// What a sink needs of a cloud beyond its positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Needs {
-    pub colors: bool,
+    /// The colours that a colour camera saw, if there is one.
+    pub texture: bool,
     pub depth_image: bool,
 }
 

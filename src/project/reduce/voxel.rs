@@ -57,12 +57,12 @@ impl VoxelGrid {
     /// second run changes nothing.
     ///
     /// With a colour for each point, as `0xRRGGBBAA`, each channel becomes its rounded mean. Alpha 0 marks a point without colour, which
-    /// counts only in cells where all are such. No colour, or one for all points, is left as it is.
+    /// counts only in cells where all are such.
     ///
     /// Nothing is allocated, unless there are more points than the grid has room for: then it makes more room for all clouds to come.
     ///
     /// # Panics
-    /// If there are two or more colours, but not one for each point.
+    /// If there are colours, but not one for each point.
     pub fn run(&mut self, positions_m: &mut Vec<[f32; 3]>, colors_rgba: &mut Vec<u32>) {
         let points = positions_m.len();
         if points > self.capacity {
@@ -75,13 +75,13 @@ impl VoxelGrid {
         self.keys.clear();
         self.positions.clear();
         self.colors.clear();
-        if colors_rgba.len() > 1 {
-            assert_eq!(colors_rgba.len(), points, "colours of a cloud must be one for each point, one for all, or none");
+        if colors_rgba.is_empty() {
+            self.add::<false>(positions_m, &[]);
+        } else {
+            assert_eq!(colors_rgba.len(), points, "colours of a cloud must be one for each point, or none");
             self.add::<true>(positions_m, colors_rgba);
             colors_rgba.clear();
             colors_rgba.extend(self.colors.iter().map(ColorSum::mean));
-        } else {
-            self.add::<false>(positions_m, &[]);
         }
         positions_m.clear();
         positions_m.extend(self.positions.iter().map(PositionSum::mean));
@@ -239,7 +239,7 @@ mod tests {
             let sum = |channel: usize| counted.iter().map(|c| usize::from(c[channel])).sum::<usize>();
             u32::from_be_bytes([0, 1, 2, 3].map(|channel| ((2 * sum(channel) + counted.len()) / (2 * counted.len())) as u8))
         };
-        let colors = if colors_rgba.len() > 1 { cells.iter().map(color).collect() } else { colors_rgba.to_vec() };
+        let colors = if colors_rgba.is_empty() { Vec::new() } else { cells.iter().map(color).collect() };
         (cells.iter().map(position).collect(), colors)
     }
 
@@ -285,7 +285,6 @@ mod tests {
             for (positions, colors) in frames.into_iter().map(|frame| frame.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()) {
                 check(&mut grid, &positions, &colors);
                 check(&mut grid, &positions, &[]);
-                check(&mut grid, &positions, &[0x1020_30ff]);
             }
         }
     }

@@ -24,6 +24,8 @@ struct Landing {
     cloud: Arc<Cloud>,
     /// Those of the cloud's points that are shown, if not all are.
     thinned: Option<Arc<Points>>,
+    /// The colours of what is shown, where the cloud brings none.
+    painted: Option<Arc<Vec<u32>>>,
     tower: Tower,
 }
 
@@ -51,12 +53,16 @@ impl Landing {
     fn points(&self) -> &Points {
         self.thinned.as_deref().unwrap_or(&self.cloud.points)
     }
+
+    fn colors_rgba(&self) -> &[u32] {
+        self.painted.as_deref().unwrap_or(&self.points().colors_rgba)
+    }
 }
 
 impl Flight {
-    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, tower: &Tower) -> Self {
+    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, painted: Option<Arc<Vec<u32>>>, tower: &Tower) -> Self {
         tower.in_flight.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::new(Landing { cloud, thinned, tower: tower.clone() }))
+        Self(Arc::new(Landing { cloud, thinned, painted, tower: tower.clone() }))
     }
 
     /// The depth frame behind the cloud, if it was kept.
@@ -100,8 +106,8 @@ pub(super) fn points(flight: &Flight) -> rerun::Points3D {
     let values = ScalarBuffer::<f32>::from(flight.buffer(|l| as_bytes(l.points().positions_m.as_flattened())));
     let field = Arc::new(Field::new("item", DataType::Float32, false));
     let positions: ArrayRef = Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
-    let colors = (!flight.0.points().colors_rgba.is_empty()).then(|| {
-        let values = ScalarBuffer::<u32>::from(flight.buffer(|l| as_bytes(&l.points().colors_rgba)));
+    let colors = (!flight.0.colors_rgba().is_empty()).then(|| {
+        let values = ScalarBuffer::<u32>::from(flight.buffer(|l| as_bytes(l.colors_rgba())));
         let colors: ArrayRef = Arc::new(UInt32Array::new(values, None));
         rerun::SerializedComponentBatch::new(colors, rerun::Points3D::descriptor_colors())
     });

@@ -20,6 +20,7 @@ mod images;
 mod layout;
 mod motion;
 mod native;
+mod paint;
 mod server;
 mod thin;
 mod web;
@@ -43,12 +44,13 @@ use self::entities::Entities;
 use self::events::CameraEvents;
 use self::images::ImageLog;
 use self::motion::MotionLog;
+use self::paint::Painter;
 use self::thin::Thinner;
 use super::{CameraView, CloudSink, Images, Layout, Needs, Offer, Released, Show};
 use crate::clock::{Clock, TimestampDomain};
 use crate::cloud::Cloud;
+use crate::color::{ColorRange, Coloring, Colormap};
 use crate::frame::FrameMeta;
-use crate::project::{ColorRange, Colormap};
 use crate::source::DepthStream;
 use crate::source::motion::Motion;
 use crate::source::watch::{Monitor, State};
@@ -65,7 +67,9 @@ pub struct Session {
     pub images: Images,
     /// Plotted, where there is one.
     pub motion: Option<Motion>,
-    /// Of depth images; clouds bring their own colours.
+    /// Of clouds.
+    pub coloring: Coloring,
+    /// Of depth images.
     pub depth_colors: ColorRange,
     pub point_radius: PointRadius,
     /// The most points of a cloud that are shown; `None` for all.
@@ -100,6 +104,7 @@ pub struct RerunSink {
     tower: arrow::Tower,
     landed: Receiver<Released>,
     thinner: Option<Thinner>,
+    painter: Option<Painter>,
     connection: Connection,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
@@ -194,8 +199,11 @@ impl RerunSink {
 
     fn of_one(name: &str, session: Session, place: Place, connection: Connection) -> Self {
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
-        let thinner = session.max_points.filter(|&max_points| max_points < pixels);
-        let thinner = thinner.map(|max_points| Thinner::new(max_points, connection.max_in_flight()));
+        let in_flight = connection.max_in_flight();
+        let max_points = session.max_points.filter(|&max_points| max_points < pixels);
+        let thinner = max_points.map(|max_points| Thinner::new(max_points, in_flight));
+        let painter =
+            (session.show != Show::Depth).then(|| Painter::new(session.coloring, max_points.unwrap_or(pixels), in_flight));
         let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
         let motion_log = session.motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(&session.clock)));
         Self {
@@ -205,6 +213,7 @@ impl RerunSink {
             tower,
             landed,
             thinner,
+            painter: painter.flatten(),
             connection,
             figures_waiting: None,
             camera_events: CameraEvents::default(),
@@ -272,7 +281,11 @@ impl RerunSink {
             PointRadius::Ui(points) => rerun::Radius::new_ui_points(points),
             PointRadius::Meters(m) => rerun::Radius::new_scene_units(m),
         };
-        self.rec.log_static(entities.cloud.as_str(), &rerun::Points3D::update_fields().with_radii([radius]))?;
+        let mut looks = rerun::Points3D::update_fields().with_radii([radius]);
+        if let Coloring::Uniform(rgba) = self.session.coloring {
+            looks = looks.with_colors([rerun::Color::from_u32(rgba)]);
+        }
+        self.rec.log_static(entities.cloud.as_str(), &looks)?;
         if self.session.show != Show::Cloud {
             let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
             self.rec.log_static(
@@ -345,7 +358,7 @@ impl CloudSink for RerunSink {
 
     fn needs(&self) -> Needs {
         Needs {
-            colors: self.session.show != Show::Depth,
+            texture: self.session.show != Show::Depth && self.session.coloring == Coloring::ByTexture,
             depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE,
         }
     }
@@ -380,7 +393,9 @@ impl CloudSink for RerunSink {
             self.eye = EyeSearch::Found(sample);
         }
         let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
-        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, &self.tower);
+        let shown = thinned.as_deref().unwrap_or(&cloud.points);
+        let painted = self.painter.as_mut().map(|painter| painter.paint(&shown.positions_m));
+        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, painted, &self.tower);
         if self.session.show != Show::Depth {
             self.rec.log(self.place.entities().cloud.as_str(), &arrow::points(&flight)).context("cannot log a cloud")?;
         }

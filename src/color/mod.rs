@@ -1,8 +1,11 @@
-//! The colours of points: by depth, by height, one for all, or what a colour camera sees there.
+//! What colours clouds are shown in.
+//!
+//! The projection gives colours only where a colour camera's image does ([`crate::project`]); those that follow from a point's place are for
+//! whoever shows it, and are made there, for no more clouds than are shown.
 
-use super::Colormap;
-use super::texture::Texture;
-use crate::frame::ColorImage;
+mod colormap;
+
+pub use colormap::Colormap;
 
 /// What decides a point's colour.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,7 +13,7 @@ pub enum Coloring {
     ByDepth(ColorRange),
     /// By height above the camera: -y.
     ByHeight(ColorRange),
-    /// `0xRRGGBBAA`; the clouds have this one colour for all points.
+    /// `0xRRGGBBAA`, for all points.
     Uniform(u32),
     /// The image of the colour camera, as far as it sees the point.
     ByTexture,
@@ -31,7 +34,8 @@ const STEPS: usize = 1024;
 const CHUNK: usize = 64;
 
 /// Colours points by one of their coordinates.
-pub(super) struct Ramp {
+#[derive(Debug, Clone)]
+pub struct Ramp {
     /// 1 for y, 2 for z.
     axis: usize,
     /// From the coordinate to an index of the table: `coordinate * scale + offset`.
@@ -41,6 +45,15 @@ pub(super) struct Ramp {
 }
 
 impl Ramp {
+    /// `None` where no coordinate decides.
+    pub fn of(coloring: Coloring) -> Option<Self> {
+        match coloring {
+            Coloring::ByDepth(range) => Some(Self::new(2, 1.0, range)),
+            Coloring::ByHeight(range) => Some(Self::new(1, -1.0, range)),
+            Coloring::Uniform(_) | Coloring::ByTexture => None,
+        }
+    }
+
     fn new(axis: usize, sign: f32, range: ColorRange) -> Self {
         let per_m = (STEPS - 1) as f32 / (range.last_m - range.first_m);
         let table = std::array::from_fn(|i| {
@@ -50,7 +63,12 @@ impl Ramp {
         Self { axis, scale: sign * per_m, offset: -range.first_m * per_m, table: Box::new(table) }
     }
 
-    fn paint(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
+    /// Gives each point its colour, as `0xRRGGBBAA`.
+    ///
+    /// # Panics
+    /// If there is not one place for each point.
+    pub fn paint(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
+        assert_eq!(positions_m.len(), colors_rgba.len(), "colours are one for each point");
         // Indices first, which the compiler computes several at a time, then colours, which it cannot look up so.
         let mut indices = [0; CHUNK];
         for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
@@ -65,34 +83,10 @@ impl Ramp {
 }
 
 /// The whole number nearest to a number from 0 to 2^22. `as` would cut off, and care for numbers that cannot be here, one at a time.
-pub(super) fn nearest(x: f32) -> u32 {
+pub(crate) fn nearest(x: f32) -> u32 {
     // Beyond 2^23 there are only whole numbers, and they stand in the lowest bits.
     const BEYOND: f32 = (1 << 23) as f32;
     (x + BEYOND).to_bits() & 0x7f_ffff
-}
-
-/// Gives each point its own colour.
-pub(super) enum Painter {
-    Ramp(Ramp),
-    Texture(Texture),
-}
-
-impl Painter {
-    pub(super) fn by_depth(range: ColorRange) -> Self {
-        Self::Ramp(Ramp::new(2, 1.0, range))
-    }
-
-    pub(super) fn by_height(range: ColorRange) -> Self {
-        Self::Ramp(Ramp::new(1, -1.0, range))
-    }
-
-    /// Colours points of one image.
-    pub(super) fn paint(&self, positions_m: &[[f32; 3]], image: Option<&ColorImage>, colors_rgba: &mut [u32]) {
-        match self {
-            Self::Ramp(ramp) => ramp.paint(positions_m, colors_rgba),
-            Self::Texture(texture) => texture.paint(positions_m, image, colors_rgba),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -103,16 +97,16 @@ mod tests {
     const FIRST: u32 = 0x4401_54ff;
     const LAST: u32 = 0xfde7_25ff;
 
-    fn painted(painter: &Painter, points: &[[f32; 3]]) -> Vec<u32> {
+    fn painted(coloring: Coloring, points: &[[f32; 3]]) -> Vec<u32> {
         let mut colors = vec![0; points.len()];
-        painter.paint(points, None, &mut colors);
+        Ramp::of(coloring).unwrap().paint(points, &mut colors);
         colors
     }
 
     #[test]
     fn depth_and_height_follow_their_ranges() {
         let depths = [0.3, 1.0, 1.5, 2.0, 60.0].map(|z| [0.0, 9.0, z]);
-        let colors = painted(&Painter::by_depth(RANGE), &depths);
+        let colors = painted(Coloring::ByDepth(RANGE), &depths);
         assert_eq!((colors[0], colors[1], colors[3], colors[4]), (FIRST, FIRST, LAST, LAST));
         let [r, g, b] = Colormap::Viridis.at(0.5);
         for (got, want) in colors[2].to_be_bytes().into_iter().zip([r, g, b, 0xff]) {
@@ -120,9 +114,9 @@ mod tests {
         }
         let ColorRange { first_m, last_m, .. } = RANGE;
         let reversed = ColorRange { first_m: last_m, last_m: first_m, ..RANGE };
-        let ends = painted(&Painter::by_depth(reversed), &[0.3, 1.0, 2.0, 60.0].map(|z| [0.0, 9.0, z]));
+        let ends = painted(Coloring::ByDepth(reversed), &[0.3, 1.0, 2.0, 60.0].map(|z| [0.0, 9.0, z]));
         assert_eq!(ends, [LAST, LAST, FIRST, FIRST]);
         let heights = [0.0, -1.0, -2.0, -60.0].map(|y| [9.0, y, 9.0]);
-        assert_eq!(painted(&Painter::by_height(RANGE), &heights), [FIRST, FIRST, LAST, LAST]);
+        assert_eq!(painted(Coloring::ByHeight(RANGE), &heights), [FIRST, FIRST, LAST, LAST]);
     }
 }
