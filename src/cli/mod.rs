@@ -12,6 +12,7 @@ mod live;
 mod profile;
 mod record;
 mod run;
+mod run_args;
 mod signals;
 mod source;
 mod status;
@@ -21,7 +22,6 @@ mod view;
 mod viewer;
 
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,12 +31,9 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use source::SourceCommand;
 
-use self::view::ViewArgs;
-use crate::config::{self, ColorBy, Config, Mode, Preset, Settings, UsageError, parse_duration};
+use self::run_args::{MonitorArgs, RunArgs};
+use crate::config::{Mode, UsageError, parse_duration};
 use crate::export::Format;
-use crate::pipeline::Policy;
-use crate::project::{DecimateBy, Roi};
-use crate::sink::{Layout, Show};
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
 
@@ -226,133 +223,6 @@ struct BenchArgs {
     markdown: bool,
 }
 
-/// What demo, live and replay have in common.
-#[derive(Debug, Clone, Args)]
-struct RunArgs {
-    #[command(flatten)]
-    view: ViewArgs,
-    /// Stop after this time
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    duration: Option<Duration>,
-    /// Stop after this many frames
-    #[arg(long, value_name = "N")]
-    frames: Option<u64>,
-    /// When a stage is slow: the newest frame wins, or the others wait and none is lost
-    #[arg(long, value_parser = one_of::<Policy>(&["newest", "lossless"]))]
-    policy: Option<Policy>,
-    /// Start from this built-in configuration
-    #[arg(long, value_parser = one_of::<Preset>(&["live-demo", "profiling", "replay"]))]
-    preset: Option<Preset>,
-    /// Change what this TOML file says (see the presets in config/)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Print the report as JSON (depthcast.report.v1)
-    #[arg(long)]
-    json: bool,
-    /// What the viewer is arranged for: an audience, a measurement, or a recording
-    #[arg(long, value_parser = one_of::<Layout>(&["live", "profiling", "replay"]))]
-    layout: Option<Layout>,
-    /// What the viewer is sent
-    #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
-    show: Option<Show>,
-    /// The most clouds a second that are shown, where the newest frame wins; 0 for all
-    #[arg(long, value_name = "HZ")]
-    show_rate: Option<f64>,
-    /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all
-    #[arg(long, value_name = "N")]
-    max_points: Option<usize>,
-    /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
-    #[arg(long, value_name = "HZ")]
-    save_rate: Option<f64>,
-    /// What decides the colours of points
-    #[arg(long, value_name = "BY", value_parser = one_of::<ColorBy>(&["depth", "height", "texture", "uniform"]))]
-    color_by: Option<ColorBy>,
-    #[command(flatten)]
-    reduce: ReduceArgs,
-    /// Threads that the projection may use; 0 chooses
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
-    /// Let capture and projection go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
-    /// configuration says more
-    #[arg(long)]
-    realtime: bool,
-    /// Let capture run on these cores alone, such as 2,3
-    #[arg(long, value_name = "CORES", value_delimiter = ',')]
-    capture_cores: Option<Vec<usize>>,
-    #[command(flatten)]
-    monitor: MonitorArgs,
-}
-
-/// Where other programs find the figures while a run goes on.
-#[derive(Debug, Clone, Args)]
-struct MonitorArgs {
-    /// Write a line of JSON with the figures (depthcast.stats.v1) to this file for each --stats-interval
-    #[arg(long, value_name = "FILE.jsonl")]
-    stats_out: Option<PathBuf>,
-    /// The time from one line to the next, at least 200ms
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
-    stats_interval: Duration,
-    /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this machine alone, such as 9100
-    #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
-    metrics: Option<SocketAddr>,
-}
-
-/// What makes clouds smaller before anybody pays for them.
-#[derive(Debug, Clone, Args)]
-struct ReduceArgs {
-    /// Leave out depths nearer than this, in metres
-    #[arg(long, value_name = "M")]
-    min_m: Option<f32>,
-    /// Leave out depths farther than this, in metres
-    #[arg(long, value_name = "M")]
-    max_m: Option<f32>,
-    /// Take this region of the depth image: left, top, size, in pixels
-    #[arg(long, value_name = "X,Y,WxH")]
-    roi: Option<Roi>,
-    /// Make one pixel of each block of N x N (2, 3 or 4)
-    #[arg(long, value_name = "N")]
-    decimate: Option<u32>,
-    /// What a block becomes
-    #[arg(long, value_parser = one_of::<DecimateBy>(&["median", "min"]))]
-    decimate_by: Option<DecimateBy>,
-    /// Make one point of all within each cube with edges of so many metres
-    #[arg(long, value_name = "M")]
-    voxel_m: Option<f32>,
-}
-
-impl RunArgs {
-    /// The flags of all runs, and those `of_source`.
-    fn settings(&self, usual: Preset, of_source: Config) -> anyhow::Result<Settings> {
-        let flags = Config {
-            pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
-            viewer: config::Viewer {
-                layout: self.layout,
-                show: self.show,
-                show_rate_hz: self.show_rate,
-                save_rate_hz: self.save_rate,
-                max_points: self.max_points,
-                ..Default::default()
-            },
-            color: config::Color { by: self.color_by, ..Default::default() },
-            reduce: config::Reduce {
-                min_m: self.reduce.min_m,
-                max_m: self.reduce.max_m,
-                roi: self.reduce.roi,
-                decimate: self.reduce.decimate,
-                decimate_by: self.reduce.decimate_by,
-                voxel_m: self.reduce.voxel_m,
-            },
-            realtime: config::Realtime {
-                on: self.realtime.then_some(true),
-                capture_cores: self.capture_cores.clone(),
-                ..Default::default()
-            },
-            ..of_source
-        };
-        config::settings(self.preset.unwrap_or(usual), self.config.as_deref(), flags)
-    }
-}
-
 /// Parses the name of one of `T`'s variants, which the configuration files use too.
 fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
@@ -360,21 +230,6 @@ where
 {
     PossibleValuesParser::new(names)
         .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
-}
-
-/// Figures are made five times a second.
-fn parse_interval(text: &str) -> anyhow::Result<Duration> {
-    let interval = parse_duration(text)?;
-    anyhow::ensure!(interval >= Duration::from_millis(200), "an interval has at least 200ms");
-    Ok(interval)
-}
-
-/// `127.0.0.1:9100`, `[::1]:9100`, `0.0.0.0:9100`; or `9100` or `:9100` on this machine alone.
-fn parse_address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
-        return Ok((std::net::Ipv4Addr::LOCALHOST, port).into());
-    }
-    text.parse().map_err(|_| "an address looks like 127.0.0.1:9100, or 9100 for a port on this machine alone".into())
 }
 
 fn parse_speed(text: &str) -> Result<f64, String> {

@@ -22,6 +22,7 @@ mod motion;
 mod native;
 mod paint;
 mod server;
+mod session;
 mod thin;
 mod web;
 mod wire;
@@ -36,6 +37,7 @@ use crossbeam_channel::Receiver;
 use rerun::RecordingStream;
 
 pub use native::{NoViewer, find_native_viewer};
+pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
 use self::board::Place;
@@ -46,55 +48,13 @@ use self::images::ImageLog;
 use self::motion::MotionLog;
 use self::paint::Painter;
 use self::thin::Thinner;
-use super::{CameraView, CloudSink, Images, Layout, Needs, Offer, Released, Show};
-use crate::clock::{Clock, TimestampDomain};
+use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show};
+use crate::clock::TimestampDomain;
 use crate::cloud::Cloud;
-use crate::color::{ColorRange, Coloring, Colormap};
+use crate::color::Coloring;
 use crate::frame::FrameMeta;
-use crate::source::DepthStream;
-use crate::source::motion::Motion;
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
-
-/// What all sinks of a session show; of several cameras, each has a session, and all are in one recording.
-#[derive(Clone)]
-pub struct Session {
-    /// Which one of several cameras it is.
-    pub camera: Option<CameraView>,
-    pub layout: Layout,
-    pub show: Show,
-    /// Beside the cloud.
-    pub images: Images,
-    /// Plotted, where there is one.
-    pub motion: Option<Motion>,
-    /// Of clouds.
-    pub coloring: Coloring,
-    /// Of depth images.
-    pub depth_colors: ColorRange,
-    pub point_radius: PointRadius,
-    /// The most points of a cloud that are shown; `None` for all.
-    pub max_points: Option<usize>,
-    /// See [`CloudSink::max_rate_hz`].
-    pub max_rate_hz: Option<f64>,
-    pub stream: DepthStream,
-    /// The source is a camera that may stall and come back.
-    pub is_watched: bool,
-    /// How long the session will be, as far as it is known.
-    pub duration: Option<Duration>,
-    /// What the text panel says: names and values.
-    pub facts: Vec<(&'static str, String)>,
-    /// Name of the recording.
-    pub name: String,
-    pub clock: Arc<dyn Clock>,
-}
-
-/// How large points are drawn.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum PointRadius {
-    /// In points of the screen, whatever the distance.
-    Ui(f32),
-    Meters(f32),
-}
 
 /// A sink of clouds through Rerun's SDK.
 pub struct RerunSink {
@@ -192,7 +152,7 @@ impl RerunSink {
             first.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         }
         for sink in &sinks {
-            sink.log_static().context("cannot send the session's facts to the viewer")?;
+            sink.session.log_static(&sink.rec, sink.place.entities()).context("cannot send the session's facts to the viewer")?;
         }
         Ok(sinks)
     }
@@ -261,50 +221,6 @@ impl RerunSink {
     fn tell(&self, state: &'static str) -> anyhow::Result<()> {
         let log = |document: &rerun::TextDocument| self.rec.log_static("session", document);
         self.place.tell(state, log).context("cannot send the session's facts")
-    }
-
-    fn log_static(&self) -> rerun::RecordingStreamResult<()> {
-        let Session { stream, depth_colors, point_radius, camera, .. } = &self.session;
-        let (i, entities) = (&stream.intrinsics, self.place.entities());
-        if let Some(CameraView { pose, .. }) = camera {
-            let transform = rerun::Transform3D::from_translation_mat3x3(pose.translation_m, pose.rotation);
-            self.rec.log_static(entities.camera.as_str(), &transform)?;
-        }
-        self.rec.log_static(
-            entities.image.as_str(),
-            &rerun::Pinhole::new([[i.fx, 0.0, 0.0], [0.0, i.fy, 0.0], [i.ppx, i.ppy, 1.0]])
-                .with_resolution([i.width as f32, i.height as f32])
-                .with_camera_xyz(rerun::components::ViewCoordinates::RDF)
-                .with_color(camera.as_ref().map_or([90, 100, 120], |camera| camera.hue)),
-        )?;
-        let radius = match *point_radius {
-            PointRadius::Ui(points) => rerun::Radius::new_ui_points(points),
-            PointRadius::Meters(m) => rerun::Radius::new_scene_units(m),
-        };
-        let mut looks = rerun::Points3D::update_fields().with_radii([radius]);
-        if let Coloring::Uniform(rgba) = self.session.coloring {
-            looks = looks.with_colors([rerun::Color::from_u32(rgba)]);
-        }
-        self.rec.log_static(entities.cloud.as_str(), &looks)?;
-        if self.session.show != Show::Cloud {
-            let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
-            self.rec.log_static(
-                entities.image.as_str(),
-                &rerun::DepthImage::update_fields().with_meter(1.0 / stream.depth_units_m).with_depth_range(range).with_colormap(
-                    match depth_colors.colormap {
-                        Colormap::Viridis => rerun::components::Colormap::Viridis,
-                        Colormap::Plasma => rerun::components::Colormap::Plasma,
-                        Colormap::Turbo => rerun::components::Colormap::Turbo,
-                        // Rerun has no hues; an image that it projects is told from others by its place.
-                        Colormap::Hue(_) => rerun::components::Colormap::Grayscale,
-                    },
-                ),
-            )?;
-        }
-        if self.motion_log.is_some() {
-            MotionLog::log_static(&self.rec, &entities.imu)?;
-        }
-        layout::log_series(&self.rec, entities)
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
