@@ -326,7 +326,9 @@ impl ShowRate {
 
     fn shown(&mut self, now: HostTime) {
         if let Some(period) = self.period {
-            self.due = self.due.max(HostTime::from_ns(now.as_ns().saturating_sub(period.as_nanos() as u64))).plus(period);
+            // What was not shown in time is not made up for: two clouds in a row would look like twice the rate.
+            let is_in_time = now.since(self.due) < period;
+            self.due = if is_in_time { self.due } else { now }.plus(period);
         }
     }
 }
@@ -370,5 +372,11 @@ mod tests {
             assert!((297..=303).contains(&shown), "{fps}: {shown}");
             assert_eq!(shown_of(None, arrivals), 10 * fps as usize);
         }
+    }
+
+    #[test]
+    fn neither_the_first_cloud_nor_one_after_a_pause_is_followed_by_another_at_once() {
+        let after_a_pause = [1000, 1033, 1066, 9000, 9033, 9066].map(|ms| ms * 1000);
+        assert_eq!(shown_of(Some(10.0), after_a_pause.into_iter()), 2);
     }
 }
