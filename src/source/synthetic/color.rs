@@ -3,8 +3,10 @@
 //! The room is painted once, with four samples a pixel and the shadows of its furniture. Of each frame only the bodies are drawn, and
 //! the dark spots below them.
 
+use std::f32::consts::{PI, TAU};
+
 use super::room::{
-    self, BACK_Z_M, Body, CEILING_Y_M, FLOOR_Y_M, Hit, Part, SIDE_X_M, Surface, View, WINDOW_X_M, WINDOW_Y_M, bodies_at,
+    self, BACK_Z_M, Body, CEILING_Y_M, FLOOR_Y_M, Hit, Part, ROUND_S, SIDE_X_M, Surface, View, WINDOW_X_M, WINDOW_Y_M, bodies_at,
 };
 use crate::camera::Intrinsics;
 
@@ -206,8 +208,8 @@ fn body_paint(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
         Part::Trunk | Part::Arm => [224.0, 92.0, 66.0],
         Part::Head if y < -0.35 || z > 0.35 => [84.0, 56.0, 40.0],
         Part::Head => [244.0, 196.0, 160.0],
-        // A beach ball that rolls as it flies.
-        Part::Ball => match ((y.atan2(x) + 2.0 * t) * (3.0 / std::f32::consts::PI)).rem_euclid(2.0) < 1.0 {
+        // A beach ball that rolls as it flies, by two turns a round.
+        Part::Ball => match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
             true => [252.0, 214.0, 70.0],
             false => [74.0, 150.0, 222.0],
         },
@@ -278,7 +280,9 @@ mod tests {
         };
         let (first, second) = (image(0.0), image(0.5));
         assert_eq!(first, image(0.0), "nothing of one frame stays in the next");
-        let changed = first.iter().zip(&second).filter(|(a, b)| a != b).count() as f64 / first.len() as f64;
+        let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64;
+        assert!(differ(&first, &image(ROUND_S)) < 0.001, "all goes round");
+        let changed = differ(&first, &second);
         assert!((0.02..0.5).contains(&changed), "{changed}");
         // Neither black nor white, and many colours.
         let mean = first.iter().map(|&c| f64::from(c)).sum::<f64>() / first.len() as f64;

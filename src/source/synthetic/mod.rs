@@ -233,13 +233,13 @@ mod tests {
     fn noise_grows_with_the_square_of_the_distance_and_the_border_is_empty() {
         let clock = Arc::new(ManualClock::new());
         let mut camera = camera(&clock, 3);
-        let frames: Vec<_> = (0..200).map(|_| next(&mut camera).depth).collect();
+        let frames: Vec<_> = (0..150).map(|_| next(&mut camera).depth).collect();
         let deviation_and_mean = |u: usize, v: usize| {
             let values: Vec<f64> = frames.iter().map(|f| f64::from(f[v * 320 + u])).filter(|&d| d > 0.0).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
             ((values.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt(), mean)
         };
-        // A spot on the floor and one on the back wall where nobody walks in these four seconds.
+        // A spot on the floor and one on the back wall where nobody walks in these three seconds.
         let (near_deviation, near) = deviation_and_mean(40, 235);
         let (far_deviation, far) = deviation_and_mean(100, 100);
         assert!(near < 2000.0 && far > 4500.0, "{near} {far}");

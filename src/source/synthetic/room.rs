@@ -1,5 +1,6 @@
 //! The room and what moves in it, as rays meet it. The depth camera stands at the origin, 1 m above the floor.
 
+use std::f32::consts::TAU;
 use std::ops::Range;
 
 use crate::camera::Intrinsics;
@@ -155,20 +156,23 @@ impl Body {
     }
 }
 
+/// After so long all is where it was, so that a picture of it can go round. The ball meets the floor every second.
+pub const ROUND_S: f32 = 6.0;
+
 /// A figure that walks around the table, its head and arm, and a ball that bounces, `t` seconds after the start.
 pub fn bodies_at(t: f32) -> [Body; 4] {
-    let walk = 0.6 * t;
-    let (x, z) = (1.25 * walk.sin(), 2.75 + 0.65 * walk.cos());
-    let step = 0.03 * (7.0 * t).sin().abs();
-    // A parabola from bounce to bounce, 1.1 s apart.
-    let bounce = (t / 1.1).fract();
+    let turn = TAU * t / ROUND_S;
+    let (x, z) = (1.25 * turn.sin(), 2.75 + 0.65 * turn.cos());
+    let step = 0.03 * (6.0 * turn).sin().abs();
+    // A parabola from bounce to bounce.
+    let bounce = t.fract();
     let height = 0.95 * 4.0 * bounce * (1.0 - bounce);
     let body = |part, center_m, semi_axes_m| Body { part, center_m, semi_axes_m };
     [
         body(Part::Trunk, [x, 0.25 - step, z], [0.24, 0.62, 0.17]),
         body(Part::Head, [x, -0.5 - step, z], [0.11, 0.14, 0.12]),
-        body(Part::Arm, [x + 0.26 * (3.5 * t).sin(), 0.2 - step, z - 0.1], [0.07, 0.33, 0.07]),
-        body(Part::Ball, [1.1 * (0.37 * t).sin() - 0.2, 0.85 - height, 1.75], [0.15, 0.15, 0.15]),
+        body(Part::Arm, [x + 0.26 * (4.0 * turn).sin(), 0.2 - step, z - 0.1], [0.07, 0.33, 0.07]),
+        body(Part::Ball, [1.1 * turn.cos() - 0.2, 0.85 - height, 1.75], [0.15, 0.15, 0.15]),
     ]
 }
 
