@@ -25,8 +25,9 @@ use crate::stats::journal::{Event, FrameId, Journal};
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
 /// Errors in a row after which a source that asks for another try is given up.
 const RETRIES: u32 = 10;
-/// Between the images that the projection is tuned with; long enough for threads to fall asleep, as between the frames of a camera.
-const REST: Duration = Duration::from_millis(4);
+/// Between the images that the projection is tuned with, at most: as between the frames of a fast camera, so that threads are asleep and
+/// caches cold as in the run to come. With slower cameras it would take long until the first frame.
+const REST: Duration = Duration::from_millis(12);
 /// How often a sink without clouds looks for new figures.
 const SINK_SLICE: Duration = Duration::from_millis(100);
 /// How often a lossless run asks a busy sink again.
@@ -138,7 +139,8 @@ impl Project {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
         let shared_pool = self.pool.take();
-        in_pool(shared_pool.as_deref(), || self.projector.tune(&mut || std::thread::sleep(REST)))?;
+        let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
+        in_pool(shared_pool.as_deref(), || self.projector.tune(&mut || std::thread::sleep(rest)))?;
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
         let _ = ready.send(());

@@ -172,13 +172,16 @@ impl BackProjector {
 
     /// Finds out whether it pays to share images among the threads of the pool in which this is called, and cuts them accordingly.
     ///
-    /// Made-up images are projected both ways in turns, some twenty times, and the medians decide. `rest` is called before each: between the
-    /// frames of a camera threads fall asleep, and to wake one can cost more than it saves.
+    /// Made-up images are projected both ways in turns, and the medians decide. `rest` is called before each: between the frames of a camera
+    /// threads fall asleep, and to wake one can cost more than it saves. They take turns in several buffers, as in a run, or they would find
+    /// all of it in a cache. Threads that hardly save anything are left to others.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.
     pub fn tune(&mut self, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
-        const ROUNDS: usize = 21;
+        const ROUNDS: usize = 15;
+        const BUFFERS: usize = 3;
+        const WORTH_IT: f64 = 0.9;
         let threads = rayon::current_num_threads();
         // Several for each, so that a thread that comes late leaves more to the others.
         let choices = [1, BANDS_PER_THREAD * threads];
@@ -187,20 +190,22 @@ impl BackProjector {
             self.bands.set_count(1);
             return Ok(());
         }
-        let frame = made_up_image(self.width, self.height);
-        let mut points = self.points_maker()();
+        let (frame, new_points) = (made_up_image(self.width, self.height), self.points_maker());
+        let mut buffers: Vec<_> = (0..BUFFERS).map(|_| (frame.clone(), new_points())).collect();
         let mut times = [[Duration::ZERO; ROUNDS]; 2];
         for round in 0..ROUNDS {
             for (times, bands) in times.iter_mut().zip(choices) {
                 self.bands.set_count(bands);
+                buffers.rotate_left(1);
+                let (frame, points) = &mut buffers[0];
                 rest();
                 let started = Instant::now();
-                self.project(black_box(&frame), &mut points)?;
+                self.project(black_box(frame), points)?;
                 times[round] = started.elapsed();
             }
         }
         let [alone, shared] = times.map(|mut times| *times.select_nth_unstable(ROUNDS / 2).1);
-        self.bands.set_count(if shared < alone { choices[1] } else { 1 });
+        self.bands.set_count(if shared.as_secs_f64() < WORTH_IT * alone.as_secs_f64() { choices[1] } else { 1 });
         tracing::debug!("projecting takes {alone:?} on one thread, {shared:?} on {threads}");
         Ok(())
     }

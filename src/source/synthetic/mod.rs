@@ -50,6 +50,8 @@ pub struct SyntheticCamera {
     started_at: Option<HostTime>,
     /// Index of the next frame; its number is one more.
     next: u64,
+    /// How long the last frame took to make.
+    rendering: Duration,
     depth: DepthView,
     color: Option<(ColorView, Pool<ColorImage>)>,
 }
@@ -91,6 +93,7 @@ impl SyntheticCamera {
             seed,
             started_at: None,
             next: 0,
+            rendering: Duration::ZERO,
             depth: DepthView::new(&intrinsics, seed),
             color: color.then(|| {
                 let pool = Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, format));
@@ -119,6 +122,11 @@ impl FrameSource for SyntheticCamera {
             self.clock.sleep_until(until);
             return Ok(Delivery::Idle);
         }
+        // A camera's frame comes into being just before it arrives. Made right after the last one, it would take from the projection of that
+        // one what a camera does not take: a core, and the caches.
+        let lead = (self.after_start(1) / 2).max(2 * self.rendering);
+        self.clock.sleep_until(HostTime::from_ns(due.as_ns().saturating_sub(lead.as_nanos() as u64)));
+        let began_at = self.clock.now();
         let seconds = self.after_start(self.next).as_secs_f64();
         let device_time = Some(DeviceTime { ms: seconds * 1e3, domain: TimestampDomain::HardwareClock });
         self.depth.render(seconds as f32, self.seed ^ self.next, &mut frame.depth);
@@ -129,6 +137,7 @@ impl FrameSource for SyntheticCamera {
             (image.number, image.device_time) = (self.next + 1, device_time);
             free.share()
         });
+        self.rendering = self.clock.now().since(began_at);
         self.clock.sleep_until(due);
         frame.meta =
             FrameMeta { number: self.next + 1, arrived_at: due, device_time, depth_units_m: DEPTH_UNITS_M, ..Default::default() };
