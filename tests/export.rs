@@ -133,11 +133,11 @@ fn every_format_holds_every_frame_bit_for_bit() {
 }
 
 #[test]
-fn writers_know_no_color_one_color_and_a_color_for_each_point() {
+fn writers_know_no_color_and_a_color_for_each_point() {
     let positions_m = vec![[0.5, -0.25, 1.0], [f32::MIN_POSITIVE, -0.0, 3.25], [1e-42, 0.1, f32::MAX]];
     let each = vec![0x0102_03ff, 0xfffe_fd00, 0x1020_3040];
     let [a, b, c] = [[1, 2, 3], [255, 254, 253], [16, 32, 48]];
-    for (colors_rgba, want) in [(vec![], None), (vec![0x0102_03ff], Some(vec![a; 3])), (each, Some(vec![a, b, c]))] {
+    for (colors_rgba, want) in [(vec![], None), (each, Some(vec![a, b, c]))] {
         let points = Points { positions_m: positions_m.clone(), colors_rgba };
         let want = Read { positions: bits(&positions_m), colors: want };
         let written = |write: fn(&mut Vec<u8>, &Points) -> std::io::Result<()>| {
