@@ -94,6 +94,7 @@ mod tests {
     const ALPHA: f64 = 0.05;
 
     type Noise = fn(&mut u64) -> f64;
+    type Way<'a> = &'a dyn Fn(&[f64], &[f64], f64) -> Interval;
 
     fn uniform(state: &mut u64) -> f64 {
         ((splitmix64(state) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
@@ -163,7 +164,7 @@ mod tests {
             let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| b - a).collect();
             student(&differences, alpha)
         };
-        let ways: [&dyn Fn(&[f64], &[f64], f64) -> Interval; 2] = [&welch, &student_of];
+        let ways: [Way<'_>; 2] = [&welch, &student_of];
         for (name, noise) in NOISES {
             for n in [3, 5, 10] {
                 let mut state = n as u64;
