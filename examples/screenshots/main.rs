@@ -59,6 +59,19 @@ fn film() -> Result<(), Box<dyn Error>> {
     let mut terminal = Terminal::new();
     let replay = ["replay", recording, "--loop", "--speed", "0.05", "--color-by", "texture"];
     let mut run = terminal.start(DEPTHCAST, &[&replay[..], &WEB].concat());
+    let stills = stills(&mut terminal);
+    let _ = run.kill();
+    run.wait()?;
+    let stills = stills?;
+    let [_, _, width, height] = FILM_PART;
+    let film = webp::moving([width, height], &stills, Duration::from_secs(1) / FILM_FPS);
+    let file = Path::new("docs/demo.webp");
+    println!("{}: {}x{}, {} frames, {} KB", file.display(), width, height, stills.len(), film.len() / 1000);
+    Ok(std::fs::write(file, film)?)
+}
+
+/// Of one frame after the other of the replay on this terminal, once each is seen.
+fn stills(terminal: &mut Terminal) -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
     let shown = terminal.wait_for("%2Fproxy");
     let address = shown.split_whitespace().find(|word| word.starts_with("http://")).ok_or("no address")?.to_owned();
     let mut browser = Browser::start(FILM_PAGE[0], FILM_PAGE[1]).ok_or("chromium is not on the PATH")?;
@@ -84,13 +97,7 @@ fn film() -> Result<(), Box<dyn Error>> {
         stills.push(still);
     }
     browser.close(page);
-    run.kill()?;
-    run.wait()?;
-    let [_, _, width, height] = FILM_PART;
-    let film = webp::moving([width, height], &stills, Duration::from_secs(1) / FILM_FPS);
-    let file = Path::new("docs/demo.webp");
-    println!("{}: {}x{}, {} frames, {} KB", file.display(), width, height, stills.len(), film.len() / 1000);
-    Ok(std::fs::write(file, film)?)
+    Ok(stills)
 }
 
 fn record(recording: &str, mode: &[&str], frames: &str) -> Result<(), Box<dyn Error>> {
