@@ -137,13 +137,6 @@ impl Browser {
         Some(Picture::decode(from_base64(answer["result"]["data"].as_str()?)))
     }
 
-    /// A part of a page (x, y, width, height) as WebP, of this quality of 100.
-    pub fn part_of(&mut self, page: &Page, [x, y, width, height]: [u32; 4], quality: u32) -> Vec<u8> {
-        let clip = json!({"x": x, "y": y, "width": width, "height": height, "scale": 1});
-        let how = json!({"format": "webp", "quality": quality, "clip": clip});
-        from_base64(self.call(Some(&page.session), "Page.captureScreenshot", how)["data"].as_str().unwrap())
-    }
-
     /// Looks until the page is as wanted, and keeps the last picture as `kept`.
     pub fn look_until(&mut self, page: &Page, kept: &Path, wanted: impl Fn(&Picture) -> bool) -> Picture {
         let deadline = Instant::now() + PATIENCE;
