@@ -32,7 +32,7 @@ pub struct Session {
     pub point_radius: PointRadius,
     /// The most points of a cloud that are shown; `None` for all.
     pub max_points: Option<usize>,
-    /// See [`CloudSink::max_rate_hz`].
+    /// See [`max_rate_hz`](crate::sink::CloudSink::max_rate_hz).
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
     /// The source is a camera that may stall and come back.
