@@ -46,9 +46,10 @@ Examples:
   depthcast profile --compare before after --fail-over 10%
   depthcast profile --against ../before/target/release/depthcast --out both -- demo
 
---against tells whether a change made something slower. Machines become faster and slower by themselves, and what is measured one after the
-other differs by that; so the two builds take turns, ten if nothing else is said, each of one repetition of 3s. The folder gets the reports
-first (the other build's) and second (this one's), and compare.json.";
+--against tells whether a change made something slower. Machines become faster and slower by
+themselves, and what is measured one after the other differs by that; so the two builds take turns,
+ten if nothing else is said, each of one repetition of 3s. The folder gets the reports first (the
+other build's) and second (this one's), and compare.json.";
 
 #[derive(Debug, Args)]
 pub(super) struct ProfileArgs {
