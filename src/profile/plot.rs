@@ -54,6 +54,7 @@ pub fn time(us: f64) -> String {
     let (value, unit) = match us {
         _ if us >= 1e6 => (us / 1e6, "s"),
         _ if us >= 1e3 => (us / 1e3, "ms"),
+        _ if us > 0.0 && us < 1.0 => (us * 1e3, "ns"),
         _ => (us, "µs"),
     };
     let digits = if value >= 100.0 || value == value.round() { 0 } else { usize::from(value < 10.0) + 1 };
@@ -308,9 +309,16 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
-        for (us, text) in
-            [(0.9, "0.90 µs"), (12.34, "12.3 µs"), (999.0, "999 µs"), (1234.0, "1.23 ms"), (2e6, "2 s"), (1e4, "10 ms")]
-        {
+        for (us, text) in [
+            (0.0, "0 µs"),
+            (0.0012, "1.20 ns"),
+            (0.9, "900 ns"),
+            (12.34, "12.3 µs"),
+            (999.0, "999 µs"),
+            (1234.0, "1.23 ms"),
+            (2e6, "2 s"),
+            (1e4, "10 ms"),
+        ] {
             assert_eq!(time(us), text);
         }
     }

@@ -81,7 +81,7 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
     third.extend(motion(page, scene)?);
-    third.extend([rates(page, scene)?, losses(page, scene)?, facts(page)?.share(1.6)]);
+    third.extend([rates(page, scene)?.share(0.9), losses(page, scene)?.share(1.2), facts(page)?.share(1.5)]);
     third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }
@@ -89,7 +89,7 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
 /// For a recording: what it shows and what it is; whether it played as it should.
 fn replay(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side: Vec<_> = images(page, scene)?.into_iter().map(|image| image.share(1.5)).collect();
-    side.extend([facts(page)?.share(2.2), rates(page, scene)?.share(1.0), losses(page, scene)?.share(1.0)]);
+    side.extend([facts(page)?.share(2.0), rates(page, scene)?.share(1.0), losses(page, scene)?.share(1.2)]);
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
