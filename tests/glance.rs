@@ -71,3 +71,17 @@ fn damage_between_the_ends_is_found_where_all_is_read() {
     let path = file.put(&bytes);
     assert_eq!(glance(&path).unwrap(), inspect(&path).unwrap());
 }
+
+#[test]
+fn stamps_that_go_back_take_no_time_away() {
+    let ms = |stamps: &[u64]| stamps.iter().map(|ms| ms * 1_000_000).collect::<Vec<_>>();
+    let file = File::new();
+    let mut duration_s = |stamps_ms: &[u64]| {
+        let path = file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
+        (glance(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
+    };
+    // A camera that was unplugged, and began again at nothing.
+    assert_eq!(duration_s(&[9000, 9100, 9200, 9500, 10, 110, 310]), (0.8, 0.8));
+    // Only by reading all can one know of this.
+    assert_eq!(duration_s(&[9000, 9100, 9500, 8000, 9500, 9700]), (0.7, 2.2));
+}

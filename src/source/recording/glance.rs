@@ -67,8 +67,11 @@ fn is_known(glance: &Inspection<'_>, topic: &Topic) -> bool {
 
 /// Reads the last frame of each stream, and takes the number of frames from the index.
 fn look_at_ends(glance: &mut Inspection<'_>) -> Result<bool, SourceError> {
+    let begin = glance.frames.clone();
     let mut done = BTreeMap::new();
     for topic in frame_topics(glance) {
+        // Where another stream ends there may be frames of this one, too, that are not its last, or will be read once more.
+        glance.frames.clone_from(&begin);
         let Some(stream) = glance.known.stream_of(&topic).map(|(stream, _)| stream.to_owned()) else { return Ok(false) };
         let count = glance.reader.indexed(&topic.name).unwrap_or(0);
         let seen = glance.frames.get(&stream).map_or(0, |frames| frames.count);
@@ -94,13 +97,13 @@ fn look_at_ends(glance: &mut Inspection<'_>) -> Result<bool, SourceError> {
             }
             // The last image may have none behind it that tells of it.
             glance.release(&stream);
-            if glance.frames.get(&stream).is_none_or(|frames| frames.count <= seen) {
+            // With a camera that was restarted meanwhile, first and last stamp do not tell how long it took.
+            if glance.frames.get(&stream).is_none_or(|frames| frames.count <= seen || frames.stamps.go_back) {
                 return Ok(false);
             }
         }
         let is_counted = Numbers::of(&topic, glance.known.driver.has_idle_numbers(&stream)) == Numbers::Order
             && !glance.holds.get(&stream).is_some_and(Option::is_some);
-        // Kept apart: where another stream ends, this one may go on, and its last frame is not there.
         if let Some(mut frames) = glance.frames.get(&stream).cloned() {
             frames.count = count;
             if is_counted {

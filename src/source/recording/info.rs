@@ -22,7 +22,8 @@ pub struct RecordingInfo {
     /// All of it was read. If not, an intact index has told how many frames there are, and of the frames only the first and the last
     /// were read.
     pub checked: bool,
-    /// From the first to the last depth frame by their time stamps; without depth, that of the longest stream.
+    /// From the first to the last depth frame by their time stamps; without depth, that of the longest stream. Where stamps go back,
+    /// the parts before and behind that are added; of a recording that was not read whole, only if its last stamp is before the first.
     pub duration_s: f64,
     /// The clock behind the depth frames' time stamps.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -21,23 +21,30 @@ use crate::source::{Damage, SourceError};
 pub(super) struct Frames {
     pub(super) count: u64,
     pub(super) numbers: Option<(u64, u64)>,
-    stamps: Stamps,
+    pub(super) stamps: Stamps,
     encoding: Option<String>,
     depth_units_m: Option<f32>,
 }
 
-/// First and last stamp of a stream.
+/// The stamps of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Stamps(Option<(i64, i64)>);
+pub(super) struct Stamps {
+    last_ns: Option<i64>,
+    /// All steps forward. Where stamps go back the camera was restarted, and its clock with it.
+    forward_ns: i64,
+    pub(super) go_back: bool,
+}
 
 impl Stamps {
     fn add(&mut self, stamp_ns: i64) {
-        self.0 = Some((self.0.map_or(stamp_ns, |(first, _)| first), stamp_ns));
+        let step_ns = self.last_ns.map_or(0, |last| stamp_ns.saturating_sub(last));
+        self.forward_ns = self.forward_ns.saturating_add(step_ns.max(0));
+        self.go_back |= step_ns < 0;
+        self.last_ns = Some(stamp_ns);
     }
 
-    /// From the first to the last; 0 if they go back.
     fn duration_s(self) -> f64 {
-        self.0.map_or(0.0, |(first, last)| last.saturating_sub(first).max(0) as f64 / 1e9)
+        self.forward_ns as f64 / 1e9
     }
 }
 
