@@ -7,7 +7,7 @@ use super::run::{as_usage, pipeline_settings, start_monitor};
 use super::signals::stop_on_signals;
 use super::status::Status;
 use super::view::{Shown, View};
-use super::{Done, LiveArgs, RunArgs, print, viewer};
+use super::{Done, LiveArgs, RunArgs, outputs, print, viewer};
 use crate::camera::Extrinsics;
 use crate::color::Colormap;
 use crate::config::{Settings, UsageError};
@@ -41,6 +41,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
         camera: Some(view),
     });
     let shown: Vec<_> = shown.collect();
+    outputs::check(&args.run, &open.iter().map(|camera| &camera.info).collect::<Vec<_>>(), None)?;
     let (sinks, stays) = viewer::open(&args.run, &settings, &shown, &clock)?;
     let known: Vec<_> = open.iter().map(|camera| (camera.serial.clone(), camera.info.clone())).collect();
     let sources: Vec<_> = known.iter().map(|(serial, info)| (Some(serial.as_str()), info)).collect();

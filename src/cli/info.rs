@@ -60,8 +60,7 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     }
     let damage = &info.damage;
     if !damage.is_none() {
-        let (frames, chunks, bytes) = (damage.frames_lost, damage.chunks_skipped, damage.bytes_skipped);
-        writeln!(out, "\ndamaged: {frames} frames lost, {chunks} chunks and {bytes} bytes skipped")?;
+        writeln!(out, "\ndamaged: {damage}")?;
         damage.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
     }
     Ok(out)

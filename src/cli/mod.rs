@@ -9,6 +9,7 @@ mod export;
 mod info;
 mod keys;
 mod live;
+mod outputs;
 mod profile;
 mod record;
 mod run;

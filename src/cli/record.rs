@@ -1,13 +1,13 @@
 //! `record OUT -- demo|live|replay ...`: a run as without it, and a recording of what its source delivers.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::run::{self, same_file};
+use super::run;
 use super::source::SourceCommand;
 use super::{Done, one_of};
 use crate::clock::Clock;
@@ -56,17 +56,6 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Refuses to replace what the run reads.
-    pub(super) fn refuse_inputs(&self, source: &SourceInfo, config: Option<&Path>) -> Result<(), UsageError> {
-        for input in std::iter::once(Path::new(&source.name)).chain(config) {
-            if same_file(&self.path, input) {
-                let text = format!("{}: this is the file that is read from; choose another", self.path.display());
-                return Err(UsageError(text));
-            }
-        }
-        Ok(())
-    }
-
     /// Opens the file; there is nothing to open where librealsense does.
     pub(super) fn create(self, source: &SourceInfo, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Recorder>> {
         if self.by_librealsense {

@@ -11,7 +11,7 @@ use super::status::Status;
 use super::terminal::Terminal;
 use super::view::Shown;
 use super::viewer::Stays;
-use super::{DemoArgs, Done, MonitorArgs, ReplayArgs, RunArgs, cameras, live, print, viewer};
+use super::{DemoArgs, Done, MonitorArgs, ReplayArgs, RunArgs, cameras, live, outputs, print, viewer};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
@@ -147,7 +147,7 @@ impl Opened {
         if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
-        recording.iter().try_for_each(|recording| recording.refuse_inputs(&info, args.config.as_deref()))?;
+        outputs::check(args, &[&info], recording.as_ref().map(|recording| recording.path.as_path()))?;
         let shown = Shown { info: &info, is_watched: source.monitor().is_some(), motion: source.motion(), camera: None };
         let (mut sinks, stays) = viewer::open(args, &settings, &[shown], &clock)?;
         let sinks = sinks.remove(0);
@@ -194,12 +194,6 @@ pub(super) fn start_monitor(
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Monitor> {
     let MonitorArgs { stats_out, stats_interval, metrics } = args.monitor.clone();
-    for input in sources.iter().map(|source| std::path::Path::new(&source.1.name)).chain(args.config.as_deref()) {
-        if let Some(path) = stats_out.as_deref().filter(|path| same_file(path, input)) {
-            let text = format!("--stats-out {}: this is the file that is read from; choose another", path.display());
-            return Err(UsageError(text).into());
-        }
-    }
     let monitor = Monitor::start(&MonitorOptions { stats_out, interval: stats_interval, metrics }, sources, Arc::clone(clock))?;
     if let Some(address) = monitor.metrics_address() {
         eprintln!("metrics: http://{address}/metrics");
@@ -235,11 +229,4 @@ fn tell(info: &SourceInfo, settings: &PipelineSettings, mut outcome: Outcome, js
         anyhow::bail!("the recording ended early: {problem}");
     }
     Ok(if report.damage.is_none() { Done::Whole } else { Done::Damaged })
-}
-
-/// Whether two paths lead to one file.
-pub(super) fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let id = |path: &std::path::Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino()));
-    matches!((id(a), id(b)), (Ok(a), Ok(b)) if a == b)
 }

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::RunArgs;
-use super::run::same_file;
 use super::view::{Linger, Shown, Sinks, View, ViewArgs};
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
@@ -35,15 +34,6 @@ pub(super) fn open(
     let sessions: Vec<_> = sources.iter().map(|source| session(args, settings, source, clock)).collect();
     let view = &args.view;
     let is_web = view.wants_web()?;
-    if let Some(save) = &view.save {
-        let names = sources.iter().map(|source| Path::new(&source.info.name));
-        for input in names.chain(args.config.as_deref()) {
-            if same_file(save, input) {
-                let text = format!("--save {}: this is the file that is read from; choose another", save.display());
-                return Err(UsageError(text).into());
-            }
-        }
-    }
     // The file first: a path that can't be written should not leave a viewer's window behind.
     let saved = |session: &Session| Session { max_rate_hz: settings.save_rate_hz, ..session.clone() };
     let saved: Vec<_> = sessions.iter().map(saved).collect();

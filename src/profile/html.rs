@@ -64,7 +64,7 @@ impl Page {
             escape(&environment.cpu),
             escape(&environment.kernel)
         ));
-        self.add(format_args!("<code class=\"command\">depthcast profile -- {command}</code>"));
+        self.add(format_args!("<code class=\"command\">{command}</code>"));
         let doubts = doubts(report);
         if !doubts.is_empty() {
             let items: String = doubts.iter().map(|doubt| format!("<li>{}</li>", escape(doubt))).collect();
@@ -102,7 +102,7 @@ impl Page {
         let n = cell.repetitions.len();
         let s = if n == 1 { "" } else { "s" };
         let warm_up =
-            if cell.warm_up_s > 0.0 { format!(", the first {} s of each left out", cell.warm_up_s) } else { String::new() };
+            if cell.warm_up_s > 0.0 { format!(", after the first {} s of each", cell.warm_up_s) } else { String::new() };
         let facts = cell.source.facts.iter().map(|(name, value)| format!(" &middot; {} {}", escape(name), escape(value)));
         self.add(format_args!(
             "<p class=\"quiet\">{}{} &middot; {n} repetition{s}, {:.1} s in all{warm_up}</p>",
@@ -146,8 +146,8 @@ impl Page {
         );
         self.figure(
             "Intervals between frames",
-            "How often each interval occurred: between arrivals (filled) and between hand-overs (line). A dashed line marks the nominal period; \
-             the narrower, the steadier.",
+            "How often each interval occurred: between arrivals (filled) and between hand-overs (line). A dashed line marks the nominal period. \
+             Counts are on a logarithmic scale; the narrower, the steadier.",
             &[("capture_queue", "arrivals".into()), ("log", "hand-overs".into())],
             &plot::intervals("intervals", of("interval"), of("shown_interval"), period),
         );
@@ -165,7 +165,7 @@ impl Page {
             (time(total.p99), "total, p99", false),
             (time(total.p999), "total, p99.9", false),
             (time(to_cloud.p99), "arrival to cloud, p99", false),
-            (format!("{:.1}", all.projected_fps), "clouds a second", false),
+            (format!("{:.1}", all.projected_fps), "projected a second", false),
             (format!("{:.2} %", lost * 100.0), "frames lost", lost > 0.0),
             (late.to_string(), "later than one period", late > 0),
         ];

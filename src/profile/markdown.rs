@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use super::frames::{INTERVALS, STAGES};
 use super::plot::time;
-use super::report::ProfileReport;
+use super::report::{CellReport, ProfileReport};
 
 pub fn text(report: &ProfileReport) -> String {
     let mut text = String::new();
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
-    line(format_args!("# Latency profile\n\n`depthcast profile -- {}`, {}\n", report.command, super::when(report.began_unix_s)));
+    line(format_args!("# Latency profile\n\n`{}`, {}\n", report.command, super::when(report.began_unix_s)));
     for doubt in super::doubts(report) {
         line(format_args!("> {doubt}\n"));
     }
@@ -17,9 +17,9 @@ pub fn text(report: &ProfileReport) -> String {
         let all = &cell.all;
         line(format_args!("## {}\n", cell.name));
         line(format_args!(
-            "{}: {} repetitions, {:.1} s; {:.1} clouds a second; {} of {} frames later than one frame period\n",
+            "{}: {}, {:.1} s; {:.1} frames projected a second; {} of {} later than one frame period\n",
             cell.source.name,
-            cell.repetitions.len(),
+            repetitions(cell),
             all.span_s,
             all.projected_fps,
             all.deadline_misses,
@@ -60,10 +60,15 @@ pub fn text(report: &ProfileReport) -> String {
     }
     let cost = &report.measuring;
     line(format_args!(
-        "\nMeasuring one frame took {:.2} us on all threads together: {:.3} % of the time between two frames at 90 a second.",
+        "\nMeasuring one frame took {:.2} µs on all threads together: {:.3} % of the time between two frames at 90 a second.",
         cost.us_per_frame, cost.percent_at_90_fps
     ));
     text
+}
+
+fn repetitions(cell: &CellReport) -> String {
+    let n = cell.repetitions.len();
+    format!("{n} repetition{}", if n == 1 { "" } else { "s" })
 }
 
 /// The most important figures for a terminal, in lines of at most 100 columns.
@@ -72,7 +77,7 @@ pub fn summary(report: &ProfileReport) -> String {
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
     for cell in &report.cells {
         let all = &cell.all;
-        line(format_args!("{}: {} repetitions, {:.1} s", cell.name, cell.repetitions.len(), all.span_s));
+        line(format_args!("{}: {}, {:.1} s", cell.name, repetitions(cell), all.span_s));
         line(format_args!("{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "samples", "p50", "p90", "p99", "p99.9", "max"));
         for name in STAGES.iter().map(|stage| stage.0).chain(INTERVALS) {
             let l = all.latency(name);
@@ -84,7 +89,7 @@ pub fn summary(report: &ProfileReport) -> String {
         }
         let d = all.drops;
         line(format_args!(
-            "{:.1} clouds a second; lost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; {} late\n",
+            "{:.1} projected a second; lost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; {} late\n",
             all.projected_fps, d.source, d.capture_queue, d.cloud_queue, d.viewer, all.deadline_misses
         ));
     }
@@ -93,7 +98,7 @@ pub fn summary(report: &ProfileReport) -> String {
     }
     let cost = &report.measuring;
     line(format_args!(
-        "measuring one frame costs {:.2} us on all threads together: {:.3} % of a frame at 90 a second",
+        "measuring one frame costs {:.2} µs on all threads together: {:.3} % of a frame at 90 a second",
         cost.us_per_frame, cost.percent_at_90_fps
     ));
     text

@@ -46,7 +46,7 @@ use crate::pipeline::{Outcome, PipelineSettings, Policy};
 use crate::realtime::RealtimeReport;
 use crate::source::SourceInfo;
 
-/// Frames below which a p99.9 is but the worst of them.
+/// Frames below which a p99.9 may be but the worst of them; and a p99, below a tenth of it.
 const MANY_FRAMES: u64 = 2_000;
 
 /// One repetition.
@@ -169,8 +169,9 @@ pub fn doubts(report: &ProfileReport) -> Vec<String> {
     if report.cells.iter().any(|cell| cell.repetitions.len() < compare::MIN_REPETITIONS) {
         doubt("With so few repetitions nothing tells how much of a figure is noise.".into());
     }
-    if let Some(cell) = report.cells.iter().find(|cell| cell.all.shown < MANY_FRAMES) {
-        doubt(format!("p99.9 of {} frames is but the worst of them; measure longer.", cell.all.shown));
+    if let Some(shown) = report.cells.iter().map(|cell| cell.all.shown).min().filter(|shown| *shown < MANY_FRAMES) {
+        let what = if shown < MANY_FRAMES / 10 { "p99 and p99.9" } else { "p99.9" };
+        doubt(format!("Of {shown} frames {what} may be but the worst of them; measure longer."));
     }
     doubts
 }

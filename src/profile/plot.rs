@@ -9,7 +9,8 @@ use super::frames::{Frame, Part};
 
 pub const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
-const RIGHT: f64 = 14.0;
+/// Half of a time that stands below the right end.
+const RIGHT: f64 = 26.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
 
@@ -30,11 +31,15 @@ impl Axis {
         self.pixels.0 + part * (self.pixels.1 - self.pixels.0)
     }
 
-    /// Round values on it; on a long logarithmic axis only the powers of ten.
+    /// Round values on it, fewer for each power of ten on a long logarithmic axis.
     fn ticks(&self) -> Vec<f64> {
         if self.is_log {
             let decades = self.from.log10().floor() as i32..=self.to.log10().ceil() as i32;
-            let steps: &[f64] = if (self.to / self.from).log10() > 3.5 { &[1.0] } else { &[1.0, 2.0, 5.0] };
+            let steps: &[f64] = match (self.to / self.from).log10() {
+                length if length > 5.5 => &[1.0],
+                length if length > 3.5 => &[1.0, 3.0],
+                _ => &[1.0, 2.0, 5.0],
+            };
             let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
             return all.filter(|tick| (self.from * 0.999..=self.to * 1.001).contains(tick)).collect();
         }
@@ -49,16 +54,37 @@ impl Axis {
     }
 }
 
-/// A length of time in its most readable unit.
+/// A length of time in its most readable unit, with three digits.
 pub fn time(us: f64) -> String {
+    let (value, unit) = scaled(us);
+    let digits = match value {
+        0.0 | 100.0.. => 0,
+        10.0.. => 1,
+        _ => 2,
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+/// One on an axis, without zeros that tell nothing.
+fn tick(us: f64) -> String {
+    let (value, unit) = scaled(us);
+    format!("{value} {unit}")
+}
+
+/// Rounded to three digits.
+fn scaled(us: f64) -> (f64, &'static str) {
+    if us <= 0.0 {
+        return (0.0, "µs");
+    }
+    let step = 10f64.powf(us.log10().floor() - 2.0);
+    let us = (us / step).round() * step;
     let (value, unit) = match us {
         _ if us >= 1e6 => (us / 1e6, "s"),
         _ if us >= 1e3 => (us / 1e3, "ms"),
-        _ if us > 0.0 && us < 1.0 => (us * 1e3, "ns"),
+        _ if us < 1.0 => (us * 1e3, "ns"),
         _ => (us, "µs"),
     };
-    let digits = if value >= 100.0 || value == value.round() { 0 } else { usize::from(value < 10.0) + 1 };
-    format!("{value:.digits$} {unit}")
+    ((value * 100.0).round() / 100.0, unit)
 }
 
 /// The frame of a plot: grid, ticks, what the axes are.
@@ -118,7 +144,7 @@ const COLUMNS: usize = 440;
 /// One part of each frame over the time of its arrival: the middle of what a column holds as a line, the least and the most around it. Lost
 /// frames are marked below. The repetitions stand side by side.
 pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Option<Duration>) -> String {
-    let (mut columns, mut lost, mut borders) = (vec![Vec::new(); COLUMNS], vec![0u64; COLUMNS], Vec::new());
+    let (mut lines, mut lost, mut borders) = (Vec::new(), vec![0u64; COLUMNS], Vec::new());
     let span = |frames: &[Frame]| match frames {
         [first, .., last] => last.id.arrived_at.since(first.id.arrived_at).as_secs_f64(),
         _ => 0.0,
@@ -126,6 +152,7 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
     let whole_s = repetitions.iter().map(|frames| span(frames)).sum::<f64>().max(1e-6);
     let mut begin_s = 0.0;
     for frames in repetitions {
+        let mut columns = vec![Vec::new(); COLUMNS];
         for frame in frames {
             let at_s = begin_s + frame.id.arrived_at.since(frames[0].id.arrived_at).as_secs_f64();
             let column = ((at_s / whole_s * COLUMNS as f64) as usize).min(COLUMNS - 1);
@@ -137,8 +164,9 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
         }
         begin_s += span(frames);
         borders.push(begin_s);
+        lines.push(columns);
     }
-    let values = || columns.iter().flatten().copied();
+    let values = || lines.iter().flatten().flatten().copied();
     let (least, most) = (values().fold(f64::MAX, f64::min), values().fold(0.0, f64::max));
     if most == 0.0 {
         return String::new();
@@ -147,7 +175,7 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
     let (from, to) = (least.max(1.0) * 0.8, most.max(period_us.unwrap_or(0.0)) * 1.25);
     let mut sheet = Sheet::new(label, 280.0, (0.0, whole_s, false), (from, to, true));
     let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0))).collect();
-    sheet.grid(&x_ticks, time);
+    sheet.grid(&x_ticks, tick);
     borders.pop();
     for border in borders {
         let (x, bottom) = (sheet.x.at(border), sheet.height - BOTTOM);
@@ -160,19 +188,21 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
         sheet.add(format_args!("<text class=\"limit-text\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">one frame period</text>"));
     }
     let x = |column: usize, sheet: &Sheet| sheet.x.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
-    let (mut upper, mut lower, mut middle) = (Vec::new(), Vec::new(), Vec::new());
-    for (column, values) in columns.iter_mut().enumerate() {
-        values.sort_unstable_by(f64::total_cmp);
-        if let [first, .., last] | [first @ last] = values[..] {
-            let x = x(column, &sheet);
-            lower.push((x, sheet.y.at(first)));
-            upper.push((x, sheet.y.at(last)));
-            middle.push((x, sheet.y.at(values[values.len() / 2])));
+    for mut columns in lines {
+        let (mut upper, mut lower, mut middle) = (Vec::new(), Vec::new(), Vec::new());
+        for (column, values) in columns.iter_mut().enumerate() {
+            values.sort_unstable_by(f64::total_cmp);
+            if let [first, .., last] | [first @ last] = values[..] {
+                let x = x(column, &sheet);
+                lower.push((x, sheet.y.at(first)));
+                upper.push((x, sheet.y.at(last)));
+                middle.push((x, sheet.y.at(values[values.len() / 2])));
+            }
         }
+        let band: Vec<_> = upper.into_iter().chain(lower.into_iter().rev()).collect();
+        sheet.path("band", &band, true);
+        sheet.path("line total", &middle, false);
     }
-    let band: Vec<_> = upper.into_iter().chain(lower.into_iter().rev()).collect();
-    sheet.path("band", &band, true);
-    sheet.path("line total", &middle, false);
     let most_lost = lost.iter().copied().max().unwrap_or(0).max(1) as f64;
     for (column, &count) in lost.iter().enumerate().filter(|(_, count)| **count > 0) {
         let (x, bottom) = (x(column, &sheet), sheet.height - BOTTOM);
@@ -203,7 +233,7 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
         (5.0, "99.999 %"),
     ];
     let x_ticks: Vec<_> = named.into_iter().filter(|(x, _)| *x <= nines).map(|(x, text)| (x, text.to_owned())).collect();
-    sheet.grid(&x_ticks, time);
+    sheet.grid(&x_ticks, tick);
     for (name, histogram) in stages.iter().filter(|(_, h)| !h.is_empty()) {
         const STEPS: usize = 240;
         let end = (histogram.len() as f64).log10().min(nines);
@@ -254,7 +284,8 @@ pub fn stacked(label: &str, rows: &[(&str, Vec<(&str, f64)>)]) -> String {
     svg + "</svg>\n"
 }
 
-/// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line for the second.
+/// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line for the second. How many are longer than
+/// the plot shows is told in it.
 pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>, period: Option<Duration>) -> String {
     if arrivals.is_empty() {
         return String::new();
@@ -266,22 +297,19 @@ pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>,
     let to = both().map(|h| ms(h.value_at_quantile(0.999))).fold(period_ms * 1.5, f64::max).min(period_ms * 8.0);
     let from = both().map(|h| ms(h.min())).fold(period_ms * 0.5, f64::min);
     let bins = |histogram: &Histogram<u64>| {
-        let mut bins = [0u64; BINS];
+        let (mut bins, mut longer) = ([0u64; BINS], 0);
         for step in histogram.iter_recorded() {
             let part = (ms(step.value_iterated_to()) - from) / (to - from);
-            bins[((part * BINS as f64).max(0.0) as usize).min(BINS - 1)] += step.count_at_value();
+            *bins.get_mut((part * BINS as f64).max(0.0) as usize).unwrap_or(&mut longer) += step.count_at_value();
         }
-        bins
+        (bins, longer)
     };
-    let (arrivals, shown) = (bins(arrivals), bins(shown));
+    let ((arrivals, longer_arrivals), (shown, longer_shown)) = (bins(arrivals), bins(shown));
     let most = arrivals.iter().chain(&shown).copied().max().unwrap_or(1) as f64;
     let mut sheet = Sheet::new(label, 220.0, (from, to, false), (0.7, most * 1.4, true));
-    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|ms| (ms, time(ms * 1e3))).collect();
+    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|ms| (ms, tick(ms * 1e3))).collect();
     sheet.grid(&x_ticks, |count| format!("{count:.0}"));
-    let (bottom, x) = (sheet.height - BOTTOM, period.map(|_| sheet.x.at(period_ms)));
-    if let Some(x) = x {
-        sheet.add(format_args!("<path class=\"limit\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
-    }
+    let bottom = sheet.height - BOTTOM;
     let edge = |bin: usize, sheet: &Sheet| sheet.x.at(from + (to - from) * bin as f64 / BINS as f64);
     for (bin, &count) in arrivals.iter().enumerate().filter(|(_, count)| **count > 0) {
         let (x, width, y) = (edge(bin, &sheet), edge(bin + 1, &sheet) - edge(bin, &sheet) - 0.5, sheet.y.at(count as f64));
@@ -299,6 +327,16 @@ pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>,
         })
         .collect();
     sheet.path("line log", &steps, false);
+    if period.is_some() {
+        let x = sheet.x.at(period_ms);
+        sheet.add(format_args!("<path class=\"limit\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
+    }
+    if longer_arrivals + longer_shown > 0 {
+        let (x, y) = (WIDTH - RIGHT - 4.0, TOP + 12.0);
+        sheet.add(format_args!(
+            "<text class=\"limit-text\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\">longer: {longer_arrivals} between arrivals, {longer_shown} between hand-overs</text>"
+        ));
+    }
     sheet.end()
 }
 
@@ -309,17 +347,20 @@ mod tests {
 
     #[test]
     fn times_are_readable() {
-        for (us, text) in [
-            (0.0, "0 µs"),
-            (0.0012, "1.20 ns"),
-            (0.9, "900 ns"),
-            (12.34, "12.3 µs"),
-            (999.0, "999 µs"),
-            (1234.0, "1.23 ms"),
-            (2e6, "2 s"),
-            (1e4, "10 ms"),
+        for (us, text, short) in [
+            (0.0, "0 µs", "0 µs"),
+            (0.0012, "1.20 ns", "1.2 ns"),
+            (0.9, "900 ns", "900 ns"),
+            (9.996, "10.0 µs", "10 µs"),
+            (12.34, "12.3 µs", "12.3 µs"),
+            (999.0, "999 µs", "999 µs"),
+            (999.6, "1.00 ms", "1 ms"),
+            (1234.0, "1.23 ms", "1.23 ms"),
+            (45e3, "45.0 ms", "45 ms"),
+            (2e6, "2.00 s", "2 s"),
+            (1234e6, "1230 s", "1230 s"),
         ] {
-            assert_eq!(time(us), text);
+            assert_eq!((time(us).as_str(), tick(us).as_str()), (text, short));
         }
     }
 
@@ -327,6 +368,7 @@ mod tests {
     fn ticks_are_round_and_within() {
         let axis = |from, to, is_log| Axis { from, to, is_log, pixels: (0.0, 100.0) };
         assert_eq!(axis(80.0, 1100.0, true).ticks(), [100.0, 200.0, 500.0, 1000.0]);
+        assert_eq!(axis(1.0, 5000.0, true).ticks(), [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]);
         assert_eq!(axis(0.0, 10.0, false).ticks(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(axis(5.0, 5.0, false).ticks(), [5.0]);
         let log = axis(10.0, 1000.0, true);

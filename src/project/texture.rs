@@ -4,8 +4,8 @@ use crate::camera::{ColorCamera, Intrinsics};
 use crate::color::nearest;
 use crate::frame::{ColorFormat, ColorImage};
 
-/// The colour of points that the colour camera does not see: grey, and marked by an alpha of 0.
-pub const UNSEEN_RGBA: u32 = 0x8080_8000;
+/// The colour of points that the colour camera does not see: grey. Of an alpha of 0 viewers make black.
+pub const UNSEEN_RGBA: u32 = 0x8080_80ff;
 /// Points that are coloured at a time.
 const CHUNK: usize = 64;
 /// The index of no pixel.

@@ -98,7 +98,7 @@ pub enum Delivery {
     End,
 }
 
-/// What a damaged recording has lost.
+/// What a damaged recording has lost, as far as that is known: what stood behind the place where a file was cut off nobody can tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
     pub bytes_skipped: u64,
@@ -111,6 +111,13 @@ pub struct Damage {
 impl Damage {
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+impl std::fmt::Display for Damage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { bytes_skipped, chunks_skipped, frames_lost, .. } = self;
+        write!(f, "{frames_lost} frames known to be lost, {chunks_skipped} chunks and {bytes_skipped} bytes skipped")
     }
 }
 

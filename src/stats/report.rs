@@ -344,12 +344,8 @@ impl Report {
             line(format_args!("\nreal time: {realtime}"));
         }
         if !self.damage.is_none() {
-            let d = &self.damage;
-            line(format_args!(
-                "\nthe recording is damaged: {} frames lost, {} chunks and {} bytes skipped",
-                d.frames_lost, d.chunks_skipped, d.bytes_skipped
-            ));
-            for note in &d.notes {
+            line(format_args!("\nthe recording is damaged: {}", self.damage));
+            for note in &self.damage.notes {
                 line(format_args!("  {note}"));
             }
         }

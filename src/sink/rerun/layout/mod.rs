@@ -62,8 +62,8 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
 
 /// For an audience: the cloud, below it what else the camera sees, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let mut side = vec![rates(page, scene)?.share(1.0), latency(page, scene)?.share(1.2), losses(page, scene)?.share(1.2)];
-    side.push(facts(page)?.share(1.9));
+    let mut side = vec![rates(page, scene)?.share(0.95), latency(page, scene)?.share(1.3), losses(page, scene)?.share(1.3)];
+    side.push(facts(page)?.share(1.75));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
     let mut beside = images(page, scene)?;
     beside.extend(motion(page, scene)?);
@@ -81,7 +81,7 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
     third.extend(motion(page, scene)?);
-    third.extend([rates(page, scene)?.share(0.9), losses(page, scene)?.share(1.2), facts(page)?.share(1.5)]);
+    third.extend([rates(page, scene)?.share(0.9), losses(page, scene)?.share(1.3), facts(page)?.share(1.5)]);
     third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }

@@ -11,7 +11,8 @@ const BLUE: Color = [108, 160, 220];
 const GREEN: Color = [110, 206, 88];
 const VIOLET: Color = [178, 132, 214];
 const ORANGE: Color = [251, 159, 58];
-const WHITE: Color = [240, 240, 240];
+/// As the others, to be told from a dark ground and from a light one: the viewer follows the system in that.
+const PINK: Color = [232, 104, 160];
 const RED: Color = [225, 87, 89];
 
 /// A stage with a plot.
@@ -27,7 +28,7 @@ pub const STAGES: [StageSeries; 5] = [
     StageSeries { name: "project", color: GREEN },
     StageSeries { name: "cloud_queue", color: VIOLET },
     StageSeries { name: "log", color: ORANGE },
-    StageSeries { name: "total", color: WHITE },
+    StageSeries { name: "total", color: PINK },
 ];
 const FPS: [(&str, Color); 3] = [("captured fps", BLUE), ("projected fps", GREEN), ("shown fps", ORANGE)];
 /// In the order of [`Snapshot::lost`].
