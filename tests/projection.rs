@@ -210,7 +210,7 @@ fn tuning_changes_no_point() {
     let image = frame(640, 480, 0.001, (0..640 * 480).map(|i| (i % 5000) as u16).collect());
     let mut points = Points::default();
     let mut projector = BackProjector::new(&camera, None, ProjectOptions::default()).unwrap();
-    in_threads(2, || projector.tune(&mut || {}).and_then(|()| projector.project(&image, &mut points))).unwrap();
+    in_threads(2, || projector.tune(None, &mut || {}).and_then(|()| projector.project(&image, &mut points))).unwrap();
     assert!(matches!(projector.bands(), 1 | 8));
     assert_eq!(bits(&points.positions_m), bits(&naive::valid(&image.depth, &camera, 0.001)));
 }

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 
+use common::bag_writer::{Color, Spec, write_bag};
 use rerun::external::arrow::array::Array as _;
 use rerun::external::re_log_encoding::DecoderApp;
 use rerun::log::{Chunk, LogMsg};
@@ -293,6 +294,39 @@ fn the_web_viewer_is_served_and_taken_ports_are_told() {
     assert_eq!(message.trim().lines().count(), 1, "{message}");
     run.kill().unwrap();
     run.wait().unwrap();
+}
+
+/// While no page is open each cloud takes the place of the one before, and is taken as one that is shown.
+fn drops_without_a_page(args: &[&str]) -> (u64, u64) {
+    let web = ["--view", "web", "--web-port", "0", "--data-port", "0", "--linger", "0s", "--json"];
+    let output = depthcast(&[args, &web].concat());
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let number = |pointer: &str| report.pointer(pointer).unwrap().as_u64().unwrap();
+    (number("/sinks/0/drops/busy") + number("/sinks/0/drops/disconnected"), number("/frames/shown"))
+}
+
+#[test]
+fn small_and_empty_clouds_do_not_wait_for_a_page() {
+    let demo = ["demo", "--depth", "424x240@30", "--frames", "30", "--show-rate", "0"];
+    for fewer in [["--max-points", "500"], ["--max-m", "0.2"]] {
+        assert!(matches!(drops_without_a_page(&[&demo[..], &fewer].concat()), (0, 20..)), "{fewer:?}");
+    }
+    // Faster than Rerun sends them on: several in one message, which has to be waited for.
+    let (_, shown) = drops_without_a_page(&["demo", "--depth", "64x48@300", "--frames", "300", "--show-rate", "0"]);
+    assert!(shown >= 50, "{shown}");
+}
+
+#[test]
+fn clouds_do_not_wait_for_a_page_with_the_colour_image_that_they_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bag, config) = (dir.path().join("x.bag"), dir.path().join("x.toml"));
+    let stamps_ns: Vec<u64> = (0..30).map(|i| 5_000_000_000 + i * 33_333_333).collect();
+    let color = Color { stamps_ns: stamps_ns[..1].to_vec(), ..Color::default() };
+    let spec = Spec { width: 320, height: 240, stamps_ns, has_color: true, color, ..Spec::default() };
+    std::fs::write(&bag, write_bag(&spec).bytes).unwrap();
+    std::fs::write(&config, "[camera]\ncolor = \"any\"\n").unwrap();
+    assert_eq!(drops_without_a_page(&["replay", bag.to_str().unwrap(), "--config", config.to_str().unwrap()]), (0, 30));
 }
 
 #[test]

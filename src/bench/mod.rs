@@ -219,7 +219,7 @@ fn projections<'a>(
     for (what, options) in [("simd+rayon", organized), ("compact+rayon", compact)] {
         let mut projector = BackProjector::new(camera, None, options)?;
         // Threads are awake in a benchmark.
-        projector.tune(&mut || drop(rayon::broadcast(|_| ())))?;
+        projector.tune(None, &mut || drop(rayon::broadcast(|_| ())))?;
         candidates.push(hot(what.into(), threads, projector, frame));
     }
     for (what, options) in [("simd", organized), ("compact", compact)] {

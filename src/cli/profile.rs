@@ -19,7 +19,7 @@ use crate::pipeline::Stop;
 use crate::profile::compare::{Comparison, parse_share};
 use crate::profile::environment::{Environment, load_averages};
 use crate::profile::matrix::Cell;
-use crate::profile::report::{Measuring, ProfileReport, SCHEMA};
+use crate::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
 use crate::profile::{self, Run};
 
 const REPETITIONS: usize = 5;
@@ -118,7 +118,19 @@ fn source_of(args: &ProfileArgs) -> anyhow::Result<SourceCommand> {
     Ok(source)
 }
 
-fn refuse_to_replace(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
+/// What decides about the figures, to be run again.
+fn command_line(args: &ProfileArgs) -> String {
+    let mut words = vec!["depthcast profile".to_owned()];
+    words.extend(args.against.iter().map(|other| format!("--against {}", other.display())));
+    words.extend(args.repetitions.map(|n| format!("--repetitions {n}")));
+    words.extend(args.warm_up.map(|time| format!("--warm-up {}s", time.as_secs_f64())));
+    words.push("--".to_owned());
+    words.extend(args.run.iter().map(|word| word.to_string_lossy().into_owned()));
+    words.join(" ")
+}
+
+fn check_folder(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
+    profile::ensure_place(folder)?;
     if folder.join(file).exists() && !force {
         bail!("{}: has a report already; --force replaces it, another --out keeps it", folder.display());
     }
@@ -127,7 +139,7 @@ fn refuse_to_replace(folder: &Path, file: &str, force: bool) -> anyhow::Result<(
 
 fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let source = source_of(args)?;
-    refuse_to_replace(&args.out, "report.json", args.force)?;
+    check_folder(&args.out, "report.json", args.force)?;
     let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
     let cells: Vec<_> = of_config.matrix().cells().iter().map(|cell| at(&source, cell)).collect::<anyhow::Result<_>>()?;
     let plan = Plan {
@@ -140,7 +152,13 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let measuring = Measuring::new(profile::cost_per_frame());
     let (mut reports, mut measured) = (Vec::new(), Vec::new());
     for source in &cells {
-        if let Some((report, frames)) = plan.cell(source, reports.len())? {
+        if let Some((mut report, frames)) = plan.cell(source, reports.len())? {
+            // Such as of all threads and of two, where there are two.
+            let is_alike = |other: &CellReport| other.name.split(" #").next() == Some(report.name.as_str());
+            let alike = reports.iter().filter(|other| is_alike(other)).count();
+            if alike > 0 {
+                report.name += &format!(" #{}", alike + 1);
+            }
             reports.push(report);
             measured.push(frames);
         }
@@ -148,10 +166,12 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     if reports.is_empty() {
         bail!("interrupted before anything was measured");
     }
-    let words: Vec<_> = args.run.iter().map(|word| word.to_string_lossy()).collect();
+    if plan.stop.is_asked() && reports.len() < cells.len() {
+        eprintln!("depthcast: interrupted: {} of {} combinations were measured", reports.len(), cells.len());
+    }
     let report = ProfileReport {
         schema: SCHEMA.into(),
-        command: words.join(" "),
+        command: command_line(args),
         began_unix_s: began.as_secs(),
         in_turns: None,
         environment: Environment { realtime: measured.iter().find_map(|m| m.realtime.clone()), ..Environment::capture() },
@@ -205,11 +225,7 @@ struct Plan {
 
 impl Plan {
     /// Measures one cell; `None` if it was interrupted before its first repetition had ended.
-    fn cell(
-        &self,
-        source: &SourceCommand,
-        index: usize,
-    ) -> anyhow::Result<Option<(profile::report::CellReport, profile::Measured)>> {
+    fn cell(&self, source: &SourceCommand, index: usize) -> anyhow::Result<Option<(CellReport, profile::Measured)>> {
         let has_end = source.has_end();
         let warm_up = self.warm_up.unwrap_or(if has_end { Duration::ZERO } else { WARM_UP });
         let mut run_args = source.run_args().clone();
@@ -247,6 +263,10 @@ impl Plan {
             first.get_or_insert((ran.info, ran.settings));
         }
         let Some((info, settings)) = first.filter(|_| !runs.is_empty()) else { return Ok(None) };
+        let count = runs.len();
+        if let Some(last) = runs.last_mut().filter(|_| count < self.repetitions) {
+            last.warnings.push(format!("interrupted: {count} of {} repetitions were measured", self.repetitions));
+        }
         Ok(Some(profile::cell(index, &info, &settings, &run_args.view.view.to_string(), warm_up, runs)))
     }
 }

@@ -12,7 +12,7 @@ use super::RunArgs;
 use super::view::{Linger, Shown, Sinks, View, ViewArgs};
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
-use crate::config::{Settings, UsageError};
+use crate::config::Settings;
 use crate::pipeline::{Policy, Stop};
 use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
 use crate::sink::{CameraView, Images, NullSink};

@@ -14,7 +14,7 @@ use crate::clock::HostTime;
 use crate::cloud::Cloud;
 use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
-use crate::project::BackProjector;
+use crate::project::{BackProjector, in_pool};
 use crate::realtime::Ledger;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
@@ -140,7 +140,7 @@ impl Project {
         let mut journal = shared.new_journal();
         let shared_pool = self.pool.take();
         let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
-        in_pool(shared_pool.as_deref(), || self.projector.tune(&mut || std::thread::sleep(rest)))?;
+        self.projector.tune(shared_pool.as_deref(), &mut || std::thread::sleep(rest))?;
         let new_points = self.projector.points_maker();
         let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
         let _ = ready.send(());
@@ -189,14 +189,6 @@ pub(super) fn new_pool(settings: &PipelineSettings, realtime: &Arc<Ledger>) -> a
         .context("cannot start the projection's threads")
 }
 
-/// In the pool that is shared; or here, which is within the run's own.
-fn in_pool<T: Send>(shared: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
-    match shared {
-        Some(pool) => pool.install(work),
-        None => work(),
-    }
-}
-
 /// Offers clouds to a sink. Returns a warning if the sink could not hand over all at the end.
 pub(super) fn show(
     mut sink: Box<dyn CloudSink>,
@@ -224,6 +216,7 @@ pub(super) fn show(
                 let mut handed_over_at = taken_at;
                 if !pace.is_due(taken_at) {
                     stats.above_show_rate.add(1);
+                    event = Event::AboveShowRate;
                 } else {
                     match offer(sink.as_mut(), &cloud, &mut waits, shared) {
                         Ok(Offer::Taken) => {

@@ -4,6 +4,7 @@
 //! The interval for the change of each figure is `interval`'s; repetitions that were measured in turns are pairs. With many figures some
 //! would seem to change by chance, so the 5 % are shared among all of them (Bonferroni).
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, ensure};
@@ -19,10 +20,15 @@ const ALPHA: f64 = 0.05;
 pub const MIN_REPETITIONS: usize = 3;
 /// Latencies that differ by less are told as the same: waking a thread takes that more or less.
 const RESOLUTION_US: f64 = 10.0;
+/// Rates and shares of lost frames that differ by less are told as the same: a frame in a thousand.
+const RESOLUTION: f64 = 1e-3;
+/// Who loses one frame in a hundred more has regressed, however much worse a latency may become.
+const LOST_OVER: f64 = 0.01;
 /// Figures below this count as this, so that ratios stay meaningful.
 const SMALLEST_US: f64 = 1.0;
 
 const STAGES: [&str; 6] = ["capture_queue", "project", "cloud_queue", "log", "arrival_to_cloud", "total"];
+const US: &str = "us";
 type Quantile = (&'static str, fn(&Latency) -> f64);
 const QUANTILES: [Quantile; 2] = [("p50", |l| l.p50), ("p99", |l| l.p99)];
 
@@ -89,8 +95,16 @@ impl Comparison {
     /// If they have no cell in common, or too few repetitions to tell the noise.
     pub fn new(a: &ProfileReport, b: &ProfileReport, fail_over: f64) -> anyhow::Result<Self> {
         let mut notes = Vec::new();
-        let differing = a.environment.facts().into_iter().zip(b.environment.facts()).filter(|(a, b)| a != b);
-        notes.extend(differing.map(|((name, a), (_, b))| format!("{name}: {a} against {b}")));
+        let mut differ = |name: &str, a: &str, b: &str| {
+            if a != b {
+                notes.push(format!("{name}: {a} against {b}"));
+            }
+        };
+        differ("command", &a.command, &b.command);
+        let of_b: BTreeMap<_, _> = b.environment.facts().into_iter().collect();
+        for (name, value) in a.environment.facts() {
+            differ(&name, &value, of_b.get(&name).map_or("not told", String::as_str));
+        }
         let pairs: Vec<_> =
             a.cells.iter().filter_map(|cell| Some((cell, b.cells.iter().find(|other| other.name == cell.name)?))).collect();
         for (side, cells, others) in [("first", &a.cells, &b.cells), ("second", &b.cells, &a.cells)] {
@@ -98,6 +112,12 @@ impl Comparison {
             notes.extend(alone.map(|cell| format!("only the {side} has: {}", cell.name)));
         }
         ensure!(!pairs.is_empty(), "the two have nothing in common to compare: {}", notes.join("; "));
+        for (a, b) in &pairs {
+            let of = |cell: &CellReport| format!("{} {}, {} s of warm-up", cell.source.kind, cell.source.name, cell.warm_up_s);
+            if of(a) != of(b) {
+                notes.push(format!("{}: {} against {}", a.name, of(a), of(b)));
+            }
+        }
         for cell in pairs.iter().flat_map(|(a, b)| [a, b]) {
             ensure!(
                 cell.repetitions.len() >= MIN_REPETITIONS,
@@ -108,7 +128,7 @@ impl Comparison {
         }
         let figures = pairs.len() * (STAGES.len() * QUANTILES.len() + 2);
         let in_turns = a.in_turns.is_some() && a.in_turns == b.in_turns;
-        let compare = |(a, b)| compare_cells(a, b, in_turns, fail_over, ALPHA / figures as f64);
+        let compare = |(a, b)| compare_cells(a, b, in_turns, fail_over, ALPHA / figures as f64, &mut notes);
         let cells = pairs.into_iter().map(compare).collect();
         Ok(Self { schema: "depthcast.compare.v1", fail_over, cells, notes })
     }
@@ -133,7 +153,7 @@ impl Comparison {
             for change in &cell.changes {
                 let Change { figure, unit, a, b, change, low, high, verdict } = change;
                 let says = match verdict {
-                    Verdict::Same if *low > 0.0 || *high < 0.0 => format!("by less than {RESOLUTION_US:.0} us"),
+                    Verdict::Same if (*low > 0.0 || *high < 0.0) && *unit == US => format!("by less than {RESOLUTION_US:.0} us"),
                     Verdict::Same => String::new(),
                     Verdict::Better => "better".into(),
                     Verdict::Worse => "worse".into(),
@@ -164,7 +184,15 @@ fn percent(share: f64) -> String {
     if share > 10.0 { "> +1000 %".into() } else { format!("{:+.1} %", share * 100.0) }
 }
 
-fn compare_cells(a: &CellReport, b: &CellReport, in_turns: bool, fail_over: f64, alpha: f64) -> CellComparison {
+/// `notes` gets what cannot be compared.
+fn compare_cells(
+    a: &CellReport,
+    b: &CellReport,
+    in_turns: bool,
+    fail_over: f64,
+    alpha: f64,
+    notes: &mut Vec<String>,
+) -> CellComparison {
     let repetitions = [a.repetitions.len(), b.repetitions.len()];
     let paired = in_turns && repetitions[0] == repetitions[1];
     let interval = if paired { interval::paired } else { interval::apart };
@@ -174,6 +202,14 @@ fn compare_cells(a: &CellReport, b: &CellReport, in_turns: bool, fail_over: f64,
         changes.push(compare_figures(figure, kind, &of_a, &of_b, fail_over, &|a, b| interval(a, b, alpha)));
     };
     for stage in STAGES {
+        let has_all = |cell: &CellReport| cell.repetitions.iter().all(|r| r.figures.latency(stage).count > 0);
+        let [in_a, in_b] = [a, b].map(has_all);
+        if !(in_a && in_b) {
+            let side = if in_b { "the first" } else { "the second" };
+            let side = if in_a || in_b { side } else { "both" };
+            notes.push(format!("{}: no samples of {} in repetitions of {side}", a.name, stage.replace('_', " ")));
+            continue;
+        }
         for (name, quantile) in QUANTILES {
             compare(format!("{} {name}", stage.replace('_', " ")), Kind::Latency, &|r| quantile(&r.figures.latency(stage)));
         }
@@ -200,15 +236,16 @@ fn compare_figures(figure: String, kind: Kind, a: &[f64], b: &[f64], fail_over: 
     let value = |mean: f64| if kind == Kind::Share { mean * 100.0 } else { mean.exp() };
     let [shown_a, shown_b] = [mean_a, mean_b].map(value);
     let is_worse = if kind == Kind::Rate { change < 0.0 } else { change > 0.0 };
-    let counts = kind != Kind::Latency || (shown_b - shown_a).abs() >= RESOLUTION_US;
+    let counts = if kind == Kind::Latency { (shown_b - shown_a).abs() >= RESOLUTION_US } else { change.abs() >= RESOLUTION };
+    let allowed = if kind == Kind::Share { fail_over.min(LOST_OVER) } else { fail_over };
     let verdict = match (counts && (low > 0.0 || high < 0.0), is_worse) {
         (false, _) => Verdict::Same,
         (true, false) => Verdict::Better,
-        (true, true) if change.abs() > fail_over => Verdict::Regression,
+        (true, true) if change.abs() > allowed => Verdict::Regression,
         (true, true) => Verdict::Worse,
     };
     let unit = match kind {
-        Kind::Latency => "us",
+        Kind::Latency => US,
         Kind::Rate => "fps",
         Kind::Share => "%",
     };
@@ -244,6 +281,10 @@ mod tests {
         assert_eq!(verdict(Kind::Latency, &low, &low.map(|x| x * 1.07)), Verdict::Worse, "beyond the noise, and allowed");
         assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.2, 0.21, 0.19, 0.2]), Verdict::Regression);
         assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.0; 4]), Verdict::Same);
+        assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.02, 0.021, 0.019, 0.02]), Verdict::Regression, "two frames in a hundred");
+        assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.005; 4]), Verdict::Worse);
+        assert_eq!(verdict(Kind::Share, &[0.0; 4], &[0.0005; 4]), Verdict::Same, "one frame in two thousand");
+        assert_eq!(verdict(Kind::Rate, &[90.0; 4], &[90.0 - 1e-9; 4]), Verdict::Same, "a rounding");
         let change = change(Kind::Latency, &low, &high);
         assert!((change.change - 0.39).abs() < 0.01 && change.low < change.change && change.change < change.high, "{change:?}");
     }

@@ -21,6 +21,8 @@ pub struct Frame {
     pub sink_at: Option<HostTime>,
     pub handed_over_at: Option<HostTime>,
     pub released_at: Option<HostTime>,
+    /// The show rate was reached.
+    pub is_above_show_rate: bool,
 }
 
 /// A stage, or a sum of several, of one frame.
@@ -44,6 +46,11 @@ impl Frame {
     pub fn ns(&self, part: Part) -> Option<u64> {
         part(self).map(|(from, to)| to.ns_since(from))
     }
+
+    /// On its way to the sink, or there.
+    pub fn is_lost(&self) -> bool {
+        self.handed_over_at.is_none() && !self.is_above_show_rate
+    }
 }
 
 /// The frames that were captured, in their order.
@@ -61,6 +68,7 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
                 sink_at: None,
                 handed_over_at: None,
                 released_at: None,
+                is_above_show_rate: false,
             });
         }
     }
@@ -72,6 +80,7 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
             Event::Projected => frame.projected = Some((entry.from, entry.to)),
             Event::HandedOver => (frame.sink_at, frame.handed_over_at) = (Some(entry.from), Some(entry.to)),
             Event::NotHandedOver => frame.sink_at = Some(entry.from),
+            Event::AboveShowRate => (frame.sink_at, frame.is_above_show_rate) = (Some(entry.from), true),
             Event::Released => frame.released_at = Some(entry.to),
         }
     }
@@ -125,6 +134,8 @@ pub struct Figures {
     pub projected: u64,
     pub shown: u64,
     pub drops: Drops,
+    /// Of those at the viewer, the ones that were passed over since the show rate was reached.
+    pub above_show_rate: u64,
     pub deadline_misses: u64,
     /// From the first arrival to the last.
     pub span: Duration,
@@ -166,6 +177,7 @@ impl Figures {
                 cloud_queue: projected - at_sink,
                 viewer: at_sink - shown,
             },
+            above_show_rate: count(|f| f.is_above_show_rate),
             deadline_misses: frames.iter().filter(|frame| is_late(frame)).count() as u64,
             span: arrivals.clone().next_back().unwrap_or_default().since(arrivals.clone().next().unwrap_or_default()),
             samples,
@@ -240,6 +252,18 @@ pub(super) mod tests {
         assert_eq!(mean("total"), (2, 5700.0));
         assert_eq!((mean("interval"), mean("jitter")), ((4, 10_000.0), (3, 0.0)));
         assert_eq!((mean("shown_interval"), mean("shown_jitter")), ((1, 49_500.0), (0, 0.0)));
+    }
+
+    #[test]
+    fn what_the_show_rate_passes_over_is_not_lost() {
+        let mut journals = journals();
+        let frame = journals.sinks[0].entries()[1].frame;
+        journals.sinks[0].write(frame, Event::AboveShowRate, at(50_000), at(50_000));
+        let frames = frames(&journals);
+        assert_eq!(frames.iter().filter(|frame| frame.is_lost()).count(), 2);
+        let figures = Figures::of(&frames, None);
+        assert_eq!((figures.above_show_rate, figures.drops.viewer), (1, 1));
+        assert_eq!(super::super::report::FiguresReport::new(&figures).lost_share(), 4.0 / 7.0);
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub fn summary(report: &ProfileReport) -> String {
             "{:.1} projected a second; lost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; {} late\n",
             all.projected_fps, d.source, d.capture_queue, d.cloud_queue, d.viewer, all.deadline_misses
         ));
+        cell.warnings.iter().for_each(|warning| line(format_args!("note: {warning}")));
     }
     for doubt in super::doubts(report) {
         line(format_args!("note: {doubt}"));

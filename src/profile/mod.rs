@@ -37,7 +37,7 @@ use std::time::Duration;
 use anyhow::ensure;
 
 pub use cost::cost_per_frame;
-pub use files::{read, write};
+pub use files::{ensure_place, read, write};
 use frames::{Figures, Frame};
 pub use markdown::summary;
 use report::{CellReport, FiguresReport, ProfileReport, Repetition, SourceFacts};
@@ -110,12 +110,14 @@ pub fn cell(
     };
     let threads = settings.threads;
     let s = if threads == 1 { "" } else { "s" };
+    let fps = (stream.nominal_fps * 100.0).round() / 100.0;
     let figures: Vec<_> = runs.iter().map(|run| run.figures.clone()).collect();
     let together = report::together(&figures);
     let mut warnings: Vec<_> = runs.iter().flat_map(|run| run.warnings.iter().cloned()).collect();
+    warnings.sort();
     warnings.dedup();
     let report = CellReport {
-        name: format!("{width}x{height}@{:.0}, {threads} thread{s}, {policy}, viewer {viewer}", stream.nominal_fps),
+        name: format!("{width}x{height}@{fps}, {threads} thread{s}, {policy}, viewer {viewer}"),
         source: SourceFacts {
             kind: source.kind.as_str().to_owned(),
             name: source.name.clone(),

@@ -158,7 +158,7 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
             let column = ((at_s / whole_s * COLUMNS as f64) as usize).min(COLUMNS - 1);
             match frame.ns(part) {
                 Some(ns) => columns[column].push(ns as f64 / 1e3),
-                None => lost[column] += 1,
+                None => lost[column] += u64::from(frame.is_lost()),
             }
             lost[column] += frame.missing;
         }

@@ -14,7 +14,7 @@ pub const SCHEMA: &str = "depthcast.profile.v1";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProfileReport {
     pub schema: String,
-    /// What was run, without `depthcast profile`.
+    /// What was run: `depthcast profile` with what decides about the figures.
     pub command: String,
     /// Seconds since 1970-01-01 UTC.
     pub began_unix_s: u64,
@@ -89,6 +89,9 @@ pub struct FiguresReport {
     pub projected: u64,
     pub shown: u64,
     pub drops: Drops,
+    /// Of those at the viewer, the ones that were passed over since the show rate was reached.
+    #[serde(default)]
+    pub above_show_rate: u64,
     pub deadline_misses: u64,
     /// Frames in a second of that span.
     pub projected_fps: f64,
@@ -111,6 +114,7 @@ impl FiguresReport {
             projected: figures.projected,
             shown: figures.shown,
             drops: figures.drops,
+            above_show_rate: figures.above_show_rate,
             deadline_misses: figures.deadline_misses,
             projected_fps: rate(figures.projected),
             shown_fps: rate(figures.shown),
@@ -126,7 +130,7 @@ impl FiguresReport {
     /// The part of the frames that was lost on the way, or by the source, from 0 to 1. What a show rate passes over is not lost.
     pub fn lost_share(&self) -> f64 {
         let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
-        let lost = source + capture_queue + cloud_queue + viewer;
+        let lost = source + capture_queue + cloud_queue + viewer.saturating_sub(self.above_show_rate);
         lost as f64 / (self.captured + source).max(1) as f64
     }
 }
@@ -142,6 +146,7 @@ pub fn together(repetitions: &[Figures]) -> Figures {
         all.drops.capture_queue += figures.drops.capture_queue;
         all.drops.cloud_queue += figures.drops.cloud_queue;
         all.drops.viewer += figures.drops.viewer;
+        all.above_show_rate += figures.above_show_rate;
         all.deadline_misses += figures.deadline_misses;
         all.span += figures.span;
         for (name, samples) in &figures.samples {
@@ -184,6 +189,7 @@ impl Repetition {
             projected: of.projected,
             shown: of.shown,
             drops: of.drops,
+            above_show_rate: of.above_show_rate,
             deadline_misses: of.deadline_misses,
             span: Duration::from_secs_f64(of.span_s),
             samples: STAGES.iter().map(|stage| stage.0).chain(INTERVALS).map(samples).collect(),

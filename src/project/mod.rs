@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use bands::Bands;
 use kernel::Kernel;
+use rayon::ThreadPool;
 use rays::Rays;
 pub use reduce::{Decimate, DecimateBy};
 use reduce::{Decimator, VoxelGrid};
@@ -170,19 +171,19 @@ impl BackProjector {
         self.bands.count()
     }
 
-    /// Finds out whether it pays to share images among the threads of the pool in which this is called, and cuts them accordingly.
+    /// Finds out whether it pays to share images among the threads of `pool` (or of that in which this is called), and cuts them accordingly.
     ///
     /// Made-up images are projected both ways in turns, and the medians decide. `rest` is called before each: between the frames of a camera
     /// threads fall asleep, and to wake one can cost more than it saves. They take turns in several buffers, as in a run, or they would find
-    /// all of it in a cache. Threads that hardly save anything are left to others.
+    /// all of it in a cache. Threads that hardly save anything are left to others. Whoever else has work in `pool` is not held up by a rest.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.
-    pub fn tune(&mut self, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
+    pub fn tune(&mut self, pool: Option<&ThreadPool>, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
         const ROUNDS: usize = 15;
         const BUFFERS: usize = 3;
         const WORTH_IT: f64 = 0.9;
-        let threads = rayon::current_num_threads();
+        let threads = pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads);
         // Several for each, so that a thread that comes late leaves more to the others.
         let choices = [1, BANDS_PER_THREAD * threads];
         self.bands.set_count(choices[1]);
@@ -199,9 +200,10 @@ impl BackProjector {
                 buffers.rotate_left(1);
                 let (frame, points) = &mut buffers[0];
                 rest();
-                let started = Instant::now();
-                self.project(black_box(frame), points)?;
-                times[round] = started.elapsed();
+                times[round] = in_pool(pool, || {
+                    let started = Instant::now();
+                    self.project(black_box(frame), points).map(|()| started.elapsed())
+                })?;
             }
         }
         let [alone, shared] = times.map(|mut times| *times.select_nth_unstable(ROUNDS / 2).1);
@@ -268,6 +270,14 @@ impl BackProjector {
             voxels.run(&mut points.positions_m, &mut points.colors_rgba);
         }
         Ok(())
+    }
+}
+
+/// Works in a pool that others share; or here, which is within one of its own.
+pub(crate) fn in_pool<T: Send>(shared: Option<&ThreadPool>, work: impl FnOnce() -> T + Send) -> T {
+    match shared {
+        Some(pool) => pool.install(work),
+        None => work(),
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Event {
     HandedOver,
     /// The sink took it and did not hand it over.
     NotHandedOver,
+    /// Passed over, since the show rate was reached: that is no loss.
+    AboveShowRate,
     /// From the moment it was handed over until the viewer's library had let go of it.
     Released,
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{ProfileArgs, refuse_to_replace, source_of, tell};
+use super::{ProfileArgs, check_folder, command_line, source_of, tell};
 use crate::cli::Done;
 use crate::cli::signals::stop_on_signals;
 use crate::config::{Config, Preset, UsageError};
@@ -47,7 +47,7 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
         let text = format!("{turns} turns do not tell the noise; {more}");
         return Err(UsageError(text).into());
     }
-    refuse_to_replace(&args.out, "compare.json", args.force)?;
+    check_folder(&args.out, "compare.json", args.force)?;
     // Without a path it would be looked for where programs are.
     let other = if other.is_file() { std::path::absolute(other)? } else { other.to_owned() };
     ensure_profiles(&other)?;
@@ -64,6 +64,12 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     for Side { name, program, reports } in sides {
         let (mut report, measured) = turns::join(reports).with_context(|| format!("the {name}: {}", program.display()))?;
         report.in_turns = u64::try_from(began.as_millis()).ok();
+        report.command = command_line(args);
+        if report.cells.iter().any(|cell| cell.repetitions.len() < turns) {
+            for cell in &mut report.cells {
+                cell.warnings.push(format!("interrupted: {} of {turns} turns were measured", cell.repetitions.len()));
+            }
+        }
         report.environment.versions.push(("program".into(), program.display().to_string()));
         profile::write(&args.out.join(name), &report, &measured)?;
         joined.push(report);

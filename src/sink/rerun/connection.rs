@@ -92,19 +92,17 @@ impl Connection {
         matches!(self.line.to, To::File { .. })
     }
 
-    /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one being batched. For viewers: one, and
-    /// the one that takes its place while nobody is there.
-    pub(super) fn max_in_flight(&self) -> usize {
-        if self.is_file() { 3 } else { 2 }
-    }
+    /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one being batched. For viewers, while nobody
+    /// is there: the newest, the one that takes its place, and an older one with which the newest colour image came.
+    pub(super) const MAX_IN_FLIGHT: usize = 3;
 
     /// Whether a cloud would be taken now that so many are on their way.
     pub(super) fn room(&mut self, in_flight: usize) -> Offer {
         let has_room = match &self.line.to {
             To::File { failed, .. } if failed.load(Ordering::Relaxed) => return Offer::Disconnected,
-            To::File { .. } => in_flight < self.max_in_flight(),
+            To::File { .. } => in_flight < Self::MAX_IN_FLIGHT,
             // The newest is kept for who comes.
-            To::Pages(hub) if hub.viewers() == 0 => in_flight < self.max_in_flight(),
+            To::Pages(hub) if hub.viewers() == 0 => in_flight < Self::MAX_IN_FLIGHT,
             To::Peer { hub, .. } if hub.viewers() == 0 => return Offer::Disconnected,
             // A cloud is on its way until a viewer has asked for it. So each is asked for before the next one is offered.
             To::Pages(_) | To::Peer { .. } => in_flight == 0,

@@ -5,8 +5,8 @@
 //! nothing, and one that comes later, or again, starts with all that it needs. The hub keeps
 //!
 //! - what every viewer must have, for good: stores, layout, static data (the newest of each kind);
-//! - small data such as the points of plots: the newest [`RECENT_BYTES`], in order, so that plots never wait behind clouds;
-//! - of large data (clouds, images) the newest of each entity: the oldest gives way.
+//! - clouds and images: the newest of each entity;
+//! - all else, such as the points of plots: the newest [`RECENT_BYTES`], in order, so that plots never wait behind clouds.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +24,8 @@ use super::wire::{self, Parts};
 const RECENT_BYTES: usize = 5 << 20;
 /// What a small message takes beside its few numbers: names, schema, bookkeeping.
 const MESSAGE_BYTES: usize = 1 << 10;
+/// What clouds and images are made of.
+const SCENE: [&str; 3] = ["Points3D:", "DepthImage:", "Image:"];
 /// A message from this size on is large.
 const LARGE_BYTES: usize = 64 << 10;
 /// How often it is looked whether viewers have everything.
@@ -63,6 +65,7 @@ struct Entry {
 /// A message, encoded when the first viewer takes it: what nobody takes costs nothing.
 struct Message {
     is_large: bool,
+    is_scene: bool,
     form: Mutex<Form>,
 }
 
@@ -178,11 +181,12 @@ impl Drop for Viewer {
 }
 
 impl State {
-    fn add(&mut self, message: LogMsg, (kind, key, bytes): (Kind, String, usize)) {
+    fn add(&mut self, message: LogMsg, (kind, key, bytes): (Kind, String, usize)) -> Arc<Message> {
         self.number += 1;
         let form = Mutex::new(Form::Plain(message));
-        let message = Arc::new(Message { is_large: matches!(kind, Kind::Newest), form });
-        let entry = Entry { number: self.number, key, bytes, message };
+        let is_scene = matches!(kind, Kind::Newest);
+        let message = Arc::new(Message { is_large: bytes >= LARGE_BYTES, is_scene, form });
+        let entry = Entry { number: self.number, key, bytes, message: Arc::clone(&message) };
         match kind {
             Kind::Lasting => replace(&mut self.lasting, entry),
             Kind::Newest => replace(&mut self.newest, entry),
@@ -196,6 +200,7 @@ impl State {
                 }
             }
         }
+        message
     }
 
     /// What a viewer is to have next, and where it stands then.
@@ -240,17 +245,18 @@ fn classify(message: &LogMsg) -> (Kind, String, usize) {
         LogMsg::BlueprintActivationCommand(command) => (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0),
         LogMsg::ArrowMsg(store, arrow) => {
             let bytes = MESSAGE_BYTES + arrow.batch.get_array_memory_size();
-            let (is_static, key) = match Chunk::from_arrow_msg(arrow) {
+            let (is_static, is_scene, key) = match Chunk::from_arrow_msg(arrow) {
                 Ok(chunk) => {
                     let mut components: Vec<_> = chunk.components_identifiers().map(|c| c.to_string()).collect();
                     components.sort_unstable();
-                    (chunk.is_static(), format!("{store:?} {} {components:?}", chunk.entity_path()))
+                    let is_scene = components.iter().any(|component| SCENE.iter().any(|begin| component.starts_with(begin)));
+                    (chunk.is_static(), is_scene, format!("{store:?} {} {components:?}", chunk.entity_path()))
                 }
-                Err(_) => (false, String::new()),
+                Err(_) => (false, false, String::new()),
             };
             let kind = match () {
                 () if is_static || store.is_blueprint() => Kind::Lasting,
-                () if bytes >= LARGE_BYTES => Kind::Newest,
+                () if is_scene => Kind::Newest,
                 () => Kind::Recent,
             };
             (kind, key, bytes)
@@ -281,7 +287,14 @@ pub(super) struct HubSink(pub(super) Arc<Hub>);
 impl LogSink for HubSink {
     fn send(&self, message: LogMsg) {
         let class = classify(&message);
-        self.0.state().add(message, class);
+        let (message, is_watched) = {
+            let mut state = self.0.state();
+            (state.add(message, class), !state.cursors.is_empty())
+        };
+        // Small clouds may come several in one message, which would hold them all while nobody is there to take it.
+        if message.is_scene && !message.is_large && !is_watched {
+            message.encoded(self.0.compression);
+        }
         self.0.changed.send_replace(());
     }
 

@@ -159,7 +159,7 @@ impl RerunSink {
 
     fn of_one(name: &str, session: Session, place: Place, connection: Connection) -> Self {
         let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
-        let in_flight = connection.max_in_flight();
+        let in_flight = Connection::MAX_IN_FLIGHT;
         let max_points = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = max_points.map(|max_points| Thinner::new(max_points, in_flight));
         let painter =
@@ -288,7 +288,7 @@ impl CloudSink for RerunSink {
     }
 
     fn max_in_flight(&self) -> usize {
-        self.connection.max_in_flight()
+        Connection::MAX_IN_FLIGHT
     }
 
     fn status(&self) -> Option<String> {
