@@ -191,7 +191,9 @@ impl Page {
 
     fn drops(&mut self, cell: &CellReport) {
         let all = &cell.all;
-        let FiguresReport { captured, projected, shown, drops, .. } = all;
+        let FiguresReport { captured, projected, shown, drops, above_show_rate, .. } = all;
+        let passed_over = if *above_show_rate > 0 { format!("; {above_show_rate} above the show rate") } else { String::new() };
+        let at_viewer = format!("at the viewer{passed_over}");
         self.add(format_args!("<figure><h3>Frames</h3><figcaption>Every frame is handed over or counted where it was lost.</figcaption><div class=\"scroll\"><table>"));
         self.add(format_args!(
             "<tr><th></th><th>frames</th><th>lost before it</th><th>of what came</th><th></th><th>place</th></tr>"
@@ -200,7 +202,7 @@ impl Page {
             ("captured", captured, drops.source, captured + drops.source, "by the source"),
             ("projected", projected, drops.capture_queue, *captured, "in the capture queue"),
             ("taken by the sink", &(projected - drops.cloud_queue), drops.cloud_queue, *projected, "in the cloud queue"),
-            ("handed over", shown, drops.viewer, projected - drops.cloud_queue, "at the viewer, show rate included"),
+            ("handed over", shown, all.lost_at_viewer(), projected - drops.cloud_queue - above_show_rate, &at_viewer),
         ] {
             self.add(format_args!(
                 "<tr><td>{name}</td><td>{frames}</td><td>{lost}</td><td>{}</td><td><span class=\"share\"><i style=\"width:{:.2}%\"></i></span></td>\

@@ -37,8 +37,15 @@ pub fn text(report: &ProfileReport) -> String {
         }
         let drops = all.drops;
         line(format_args!(
-            "\nLost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; captured {}, projected {}, handed over {}.\n",
-            drops.source, drops.capture_queue, drops.cloud_queue, drops.viewer, all.captured, all.projected, all.shown
+            "\nLost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; captured {}, projected {}, above the show rate {}, handed over {}.\n",
+            drops.source,
+            drops.capture_queue,
+            drops.cloud_queue,
+            all.lost_at_viewer(),
+            all.captured,
+            all.projected,
+            all.above_show_rate,
+            all.shown
         ));
         line(format_args!(
             "| repetition | total p50 | p99 | p99.9 | max | lost | load |\n| ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
@@ -90,7 +97,12 @@ pub fn summary(report: &ProfileReport) -> String {
         let d = all.drops;
         line(format_args!(
             "{:.1} projected a second; lost: {} by the source, {} in the capture queue, {} in the cloud queue, {} at the viewer; {} late\n",
-            all.projected_fps, d.source, d.capture_queue, d.cloud_queue, d.viewer, all.deadline_misses
+            all.projected_fps,
+            d.source,
+            d.capture_queue,
+            d.cloud_queue,
+            all.lost_at_viewer(),
+            all.deadline_misses
         ));
         cell.warnings.iter().for_each(|warning| line(format_args!("note: {warning}")));
     }

@@ -127,10 +127,15 @@ impl FiguresReport {
         self.latency_us.get(stage).copied().unwrap_or_default()
     }
 
-    /// The part of the frames that was lost on the way, or by the source, from 0 to 1. What a show rate passes over is not lost.
+    /// What a show rate passes over is not lost.
+    pub fn lost_at_viewer(&self) -> u64 {
+        self.drops.viewer.saturating_sub(self.above_show_rate)
+    }
+
+    /// The part of the frames that was lost on the way, or by the source, from 0 to 1.
     pub fn lost_share(&self) -> f64 {
-        let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
-        let lost = source + capture_queue + cloud_queue + viewer.saturating_sub(self.above_show_rate);
+        let Drops { source, capture_queue, cloud_queue, .. } = self.drops;
+        let lost = source + capture_queue + cloud_queue + self.lost_at_viewer();
         lost as f64 / (self.captured + source).max(1) as f64
     }
 }
