@@ -5,6 +5,7 @@ use std::fmt::{Display, Write as _};
 use super::{Done, InfoArgs, print};
 use crate::camera::Extrinsics;
 use crate::source::recording::{self, RecordingInfo, StreamInfo};
+use crate::words::count;
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let is_small = std::fs::metadata(&args.file).is_ok_and(|metadata| metadata.len() <= recording::CHECKED_BYTES);
@@ -60,8 +61,9 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     }
     let damage = &info.damage;
     if !damage.is_none() {
-        let (frames, chunks, bytes) = (damage.frames_lost, damage.chunks_skipped, damage.bytes_skipped);
-        writeln!(out, "\ndamaged: {frames} frames lost, {chunks} chunks and {bytes} bytes skipped")?;
+        let frames = count(damage.frames_lost, "frame");
+        let (chunks, bytes) = (count(damage.chunks_skipped, "chunk"), count(damage.bytes_skipped, "byte"));
+        writeln!(out, "\ndamaged: {frames} lost, {chunks} and {bytes} skipped")?;
         damage.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;
     }
     Ok(out)
