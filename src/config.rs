@@ -297,10 +297,12 @@ impl Config {
         let Settings { capture_queue, cloud_queue, threads, .. } = settings;
         check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
         check((1..=64).contains(&cloud_queue), format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"))?;
-        check(threads <= 256, format!("pipeline.threads is {threads}; it goes from 0 (automatic) to 256"))?;
-        for (key, hz) in [("show_rate_hz", show_rate_hz), ("save_rate_hz", save_rate_hz)] {
+        check(threads <= 256, format!("--threads (pipeline.threads) is {threads}; it goes from 0 (automatic) to 256"))?;
+        for (key, hz) in
+            [("--show-rate (viewer.show_rate_hz)", show_rate_hz), ("--save-rate (viewer.save_rate_hz)", save_rate_hz)]
+        {
             let fits = hz == 0.0 || (0.1..=1000.0).contains(&hz);
-            check(fits, format!("viewer.{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
+            check(fits, format!("{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
         }
         check(
             point_size_ui == 0.0 || (0.1..=100.0).contains(&point_size_ui),
@@ -355,10 +357,10 @@ mod tests {
             ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6; near_m has to be less"),
             ("[color]\nlow_m = 3.0\n", "color.low_m is 3 and color.high_m 1"),
             ("[color]\nuniform = \"red\"\n", "line 2: `red` is no colour; one looks like #9fb4ff"),
-            ("[reduce]\ndecimate = 5\n", "reduce.decimate is 5; it goes from 1 (off) to 4"),
+            ("[reduce]\ndecimate = 5\n", "--decimate (reduce.decimate) is 5; it is 2, 3 or 4, or 1 to leave all pixels"),
             ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
-            ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "reduce.min_m is 2 and reduce.max_m 1"),
-            ("[reduce]\nvoxel_m = 0.0\n", "reduce.voxel_m is 0; it goes from 0.001 to 10 metres"),
+            ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "--min-m (reduce.min_m) is 2 and --max-m (reduce.max_m) 1"),
+            ("[reduce]\nvoxel_m = 0.0\n", "--voxel-m (reduce.voxel_m) is 0; it goes from 0.001 to 10 metres"),
             (
                 "[camera]\nreconnect = \"soon\"\n",
                 "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
@@ -379,7 +381,7 @@ mod tests {
                 "line 2: a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them",
             ),
             ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
-            ("[viewer]\nshow_rate_hz = nan\n", "viewer.show_rate_hz is NaN"),
+            ("[viewer]\nshow_rate_hz = nan\n", "--show-rate (viewer.show_rate_hz) is NaN"),
             ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
             ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
             ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),

@@ -76,7 +76,7 @@ fn damage_between_the_ends_is_found_where_all_is_read() {
 fn stamps_that_go_back_take_no_time_away() {
     let ms = |stamps: &[u64]| stamps.iter().map(|ms| ms * 1_000_000).collect::<Vec<_>>();
     let file = File::new();
-    let mut duration_s = |stamps_ms: &[u64]| {
+    let duration_s = |stamps_ms: &[u64]| {
         let path = file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
         (glance(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
     };

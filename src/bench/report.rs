@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::ladder::ORIGIN;
+use crate::words::count;
 
 /// The contract that [`BenchReport`] follows when it is written as JSON.
 pub const BENCH_SCHEMA: &str = "depthcast.bench.v1";
@@ -69,7 +70,7 @@ impl BenchReport {
     }
 
     fn title(&self) -> String {
-        format!("{}, {} threads, {}", self.cpu, self.threads, self.instruction_set)
+        format!("{}, {}, {}", self.cpu, count(self.threads, "thread"), self.instruction_set)
     }
 
     /// For people: a block for each size, with how many times the floor (on as many threads) each row takes.

@@ -4,11 +4,31 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::number;
 use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
 use crate::source::watch::Reconnect;
 
+/// All of the flags below, by their names here: each is about a camera that is there. clap names the given ones of a list, and all of a
+/// group.
+pub(super) const FLAGS: [&str; 15] = [
+    "serial",
+    "all",
+    "depth",
+    "color",
+    "infrared",
+    "imu",
+    "camera_json",
+    "visual_preset",
+    "emitter",
+    "laser_power_mw",
+    "exposure_us",
+    "gain",
+    "depth_units_m",
+    "options",
+    "reconnect",
+];
+
 #[derive(Debug, Clone, Args)]
-#[group(id = "camera", multiple = true)]
 pub(super) struct CameraArgs {
     /// The camera with this serial number; without it, the first one. Given several times: all of these at once
     #[arg(long)]
@@ -38,22 +58,22 @@ pub(super) struct CameraArgs {
     #[arg(long, value_name = "MODE")]
     emitter: Option<OptionValue>,
     /// Power of the infrared projector
-    #[arg(long, value_name = "MW")]
+    #[arg(long, value_name = "MW", allow_negative_numbers = true, value_parser = number::<f64>)]
     laser_power_mw: Option<f64>,
     /// Exposure of the depth sensor in microseconds, or auto
-    #[arg(long, value_name = "US|auto")]
+    #[arg(long, value_name = "US|auto", allow_negative_numbers = true)]
     exposure_us: Option<Exposure>,
     /// Gain of the depth sensor
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
     gain: Option<f64>,
     /// Metres per depth step, such as 0.0001 for near things
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number::<f64>)]
     depth_units_m: Option<f64>,
     /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<GivenOption>,
     /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     reconnect: Option<Reconnect>,
 }
 
@@ -77,5 +97,16 @@ impl CameraArgs {
             options: options(given.options),
             reconnect: given.reconnect,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_flags_is_whole() {
+        let command = CameraArgs::augment_args(clap::Command::new("live"));
+        assert!(command.get_arguments().map(|arg| arg.get_id().as_str()).eq(FLAGS));
     }
 }

@@ -26,6 +26,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -35,6 +36,7 @@ use source::SourceCommand;
 use self::run_args::{MonitorArgs, RunArgs};
 use crate::config::{Mode, UsageError, parse_duration};
 use crate::export::Format;
+use crate::project::ProjectError;
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
 
@@ -85,7 +87,7 @@ struct DemoArgs {
     #[arg(long, value_name = "WxH@FPS")]
     depth: Option<Mode>,
     /// Seed of the noise
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u64>)]
     seed: Option<u64>,
     #[command(flatten)]
     run: RunArgs,
@@ -96,7 +98,7 @@ struct LiveArgs {
     #[command(flatten)]
     camera: camera::CameraArgs,
     /// Let librealsense play this recording as if it were the camera. Given several times: each is a camera
-    #[arg(long, value_name = "FILE", conflicts_with = "camera")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = camera::FLAGS)]
     from_file: Vec<PathBuf>,
     #[command(flatten)]
     run: RunArgs,
@@ -117,13 +119,13 @@ struct ReplayArgs {
     #[arg(long, default_value = "recorded", value_parser = one_of::<Pace>(&["recorded", "max"]))]
     pace: Pace,
     /// Times the recorded pace
-    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse_speed)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true, value_parser = parse_speed)]
     speed: f64,
     /// Begin at this time after the first frame
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     from: Option<Duration>,
     /// End before this time after the first frame
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     to: Option<Duration>,
     /// Start over at the end
     #[arg(long = "loop")]
@@ -146,13 +148,13 @@ struct ExportArgs {
     #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
     format: Format,
     /// Begin at this time after the first frame
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     from: Option<Duration>,
     /// End before this time after the first frame
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
     to: Option<Duration>,
     /// Only the first of every N frames
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = parse_every)]
     every: NonZeroU64,
     /// The topic with the depth, where a recording has several (`depthcast info` lists them)
     #[arg(long, value_name = "NAME")]
@@ -206,15 +208,17 @@ struct DoctorArgs {
 
 #[derive(Debug, Args)]
 struct BenchArgs {
-    /// Image sizes
-    #[arg(long, value_name = "WxH", value_delimiter = ',', value_parser = parse_size,
-        default_values = ["320x240", "640x480", "848x480", "1280x720", "1280x960"])]
+    /// Image sizes, separated by commas
+    #[arg(long, value_name = "WxH,...", value_delimiter = ',', value_parser = parse_size,
+        default_value = "320x240,640x480,848x480,1280x720,1280x960")]
     sizes: Vec<(u32, u32)>,
     /// Rounds, in each of which every row has its turn
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000).map(|n| n as usize))]
+    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u32).range(1..=100_000).map(|n| n as usize))]
     rounds: usize,
     /// Threads of the rows that use several; without it, as many as a run would use
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
     threads: Option<usize>,
     /// As JSON (depthcast.bench.v1)
     #[arg(long, conflicts_with = "markdown")]
@@ -233,6 +237,20 @@ where
         .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
 }
 
+/// What Rust says of a text that is no number tells people nothing.
+fn whole_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "give a whole number, 0 or more")
+}
+
+/// As above; whether the number fits is for the configuration to say.
+fn number<T: FromStr>(text: &str) -> Result<T, &'static str> {
+    text.parse().map_err(|_| "give a number, such as 2.5")
+}
+
+fn parse_every(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "give a whole number, 1 or more; 1 takes all frames")
+}
+
 fn parse_speed(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(speed) if SPEEDS.contains(&speed) => Ok(speed),
@@ -241,9 +259,12 @@ fn parse_speed(text: &str) -> Result<f64, String> {
 }
 
 fn parse_size(text: &str) -> Result<(u32, u32), String> {
-    let mode: Mode =
-        format!("{text}@1").parse().map_err(|_| "a size looks like 640x480, and goes from 1 to 4096 pixels".to_owned())?;
-    Ok((mode.width, mode.height))
+    /// Smaller images would be measured by what the clock can tell apart.
+    const LEAST: u32 = 16;
+    match format!("{text}@1").parse() {
+        Ok(Mode { width, height, .. }) if width.min(height) >= LEAST => Ok((width, height)),
+        _ => Err(format!("a size looks like 640x480, and goes from {LEAST}x{LEAST} to 4096x4096; several like 640x480,848x480")),
+    }
 }
 
 /// How a command ended well.
@@ -277,11 +298,16 @@ pub fn main() -> ExitCode {
         Err(error) => {
             // Not eprintln!, which panics when nobody can be told.
             let _ = writeln!(std::io::stderr(), "depthcast: {error:#}");
-            if error.is::<UsageError>() { 2 } else { 1 }
+            if error.is::<UsageError>() || is_about_reduction(&error) { 2 } else { 1 }
         }
     };
     // Not a return from main: that would wait for, or run destructors of, threads that were left behind.
     std::process::exit(code)
+}
+
+/// Whether a region or block does not fit the images: a mistake in a flag that shows once the source is open.
+fn is_about_reduction(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(ProjectError::Roi { .. } | ProjectError::TooSmall { .. }))
 }
 
 fn command(command: Command) -> anyhow::Result<Done> {

@@ -40,14 +40,25 @@ impl Reduce {
     /// What is not said is not done.
     pub(super) fn validated(self) -> Result<Reduction, UsageError> {
         let (min_m, max_m) = (self.min_m.unwrap_or(0.0), self.max_m.unwrap_or(f32::INFINITY));
+        // Only what was given is told of. No comparison holds for what is no number.
+        check(min_m >= 0.0 && min_m.is_finite(), format!("--min-m (reduce.min_m) is {min_m}; it is in metres, 0 or more"))?;
+        check(max_m > 0.0, format!("--max-m (reduce.max_m) is {max_m}; it is in metres, above 0"))?;
         check(
-            0.0 <= min_m && min_m < max_m,
-            format!("reduce.min_m is {min_m} and reduce.max_m {max_m}; min has to be less than max, both in metres"),
+            min_m < max_m,
+            format!(
+                "--min-m (reduce.min_m) is {min_m} and --max-m (reduce.max_m) {max_m}; min has to be less than max, both in metres"
+            ),
         )?;
         let factor = self.decimate.unwrap_or(1);
-        check((1..=4).contains(&factor), format!("reduce.decimate is {factor}; it goes from 1 (off) to 4"))?;
+        check(
+            (1..=4).contains(&factor),
+            format!("--decimate (reduce.decimate) is {factor}; it is 2, 3 or 4, or 1 to leave all pixels"),
+        )?;
         if let Some(voxel_m) = self.voxel_m {
-            check((0.001..=10.0).contains(&voxel_m), format!("reduce.voxel_m is {voxel_m}; it goes from 0.001 to 10 metres"))?;
+            check(
+                (0.001..=10.0).contains(&voxel_m),
+                format!("--voxel-m (reduce.voxel_m) is {voxel_m}; it goes from 0.001 to 10 metres"),
+            )?;
         }
         Ok(Reduction {
             roi: self.roi,

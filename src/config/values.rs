@@ -68,6 +68,7 @@ impl TryFrom<String> for Rgb {
 pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
+    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no length of time; write 500ms, 10s, 3m or 1h") };
     let factor_s = match unit {
         "ms" => 1e-3,
         "s" | "" => 1.0,
@@ -75,8 +76,10 @@ pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
         "h" => 3600.0,
         _ => bail!("`{unit}` is no unit of time; write 500ms, 10s, 3m or 1h"),
     };
-    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no length of time; write 500ms, 10s, 3m or 1h") };
     let seconds = number * factor_s;
+    if seconds < 0.0 {
+        bail!("`{text}` is less than nothing; write 500ms, 10s, 3m or 1h");
+    }
     if !(0.0..=1e9).contains(&seconds) {
         bail!("`{text}` is out of range");
     }
@@ -101,6 +104,9 @@ pub fn parse_bytes(text: &str) -> anyhow::Result<u64> {
     };
     let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no size; write 500MB or 4GiB") };
     let bytes = number * factor;
+    if bytes < 0.0 {
+        bail!("`{text}` is less than nothing; write 500MB or 4GiB");
+    }
     if !(0.0..=1e18).contains(&bytes) {
         bail!("`{text}` is out of range");
     }

@@ -26,6 +26,11 @@ pub enum Format {
 }
 
 impl Format {
+    /// Whether points can have colours in it.
+    pub const fn has_colors(self) -> bool {
+        matches!(self, Self::Ply | Self::Pcd | Self::Csv)
+    }
+
     pub const fn extension(self) -> &'static str {
         match self {
             Self::Ply => "ply",

@@ -130,6 +130,7 @@ impl Export {
         }
         let Self { settings, frames, encoders, .. } = self;
         let ExportSettings { dir, format, recording, force, .. } = settings;
+        let is_new_dir = !dir.exists();
         std::fs::create_dir_all(&dir).with_context(|| format!("--out {}: cannot be made", dir.display()))?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(encoders.len())
@@ -140,6 +141,10 @@ impl Export {
         pool.broadcast(|_| work(&shared, &dir, force));
 
         let Shared { frames, totals, error, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if is_new_dir && totals.files == 0 {
+            // Nobody needs an empty folder; one that has something in it stays.
+            let _ = std::fs::remove_dir(&dir);
+        }
         if let Some(error) = error {
             return Err(error.context(format!("the export ended early (files written: {})", totals.files)));
         }

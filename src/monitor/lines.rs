@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::Figures;
 use crate::clock::HostTime;
+use crate::words::count;
 
 /// Lines that wait for a slow disk; newer ones are left out then.
 const WAITING: usize = 4;
@@ -67,7 +68,7 @@ impl Lines {
             let _ = writer.join();
         }
         if left_out > 0 {
-            tracing::warn!("--stats-out {}: the disk was too slow for {left_out} lines", path.display());
+            tracing::warn!("--stats-out {}: the disk was too slow for {}", path.display(), count(left_out, "line"));
         }
     }
 }

@@ -41,6 +41,7 @@ use crate::source::{Damage, FrameSource};
 use crate::stats::journal::{Journal, Journals};
 use crate::stats::time::SourceTime;
 use crate::stats::{RunStats, Snapshot};
+use crate::words::count;
 
 /// What happens when a stage is slower than the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -285,7 +286,8 @@ fn run_beside(
     let duration = ended_at.since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {
-            warnings.push(format!("{name}: {} clouds were lost because it could not be reached", sink.disconnected.get()));
+            let lost = count(sink.disconnected.get(), "cloud");
+            warnings.push(format!("{name}: {lost} lost because it could not be reached"));
         }
     }
     on_tick(&stats.snapshot(clock.now()));

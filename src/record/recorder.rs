@@ -16,6 +16,7 @@ use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{ColorImage, DepthFrame, FrameMetadata};
 use crate::source::{ColorStream, DepthStream, SourceInfo, SourceKind};
 use crate::stats::RecordingStats;
+use crate::words::count;
 
 /// Frames may wait for the recorder for this long, if that is no more than so many bytes: disks pause.
 const QUEUE_S: f64 = 1.0;
@@ -277,8 +278,8 @@ impl Recorder {
         self.stats.dropped.add(lost);
         let ended = self.writer.take().map_or(Ok(()), Writer::give_up);
         let has_end = if ended.is_ok() { "it can be read, but has no index" } else { "it has no end, but can be read" };
-        let (name, frames) = (self.path.display(), self.stats.frames.get());
-        Ending::Failed(format!("{name}: cannot be written ({error}); its first {frames} frames are saved: {has_end}"))
+        let (name, frames) = (self.path.display(), count(self.stats.frames.get(), "frame"));
+        Ending::Failed(format!("{name}: cannot be written ({error}); saved until then: {frames}; {has_end}"))
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, DepthFrame};
+use crate::words::count;
 
 pub mod motion;
 mod pair;
@@ -116,8 +117,8 @@ impl Damage {
 
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { bytes_skipped, chunks_skipped, frames_lost, .. } = self;
-        write!(f, "{frames_lost} frames known to be lost, {chunks_skipped} chunks and {bytes_skipped} bytes skipped")
+        let (frames, bytes) = (count(self.frames_lost, "frame"), count(self.bytes_skipped, "byte"));
+        write!(f, "{frames} known to be lost, {} and {bytes} skipped", count(self.chunks_skipped, "chunk"))
     }
 }
 

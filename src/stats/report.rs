@@ -13,6 +13,7 @@ use crate::realtime::RealtimeReport;
 use crate::source::motion::{Motion, MotionCounts};
 use crate::source::watch::Health;
 use crate::source::{Damage, SourceInfo, SourceKind};
+use crate::words::count;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -298,19 +299,19 @@ impl Report {
         if let Some(period_us) = self.deadline.period_us.filter(|_| self.frames.shown > 0) {
             let Deadline { misses, .. } = self.deadline;
             line(format_args!(
-                "{misses} of {} frames took longer than one frame period ({:.1} ms)",
-                self.frames.shown,
+                "{misses} of {} took longer than one frame period ({:.1} ms)",
+                count(self.frames.shown, "frame"),
                 period_us / 1e3
             ));
         }
         if let Some(r) = &self.recording {
-            let colors = if r.color_images > 0 { format!(", {} colour images", r.color_images) } else { String::new() };
+            let colors = if r.color_images > 0 { format!(", {}", count(r.color_images, "colour image")) } else { String::new() };
             let early = r.ended_early.map_or(String::new(), |why| format!("; ended early: {}", why.replace('_', " ")));
             let megabytes = r.bytes as f64 / 1e6;
             line(format_args!(
-                "\n{}: {} frames{colors}, {megabytes:.1} MB ({}){early}",
+                "\n{}: {}{colors}, {megabytes:.1} MB ({}){early}",
                 r.file,
-                r.frames,
+                count(r.frames, "frame"),
                 r.compression.as_str()
             ));
         }

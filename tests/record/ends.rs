@@ -82,7 +82,7 @@ fn what_cannot_be_recorded_is_refused_before_anything_runs() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(of_topic(&messages(&there), DEPTH_IMAGE).len(), 1);
     let table = String::from_utf8(output.stdout).unwrap();
-    assert!(table.contains("recorded") && table.contains("there.mcap: 1 frames"), "{table}");
+    assert!(table.contains("recorded") && table.contains("there.mcap: 1 frame,"), "{table}");
 }
 
 /// A disk of a few megabytes; it is gone with its folder.

@@ -288,10 +288,14 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
             let color = color.then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
             let streams: Vec<_> = [Some(depth), color].into_iter().flatten().collect();
             let pipeline = Pipeline::start(context, From::File(path), &streams, Arc::clone(clock)).map_err(|error| {
-                let problem = format!(
-                    "librealsense cannot play it ({}); `depthcast info` tells what is in it, `depthcast replay` reads damaged ones",
-                    reason(&error)
-                );
+                let advice = match super::recording::sniff(path) {
+                    Ok(Format::Db3) => {
+                        "librealsense plays .db3 from 2.58 on, and before it only .bag; `depthcast replay FILE` reads it"
+                    }
+                    Ok(Format::Mcap) => "librealsense plays .bag, and .db3 from 2.58 on; `depthcast replay FILE` reads it",
+                    _ => "`depthcast info` tells what is in it, `depthcast replay` reads damaged ones",
+                };
+                let problem = format!("librealsense cannot play it ({}); {advice}", reason(&error));
                 SourceError::Format { path: path.clone(), problem }
             })?;
             Ok(Started { pipeline, streams: None, tuned: None })

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::catalogue::{Catalogue, Place};
 use super::driver;
+use crate::words;
 
 /// Where the images of a stream are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +99,7 @@ fn list<'a>(known: &Catalogue, streams: impl Iterator<Item = &'a Images>, counts
             width.zip(height).map(|(width, height)| format!("{width}x{height}")),
         ];
         let details = details.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        let frames = counts.get(&images.topic).map(|count| format!("{count} frames"));
+        let frames = counts.get(&images.topic).map(|count| words::count(count, "frame"));
         let details: Vec<String> = [details].into_iter().filter(|text| !text.is_empty()).chain(frames).collect();
         match details.is_empty() {
             true => images.stream.clone(),

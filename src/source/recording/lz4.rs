@@ -7,6 +7,7 @@ use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dic
 use twox_hash::XxHash32;
 
 use super::unpack::UnpackError;
+use crate::words::count;
 
 const MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
 /// Blocks may refer to so many bytes before them, where they depend on each other.
@@ -88,7 +89,7 @@ fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Pr
         progress.packed_bytes = at;
     }
     if progress.out_bytes != size_bytes {
-        return Err(format!("{} bytes came out of a chunk of {size_bytes}", progress.out_bytes));
+        return Err(format!("{} came out of a chunk of {size_bytes}", count(progress.out_bytes, "byte")));
     }
     if frame.content_bytes.is_some_and(|len| len != size_bytes as u64) {
         return Err(format!("an LZ4 frame says that it has another length than the {size_bytes} bytes that came out"));

@@ -142,11 +142,11 @@ enum Mode {
 }
 
 impl RecordingSource {
-    /// Opens the recording at `path`. Reads no more than its index and what stands before the first depth frame.
+    /// Opens the recording at `path`. Reads no more than its index and what stands before the first depth frame, or the section's first.
     ///
     /// # Errors
     /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that was asked for; if an option makes
-    /// no sense.
+    /// no sense; if the section has no frame, and none that damage may have taken.
     pub fn open(path: &Path, options: ReplayOptions, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
         if !(options.speed.is_finite() && options.speed > 0.0) {
             return Err(SourceError::Unsupported(format!("a speed of {}; give one above 0", options.speed)));
@@ -156,7 +156,13 @@ impl RecordingSource {
         {
             return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
         }
-        let section = Section::open(path, &options)?;
+        if options.pace == Pace::Max && options.speed != 1.0 {
+            let text = format!("--speed {} with --pace max, which is as fast as possible: leave one of them out", options.speed);
+            return Err(SourceError::Unsupported(text));
+        }
+        let mut section = Section::open(path, &options)?;
+        let has_limits = options.from.is_some() || options.to.is_some();
+        let waiting = if has_limits { section.first(path, &*clock)? } else { None };
         let reader = &section.frames.reader;
         let is_whole = options.from.is_none() && options.to.is_none() && !options.looped;
         let info = SourceInfo {
@@ -178,7 +184,7 @@ impl RecordingSource {
             section,
             controls: Controls::new(state),
             mode: Mode::Going,
-            waiting: None,
+            waiting,
             due: None,
             position_ns: section::ns(begin),
         })

@@ -22,6 +22,8 @@ pub struct Section {
     skip_to: Option<Duration>,
     /// The stamp of the section's first frame, once it has been found.
     first_ns: Option<i64>,
+    /// The latest stamp that was seen, also of frames left out.
+    latest_ns: i64,
     /// From the recording's first frame to its last.
     length: Option<End>,
     /// What was found in the pass that found most.
@@ -70,6 +72,7 @@ impl Section {
         Ok(Self {
             from: options.from.unwrap_or_default(),
             to: options.to,
+            latest_ns: frames.reader.first_stamp_ns,
             length: frames.reader.expected.map(|count| estimated_end(count, frames.reader.stream.nominal_fps)),
             looped: options.looped,
             period: super::period(frames.reader.stream.nominal_fps),
@@ -106,6 +109,7 @@ impl Section {
         while !self.is_over {
             match self.frames.step()? {
                 Step::Frame(facts) => {
+                    self.latest_ns = self.latest_ns.max(facts.stamp_ns);
                     let since_first_ns = self.since_first_ns(facts.stamp_ns);
                     if self.to.is_some_and(|to| !is_less(since_first_ns, to)) {
                         self.end_pass()?;
@@ -126,6 +130,32 @@ impl Section {
             }
         }
         Ok(Next::End)
+    }
+
+    /// Finds the first frame. A section without one is a mistake, unless the frames may have been lost.
+    pub fn first(&mut self, path: &Path, clock: &dyn Clock) -> Result<Option<Found>, SourceError> {
+        loop {
+            match self.next(clock, HostTime::from_ns(u64::MAX))? {
+                Next::Frame(found) => return Ok(Some(found)),
+                Next::Going => {}
+                Next::End if self.damage().is_none() => return Err(self.without_frames(path)),
+                Next::End => return Ok(None),
+            }
+        }
+    }
+
+    /// There was a frame of a whole recording before the section, since a seek leads to one that is.
+    fn without_frames(&self, path: &Path) -> SourceError {
+        let length = from_ns(self.since_first_ns(self.latest_ns));
+        let problem = match self.to {
+            Some(to) if self.from <= length => format!("no depth frame lies between --from {:?} and --to {to:?}", self.from),
+            _ => format!(
+                "--from {:?} lies behind the end: the recording is {:.3} s long, from its first depth frame to its last",
+                self.from,
+                length.as_secs_f64()
+            ),
+        };
+        SourceError::Format { path: path.to_owned(), problem }
     }
 
     fn found(&mut self, facts: DepthFacts) -> Found {

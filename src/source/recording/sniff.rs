@@ -7,8 +7,10 @@ use std::path::Path;
 use super::bag::MAGIC as BAG;
 use super::mcap::MAGIC as MCAP;
 use crate::source::SourceError;
+use crate::words::count;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
+const FORMATS: &[(&[u8], Format)] = &[(BAG, Format::Bag), (SQLITE, Format::Db3), (MCAP, Format::Mcap)];
 
 /// Beginnings of files that people take for recordings.
 const KNOWN: &[(&[u8], &str)] = &[
@@ -63,18 +65,20 @@ pub fn sniff(path: &Path) -> Result<Format, SourceError> {
     if begin.is_empty() {
         return wrong("is empty; the recorder wrote nothing or the copy failed".to_owned());
     }
-    for (magic, format) in [(BAG, Format::Bag), (SQLITE, Format::Db3), (MCAP, Format::Mcap)] {
+    for &(magic, format) in FORMATS {
         if begin.starts_with(magic) {
             return Ok(format);
         }
     }
-    if BAG.starts_with(&begin) {
-        return wrong(format!("is cut off after {} bytes: only the begin of a ROS bag is there", begin.len()));
+    if let Some((_, format)) = FORMATS.iter().find(|(magic, _)| magic.starts_with(&begin)) {
+        let len = count(begin.len(), "byte");
+        return wrong(format!("is cut off after {len}, within the first ones of a .{}", format.as_str()));
     }
+    let none = "is no recording of a kind that depthcast reads (.bag, .db3, .mcap)";
     if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| begin.starts_with(magic)) {
-        return wrong(format!("is not a ROS bag: it begins like {what}"));
+        return wrong(format!("{none}: it begins like {what}"));
     }
     let hex: Vec<String> = begin.iter().take(8).map(|b| format!("{b:02x}")).collect();
     let text: String = begin.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '.' }).collect();
-    wrong(format!("is not a ROS bag: it begins with {} \"{text}\" instead of \"#ROSBAG V2.0\"", hex.join(" ")))
+    wrong(format!("{none}: it begins with {} \"{text}\"", hex.join(" ")))
 }

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use zstd::zstd_safe::{DCtx, DParameter, InBuffer, OutBuffer, ResetDirective, get_error_name};
 
 use super::lz4;
+use crate::words::count;
 
 /// What comes out of a damaged Zstandard frame comes in steps of this size.
 const ZSTD_STEP_BYTES: usize = 1 << 10;
@@ -144,7 +145,7 @@ impl Unpacker {
             }
             // Another frame may follow the one that has ended.
             if before == (input.pos(), out.len()) || (is_at_end && input.pos() == packed.len()) {
-                return failed(format!("{} bytes came out of a chunk of {size_bytes}", out.len()), input.pos());
+                return failed(format!("{} came out of a chunk of {size_bytes}", count(out.len(), "byte")), input.pos());
             }
         }
     }
@@ -160,7 +161,7 @@ impl Unpacker {
                 out.truncate(size_bytes);
                 format!("more than {size_bytes} bytes come out of a chunk")
             }
-            Ok(n) if n < size_bytes => format!("{n} bytes came out of a chunk of {size_bytes}"),
+            Ok(n) if n < size_bytes => format!("{} came out of a chunk of {size_bytes}", count(n, "byte")),
             Ok(_) => return Ok(consumed_bytes),
         };
         Err(UnpackError { what, consumed_bytes })

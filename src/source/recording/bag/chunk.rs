@@ -8,6 +8,7 @@ use super::wanted::{Seen, see};
 use crate::source::recording::chunks::Place;
 use crate::source::recording::container::{Item, Message, Topic, Wire};
 use crate::source::recording::unpack::{Compression, Wholeness};
+use crate::words::count;
 
 /// The chunk that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +174,7 @@ impl BagReader {
         self.findings.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
         let place = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
+            _ => (chunk.data_offset, format!(", {} into the unpacked chunk", count(self.cursor, "byte"))),
         };
         self.note(place.0, &format!("no record can be read{} ({error})", place.1));
         match skipped {

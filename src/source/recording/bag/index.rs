@@ -6,6 +6,7 @@ use std::io;
 use super::record::{Header, MAX_HEADER_BYTES, connection_type, parse_header, u32_at};
 use crate::source::recording::container::{Topic, Wire};
 use crate::source::recording::file::RecordingFile;
+use crate::words::count;
 
 /// An index of which every record could be read, and which has as many as the bag's first record says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -107,7 +108,7 @@ pub fn read_index(
         index.chunks.sort_unstable();
         return Ok(Ok(index));
     }
-    let there = format!("{connections} connections and {chunks} chunks");
+    let there = format!("{} and {}", count(connections, "connection"), count(chunks, "chunk"));
     Ok(Err(format!("the index has {there}, the bag's header says {conn_count} and {chunk_count}")))
 }
 

@@ -30,6 +30,7 @@ use super::messages::compressed;
 use super::picture::Shape;
 use super::zstd_bytes::{self, Unpacker};
 use crate::source::{Damage, SourceError};
+use crate::words::count;
 
 /// What stands between two [`Item::Chunk`], and where reading can begin.
 const BLOCK_ROWS: i64 = 64;
@@ -176,12 +177,12 @@ impl Db3Reader {
                 Some(Next::Torn { id, topic, read_bytes, payload_bytes }) => {
                     self.last_id = id;
                     self.findings.pass.bytes_skipped += read_bytes;
-                    self.note_here(&format!("only {read_bytes} of about {payload_bytes} bytes are there"));
+                    self.note_here(&format!("only {read_bytes} of about {} are there", count(payload_bytes, "byte")));
                     return Ok(Some(Some(Item::CutMessage { channel: topic })));
                 }
                 Some(Next::Gap { first, last }) => {
                     self.last_id = first;
-                    self.note_here(&format!("{} messages are missing, up to {last}", last - first + 1));
+                    self.note_here(&format!("{} missing, up to {last}", count(last - first + 1, "message")));
                     return Ok(Some(None));
                 }
                 Some(Next::Missing { topic }) => return Ok(Some(Some(Item::CutMessage { channel: topic }))),

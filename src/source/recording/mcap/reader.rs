@@ -27,6 +27,7 @@ use crate::source::recording::container::{Container, Item, Message, Topic};
 use crate::source::recording::file::RecordingFile;
 use crate::source::recording::findings::Findings;
 use crate::source::recording::unpack::Compression;
+use crate::words::count;
 
 /// What is read of a record before its length is known: the begin of any chunk.
 const FIRST_BYTES: u64 = 96;
@@ -194,7 +195,8 @@ impl McapReader {
             let rest = self.end - after - MAGIC.len() as u64;
             if rest > 0 {
                 self.findings.pass.bytes_skipped += rest;
-                self.note(after, &format!("the recording ends here; {rest} bytes behind it are not read"));
+                let rest = count(rest, "byte");
+                self.note(after, &format!("the recording ends here; what stands behind it ({rest}) is not read"));
             }
         }
         Ok(())

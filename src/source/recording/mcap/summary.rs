@@ -7,6 +7,7 @@ use super::channels::{Channels, Origin};
 use super::fields::{self, ChunkIndex, Statistics};
 use super::record::{self, Body, HEAD_BYTES, MAGIC, op, parse_head};
 use crate::source::recording::file::RecordingFile;
+use crate::words::count;
 
 const FOOTER_BYTES: u64 = 20;
 /// The record, and the magic number behind it.
@@ -164,14 +165,17 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
 fn index(statistics: Statistics, mut chunks: Vec<ChunkIndex>, channels: &Channels) -> Result<Option<Index>, String> {
     let Statistics { message_count, chunk_count, messages } = statistics;
     if !chunks.is_empty() && chunks.len() as u64 != u64::from(chunk_count) {
-        return Err(format!("the summary has {} chunks, its statistics have {chunk_count}", chunks.len()));
+        return Err(format!("the summary has {}, its statistics have {chunk_count}", count(chunks.len(), "chunk")));
     }
     let counted = messages.iter().try_fold(0u64, |sum, (_, n)| sum.checked_add(*n));
     if messages.is_empty() && message_count > 0 {
         return Ok(None);
     }
     if counted != Some(message_count) {
-        return Err(format!("the summary's statistics have {message_count} messages, and another number in their channels"));
+        return Err(format!(
+            "the summary's statistics have {}, and another number in their channels",
+            count(message_count, "message")
+        ));
     }
     if messages.iter().any(|(id, n)| *n > 0 && channels.topic(*id).is_none()) {
         return Ok(None);

@@ -12,6 +12,7 @@ use crate::source::recording::mcap::record::{
     self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op, parse_head,
 };
 use crate::source::recording::unpack::{Compression, Wholeness};
+use crate::words::count;
 
 /// The chunk that is being read.
 #[derive(Debug, Clone, Copy)]
@@ -192,7 +193,7 @@ impl McapReader {
         self.findings.pass.bytes_skipped += skipped as u64;
         let (offset, place) = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} bytes into the unpacked chunk", self.cursor)),
+            _ => (chunk.data_offset, format!(", {} into the unpacked chunk", count(self.cursor, "byte"))),
         };
         self.note(offset, &format!("no record can be read{place} ({error})"));
         self.cursor += skipped;
