@@ -363,7 +363,7 @@ mod tests {
             ("[reduce]\nvoxel_m = 0.0\n", "--voxel-m (reduce.voxel_m) is 0; it goes from 0.001 to 10 metres"),
             (
                 "[camera]\nreconnect = \"soon\"\n",
-                "line 2: `soon` is no unit of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+                "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or forever",
             ),
             ("[cameras.123]\n\ntranslation_m = [0, nan, 0]\n", "line 3: translation_m is [0.0, NaN, 0.0]: x, y and z are metres"),
             ("[cameras.123]\nrpy_deg = [0, 0, inf]\n", "line 2: rpy_deg is [0.0, 0.0, inf]: roll, pitch and yaw are degrees"),

@@ -250,7 +250,7 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         (camera("exposure_us = true"), "it is a number of microseconds, or \"auto\""),
         (camera("laser_power_mw = \"high\""), "invalid type: string \"high\""),
         (camera("serial = 123"), "invalid type: integer `123`"),
-        (camera("reconnect = \"soon\""), "`soon` is no unit of time"),
+        (camera("reconnect = \"soon\""), "`soon` is no length of time"),
         (option("\"Gain\" = [1]"), "an option is a number, true, false, or a name in quotes"),
         // What this camera does not have.
         (

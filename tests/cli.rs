@@ -327,7 +327,7 @@ fn numbers_that_do_not_fit_are_told_in_plain_words() {
         ("--decimate", "5", "--decimate (reduce.decimate) is 5; it is 2, 3 or 4"),
         ("--roi", "-1,0,5x5", "`-1,0,5x5` is no region"),
         // A value that was forgotten.
-        ("--duration", "--json", "`--json` is no length of time"),
+        ("--duration", "--json", "a value is required for '--duration <TIME>'"),
         ("--frames", "--json", "a value is required for '--frames <N>'"),
     ] {
         wrong(&["demo", "--view", "none", flag, value], &[flag, words]);
@@ -339,7 +339,10 @@ fn numbers_that_do_not_fit_are_told_in_plain_words() {
     wrong(&["export", "x.bag", "--out", "x", "--format", "ply", "--every", "0"], &["--every", "1 or more"]);
     wrong(&["bench", "--rounds", "-1"], &["--rounds", "-1 is not in 1..=100000"]);
     wrong(&["profile", "--warm-up", "-1s", "--", "demo"], &["--warm-up", "`-1s` is less than nothing"]);
-    wrong(&["profile", "--warm-up", "--", "demo"], &["--warm-up", "`--` is no length of time"]);
+    wrong(&["profile", "--warm-up", "--", "demo"], &["a value is required for '--warm-up <TIME>'"]);
+    wrong(&["record", "x.mcap", "--max-size", "-1GB", "--", "demo"], &["--max-size", "`-1GB` is less than nothing"]);
+    wrong(&["profile", "--", "demo", "--frames", "-5"], &["--frames", whole]);
+    wrong(&["demo", "--json", "-1"], &["'-1'", "--json"]);
     wrong(&["profile", "--fail-over", "-5%", "--", "demo"], &["--fail-over", "`-5%` is no share"]);
 }
 

@@ -58,22 +58,22 @@ pub(super) struct CameraArgs {
     #[arg(long, value_name = "MODE")]
     emitter: Option<OptionValue>,
     /// Power of the infrared projector
-    #[arg(long, value_name = "MW", allow_negative_numbers = true, value_parser = number::<f64>)]
+    #[arg(long, value_name = "MW", value_parser = number::<f64>)]
     laser_power_mw: Option<f64>,
     /// Exposure of the depth sensor in microseconds, or auto
-    #[arg(long, value_name = "US|auto", allow_negative_numbers = true)]
+    #[arg(long, value_name = "US|auto")]
     exposure_us: Option<Exposure>,
     /// Gain of the depth sensor
-    #[arg(long, allow_negative_numbers = true, value_parser = number::<f64>)]
+    #[arg(long, value_parser = number::<f64>)]
     gain: Option<f64>,
     /// Metres per depth step, such as 0.0001 for near things
-    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number::<f64>)]
+    #[arg(long, value_name = "M", value_parser = number::<f64>)]
     depth_units_m: Option<f64>,
     /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<GivenOption>,
     /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME")]
     reconnect: Option<Reconnect>,
 }
 

@@ -22,6 +22,7 @@ mod view;
 #[cfg_attr(not(feature = "viewer"), path = "no_viewer.rs")]
 mod viewer;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -87,7 +88,7 @@ struct DemoArgs {
     #[arg(long, value_name = "WxH@FPS")]
     depth: Option<Mode>,
     /// Seed of the noise
-    #[arg(long, allow_negative_numbers = true, value_parser = whole_number::<u64>)]
+    #[arg(long, value_parser = whole_number::<u64>)]
     seed: Option<u64>,
     #[command(flatten)]
     run: RunArgs,
@@ -119,13 +120,13 @@ struct ReplayArgs {
     #[arg(long, default_value = "recorded", value_parser = one_of::<Pace>(&["recorded", "max"]))]
     pace: Pace,
     /// Times the recorded pace
-    #[arg(long, value_name = "X", default_value_t = 1.0, allow_hyphen_values = true, value_parser = parse_speed)]
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = parse_speed)]
     speed: f64,
     /// Begin at this time after the first frame
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     from: Option<Duration>,
     /// End before this time after the first frame
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     to: Option<Duration>,
     /// Start over at the end
     #[arg(long = "loop")]
@@ -148,13 +149,13 @@ struct ExportArgs {
     #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
     format: Format,
     /// Begin at this time after the first frame
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     from: Option<Duration>,
     /// End before this time after the first frame
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     to: Option<Duration>,
     /// Only the first of every N frames
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true, value_parser = parse_every)]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_every)]
     every: NonZeroU64,
     /// The topic with the depth, where a recording has several (`depthcast info` lists them)
     #[arg(long, value_name = "NAME")]
@@ -213,11 +214,11 @@ struct BenchArgs {
         default_value = "320x240,640x480,848x480,1280x720,1280x960")]
     sizes: Vec<(u32, u32)>,
     /// Rounds, in each of which every row has its turn
-    #[arg(long, value_name = "N", default_value_t = 50, allow_negative_numbers = true,
+    #[arg(long, value_name = "N", default_value_t = 50,
         value_parser = clap::value_parser!(u32).range(1..=100_000).map(|n| n as usize))]
     rounds: usize,
     /// Threads of the rows that use several; without it, as many as a run would use
-    #[arg(long, value_name = "N", allow_negative_numbers = true,
+    #[arg(long, value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=256).map(usize::from))]
     threads: Option<usize>,
     /// As JSON (depthcast.bench.v1)
@@ -279,7 +280,7 @@ enum Done {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(with_negative_values(std::env::args_os()));
     let levels = match cli.verbose {
         0 => "error,depthcast=warn",
         1 => "warn,depthcast=debug",
@@ -303,6 +304,26 @@ pub fn main() -> ExitCode {
     };
     // Not a return from main: that would wait for, or run destructors of, threads that were left behind.
     std::process::exit(code)
+}
+
+/// Writes `--flag -1s` as `--flag=-1s`. clap takes -1s for a flag, and its advice leads astray; none of ours begins with a digit.
+fn with_negative_values(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let is_flag = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.len() > 2 && arg.starts_with("--") && !arg.contains('='));
+    let is_negative = |arg: &OsString| {
+        let digits = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
+        digits.is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
+    };
+    let mut joined: Vec<OsString> = Vec::new();
+    for arg in args {
+        match joined.last_mut() {
+            Some(flag) if is_flag(flag) && is_negative(&arg) => {
+                flag.push("=");
+                flag.push(arg);
+            }
+            _ => joined.push(arg),
+        }
+    }
+    joined
 }
 
 /// Whether a region or block does not fit the images: a mistake in a flag that shows once the source is open.

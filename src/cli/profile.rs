@@ -57,10 +57,10 @@ pub(super) struct ProfileArgs {
     #[arg(long, value_name = "DIR", default_value = "profile")]
     out: PathBuf,
     /// Leave out what comes in this time after the first frame of each repetition; 2s for cameras, nothing for recordings
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     warm_up: Option<Duration>,
     /// How often each combination is measured: 5, and 10 with --against
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=1000).map(usize::from))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000).map(usize::from))]
     repetitions: Option<usize>,
     /// Replace a report that is in the folder already
     #[arg(long)]
@@ -75,7 +75,7 @@ pub(super) struct ProfileArgs {
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
     /// By how much a figure may become worse
-    #[arg(long, value_name = "SHARE", default_value = "10%", allow_hyphen_values = true, value_parser = parse_share)]
+    #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
     fail_over: f64,
     /// What is measured: demo, live or replay, with its arguments
     #[arg(last = true, required_unless_present = "compare", value_name = "demo|live|replay ...")]

@@ -19,10 +19,10 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub view: ViewArgs,
     /// Stop after this time
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// Stop after this many frames
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number::<u64>)]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u64>)]
     pub frames: Option<u64>,
     /// When a stage is slow: the newest frame wins, or the others wait and none is lost
     #[arg(long, value_parser = one_of::<Policy>(&["newest", "lossless"]))]
@@ -43,13 +43,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     pub show: Option<Show>,
     /// The most clouds a second that are shown, where the newest frame wins; 0 for all
-    #[arg(long, value_name = "HZ", allow_negative_numbers = true, value_parser = number::<f64>)]
+    #[arg(long, value_name = "HZ", value_parser = number::<f64>)]
     pub show_rate: Option<f64>,
     /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number::<usize>)]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     pub max_points: Option<usize>,
     /// The most clouds a second that --save writes, where the newest frame wins; 0 for all
-    #[arg(long, value_name = "HZ", allow_negative_numbers = true, value_parser = number::<f64>)]
+    #[arg(long, value_name = "HZ", value_parser = number::<f64>)]
     pub save_rate: Option<f64>,
     /// What decides the colours of points
     #[arg(long, value_name = "BY", value_parser = one_of::<ColorBy>(&["depth", "height", "texture", "uniform"]))]
@@ -57,14 +57,14 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     pub reduce: ReduceArgs,
     /// Threads that the projection may use; 0 chooses
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number::<usize>)]
+    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     pub threads: Option<usize>,
     /// Let capture and projection go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
     /// configuration says more
     #[arg(long)]
     pub realtime: bool,
     /// Let capture run on these cores alone, such as 2,3
-    #[arg(long, value_name = "CORES", value_delimiter = ',', allow_negative_numbers = true, value_parser = parse_core)]
+    #[arg(long, value_name = "CORES", value_delimiter = ',', value_parser = parse_core)]
     pub capture_cores: Option<Vec<usize>>,
     #[command(flatten)]
     pub monitor: MonitorArgs,
@@ -77,7 +77,7 @@ pub(super) struct MonitorArgs {
     #[arg(long, value_name = "FILE.jsonl")]
     pub stats_out: Option<PathBuf>,
     /// The time from one line to the next, at least 200ms
-    #[arg(long, value_name = "TIME", default_value = "1s", allow_hyphen_values = true, value_parser = parse_interval)]
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub stats_interval: Duration,
     /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this machine alone, such as 9100
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
@@ -88,22 +88,22 @@ pub(super) struct MonitorArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReduceArgs {
     /// Leave out depths nearer than this, in metres
-    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[arg(long, value_name = "M", value_parser = number::<f32>)]
     pub min_m: Option<f32>,
     /// Leave out depths farther than this, in metres
-    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[arg(long, value_name = "M", value_parser = number::<f32>)]
     pub max_m: Option<f32>,
     /// Take this region of the depth image: left, top, size, in pixels
-    #[arg(long, value_name = "X,Y,WxH", allow_hyphen_values = true)]
+    #[arg(long, value_name = "X,Y,WxH")]
     pub roi: Option<Roi>,
     /// Make one pixel of each block of N x N: 2, 3 or 4; 1 leaves all
-    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = whole_number::<u32>)]
+    #[arg(long, value_name = "N", value_parser = whole_number::<u32>)]
     pub decimate: Option<u32>,
     /// What a block becomes
     #[arg(long, value_parser = one_of::<DecimateBy>(&["median", "min"]))]
     pub decimate_by: Option<DecimateBy>,
     /// Make one point of all within each cube with edges of so many metres
-    #[arg(long, value_name = "M", allow_negative_numbers = true, value_parser = number::<f32>)]
+    #[arg(long, value_name = "M", value_parser = number::<f32>)]
     pub voxel_m: Option<f32>,
 }
 

@@ -43,13 +43,13 @@ pub(super) struct ViewArgs {
     #[arg(long, value_name = "IP")]
     pub bind: Option<IpAddr>,
     /// Port of the web viewer's page; 0 for any free one
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PORT")]
     pub web_port: Option<u16>,
     /// Port of the web viewer's data; 0 for any free one
-    #[arg(long, value_name = "PORT", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PORT")]
     pub data_port: Option<u16>,
     /// Go on serving the web viewer for so long when the run has ended, or `forever`. Without it, on a terminal, while a browser shows it
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    #[arg(long, value_name = "TIME")]
     pub linger: Option<Linger>,
 }
 
