@@ -144,8 +144,8 @@ const TICK: Duration = Duration::from_millis(200);
 const DRAIN: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(4);
 
-/// What a thread's journal holds: an hour at 90 frames a second, with two entries for each. What is not used takes no memory.
-const JOURNAL_ENTRIES: usize = 700_000;
+/// What a thread's journal holds: an hour at 90 frames a second. What is not used takes no memory.
+const JOURNAL_FRAMES: usize = 350_000;
 
 /// What all threads of a run share.
 struct Shared {
@@ -166,7 +166,12 @@ impl Shared {
     }
 
     fn new_journal(&self) -> Journal {
-        Journal::new(if self.settings.journal { JOURNAL_ENTRIES } else { 0 })
+        Journal::new(if self.settings.journal { JOURNAL_FRAMES } else { 0 })
+    }
+
+    /// With two entries for each frame: handed over, and released.
+    fn new_sink_journal(&self) -> Journal {
+        Journal::new(if self.settings.journal { 2 * JOURNAL_FRAMES } else { 0 })
     }
 }
 

@@ -206,7 +206,7 @@ pub(super) fn show(
 ) -> anyhow::Result<(Option<String>, Journal)> {
     let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
     let frame_period = shared.stats.frame_period.unwrap_or(Duration::MAX);
-    let mut journal = shared.new_journal();
+    let mut journal = shared.new_sink_journal();
     let mut held = Held::default();
     let name = sink.name();
     let mut pace = ShowRate::new(match shared.settings.policy {
