@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::{Map, Value, json};
 
 use super::Figures;
@@ -56,7 +56,12 @@ impl Lines {
         if self.due <= at {
             self.due = at.plus(self.interval);
         }
-        self.left_out += u64::from(self.to_writer.try_send(lines(figures)).is_err());
+        match self.to_writer.try_send(lines(figures)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.left_out += 1,
+            // The file failed, and its writer has said why: no line is due any more.
+            Err(TrySendError::Disconnected(_)) => self.due = HostTime::from_ns(u64::MAX),
+        }
     }
 
     /// Writes the last lines.
@@ -101,4 +106,27 @@ fn line(figures: &Figures) -> String {
         line["serial"] = serial.as_str().into();
     }
     line.to_string() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::figures;
+    use super::*;
+
+    #[test]
+    fn a_file_that_failed_is_not_called_slow() {
+        let mut lines = Lines::start(Path::new("/dev/full"), Duration::from_millis(1)).unwrap();
+        let mut figures = [figures()];
+        lines.tick(&figures);
+        lines.done.recv_timeout(Duration::from_secs(10)).expect("the writer gives up");
+        // It says so just before it lets go of the lines.
+        while !lines.writer.is_finished() {
+            std::thread::yield_now();
+        }
+        for _ in 0..2 * WAITING {
+            figures[0].snapshot.at = figures[0].snapshot.at.plus(Duration::from_secs(1));
+            lines.tick(&figures);
+        }
+        assert_eq!((lines.left_out, lines.due.as_ns()), (0, u64::MAX));
+    }
 }

@@ -90,13 +90,13 @@ impl Page<'_> {
             [("captured", captured), ("projected", projected), ("shown", shown)].map(|(stage, n)| (stage, n as f64))
         });
         self.by_label(("frames_lost_total", "counter", "Frames lost since the start, by place."), "place", |figures| {
-            let Snapshot { drops, above_show_rate, dropped_by_recorder, .. } = figures.snapshot;
+            let [source, capture_queue, cloud_queue, viewer] = figures.snapshot.lost().map(|(_, n)| n);
             let lost = [
-                ("source", drops.source),
-                ("capture_queue", drops.capture_queue),
-                ("cloud_queue", drops.cloud_queue),
-                ("viewer", drops.viewer.saturating_sub(above_show_rate)),
-                ("recorder", dropped_by_recorder),
+                ("source", source),
+                ("capture_queue", capture_queue),
+                ("cloud_queue", cloud_queue),
+                ("viewer", viewer),
+                ("recorder", figures.snapshot.dropped_by_recorder),
             ];
             lost.map(|(place, n)| (place, n as f64))
         });

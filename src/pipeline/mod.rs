@@ -8,7 +8,8 @@
 //! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow stage never delays those before
 //! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
 //! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
-//! a bound. The thread that called [`run`] supervises: it joins all threads, and an error or panic in one of them stops the others.
+//! a bound: a short one for viewers, a long one for files, which have to be whole. The thread that called [`run`] supervises: it joins
+//! all threads, and an error or panic in one of them stops the others.
 //!
 //! Several cameras are several such runs beside each other ([`run_all`]), whose projections share one pool of threads.
 
@@ -144,9 +145,15 @@ const TICK: Duration = Duration::from_millis(200);
 /// After a stop was asked for: time to drain, then time for the threads to notice that the run was given up.
 const DRAIN: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(4);
+/// So much longer as long as a file is not finished: it gets all that waits for it, however slow its disk. This is for one that does not
+/// answer.
+const FILES: Duration = Duration::from_secs(60);
 
-/// What a thread's journal holds: an hour at 90 frames a second, with two entries for each. What is not used takes no memory.
-const JOURNAL_ENTRIES: usize = 700_000;
+/// The name of the thread that records.
+const RECORDER: &str = "recorder";
+
+/// What a thread's journal holds: an hour at 90 frames a second. What is not used takes no memory.
+const JOURNAL_FRAMES: usize = 350_000;
 
 /// What all threads of a run share.
 struct Shared {
@@ -167,7 +174,12 @@ impl Shared {
     }
 
     fn new_journal(&self) -> Journal {
-        Journal::new(if self.settings.journal { JOURNAL_ENTRIES } else { 0 })
+        Journal::new(if self.settings.journal { JOURNAL_FRAMES } else { 0 })
+    }
+
+    /// With two entries for each frame: handed over, and released.
+    fn new_sink_journal(&self) -> Journal {
+        Journal::new(if self.settings.journal { 2 * JOURNAL_FRAMES } else { 0 })
     }
 }
 
@@ -250,8 +262,10 @@ fn run_beside(
         let (capacity, dropped, abandon) = new_queue(settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
         let (tx, rx) = queue::queue::<Arc<Cloud>>(capacity, settings.policy, dropped, abandon);
         cloud_txs.push(tx);
+        let file = sink.must_finish().then(|| sink.name());
+        let rx = if file.is_some() { rx.that_takes_all() } else { rx };
         let shared = Arc::clone(&shared);
-        threads.spawn(&format!("sink{index}"), move || {
+        threads.spawn(&format!("sink{index}"), file, move || {
             stages::show(sink, index, rx, &shared).map(|(warning, journal)| Ended::Sink(index, warning, journal))
         })?;
     }
@@ -260,20 +274,21 @@ fn run_beside(
         let (capacity, dropped, abandon) = new_queue(recorder.queue_frames(), &recorder.stats().dropped);
         let (tx, rx) = queue::queue::<Arc<DepthFrame>>(capacity, settings.policy, dropped, abandon);
         recorder_tx = Some(tx);
+        let (rx, file) = (rx.that_takes_all(), Some(recorder.stats().file.clone()));
         let shared = Arc::clone(&shared);
-        threads.spawn("recorder", move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
+        threads.spawn(RECORDER, file, move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
     }
     let pool = together.map(|together| together.pool);
     let project = stages::Project { pool, projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
     let (ready_tx, ready_rx) = channel::bounded(1);
-    threads.spawn("project", {
+    threads.spawn("project", None, {
         let shared = Arc::clone(&shared);
         move || project.run(ready_tx, &shared).map(Ended::Project)
     })?;
     // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
     let _ = ready_rx.recv();
     let started_at = clock.now();
-    threads.spawn("capture", {
+    threads.spawn("capture", None, {
         let shared = Arc::clone(&shared);
         let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
         move || {
@@ -315,9 +330,17 @@ enum Ended {
     Sink(usize, Option<String>, Journal),
 }
 
+/// A thread that has not ended yet.
+struct Running {
+    name: String,
+    /// What messages call the file that it writes.
+    file: Option<String>,
+    thread: JoinHandle<anyhow::Result<Ended>>,
+}
+
 /// The threads of a run that have not ended yet.
 struct Threads {
-    running: Vec<(String, JoinHandle<anyhow::Result<Ended>>)>,
+    running: Vec<Running>,
     ended_tx: channel::Sender<()>,
     ended_rx: channel::Receiver<()>,
 }
@@ -330,7 +353,12 @@ impl Default for Threads {
 }
 
 impl Threads {
-    fn spawn(&mut self, name: &str, body: impl FnOnce() -> anyhow::Result<Ended> + Send + 'static) -> anyhow::Result<()> {
+    fn spawn(
+        &mut self,
+        name: &str,
+        file: Option<String>,
+        body: impl FnOnce() -> anyhow::Result<Ended> + Send + 'static,
+    ) -> anyhow::Result<()> {
         /// Wakes the supervisor however the thread ends.
         struct Wake(channel::Sender<()>);
         impl Drop for Wake {
@@ -343,7 +371,8 @@ impl Threads {
             let _wake = wake;
             body()
         });
-        self.running.push((name.into(), thread.with_context(|| format!("cannot start the {name} thread"))?));
+        let thread = thread.with_context(|| format!("cannot start the {name} thread"))?;
+        self.running.push(Running { name: name.into(), file, thread });
         Ok(())
     }
 
@@ -357,9 +386,9 @@ impl Threads {
         let mut has_warned = false;
         while !self.running.is_empty() {
             let _ = self.ended_rx.recv_timeout(next_tick.since(clock.now()));
-            let (done, running): (Vec<_>, Vec<_>) = self.running.into_iter().partition(|(_, thread)| thread.is_finished());
+            let (done, running): (Vec<_>, Vec<_>) = self.running.into_iter().partition(|running| running.thread.is_finished());
             self.running = running;
-            for (name, thread) in done {
+            for Running { name, thread, .. } in done {
                 match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
                     Ok(Ended::Capture(end, damage, journal)) => {
                         ended = Some((end, damage, clock.now()));
@@ -390,11 +419,22 @@ impl Threads {
             let is_over = shared.deadline.get().is_some_and(|&deadline| now >= deadline);
             if shared.stop.is_asked() || is_over {
                 let waited = now.since(*stop_seen_at.get_or_insert(now));
-                if waited > DRAIN {
-                    shared.abandon.store(true, Ordering::Relaxed);
+                let files: Vec<_> = self.running.iter().filter_map(|running| running.file.as_deref()).collect();
+                if waited > DRAIN && !shared.abandon.swap(true, Ordering::Relaxed) {
+                    for file in &files {
+                        let most = FILES.as_secs();
+                        tracing::warn!(
+                            "{file}: its disk is slow; waiting for it up to {most} s more (Ctrl-C twice ends at once)"
+                        );
+                    }
                 }
-                if waited > DRAIN + GIVE_UP && !self.running.is_empty() {
-                    self.leave_behind(shared, &mut warnings);
+                let patience = DRAIN + GIVE_UP + if files.is_empty() { Duration::ZERO } else { FILES };
+                if waited > patience && !self.running.is_empty() {
+                    match self.leave_behind(shared, patience, &mut warnings) {
+                        Some(not_whole) if error.is_some() => warnings.push(not_whole),
+                        Some(not_whole) => error = Some(anyhow!(not_whole)),
+                        None => {}
+                    }
                     break;
                 }
             }
@@ -403,17 +443,31 @@ impl Threads {
         Supervised { end, damage, ended_at, journals, warnings, error }
     }
 
-    /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer.
-    fn leave_behind(&mut self, shared: &Shared, warnings: &mut Vec<String>) {
-        for (name, thread) in self.running.drain(..) {
+    /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer or the file. A file that is
+    /// not whole is an error.
+    fn leave_behind(&mut self, shared: &Shared, patience: Duration, warnings: &mut Vec<String>) -> Option<String> {
+        let mut not_whole = Vec::new();
+        for Running { name, file, .. } in self.running.drain(..) {
             warnings.push(format!("the {name} thread did not stop in time and was left behind"));
-            drop(thread);
+            not_whole.extend(file.map(|file| {
+                format!(
+                    "{file}: the file is not whole, its disk did not take the rest within {} s; what is in it can be read; look whether \
+                     the disk still answers",
+                    patience.as_secs()
+                )
+            }));
+            if name == RECORDER
+                && let (Some(recording), Some(problem)) = (&shared.stats.recording, not_whole.last())
+            {
+                recording.leave_behind(shared.stats.captured.count(), problem);
+            }
         }
         let projected = shared.stats.projected.count();
         for sink in &shared.stats.sinks {
             let counted = sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer();
             sink.busy.add(projected.saturating_sub(counted));
         }
+        (!not_whole.is_empty()).then(|| not_whole.join("; "))
     }
 }
 

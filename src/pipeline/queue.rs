@@ -32,6 +32,8 @@ pub struct Sender<T> {
 
 pub struct Receiver<T> {
     rx: channel::Receiver<T>,
+    /// Takes what waits also when the run is given up.
+    takes_all: bool,
     shared: Arc<Shared>,
 }
 
@@ -42,7 +44,7 @@ pub struct Closed;
 pub fn queue<T>(capacity: usize, policy: Policy, dropped: Arc<Count>, abandon: Arc<AtomicBool>) -> (Sender<T>, Receiver<T>) {
     let (tx, rx) = channel::bounded(capacity);
     let shared = Arc::new(Shared { dropped, consumer_gone: AtomicBool::new(false), abandon });
-    (Sender { tx, rx: rx.clone(), policy, shared: Arc::clone(&shared) }, Receiver { rx, shared })
+    (Sender { tx, rx: rx.clone(), policy, shared: Arc::clone(&shared) }, Receiver { rx, takes_all: false, shared })
 }
 
 impl<T> Sender<T> {
@@ -80,6 +82,12 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
+    /// For a file, which has to be whole: what is in the queue when the run is given up still comes out.
+    pub fn that_takes_all(mut self) -> Self {
+        self.takes_all = true;
+        self
+    }
+
     /// The next item, or `None` when the sender is gone and the queue is empty, or the run was given up.
     pub fn recv(&self) -> Option<T> {
         loop {
@@ -92,10 +100,11 @@ impl<T> Receiver<T> {
     }
 
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, channel::RecvTimeoutError> {
-        if self.shared.abandon.load(Ordering::Relaxed) {
-            return Err(channel::RecvTimeoutError::Disconnected);
+        if !self.shared.abandon.load(Ordering::Relaxed) {
+            return self.rx.recv_timeout(timeout);
         }
-        self.rx.recv_timeout(timeout)
+        let waiting = if self.takes_all { self.rx.try_recv().ok() } else { None };
+        waiting.ok_or(channel::RecvTimeoutError::Disconnected)
     }
 }
 
@@ -161,5 +170,16 @@ mod tests {
         assert_eq!((rx.recv(), dropped.get()), (None, 1));
         drop(rx);
         assert_eq!(dropped.get(), 2);
+    }
+
+    #[test]
+    fn a_file_gets_what_waits_when_the_run_is_given_up() {
+        let (tx, rx, dropped, abandon) = new(2, Policy::Newest);
+        let rx = rx.that_takes_all();
+        tx.send(1).unwrap();
+        tx.send(2).unwrap();
+        abandon.store(true, Ordering::Relaxed);
+        // The sender is still there: it may hang in somebody else's code.
+        assert_eq!((rx.recv(), rx.recv(), rx.recv(), dropped.get()), (Some(1), Some(2), None, 0));
     }
 }

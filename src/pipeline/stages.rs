@@ -198,7 +198,7 @@ pub(super) fn show(
 ) -> anyhow::Result<(Option<String>, Journal)> {
     let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
     let frame_period = shared.stats.frame_period.unwrap_or(Duration::MAX);
-    let mut journal = shared.new_journal();
+    let mut journal = shared.new_sink_journal();
     let mut held = Held::default();
     let name = sink.name();
     let mut pace = ShowRate::new(match shared.settings.policy {
@@ -287,12 +287,14 @@ impl Held {
     }
 }
 
-/// Offers one cloud. A lossless run `waits` for room, until the run is given up or the sink has taken nothing for too long.
+/// Offers one cloud. A lossless run `waits` for room, until the sink has taken nothing for too long, or the run is given up and the sink is
+/// no file.
 fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, waits: &mut bool, shared: &Shared) -> anyhow::Result<Offer> {
     let since = shared.clock.now();
     loop {
         let offered = sink.offer(cloud)?;
-        if offered != Offer::Busy || !*waits || shared.abandon.load(Ordering::Relaxed) {
+        let is_given_up = shared.abandon.load(Ordering::Relaxed) && !sink.must_finish();
+        if offered != Offer::Busy || !*waits || is_given_up {
             return Ok(offered);
         }
         if shared.clock.now().since(since) > STUCK {

@@ -3,25 +3,27 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::clock::{Clock, MonotonicClock};
-use crate::frame::FrameMeta;
+use crate::clock::{Clock, DeviceTime, MonotonicClock, TimestampDomain};
+use crate::frame::{FrameMeta, FrameMetadata};
 use crate::stats::RunStats;
+use crate::stats::continuity::Continuity;
 use crate::stats::journal::{Event, Journal};
+use crate::stats::time::SourceTime;
 
 const FRAMES: u64 = 2_000;
 const ROUNDS: usize = 15;
 
-/// All that a run without a viewer does for measuring one frame, on all its threads together: the readings of the clock, the records of the
-/// stages and the journals. The median of several rounds.
+/// All that a run without a viewer does for measuring one frame, on all its threads together: the readings of the clock, what is noted of
+/// numbers, stamps and metadata, the records of the stages and the journals. The frames are those that cost most: a camera's, with a stamp
+/// whose age can be told, and all metadata. The median of several rounds.
 pub fn cost_per_frame() -> Duration {
-    let clock = MonotonicClock::new();
-    let stats = RunStats::new(["none".to_owned()]);
+    let (clock, stats, mut continuity) = all_that_measures();
     let mut rounds: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
             let mut journals = [(); 3].map(|()| Journal::new(FRAMES as usize));
             let started = Instant::now();
             for number in 0..FRAMES {
-                measure_frame(&clock, &stats, &mut journals, black_box(number));
+                measure_frame(&clock, &stats, &mut continuity, &mut journals, black_box(number));
             }
             started.elapsed()
         })
@@ -30,12 +32,39 @@ pub fn cost_per_frame() -> Duration {
     rounds[ROUNDS / 2] / u32::try_from(FRAMES).unwrap_or(u32::MAX)
 }
 
-fn measure_frame(clock: &dyn Clock, stats: &RunStats, [capture, project, sink]: &mut [Journal; 3], number: u64) {
+fn all_that_measures() -> (MonotonicClock, RunStats, Continuity) {
+    let stats = RunStats { time: SourceTime::new(true), ..RunStats::new(["none".to_owned()]) };
+    (MonotonicClock::new(), stats, Continuity::new(90.0))
+}
+
+fn measure_frame(
+    clock: &dyn Clock,
+    stats: &RunStats,
+    continuity: &mut Continuity,
+    [capture, project, sink]: &mut [Journal; 3],
+    number: u64,
+) {
     let sink_stats = &stats.sinks[0];
-    let meta = FrameMeta { number, arrived_at: clock.now(), ..FrameMeta::default() };
+    let meta = FrameMeta {
+        number,
+        arrived_at: clock.now(),
+        device_time: Some(DeviceTime { ms: number as f64, domain: TimestampDomain::GlobalTime }),
+        metadata: FrameMetadata {
+            frame_counter: Some(number),
+            sensor_timestamp_us: Some(number),
+            frame_timestamp_us: Some(number),
+            backend_timestamp_ms: Some(number),
+            exposure_us: Some(number),
+            gain: Some(number),
+        },
+        ..FrameMeta::default()
+    };
     stats.captured.record(meta.arrived_at);
-    stats.continuity.add(Default::default());
-    capture.write(&meta, Event::Captured { frames_missing: 0 }, meta.arrived_at, clock.now());
+    let found = continuity.judge(&meta);
+    let frames_missing = found.frames_missing;
+    stats.continuity.add(found);
+    stats.time.note(&meta, clock);
+    capture.write(&meta, Event::Captured { frames_missing }, meta.arrived_at, clock.now());
     let taken_at = clock.now();
     let projected_at = clock.now();
     stats.capture_queue.record(meta.arrived_at, taken_at);
@@ -56,14 +85,18 @@ fn measure_frame(clock: &dyn Clock, stats: &RunStats, [capture, project, sink]: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::time::Age;
 
     #[test]
     fn it_measures_what_a_run_records() {
-        let (clock, stats) = (MonotonicClock::new(), RunStats::new(["none".to_owned()]));
+        let (clock, stats, mut continuity) = all_that_measures();
         let mut journals = [(); 3].map(|()| Journal::new(10));
-        (0..10).for_each(|number| measure_frame(&clock, &stats, &mut journals, number));
+        (0..10).for_each(|number| measure_frame(&clock, &stats, &mut continuity, &mut journals, number));
         let recorded = stats.stages().into_iter().filter(|(name, _)| *name != "release");
         assert!(recorded.into_iter().all(|(_, stage)| stage.count() == 10));
+        let time = stats.time.report();
+        assert!(matches!(time.sensor_to_host_age, Age::Estimate { .. }), "{time:?}");
+        assert_eq!(time.metadata.len(), FrameMetadata::COUNT);
         assert!(journals.iter().all(|journal| journal.entries().len() == 10));
         assert!(cost_per_frame() > Duration::ZERO);
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::clock::HostTime;
-use crate::stats::journal::{Event, FrameId, Journals};
+use crate::stats::journal::{Event, FrameId, Journal, Journals};
 use crate::stats::{Drops, Latency, new_histogram};
 use hdrhistogram::Histogram;
 
@@ -53,7 +53,8 @@ impl Frame {
     }
 }
 
-/// The frames that were captured, in their order.
+/// The frames that were captured, in their order; where a journal was too small for the run, those that all journals had room for. What one
+/// of them could not hold must not look as if it had been lost in a queue.
 pub fn frames(journals: &Journals) -> Vec<Frame> {
     let mut index = HashMap::new();
     let mut frames = Vec::with_capacity(journals.capture.entries().len());
@@ -73,6 +74,8 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
         }
     }
     let first_sink = journals.sinks.first().map_or(&[][..], |sink| sink.entries());
+    let of_all = [&journals.capture, &journals.project].into_iter().chain(journals.sinks.first());
+    let full_at = of_all.filter_map(Journal::full_at).min();
     for entry in journals.project.entries().iter().chain(first_sink) {
         let Some(frame) = index.get(&entry.frame).map(|&i: &usize| &mut frames[i]) else { continue };
         match entry.event {
@@ -83,6 +86,9 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
             Event::AboveShowRate => (frame.sink_at, frame.is_above_show_rate) = (Some(entry.from), true),
             Event::Released => frame.released_at = Some(entry.to),
         }
+    }
+    if let Some(full_at) = full_at {
+        frames.retain(|frame| frame.id.arrived_at <= full_at);
     }
     frames
 }
@@ -209,7 +215,6 @@ fn intervals(times: impl Iterator<Item = HostTime>) -> [Samples; 2] {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::stats::journal::Journal;
 
     pub fn at(us: u64) -> HostTime {
         HostTime::from_ns(us * 1000)
@@ -264,6 +269,29 @@ pub(super) mod tests {
         let figures = Figures::of(&frames, None);
         assert_eq!((figures.above_show_rate, figures.drops.viewer), (1, 1));
         assert_eq!(super::super::report::FiguresReport::new(&figures).lost_share(), 4.0 / 7.0);
+    }
+
+    #[test]
+    fn what_a_journal_has_no_room_for_is_no_loss() {
+        // Each frame is shown and released. The sink's journal is full after two of them, the others after five and seven.
+        let mut journals = Journals { capture: Journal::new(7), project: Journal::new(5), sinks: vec![Journal::new(4)] };
+        for k in 1..=9 {
+            let id = FrameId { arrived_at: at(1000 * k), number: k };
+            let time = |us| at(1000 * k + us);
+            journals.capture.write(id, Event::Captured { frames_missing: 0 }, id.arrived_at, time(1));
+            journals.project.write(id, Event::Projected, time(2), time(3));
+            journals.sinks[0].write(id, Event::HandedOver, time(4), time(5));
+            journals.sinks[0].write(id, Event::Released, time(5), time(6));
+        }
+        let shown = |journals: &Journals| {
+            let figures = Figures::of(&frames(journals), None);
+            assert_eq!(figures.drops, Drops::default());
+            (figures.captured, figures.shown)
+        };
+        assert_eq!(shown(&journals), (2, 2));
+        // Nothing is known of a sink that was left behind.
+        journals.sinks.clear();
+        assert_eq!(frames(&journals).len(), 5);
     }
 
     #[test]

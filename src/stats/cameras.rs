@@ -93,9 +93,9 @@ pub(super) fn table(cameras: &[CameraReport]) -> String {
     for CameraReport { serial, report, .. } in cameras {
         let Some(report) = report else { continue };
         let (frames, total) = (&report.frames, &report.latency_us.total);
-        let super::Drops { source, capture_queue, cloud_queue, viewer } = report.drops;
-        let above_show_rate = report.sinks.first().map_or(0, |sink| sink.drops.above_show_rate);
-        let lost = source + capture_queue + cloud_queue + viewer.saturating_sub(above_show_rate);
+        let super::Drops { source, capture_queue, cloud_queue, .. } = report.drops;
+        let lost_at_viewer = report.sinks.first().map_or(0, |sink| sink.drops.busy + sink.drops.disconnected);
+        let lost = source + capture_queue + cloud_queue + lost_at_viewer;
         line(format_args!(
             "{serial:<14} {:>9} {:>9.1} {:>9} {lost:>9} {:>10.1} {:>10.1}",
             frames.captured, report.fps.captured, frames.shown, total.p50, total.p99

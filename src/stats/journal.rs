@@ -72,6 +72,12 @@ impl Journal {
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
+
+    /// The arrival of the last frame that is in here, where later ones had no room: of those it knows nothing.
+    pub fn full_at(&self) -> Option<HostTime> {
+        let arrivals = self.entries.iter().map(|entry| entry.frame.arrived_at);
+        (self.left_out > 0).then(|| arrivals.max().unwrap_or_default())
+    }
 }
 
 /// The journals of a run that keeps them, in the order of a frame's road.

@@ -141,9 +141,14 @@ impl SinkStats {
         Some((self.name.clone(), status))
     }
 
+    /// What reached the sink and was lost there against the user's will.
+    pub fn lost(&self) -> u64 {
+        self.busy.get() + self.disconnected.get()
+    }
+
     /// All that reached the sink but not the viewer.
     pub fn dropped_viewer(&self) -> u64 {
-        self.above_show_rate.get() + self.busy.get() + self.disconnected.get()
+        self.above_show_rate.get() + self.lost()
     }
 }
 

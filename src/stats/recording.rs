@@ -16,7 +16,7 @@ pub struct RecordingStats {
     /// Colour images that the operating system has.
     pub color_images: Count,
     pub bytes: Arc<Count>,
-    /// Frames that gave way because the disk was too slow, and those that were on their way to it when it failed.
+    /// Frames that gave way because the disk was too slow, and those that were on their way to it when it failed or no longer answered.
     pub dropped: Arc<Count>,
     /// Frames that came when the recording had ended.
     pub after_end: Count,
@@ -41,6 +41,13 @@ impl RecordingStats {
     /// Whether the run is to end because the recording has.
     pub fn ends_the_run(&self) -> bool {
         self.ending.get().is_some_and(Ending::ends_the_run)
+    }
+
+    /// Its thread hangs, and of the frames that were captured those that it has not counted never reach the file.
+    pub fn leave_behind(&self, captured: u64, problem: &str) {
+        let counted = self.frames.get() + self.dropped.get() + self.after_end.get();
+        self.dropped.add(captured.saturating_sub(counted));
+        let _ = self.ending.set(Ending::Failed(problem.to_owned()));
     }
 
     pub fn report(&self) -> RecordingReport {

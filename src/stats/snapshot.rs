@@ -118,6 +118,9 @@ impl RunStats {
             StageFigures { name, count, sum_s, last_1s, last_10s }
         };
         let sink = self.shown_by();
+        // One reading for both: their difference, the clouds that were lost, must never fall.
+        let above_show_rate = sink.above_show_rate.get();
+        let drops = Drops { viewer: above_show_rate + sink.lost(), ..self.drops() };
         let mut stages: Vec<_> = self.stages().into_iter().map(of_stage).collect();
         stages.extend([of_meter("interval", &self.captured), of_meter("shown_interval", &sink.shown)]);
         Snapshot {
@@ -130,9 +133,9 @@ impl RunStats {
                 projected: self.projected.recent_fps(since_1s, now),
                 shown: sink.shown.recent_fps(since_1s, now),
             },
-            drops: self.drops(),
+            drops,
             camera: self.camera.clone(),
-            above_show_rate: sink.above_show_rate.get(),
+            above_show_rate,
             dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),
             total: Distribution::of(&sink.total.histogram_ns()),
@@ -146,6 +149,17 @@ impl RunStats {
 mod tests {
     use super::*;
     use crate::stats::new_histogram;
+
+    #[test]
+    fn what_was_passed_over_is_not_lost() {
+        let stats = RunStats::new(["viewer".to_owned()]);
+        let sink = &stats.sinks[0];
+        sink.above_show_rate.add(5);
+        sink.busy.add(2);
+        sink.disconnected.add(1);
+        let snapshot = stats.snapshot(HostTime::default());
+        assert_eq!((snapshot.lost()[3], snapshot.drops.viewer), (("viewer", 3), 8));
+    }
 
     #[test]
     fn a_distribution_has_every_frame_and_round_steps() {

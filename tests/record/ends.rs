@@ -3,8 +3,18 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use depthcast::clock::Clock;
+use depthcast::cloud::Cloud;
+use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
+use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use depthcast::stats::Snapshot;
+
 use super::*;
 use crate::common::ros2::messages_so_far;
+use crate::common::scripted::FastClock;
 
 #[test]
 fn limits_end_recording_and_run() {
@@ -184,6 +194,106 @@ fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
     let depth = of_topic(&messages, DEPTH_IMAGE);
     assert_eq!(report["recording"]["frames"], depth.len());
     assert!(depth.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+}
+
+/// Three seconds of a camera, into `sink` and recorded to `out`, a pipe that somebody reads: all ten times as fast.
+fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let options = SyntheticOptions { width: 160, height: 120, fps: 30.0, seed: 1, color: false };
+    let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let options = RecordOptions { min_free_bytes: 0, overwrite: true, compression: Compression::None, ..Default::default() };
+    let recorder = Recorder::create(out, camera.info(), options, Arc::clone(&clock)).unwrap();
+    let settings = PipelineSettings {
+        policy: Policy::Newest,
+        capture_queue: 2,
+        cloud_queue: 2,
+        threads: 1,
+        duration: Some(Duration::from_secs(3)),
+        frames: None,
+        journal: false,
+        project_delay: None,
+        realtime: Realtime::default(),
+        project: ProjectOptions::default(),
+    };
+    let outlets = Outlets { sinks: vec![sink], recorder: Some(recorder) };
+    let outcome = pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let (stats, recording) = (&outcome.stats, outcome.stats.recording.as_ref().unwrap().report());
+    assert_eq!(stats.captured.count(), recording.frames + recording.dropped + recording.after_end);
+    let sink = &stats.sinks[0];
+    assert_eq!(stats.projected.count(), sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer());
+    outcome
+}
+
+/// A pipe, and a thread that opens it and reads it after a pause.
+fn pipe(out: &Path, pause: Duration) -> std::thread::JoinHandle<Vec<u8>> {
+    assert!(Command::new("mkfifo").arg(out).status().unwrap().success());
+    let out = out.to_owned();
+    std::thread::spawn(move || {
+        let mut file = std::fs::File::open(out).unwrap();
+        std::thread::sleep(pause);
+        let mut bytes = vec![];
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        bytes
+    })
+}
+
+#[test]
+fn a_disk_that_pauses_for_long_gets_all_that_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("slow.mcap");
+    // 20 seconds of the run's clock: longer than a viewer would be waited for.
+    let reader = pipe(&out, Duration::from_secs(2));
+    let outcome = run_fast(&out, Box::new(NullSink));
+    assert!(outcome.error.is_none() && outcome.warnings.is_empty(), "{:?} {:?}", outcome.error, outcome.warnings);
+    let recording = outcome.stats.recording.as_ref().unwrap().report();
+    assert_eq!((recording.ended_early, recording.problem), (None, None));
+    let read = dir.path().join("read.mcap");
+    std::fs::write(&read, reader.join().unwrap()).unwrap();
+    assert_eq!(recording.frames, of_topic(&messages(&read), DEPTH_IMAGE).len() as u64);
+    assert!(recording.frames > 25, "all that had room in the queue: {}", recording.frames);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_an_error_and_every_frame_is_accounted_for() {
+    struct HangingFile;
+    impl CloudSink for HangingFile {
+        fn name(&self) -> String {
+            "clouds.rrd".into()
+        }
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+        fn must_finish(&self) -> bool {
+            true
+        }
+        fn max_in_flight(&self) -> usize {
+            0
+        }
+        fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
+            loop {
+                std::thread::park();
+            }
+        }
+        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+            Ok(())
+        }
+        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("dead.mcap");
+    let _reader = pipe(&out, Duration::from_secs(600));
+    let started = Instant::now();
+    let outcome = run_fast(&out, Box::new(HangingFile));
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let error = format!("{:#}", outcome.error.as_ref().expect("files are not whole"));
+    for wanted in ["dead.mcap", "clouds.rrd", "not whole", "within 67 s"] {
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+    let recording = outcome.stats.recording.as_ref().unwrap().report();
+    assert_eq!(recording.ended_early, Some("failed"));
+    assert!(recording.dropped > 50 && recording.problem.is_some_and(|text| text.contains("not whole")), "{}", recording.dropped);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use depthcast::camera::{Distortion, Extrinsics, Intrinsics};
 use depthcast::clock::{DeviceTime, HostTime, ManualClock, TimestampDomain};
 use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMetadata};
 use depthcast::record::{
-    COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, Ending, RecordOptions, Recorder,
+    COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, Compression, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, Ending, RecordOptions, Recorder,
     STATIC_TRANSFORMS,
 };
 use depthcast::source::{ColorStream, DepthStream, FrameSource, SourceInfo, SourceKind};

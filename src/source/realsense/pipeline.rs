@@ -184,7 +184,15 @@ impl Pipeline {
             }
         };
         // SAFETY: the active profile is valid; the device made is ours.
-        let device = unsafe { Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)) }?;
+        let device = unsafe { Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)) };
+        let device = match device {
+            Ok(device) => device,
+            Err(error) => {
+                // It streams, and goes on calling until it is deleted, which would be after the arrivals.
+                std::mem::forget(arrivals);
+                return Err(error);
+            }
+        };
         drop(held);
         Ok(Self { device, pipeline: Some(pipeline), software, arrivals, clock, _context: context })
     }
