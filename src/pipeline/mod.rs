@@ -451,7 +451,7 @@ impl Threads {
             warnings.push(format!("the {name} thread did not stop in time and was left behind"));
             not_whole.extend(file.map(|file| {
                 format!(
-                    "{file}: the file is not whole, its disk did not take the rest within {} s; what is in it can be read; look whether \
+                    "{file}: it is not whole, its disk did not take the rest within {} s; what is in it can be read; look whether \
                      the disk still answers",
                     patience.as_secs()
                 )
