@@ -1,7 +1,6 @@
 //! Takes the README's pictures of the web viewer, in headless Chromium: `make screenshots`.
 //!
-//! A software renderer fills the processor and shows a few clouds a second. So what is shown comes slowly here, and depthcast goes first, if
-//! it may: else the plots would show how the two share the cores.
+//! A software renderer shows a few clouds a second, so cameras and recordings run slowly here.
 
 #[path = "../tests/common/browser.rs"]
 mod browser;
@@ -28,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = ["--depth", "848x480@30"];
     record(recording, &mode, "90")?;
     let mut browser = Browser::start(WIDTH, HEIGHT).ok_or("chromium is not on the PATH")?;
-    let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "2", "--realtime"]);
+    let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "1"]);
     picture(&mut browser, "demo", CLOUD, demo("live-demo").args(mode))?;
     picture(&mut browser, "profiling", [[0.75, 0.95], [0.06, 0.2]], demo("profiling").args(mode))?;
     let replay = ["replay", recording, "--color-by", "texture", "--speed", "0.05"];
