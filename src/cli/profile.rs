@@ -28,8 +28,9 @@ const WARM_UP: Duration = Duration::from_secs(2);
 const DURATION: Duration = Duration::from_secs(10);
 
 pub(super) const HELP: &str = "\
-A camera's repetitions last --duration (10s, if nothing else is said) and their warm-up; a recording's go to its end, and one more of them,
-which does not count, goes first. Without --view nothing is shown. The configuration's [profile] spans a matrix:
+A camera's repetitions last --duration (10s, if nothing else is said) and their warm-up; a
+recording's go to its end, and one more of them, which does not count, goes first. Without --view
+nothing is shown. The configuration's [profile] spans a matrix:
 
   [profile]
   warm_up = \"2s\"

@@ -7,7 +7,8 @@ use std::thread;
 use anyhow::anyhow;
 use crossbeam_channel::{self as channel, RecvTimeoutError};
 
-use super::{Outcome, Outlets, PipelineSettings, Stop, TICK, Together, panic_text, run_beside, stages};
+use super::threads::{TICK, panic_text};
+use super::{Outcome, Outlets, PipelineSettings, Stop, Together, run_beside, stages};
 use crate::clock::Clock;
 use crate::source::FrameSource;
 use crate::stats::Snapshot;
