@@ -8,6 +8,7 @@ use super::plot::{self, time};
 use super::report::{CellReport, FiguresReport, ProfileReport};
 use super::{Measured, doubts};
 use crate::stats::Latency;
+use crate::words::count;
 
 /// The stages that add up to the total.
 const ROAD: [&str; 4] = ["capture_queue", "project", "cloud_queue", "log"];
@@ -99,13 +100,12 @@ impl Page {
         let all = &cell.all;
         let index = measured.index;
         self.add(format_args!("<h2 id=\"cell{index}\">{}</h2>", escape(&cell.name)));
-        let n = cell.repetitions.len();
-        let s = if n == 1 { "" } else { "s" };
+        let repetitions = count(cell.repetitions.len(), "repetition");
         let warm_up =
             if cell.warm_up_s > 0.0 { format!(", after the first {} s of each", cell.warm_up_s) } else { String::new() };
         let facts = cell.source.facts.iter().map(|(name, value)| format!(" &middot; {} {}", escape(name), escape(value)));
         self.add(format_args!(
-            "<p class=\"quiet\">{}{} &middot; {n} repetition{s}, {:.1} s in all{warm_up}</p>",
+            "<p class=\"quiet\">{}{} &middot; {repetitions}, {:.1} s in all{warm_up}</p>",
             escape(&cell.source.name),
             facts.collect::<String>(),
             all.span_s,

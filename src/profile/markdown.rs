@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::frames::{INTERVALS, STAGES};
 use super::plot::time;
-use super::report::{CellReport, ProfileReport};
+use super::report::ProfileReport;
+use crate::words::count;
 
 pub fn text(report: &ProfileReport) -> String {
     let mut text = String::new();
@@ -19,7 +20,7 @@ pub fn text(report: &ProfileReport) -> String {
         line(format_args!(
             "{}: {}, {:.1} s; {:.1} frames projected a second; {} of {} later than one frame period\n",
             cell.source.name,
-            repetitions(cell),
+            count(cell.repetitions.len(), "repetition"),
             all.span_s,
             all.projected_fps,
             all.deadline_misses,
@@ -73,18 +74,13 @@ pub fn text(report: &ProfileReport) -> String {
     text
 }
 
-fn repetitions(cell: &CellReport) -> String {
-    let n = cell.repetitions.len();
-    format!("{n} repetition{}", if n == 1 { "" } else { "s" })
-}
-
 /// The most important figures for a terminal, in lines of at most 100 columns.
 pub fn summary(report: &ProfileReport) -> String {
     let mut text = String::new();
     let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
     for cell in &report.cells {
         let all = &cell.all;
-        line(format_args!("{}: {}, {:.1} s", cell.name, repetitions(cell), all.span_s));
+        line(format_args!("{}: {}, {:.1} s", cell.name, count(cell.repetitions.len(), "repetition"), all.span_s));
         line(format_args!("{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "samples", "p50", "p90", "p99", "p99.9", "max"));
         for name in STAGES.iter().map(|stage| stage.0).chain(INTERVALS) {
             let l = all.latency(name);

@@ -45,6 +45,7 @@ use report::{CellReport, FiguresReport, ProfileReport, Repetition, SourceFacts};
 use crate::pipeline::{Outcome, PipelineSettings, Policy};
 use crate::realtime::RealtimeReport;
 use crate::source::SourceInfo;
+use crate::words::count;
 
 /// Frames below which a p99.9 may be but the worst of them; and a p99, below a tenth of it.
 const MANY_FRAMES: u64 = 2_000;
@@ -109,7 +110,6 @@ pub fn cell(
         Policy::Lossless => "lossless",
     };
     let threads = settings.threads;
-    let s = if threads == 1 { "" } else { "s" };
     let fps = (stream.nominal_fps * 100.0).round() / 100.0;
     let figures: Vec<_> = runs.iter().map(|run| run.figures.clone()).collect();
     let together = report::together(&figures);
@@ -117,7 +117,7 @@ pub fn cell(
     warnings.sort();
     warnings.dedup();
     let report = CellReport {
-        name: format!("{width}x{height}@{fps}, {threads} thread{s}, {policy}, viewer {viewer}"),
+        name: format!("{width}x{height}@{fps}, {}, {policy}, viewer {viewer}", count(threads, "thread")),
         source: SourceFacts {
             kind: source.kind.as_str().to_owned(),
             name: source.name.clone(),

@@ -368,7 +368,7 @@ impl SourceReport {
 
 /// What happened to a watched camera.
 fn health_lines(name: &str, camera: &Health) -> String {
-    let times = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let times = |n: u64, what: &str| count(n, what);
     let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
     let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
     let (silent_s, state) = (camera.without_frames_s, camera.state.as_str());
