@@ -368,9 +368,8 @@ impl SourceReport {
 
 /// What happened to a watched camera.
 fn health_lines(name: &str, camera: &Health) -> String {
-    let times = |n: u64, what: &str| count(n, what);
-    let [stalls, restarts] = [times(camera.stalls, "stall"), times(camera.restarts, "restart")];
-    let [resets, reconnects] = [times(camera.resets, "reset"), times(camera.reconnects, "reconnect")];
+    let [stalls, restarts] = [count(camera.stalls, "stall"), count(camera.restarts, "restart")];
+    let [resets, reconnects] = [count(camera.resets, "reset"), count(camera.reconnects, "reconnect")];
     let (silent_s, state) = (camera.without_frames_s, camera.state.as_str());
     let mut lines =
         vec![format!("{name}: {stalls}, {silent_s:.1} s without frames; {restarts}, {resets}, {reconnects}; now {state}")];
