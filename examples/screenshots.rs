@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = ["--depth", "848x480@30"];
     record(recording, &mode, "90")?;
     let mut browser = Browser::start(WIDTH, HEIGHT).ok_or("chromium is not on the PATH")?;
-    let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "1"]);
+    let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "2"]);
     picture(&mut browser, "demo", CLOUD, demo("live-demo").args(mode))?;
     picture(&mut browser, "profiling", [[0.75, 0.95], [0.06, 0.2]], demo("profiling").args(mode))?;
     let replay = ["replay", recording, "--color-by", "texture", "--speed", "0.05"];

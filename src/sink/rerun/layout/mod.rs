@@ -63,7 +63,7 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
 /// For an audience: the cloud, below it what else the camera sees, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side = vec![rates(page, scene)?.share(0.95), latency(page, scene)?.share(1.3), losses(page, scene)?.share(1.3)];
-    side.push(facts(page)?.share(1.75));
+    side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
     let mut beside = images(page, scene)?;
     beside.extend(motion(page, scene)?);
