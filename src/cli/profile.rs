@@ -75,7 +75,7 @@ pub(super) struct ProfileArgs {
     /// Measure another build of depthcast and this one in turns, and tell whether this one is worse, as --compare does; exit codes are its
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
-    /// By how much a figure may become worse
+    /// By how much a figure may become worse; of lost frames at most one in a hundred
     #[arg(long, value_name = "SHARE", default_value = "10%", value_parser = parse_share)]
     fail_over: f64,
     /// What is measured: demo, live or replay, with its arguments

@@ -47,7 +47,7 @@ impl Frame {
         part(self).map(|(from, to)| to.ns_since(from))
     }
 
-    /// On its way to the sink, or there.
+    /// On its way to the sink, or there. One that the show rate passes over is none.
     pub fn is_lost(&self) -> bool {
         self.handed_over_at.is_none() && !self.is_above_show_rate
     }
