@@ -1,4 +1,5 @@
-//! The inner loops alone, per instruction set, for those who work on them. `depthcast bench` compares them with everything else.
+//! The inner loops alone, per instruction set, for those who work on them. `depthcast bench`
+//! compares them with everything else.
 
 use depthcast::project::kernel::{Block, DepthScale, Kernel, Rays};
 use divan::Bencher;
@@ -43,21 +44,27 @@ fn kernel(name: &str) -> Kernel {
 fn organize(bencher: Bencher<'_, '_>, name: &str) {
     let (image, kernel, scale) = (image(), kernel(name), DepthScale::all(0.001));
     let mut points = vec![[0.0; 3]; PIXELS];
-    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| kernel.organize(image.block(), &scale, &mut points));
+    bencher
+        .counter(ItemsCount::new(PIXELS))
+        .bench_local(|| kernel.organize(image.block(), &scale, &mut points));
 }
 
 #[divan::bench(args = kernels())]
 fn compact(bencher: Bencher<'_, '_>, name: &str) {
     let (image, kernel, scale) = (image(), kernel(name), DepthScale::all(0.001));
     let mut points = vec![[0.0; 3]; PIXELS];
-    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| kernel.compact(image.block(), &scale, &mut points));
+    bencher
+        .counter(ItemsCount::new(PIXELS))
+        .bench_local(|| kernel.compact(image.block(), &scale, &mut points));
 }
 
 #[divan::bench(args = kernels())]
 fn copy_floor(bencher: Bencher<'_, '_>, name: &str) {
     let (image, kernel) = (image(), kernel(name));
     let mut points = vec![[0.0; 3]; PIXELS];
-    bencher.counter(ItemsCount::new(PIXELS)).bench_local(|| kernel.copy_floor(&image.depth, &mut points));
+    bencher
+        .counter(ItemsCount::new(PIXELS))
+        .bench_local(|| kernel.copy_floor(&image.depth, &mut points));
 }
 
 fn main() {

@@ -1,7 +1,8 @@
-//! Every depth frame of a recording as a line of JSON, for comparison with other readers: `cargo run --release --example frames -- x.bag`.
+//! Every depth frame of a recording as a line of JSON, for comparison with other readers: `cargo
+//! run --release --example frames -- x.bag`.
 //!
-//! `--color` adds the colour image that belongs to each frame. Sums are those of the raw depth; `crc32` is of its u16 in little endian,
-//! row by row, and of the colour's bytes.
+//! `--color` adds the colour image that belongs to each frame. Sums are those of the raw depth;
+//! `crc32` is of its u16 in little endian, row by row, and of the colour's bytes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +14,16 @@ use depthcast::source::{Delivery, FrameSource as _};
 use serde_json::json;
 
 fn main() -> anyhow::Result<()> {
-    let (flags, files): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+    let (flags, files): (Vec<_>, Vec<_>) =
+        std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
     let [file] = &files[..] else { anyhow::bail!("give one recording") };
-    let options = ReplayOptions { pace: Pace::Max, color: flags.contains(&"--color".to_owned()), ..ReplayOptions::default() };
-    let mut source = RecordingSource::open(Path::new(file), options, Arc::new(MonotonicClock::new()))?;
+    let options = ReplayOptions {
+        pace: Pace::Max,
+        color: flags.contains(&"--color".to_owned()),
+        ..ReplayOptions::default()
+    };
+    let mut source =
+        RecordingSource::open(Path::new(file), options, Arc::new(MonotonicClock::new()))?;
     let intrinsics = source.info().stream.intrinsics;
     let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
     loop {
@@ -33,7 +40,12 @@ fn main() -> anyhow::Result<()> {
 
 fn line(frame: &DepthFrame) -> serde_json::Value {
     let bytes: Vec<u8> = frame.depth.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let metadata = frame.meta.metadata.values().into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
+    let metadata = frame
+        .meta
+        .metadata
+        .values()
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?.into())));
     json!({
         "number": frame.meta.number,
         "stamp_ms": frame.meta.device_time.map(|time| time.ms),

@@ -36,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn record(recording: &str, mode: &[&str], frames: &str) -> Result<(), Box<dyn Error>> {
-    let record = ["record", recording, "--force", "--color", "--", "demo", "--view", "none", "--frames", frames];
+    let record = [
+        "record", recording, "--force", "--color", "--", "demo", "--view", "none", "--frames",
+        frames,
+    ];
     match depthcast(&record).args(mode).stdout(Stdio::null()).status()?.success() {
         true => Ok(()),
         false => Err("depthcast record failed".into()),
@@ -50,10 +53,17 @@ fn depthcast(args: &[&str]) -> Command {
 }
 
 /// Saves `docs/<name>.png`: what a run shows, with its cloud in this region.
-fn picture(browser: &mut Browser, name: &str, cloud: [[f32; 2]; 2], run: &mut Command) -> Result<(), Box<dyn Error>> {
+fn picture(
+    browser: &mut Browser,
+    name: &str,
+    cloud: [[f32; 2]; 2],
+    run: &mut Command,
+) -> Result<(), Box<dyn Error>> {
     let mut run = run.args(WEB).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    let mut lines = BufReader::new(run.stderr.take().ok_or("no standard error")?).lines().map_while(Result::ok);
-    let address = lines.find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
+    let mut lines =
+        BufReader::new(run.stderr.take().ok_or("no standard error")?).lines().map_while(Result::ok);
+    let address =
+        lines.find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
     std::thread::spawn(move || lines.for_each(drop));
     let file = Path::new("docs").join(name).with_extension("png");
     let page = browser.open(&address.ok_or("the run ended without an address")?);

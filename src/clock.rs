@@ -1,7 +1,8 @@
 //! The only place that reads time.
 //!
-//! All latencies of a run are differences of two [`HostTime`]s of one [`Clock`], which is monotonic. The clock of a camera
-//! is another type ([`DeviceTime`]) and the two cannot be subtracted.
+//! All latencies of a run are differences of two [`HostTime`]s of one [`Clock`], which is
+//! monotonic. The clock of a camera is another type ([`DeviceTime`]) and the two cannot be
+//! subtracted.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -74,11 +75,12 @@ pub trait Clock: Send + Sync {
     /// Returns at `t`, or at once if `t` has passed.
     fn sleep_until(&self, t: HostTime);
 
-    /// The wall-clock time of `t`, in nanoseconds since 1970-01-01 UTC, as it was set when the clock was made. For showing, never for
-    /// latencies.
+    /// The wall-clock time of `t`, in nanoseconds since 1970-01-01 UTC, as it was set when the
+    /// clock was made. For showing, never for latencies.
     fn unix_ns(&self, t: HostTime) -> i64;
 
-    /// The wall clock now, with all that it has been set since. For holding against stamps that others made by it.
+    /// The wall clock now, with all that it has been set since. For holding against stamps that
+    /// others made by it.
     fn unix_now_ns(&self) -> i64 {
         self.unix_ns(self.now())
     }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use crate::clock::HostTime;
 use crate::frame::{DepthFrame, FrameMeta};
 
-/// The points of one depth image: of the pixels with depth, in row-major order; or of all pixels in organised clouds.
+/// The points of one depth image: of the pixels with depth, in row-major order; or of all pixels in
+/// organised clouds.
 ///
 /// Camera frame: x right, y down, z forward, in metres.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Points {
     pub positions_m: Vec<[f32; 3]>,
-    /// sRGB colours as `0xRRGGBBAA`, as a colour camera saw them: one for each point, or none if they were not asked for.
+    /// sRGB colours as `0xRRGGBBAA`, as a colour camera saw them: one for each point, or none if
+    /// they were not asked for.
     pub colors_rgba: Vec<u32>,
 }
 

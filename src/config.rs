@@ -1,7 +1,8 @@
 //! Presets, a file of the user's, and flags become validated settings.
 //!
-//! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with `--config` says only what it
-//! changes. A key that nobody knows is an error that names the key and its line, in both.
+//! A preset is a whole configuration (`config/*.toml`, built into the program). A file given with
+//! `--config` says only what it changes. A key that nobody knows is an error that names the key and
+//! its line, in both.
 
 mod camera;
 mod cameras;
@@ -18,7 +19,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-pub use camera::{CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options};
+pub use camera::{
+    CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options,
+};
 pub use cameras::{Pose, Poses};
 pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
 pub use profile::{Length, Size};
@@ -97,7 +100,8 @@ tables! {
         project_cores: Vec<usize>,
         lock_memory: bool,
     }
-    /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has it.
+    /// What `depthcast profile` measures. Lists span a matrix; what is not listed is as the run has
+    /// it.
     Profile {
         warm_up: Length,
         repetitions: usize,
@@ -107,7 +111,8 @@ tables! {
         policies: Vec<Policy>,
         viewers: Vec<String>,
     }
-    /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and `temporal` work on disparity instead of depth.
+    /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and
+    /// `temporal` work on disparity instead of depth.
     Filters {
         decimation: Decimation,
         threshold: Threshold,
@@ -180,7 +185,8 @@ pub struct Settings {
     pub reconnect: Reconnect,
     /// Where cameras stand, by serial number: from each one's frame into the one that they share.
     pub poses: BTreeMap<String, Extrinsics>,
-    /// Each of several cameras is to have a hue of its own: nothing was said of what decides the colours.
+    /// Each of several cameras is to have a hue of its own: nothing was said of what decides the
+    /// colours.
     pub hues: bool,
     pub filters: Filters,
     pub realtime: crate::realtime::Realtime,
@@ -201,8 +207,8 @@ impl Settings {
 
 /// Threads of the projection, where nobody says how many.
 ///
-/// Capture and sinks keep a core. Where there are but two, they share the second one: together they need a tenth of it, and the
-/// projection finds out by itself whether it pays to use both.
+/// Capture and sinks keep a core. Where there are but two, they share the second one: together they
+/// need a tenth of it, and the projection finds out by itself whether it pays to use both.
 pub fn default_threads() -> usize {
     match std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
         cores @ (1 | 2) => cores,
@@ -213,13 +219,15 @@ pub fn default_threads() -> usize {
 /// The preset, overlaid by the file, overlaid by the flags.
 ///
 /// # Errors
-/// [`UsageError`] for a file that does not exist, can't be parsed, or has unknown keys or values that don't fit.
+/// [`UsageError`] for a file that does not exist, can't be parsed, or has unknown keys or values
+/// that don't fit.
 pub fn settings(preset: Preset, file: Option<&Path>, flags: Config) -> anyhow::Result<Settings> {
     let (name, text) = preset.file();
     let mut config = parse(name, text)?;
     if let Some(path) = file {
         let name = path.display().to_string();
-        let text = std::fs::read_to_string(path).map_err(|e| UsageError(format!("--config {name}: {e}")))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| UsageError(format!("--config {name}: {e}")))?;
         config = config.overlaid(parse(&name, &text)?);
     }
     config.overlaid(flags).validated()
@@ -230,7 +238,8 @@ fn parse(name: &str, text: &str) -> Result<Config, UsageError> {
         let mut line = name.to_owned();
         if let Some(span) = error.span() {
             let before = &text[..span.start.min(text.len())];
-            write!(line, ", line {}", before.matches('\n').count() + 1).expect("a String takes all");
+            write!(line, ", line {}", before.matches('\n').count() + 1)
+                .expect("a String takes all");
         }
         UsageError(format!("{line}: {}", error.message().replace('\n', " ")))
     })
@@ -256,12 +265,24 @@ impl Config {
     }
 
     fn validated(self) -> anyhow::Result<Settings> {
-        let Self { pipeline, color, reduce, viewer, synthetic, camera, cameras, filters, realtime, profile } = self;
+        let Self {
+            pipeline,
+            color,
+            reduce,
+            viewer,
+            synthetic,
+            camera,
+            cameras,
+            filters,
+            realtime,
+            profile,
+        } = self;
         let missing = || "the preset has no value for this key";
         let hues = color.by.is_none();
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
-        let [show_rate_hz, save_rate_hz] = [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
+        let [show_rate_hz, save_rate_hz] =
+            [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
         let point_size_ui = viewer.point_size_ui.context(missing())?;
         let settings = Settings {
             policy: pipeline.policy.context(missing())?,
@@ -282,7 +303,8 @@ impl Config {
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
-            max_points: Some(viewer.max_points.context(missing())?).filter(|&max_points| max_points > 0),
+            max_points: Some(viewer.max_points.context(missing())?)
+                .filter(|&max_points| max_points > 0),
             point_size_ui: (point_size_ui != 0.0).then_some(point_size_ui),
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,
@@ -295,18 +317,30 @@ impl Config {
             profile: profile.checked()?,
         };
         let Settings { capture_queue, cloud_queue, threads, .. } = settings;
-        check((1..=64).contains(&capture_queue), format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"))?;
-        check((1..=64).contains(&cloud_queue), format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"))?;
-        check(threads <= 256, format!("--threads (pipeline.threads) is {threads}; it goes from 0 (automatic) to 256"))?;
-        for (key, hz) in
-            [("--show-rate (viewer.show_rate_hz)", show_rate_hz), ("--save-rate (viewer.save_rate_hz)", save_rate_hz)]
-        {
+        check(
+            (1..=64).contains(&capture_queue),
+            format!("pipeline.capture_queue is {capture_queue}; it goes from 1 to 64"),
+        )?;
+        check(
+            (1..=64).contains(&cloud_queue),
+            format!("pipeline.cloud_queue is {cloud_queue}; it goes from 1 to 64"),
+        )?;
+        check(
+            threads <= 256,
+            format!("--threads (pipeline.threads) is {threads}; it goes from 0 (automatic) to 256"),
+        )?;
+        for (key, hz) in [
+            ("--show-rate (viewer.show_rate_hz)", show_rate_hz),
+            ("--save-rate (viewer.save_rate_hz)", save_rate_hz),
+        ] {
             let fits = hz == 0.0 || (0.1..=1000.0).contains(&hz);
             check(fits, format!("{key} is {hz}; it is 0 (all) or goes from 0.1 to 1000"))?;
         }
         check(
             point_size_ui == 0.0 || (0.1..=100.0).contains(&point_size_ui),
-            format!("viewer.point_size_ui is {point_size_ui}; it is 0 (what fits) or goes from 0.1 to 100"),
+            format!(
+                "viewer.point_size_ui is {point_size_ui}; it is 0 (what fits) or goes from 0.1 to 100"
+            ),
         )?;
         Ok(settings)
     }
@@ -338,9 +372,15 @@ mod tests {
     fn a_file_changes_what_it_says_and_flags_have_the_last_word() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(b"[color]\nnear_m = 1.0\n[pipeline]\nthreads = 3\n").unwrap();
-        let flags = Config { pipeline: Pipeline { threads: Some(1), ..Default::default() }, ..Default::default() };
+        let flags = Config {
+            pipeline: Pipeline { threads: Some(1), ..Default::default() },
+            ..Default::default()
+        };
         let settings = settings(Preset::LiveDemo, Some(file.path()), flags).unwrap();
-        assert_eq!((settings.depth_colors.last_m, settings.depth_colors.first_m, settings.threads), (1.0, 6.0, 1));
+        assert_eq!(
+            (settings.depth_colors.last_m, settings.depth_colors.first_m, settings.threads),
+            (1.0, 6.0, 1)
+        );
     }
 
     #[test]
@@ -352,49 +392,100 @@ mod tests {
             ("[color]\ncolormap = \"jet\"\n", "line 2: unknown variant `jet`"),
             ("[synthetic]\ndepth = \"big\"\n", "line 2: `big` is not a mode"),
             ("[filters]\ndecimation = { size = 2 }\n", "line 2: unknown field `size`"),
-            ("[filters]\n\nspatial = { magnitude = 2.5 }\n", "line 3: invalid type: floating point `2.5`"),
+            (
+                "[filters]\n\nspatial = { magnitude = 2.5 }\n",
+                "line 3: invalid type: floating point `2.5`",
+            ),
             ("[pipeline\n", "line 1: "),
-            ("[color]\nnear_m = 9.0\n", "color.near_m is 9 and color.far_m 6; near_m has to be less"),
+            (
+                "[color]\nnear_m = 9.0\n",
+                "color.near_m is 9 and color.far_m 6; near_m has to be less",
+            ),
             ("[color]\nlow_m = 3.0\n", "color.low_m is 3 and color.high_m 1"),
             ("[color]\nuniform = \"red\"\n", "line 2: `red` is no colour; one looks like #9fb4ff"),
-            ("[reduce]\ndecimate = 5\n", "--decimate (reduce.decimate) is 5; it is 2, 3 or 4, or 1 to leave all pixels"),
+            (
+                "[reduce]\ndecimate = 5\n",
+                "--decimate (reduce.decimate) is 5; it is 2, 3 or 4, or 1 to leave all pixels",
+            ),
             ("[reduce]\nroi = \"1,2\"\n", "line 2: `1,2` is no region"),
-            ("[reduce]\nmin_m = 2.0\nmax_m = 1.0\n", "--min-m (reduce.min_m) is 2 and --max-m (reduce.max_m) 1"),
-            ("[reduce]\nvoxel_m = 0.0\n", "--voxel-m (reduce.voxel_m) is 0; it goes from 0.001 to 10 metres"),
+            (
+                "[reduce]\nmin_m = 2.0\nmax_m = 1.0\n",
+                "--min-m (reduce.min_m) is 2 and --max-m (reduce.max_m) 1",
+            ),
+            (
+                "[reduce]\nvoxel_m = 0.0\n",
+                "--voxel-m (reduce.voxel_m) is 0; it goes from 0.001 to 10 metres",
+            ),
             (
                 "[camera]\nreconnect = \"soon\"\n",
                 "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or forever",
             ),
-            ("[cameras.123]\n\ntranslation_m = [0, nan, 0]\n", "line 3: translation_m is [0.0, NaN, 0.0]: x, y and z are metres"),
-            ("[cameras.123]\nrpy_deg = [0, 0, inf]\n", "line 2: rpy_deg is [0.0, 0.0, inf]: roll, pitch and yaw are degrees"),
+            (
+                "[cameras.123]\n\ntranslation_m = [0, nan, 0]\n",
+                "line 3: translation_m is [0.0, NaN, 0.0]: x, y and z are metres",
+            ),
+            (
+                "[cameras.123]\nrpy_deg = [0, 0, inf]\n",
+                "line 2: rpy_deg is [0.0, 0.0, inf]: roll, pitch and yaw are degrees",
+            ),
             ("[cameras.123]\nrpy_deg = [0, 0]\n", "line 2: invalid length 2"),
             ("[cameras.123]\nxyz = [0, 0, 0]\n", "line 2: unknown field `xyz`"),
             (
                 "[cameras.123]\nquaternion_xyzw = [1, 0, 0, 1]\n",
                 "line 2: quaternion_xyzw has the length 1.4142, and a rotation has 1; its order is x, y, z, w",
             ),
-            ("[cameras.123]\nquaternion_xyzw = [0, 0, nan, 1]\n", "line 2: quaternion_xyzw has the length NaN"),
-            ("[cameras.1]\nrotation = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]\n", "line 2: rotation is no rotation"),
-            ("[cameras.1]\nrotation = [[1, 0, 0], [0, 1, 0], [0, 0, -1]]\n", "line 2: rotation is no rotation"),
+            (
+                "[cameras.123]\nquaternion_xyzw = [0, 0, nan, 1]\n",
+                "line 2: quaternion_xyzw has the length NaN",
+            ),
+            (
+                "[cameras.1]\nrotation = [[2, 0, 0], [0, 1, 0], [0, 0, 1]]\n",
+                "line 2: rotation is no rotation",
+            ),
+            (
+                "[cameras.1]\nrotation = [[1, 0, 0], [0, 1, 0], [0, 0, -1]]\n",
+                "line 2: rotation is no rotation",
+            ),
             (
                 "[viewer]\n[cameras.\"1\"]\nrpy_deg = [0, 0, 0]\nquaternion_xyzw = [0, 0, 0, 1]\n",
                 "line 2: a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them",
             ),
-            ("[pipeline]\ncapture_queue = 0\n", "pipeline.capture_queue is 0; it goes from 1 to 64"),
+            (
+                "[pipeline]\ncapture_queue = 0\n",
+                "pipeline.capture_queue is 0; it goes from 1 to 64",
+            ),
             ("[viewer]\nshow_rate_hz = nan\n", "--show-rate (viewer.show_rate_hz) is NaN"),
-            ("[profile]\nsizes = [\"848x480\", \"big\"]\n", "line 2: `big` is no size; one looks like 848x480"),
+            (
+                "[profile]\nsizes = [\"848x480\", \"big\"]\n",
+                "line 2: `big` is no size; one looks like 848x480",
+            ),
             ("[profile]\nwarm_up = \"2 d\"\n", "line 2: `d` is no unit of time"),
             ("[profile]\nrepetitions = 0\n", "profile.repetitions is 0; it goes from 1 to 1000"),
-            ("[realtime]\ncapture_fifo = 100\n", "realtime.capture_fifo is 100; it goes from 1 to 99"),
-            ("[realtime]\nproject_nice = -21\n", "realtime.project_nice is -21; it goes from -20 (first) to 19"),
-            ("[realtime]\ncapture_fifo = 20\ncapture_nice = -5\n", "a thread has the one or the other"),
-            ("[realtime]\ncapture_cores = [2000]\n", "realtime.capture_cores has a core above 1023"),
+            (
+                "[realtime]\ncapture_fifo = 100\n",
+                "realtime.capture_fifo is 100; it goes from 1 to 99",
+            ),
+            (
+                "[realtime]\nproject_nice = -21\n",
+                "realtime.project_nice is -21; it goes from -20 (first) to 19",
+            ),
+            (
+                "[realtime]\ncapture_fifo = 20\ncapture_nice = -5\n",
+                "a thread has the one or the other",
+            ),
+            (
+                "[realtime]\ncapture_cores = [2000]\n",
+                "realtime.capture_cores has a core above 1023",
+            ),
             ("[profile]\nrates_hz = [30.0, 0.0]\n", "profile.rates_hz has 0"),
         ] {
             let error = with_file(text).unwrap_err();
             assert!(error.is::<UsageError>(), "{error}");
             let message = error.to_string();
-            assert!(message.contains(want) && !message.contains('\n'), "{message:?} should contain {want:?}");
+            assert!(
+                message.contains(want) && !message.contains('\n'),
+                "{message:?} should contain {want:?}"
+            );
         }
     }
 
@@ -402,13 +493,22 @@ mod tests {
     fn nothing_is_real_time_unless_it_is_asked_for() {
         use crate::realtime::{Priority, Realtime};
         for preset in [Preset::LiveDemo, Preset::Profiling, Preset::Replay] {
-            assert_eq!(settings(preset, None, Config::default()).unwrap().realtime, Realtime::default());
+            assert_eq!(
+                settings(preset, None, Config::default()).unwrap().realtime,
+                Realtime::default()
+            );
         }
         let on = with_file("[realtime]\non = true\n").unwrap().realtime;
-        assert_eq!((on.capture.priority, on.project.priority, on.lock_memory), (Priority::Fifo(20), Priority::Fifo(10), true));
+        assert_eq!(
+            (on.capture.priority, on.project.priority, on.lock_memory),
+            (Priority::Fifo(20), Priority::Fifo(10), true)
+        );
         let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores = [2, 3]\n";
         let on = with_file(text).unwrap().realtime;
-        assert_eq!((on.capture.priority, on.project.cores, on.lock_memory), (Priority::Nice(-5), vec![2, 3], false));
+        assert_eq!(
+            (on.capture.priority, on.project.cores, on.lock_memory),
+            (Priority::Nice(-5), vec![2, 3], false)
+        );
     }
 
     #[test]
@@ -417,15 +517,26 @@ mod tests {
             assert!(settings(preset, None, Config::default()).unwrap().filters.are_off());
         }
         assert!(with_file("[filters]\ndisparity = false\n").unwrap().filters.are_off());
-        for on in ["decimation = {}", "threshold = {}", "disparity = true", "spatial = {}", "temporal = {}", "hole_filling = {}"]
-        {
+        for on in [
+            "decimation = {}",
+            "threshold = {}",
+            "disparity = true",
+            "spatial = {}",
+            "temporal = {}",
+            "hole_filling = {}",
+        ] {
             assert!(!with_file(&format!("[filters]\n{on}\n")).unwrap().filters.are_off(), "{on}");
         }
         let (_, live_demo) = Preset::LiveDemo.file();
         let (_, example) = live_demo.split_once("# [filters]\n").unwrap();
-        let example: String = example.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
+        let example: String =
+            example.lines().map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
         let filters = with_file(&format!("[filters]\n{example}")).unwrap().filters;
-        assert!(filters.disparity.is_some() && filters.spatial.unwrap().holes_fill == Some(0) && filters.hole_filling.is_some());
+        assert!(
+            filters.disparity.is_some()
+                && filters.spatial.unwrap().holes_fill == Some(0)
+                && filters.hole_filling.is_some()
+        );
         let filters = with_file("[filters.threshold]\nmax_m = 2\n").unwrap().filters;
         let threshold = filters.threshold.unwrap();
         assert_eq!((threshold.min_m, threshold.max_m), (None, Some(2.0)));

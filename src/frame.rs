@@ -10,9 +10,11 @@ use crate::huge_pages;
 pub struct FrameMeta {
     /// The frame number that the source announced. Gaps are frames which the source lost.
     pub number: u64,
-    /// The source was sent elsewhere, or began again, before this frame: a gap in front of its number is no loss.
+    /// The source was sent elsewhere, or began again, before this frame: a gap in front of its
+    /// number is no loss.
     pub is_restart: bool,
-    /// When the frame arrived in this process: delivery by librealsense, by the reader of a file, or by the synthetic camera.
+    /// When the frame arrived in this process: delivery by librealsense, by the reader of a file,
+    /// or by the synthetic camera.
     pub arrived_at: HostTime,
     /// The device's own time stamp, if it gave one.
     pub device_time: Option<DeviceTime>,
@@ -21,7 +23,8 @@ pub struct FrameMeta {
     pub metadata: FrameMetadata,
 }
 
-/// What a camera tells of a frame beside its image: librealsense's frame metadata, each where the camera gives it.
+/// What a camera tells of a frame beside its image: librealsense's frame metadata, each where the
+/// camera gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameMetadata {
     /// The camera's own count.
@@ -93,17 +96,21 @@ impl ColorImage {
     }
 }
 
-/// One depth image. Buffers of this type are made once and filled again and again ([`crate::pool::Pool`]).
+/// One depth image. Buffers of this type are made once and filled again and again
+/// ([`crate::pool::Pool`]).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DepthFrame {
     pub meta: FrameMeta,
     pub width: u32,
     pub height: u32,
-    /// Depth in steps of `meta.depth_units_m`, 0 where there is none; row-major, `width * height` values, no padding.
+    /// Depth in steps of `meta.depth_units_m`, 0 where there is none; row-major, `width * height`
+    /// values, no padding.
     pub depth: Vec<u16>,
-    /// The colour image that belongs to it: of all that have come, the one nearest in time. Only where colour was asked for.
+    /// The colour image that belongs to it: of all that have come, the one nearest in time. Only
+    /// where colour was asked for.
     pub color: Option<Arc<ColorImage>>,
-    /// The left imager's infrared image of the same moment, with the same view. Only where it was asked for.
+    /// The left imager's infrared image of the same moment, with the same view. Only where it was
+    /// asked for.
     pub infrared: Option<Arc<ColorImage>>,
 }
 

@@ -1,11 +1,13 @@
 //! Big buffers in big pages.
 //!
-//! A cloud of 848x480 pixels spans 1,200 pages of 4 kB. Between two frames of a camera the processor forgets where they are, and finding
-//! them again cost a third of the projection's time where it was measured, on a virtual machine. In pages of 2 MB there are three.
+//! A cloud of 848x480 pixels spans 1,200 pages of 4 kB. Between two frames of a camera the
+//! processor forgets where they are, and finding them again cost a third of the projection's time
+//! where it was measured, on a virtual machine. In pages of 2 MB there are three.
 
 /// A vector of `len` times `value`, in huge pages as far as it fills some and the system has them.
 ///
-/// Each value is written, so that the system gives its pages now and not while the first frames wait for them.
+/// Each value is written, so that the system gives its pages now and not while the first frames
+/// wait for them.
 pub fn vec<T: Copy>(value: T, len: usize) -> Vec<T> {
     let mut values = Vec::with_capacity(len);
     ask_for(&mut values);
@@ -20,9 +22,13 @@ fn ask_for<T>(values: &mut Vec<T>) {
     let (start, len) = (bytes.as_mut_ptr().cast::<u8>(), size_of_val(bytes));
     // The whole pages within.
     let skip = start.align_offset(PAGE_BYTES);
-    let Some(len) = len.checked_sub(skip).map(|len| len / PAGE_BYTES * PAGE_BYTES).filter(|&len| len > 0) else { return };
-    // SAFETY: the range lies within the vector's own memory. The advice changes no content and no access; if it is not taken, nothing
-    // is lost.
+    let Some(len) =
+        len.checked_sub(skip).map(|len| len / PAGE_BYTES * PAGE_BYTES).filter(|&len| len > 0)
+    else {
+        return;
+    };
+    // SAFETY: the range lies within the vector's own memory. The advice changes no content and no
+    // access; if it is not taken, nothing is lost.
     let _ = unsafe { libc::madvise(start.add(skip).cast(), len, libc::MADV_HUGEPAGE) };
 }
 

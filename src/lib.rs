@@ -1,4 +1,5 @@
-//! Real-time capture from Intel RealSense depth cameras: depth frames in, point clouds and true figures out.
+//! Real-time capture from Intel RealSense depth cameras: depth frames in, point clouds and true
+//! figures out.
 //!
 //! ```text
 //! source ──[capture queue]──> project ──[cloud queue]──> sink
@@ -26,7 +27,8 @@
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
 //! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], [`huge_pages`], [`words`] | what flows, and what all the others stand on |
 //!
-//! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward, in metres as `f32`.
+//! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward,
+//! in metres as `f32`.
 
 #![warn(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 

@@ -1,9 +1,10 @@
 //! Buffers that are made once and lent again and again.
 //!
-//! A pool keeps one [`Arc`] to each of its buffers. Who has the other clones holds the buffer; when the last of them is dropped,
-//! wherever that happens (also inside the viewer's library), the buffer is free. So nothing has to be sent back, and the pool,
-//! which only one thread fills from, needs no lock. The first free buffer is taken, so that as few as possible rotate and they
-//! stay in the processor's cache.
+//! A pool keeps one [`Arc`] to each of its buffers. Who has the other clones holds the buffer; when
+//! the last of them is dropped, wherever that happens (also inside the viewer's library), the
+//! buffer is free. So nothing has to be sent back, and the pool, which only one thread fills from,
+//! needs no lock. The first free buffer is taken, so that as few as possible rotate and they stay
+//! in the processor's cache.
 
 use std::sync::Arc;
 
@@ -16,19 +17,25 @@ pub struct Pool<T> {
 impl<T> Pool<T> {
     /// A pool of `count` buffers, made now.
     pub fn new(count: usize, make: impl Fn() -> T + Send + 'static) -> Self {
-        Self { buffers: (0..count).map(|_| Arc::new(make())).collect(), make: Box::new(make), made_later: 0 }
+        Self {
+            buffers: (0..count).map(|_| Arc::new(make())).collect(),
+            make: Box::new(make),
+            made_later: 0,
+        }
     }
 
     /// Lets `fill` write into a free buffer; `share` then lends that buffer out.
     ///
-    /// The pipeline sizes its pools for all that can be in flight. Should none be free all the same, one more is made rather than
-    /// blocking capture; [`Pool::made_later`] tells, and tests hold it at 0.
+    /// The pipeline sizes its pools for all that can be in flight. Should none be free all the
+    /// same, one more is made rather than blocking capture; [`Pool::made_later`] tells, and tests
+    /// hold it at 0.
     pub fn free(&mut self) -> Free<'_, T> {
-        let index = self.buffers.iter_mut().position(|b| Arc::get_mut(b).is_some()).unwrap_or_else(|| {
-            self.made_later += 1;
-            self.buffers.push(Arc::new((self.make)()));
-            self.buffers.len() - 1
-        });
+        let index =
+            self.buffers.iter_mut().position(|b| Arc::get_mut(b).is_some()).unwrap_or_else(|| {
+                self.made_later += 1;
+                self.buffers.push(Arc::new((self.make)()));
+                self.buffers.len() - 1
+            });
         Free { buffer: &mut self.buffers[index] }
     }
 
@@ -44,7 +51,8 @@ pub struct Free<'a, T> {
 
 impl<T> Free<'_, T> {
     pub fn get_mut(&mut self) -> &mut T {
-        Arc::get_mut(self.buffer).expect("a free buffer has one owner, the pool, and the pool is borrowed")
+        Arc::get_mut(self.buffer)
+            .expect("a free buffer has one owner, the pool, and the pool is borrowed")
     }
 
     /// Lends the buffer out: it is free again when the last clone of the returned `Arc` is dropped.

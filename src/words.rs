@@ -15,6 +15,9 @@ mod tests {
 
     #[test]
     fn one_is_not_many() {
-        assert_eq!([0, 1, 2, 11].map(|n| count(n, "byte")), ["0 bytes", "1 byte", "2 bytes", "11 bytes"]);
+        assert_eq!(
+            [0, 1, 2, 11].map(|n| count(n, "byte")),
+            ["0 bytes", "1 byte", "2 bytes", "11 bytes"]
+        );
     }
 }

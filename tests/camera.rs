@@ -1,4 +1,5 @@
-//! librealsense's real pipeline with a camera made of software: choice, options, colour, infrared and metadata.
+//! librealsense's real pipeline with a camera made of software: choice, options, colour, infrared
+//! and metadata.
 #![cfg(feature = "realsense")]
 
 mod common;
@@ -16,7 +17,8 @@ use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::motion::{Cursor, MotionKind};
 use depthcast::source::realsense::{
-    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor, SoftwareStream, StreamKind,
+    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor,
+    SoftwareStream, StreamKind,
 };
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
@@ -49,7 +51,11 @@ fn images(depth_fps: i32, units_m: f32) -> Vec<Image> {
     let depth = software::wall(WIDTH, HEIGHT, units_m, WALL_M);
     vec![
         Image { kind: StreamKind::Depth, fps: depth_fps, bytes: depth },
-        Image { kind: StreamKind::Infrared(1), fps: depth_fps, bytes: software::ramp(WIDTH, HEIGHT) },
+        Image {
+            kind: StreamKind::Infrared(1),
+            fps: depth_fps,
+            bytes: software::ramp(WIDTH, HEIGHT),
+        },
         Image { kind: StreamKind::Color, fps: 30, bytes: software::columns(WIDTH, HEIGHT) },
     ]
 }
@@ -81,11 +87,13 @@ impl CloudSink for Eye {
         let number = cloud.meta.number;
         seen.numbers.push(number);
         let metadata = &cloud.meta.metadata;
-        let told = (metadata.frame_counter, metadata.exposure_us, metadata.gain) == (Some(number), Some(8500), Some(16));
+        let told = (metadata.frame_counter, metadata.exposure_us, metadata.gain)
+            == (Some(number), Some(8500), Some(16));
         seen.with_metadata += u64::from(told && metadata.sensor_timestamp_us.is_some());
         let frame = cloud.depth.as_ref().expect("the sink asked for it");
         seen.with_color += u64::from(frame.color.is_some());
-        seen.with_infrared += u64::from(frame.infrared.as_ref().is_some_and(|image| image.number == number));
+        seen.with_infrared +=
+            u64::from(frame.infrared.as_ref().is_some_and(|image| image.number == number));
         if frame.color.is_some() {
             let (points, colors) = (&cloud.points.positions_m, &cloud.points.colors_rgba);
             assert_eq!(points.len(), colors.len());
@@ -104,7 +112,8 @@ impl CloudSink for Eye {
     }
 }
 
-/// A point has the colour of the column in which the colour camera sees it, which stands to the right.
+/// A point has the colour of the column in which the colour camera sees it, which stands to the
+/// right.
 fn check_color([x, y, z]: [f32; 3], color: u32) {
     let [u, v] = lens(WIDTH, HEIGHT).pixel([x - COLOR_RIGHT_M, y, z]);
     if u < 0.0 {
@@ -114,10 +123,14 @@ fn check_color([x, y, z]: [f32; 3], color: u32) {
     let [red, green, blue, _] = color.to_be_bytes();
     let column = f32::from(red) + 256.0 * f32::from(green);
     assert!((column - u).abs() <= 1.0, "the colour of column {column} for a point at column {u}");
-    assert!((f32::from(blue) - v % 256.0).abs() <= 1.0, "the colour of row {blue} for a point at row {v}");
+    assert!(
+        (f32::from(blue) - v % 256.0).abs() <= 1.0,
+        "the colour of row {blue} for a point at row {v}"
+    );
 }
 
-/// How long the stream below is to run, come what may: for an idle machine. Otherwise it runs for 10 s, and waits for a busy one.
+/// How long the stream below is to run, come what may: for an idle machine. Otherwise it runs for
+/// 10 s, and waits for a busy one.
 fn seconds() -> Option<u64> {
     std::env::var("DEPTHCAST_CAMERA_TEST_S").ok().and_then(|text| text.parse().ok())
 }
@@ -129,14 +142,25 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
     let toml = "[camera]\ndepth = \"848x480@90\"\ncolor = \"848x480@30\"\ninfrared = true\ndepth_units_m = 0.00048828125\nlaser_power_mw = 180\n\
         exposure_us = 8500\ngain = 32\n[camera.options]\n\"Emitter On Off\" = true\n[camera.options.\"RGB Camera\"]\n\"Exposure\" = 200\n";
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let driver = RealsenseCamera::new(input(&device, settings(toml).unwrap(), true), Filters::default(), Arc::clone(&clock));
+    let driver = RealsenseCamera::new(
+        input(&device, settings(toml).unwrap(), true),
+        Filters::default(),
+        Arc::clone(&clock),
+    );
     let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
 
     let info = camera.info().clone();
     assert_eq!((info.stream.nominal_fps, info.stream.depth_units_m), (90.0, UNITS_M));
     assert_eq!(info.color.as_ref().unwrap().from_depth.translation_m, [-COLOR_RIGHT_M, 0.0, 0.0]);
     let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are told").1;
-    for option in ["Laser Power 180", "Enable Auto Exposure 0", "Exposure 8500", "Gain 32", "Emitter On Off 1", "Exposure 200"] {
+    for option in [
+        "Laser Power 180",
+        "Enable Auto Exposure 0",
+        "Exposure 8500",
+        "Gain 32",
+        "Emitter On Off 1",
+        "Exposure 200",
+    ] {
         assert!(tuned.contains(option), "{tuned}");
     }
 
@@ -154,25 +178,38 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         project: ProjectOptions { texture: true, ..Default::default() },
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Eye(Arc::clone(&seen)))];
-    let outcome = pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome =
+        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
     drop(sender);
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     let seen = seen.lock().unwrap();
     let frames = seen.numbers.len() as u64;
     let (first, last) = (seen.numbers[0], seen.numbers[seen.numbers.len() - 1]);
     eprintln!("{frames} frames, {first} to {last}, {} points checked", seen.points_checked);
-    assert_eq!((outcome.stats.continuity.get(), outcome.stats.dropped_capture_queue.get()), Default::default());
+    assert_eq!(
+        (outcome.stats.continuity.get(), outcome.stats.dropped_capture_queue.get()),
+        Default::default()
+    );
     assert_eq!(last - first + 1, frames, "each number once, in order");
     assert!(frames > 100, "only {frames} frames");
     assert_eq!(seen.with_metadata, frames);
     assert_eq!(seen.with_infrared, frames);
-    assert!(seen.with_color >= frames - 3 && seen.points_checked > 100 * seen.with_color, "{} with colour", seen.with_color);
+    assert!(
+        seen.with_color >= frames - 3 && seen.points_checked > 100 * seen.with_color,
+        "{} with colour",
+        seen.with_color
+    );
 }
 
 /// A camera that sends depth at 640x480@30, which is what `live` prefers of what it has.
 fn small() -> (SoftwareDevice, Sender) {
     let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
-    let depth = Image { kind: StreamKind::Depth, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
+    let depth = Image {
+        kind: StreamKind::Depth,
+        fps: 30,
+        bytes: software::wall(640, 480, UNITS_M, WALL_M),
+    };
     let sender = Sender::start(&device, 30, vec![depth], &[], false);
     (device, sender)
 }
@@ -191,16 +228,27 @@ fn every_option_is_set_and_read_back_at_both_ends_of_its_range() {
         ("Emitter On Off", 0.0, 1.0),
         ("Depth Units", f64::from(0.125 * UNITS_M), f64::from(16.0 * UNITS_M)),
     ];
-    let rgb = [("Enable Auto Exposure", 0.0, 1.0), ("Exposure", 1.0, 10_000.0), ("Brightness", -64.0, 64.0)];
+    let rgb = [
+        ("Enable Auto Exposure", 0.0, 1.0),
+        ("Exposure", 1.0, 10_000.0),
+        ("Brightness", -64.0, 64.0),
+    ];
     let imu = [("Enable Motion Correction", 0.0, 1.0)];
     for highest in [false, true] {
         let of = |sensor: &str, options: &[(&str, f64, f64)]| {
             let value = |&(_, low, high): &(&str, f64, f64)| if highest { high } else { low };
-            let lines: String = options.iter().map(|option| format!("\"{}\" = {:?}\n", option.0, value(option))).collect();
-            let told: Vec<_> = options.iter().map(|option| format!("{} {}", option.0, value(option) as f32)).collect();
+            let lines: String = options
+                .iter()
+                .map(|option| format!("\"{}\" = {:?}\n", option.0, value(option)))
+                .collect();
+            let told: Vec<_> = options
+                .iter()
+                .map(|option| format!("{} {}", option.0, value(option) as f32))
+                .collect();
             (format!("[camera.options.\"{sensor}\"]\n{lines}"), told)
         };
-        let tables = [of("Stereo Module", &stereo), of("RGB Camera", &rgb), of("Motion Module", &imu)];
+        let tables =
+            [of("Stereo Module", &stereo), of("RGB Camera", &rgb), of("Motion Module", &imu)];
         let toml: String = tables.iter().map(|table| table.0.as_str()).collect();
         let info = open(&device, &toml, false).unwrap();
         let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").unwrap().1;
@@ -258,8 +306,14 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
             "--depth 848x480@90: the camera has no such depth profile at this USB 3.2 link; nearest are 640x480@30",
         ),
         (camera("depth = \"640x480@31\""), "nearest are 640x480@30"),
-        (camera("visual_preset = \"High Accuracy\""), "\"Visual Preset\" is a number from 0 to 5 in steps of 1"),
-        (camera("visual_preset = 6"), "camera.visual_preset is 6; \"Visual Preset\" goes from 0 to 5"),
+        (
+            camera("visual_preset = \"High Accuracy\""),
+            "\"Visual Preset\" is a number from 0 to 5 in steps of 1",
+        ),
+        (
+            camera("visual_preset = 6"),
+            "camera.visual_preset is 6; \"Visual Preset\" goes from 0 to 5",
+        ),
         (camera("emitter = 3"), "camera.emitter is 3; \"Emitter Enabled\" goes from 0 to 2"),
         (camera("emitter = \"bright\""), "camera.emitter is \"bright\""),
         (
@@ -269,22 +323,37 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         (camera("laser_power_mw = 100"), "take 90 or 120"),
         (camera("laser_power_mw = nan"), "camera.laser_power_mw is NaN"),
         (camera("exposure_us = 0"), "\"Exposure\" goes from 1 to 165000"),
-        (camera("exposure_us = \"auto\"\ngain = 16"), "automatic exposure (camera.exposure_us = \"auto\") chooses the gain too"),
+        (
+            camera("exposure_us = \"auto\"\ngain = 16"),
+            "automatic exposure (camera.exposure_us = \"auto\") chooses the gain too",
+        ),
         (camera("gain = 1000"), "\"Gain\" goes from 16 to 248"),
         (camera("depth_units_m = 1"), "\"Depth Units\" goes from"),
         (option("\"Lazer Power\" = 30"), "no such option; did you mean \"Laser Power\"?; it has "),
-        (option("\"Warp\" = 1"), "camera.options.\"Warp\": this camera has no such option; it has "),
+        (
+            option("\"Warp\" = 1"),
+            "camera.options.\"Warp\": this camera has no such option; it has ",
+        ),
         (option("\"Stereo Baseline\" = 60"), "\"Stereo Baseline\" can be read, but not set"),
         (option("\"Brightness\" = 65"), "\"Brightness\" goes from -64 to 64"),
-        (of_rgb("\"Laser Power\" = 30"), "camera.options.\"RGB Camera\".\"Laser Power\": this camera has no such option"),
+        (
+            of_rgb("\"Laser Power\" = 30"),
+            "camera.options.\"RGB Camera\".\"Laser Power\": this camera has no such option",
+        ),
         (
             "[camera.options.\"Thermal Camera\"]\nGain = 1\n".into(),
             "no such sensor; it has Stereo Module, RGB Camera, Motion Module",
         ),
-        ("[camera]\njson = \"/no/such/file.json\"\n".into(), "camera.json /no/such/file.json: No such file"),
+        (
+            "[camera]\njson = \"/no/such/file.json\"\n".into(),
+            "camera.json /no/such/file.json: No such file",
+        ),
         (json("text.json", "laser = 1"), "it is no JSON"),
         (json("list.json", "[1, 2]"), "it is no file of settings as the realsense-viewer saves it"),
-        (json("preset.json", "{\"controls-laserpower\": \"150\"}"), "this camera has no advanced mode"),
+        (
+            json("preset.json", "{\"controls-laserpower\": \"150\"}"),
+            "this camera has no advanced mode",
+        ),
     ];
     assert!(wrong.len() >= 30);
     for (toml, expected) in wrong {
@@ -295,7 +364,11 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
             }
             Ok(settings) => {
                 let input = Input::Camera(Box::new(input(&device, settings, false)));
-                let opened = RealsenseSource::open(input, &Filters::default(), Arc::new(MonotonicClock::new()));
+                let opened = RealsenseSource::open(
+                    input,
+                    &Filters::default(),
+                    Arc::new(MonotonicClock::new()),
+                );
                 match opened.map(|_| ()) {
                     // These end with exit code 2.
                     Err(SourceError::Unsupported(text)) => text,
@@ -311,8 +384,13 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
 #[test]
 fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
     let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
-    let depth = Image { kind: StreamKind::Depth, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
-    let sensors = [(StreamKind::Accel, 200, software::ACCEL), (StreamKind::Gyro, 200, software::GYRO)];
+    let depth = Image {
+        kind: StreamKind::Depth,
+        fps: 30,
+        bytes: software::wall(640, 480, UNITS_M, WALL_M),
+    };
+    let sensors =
+        [(StreamKind::Accel, 200, software::ACCEL), (StreamKind::Gyro, 200, software::GYRO)];
     let sender = Sender::start(&device, 30, vec![depth], &sensors, false);
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = input(&device, settings("[camera]\nimu = true\n").unwrap(), false);
@@ -332,10 +410,15 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
         project: ProjectOptions::default(),
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
-    let outcome = pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome =
+        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
     drop(sender);
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    assert_eq!((outcome.stats.captured.count(), outcome.stats.continuity.get().frames_missing), (60, 0));
+    assert_eq!(
+        (outcome.stats.captured.count(), outcome.stats.continuity.get().frames_missing),
+        (60, 0)
+    );
     let counts = motion.counts();
     assert_eq!(outcome.stats.motion.as_ref().map(|motion| motion.counts()), Some(counts));
     // Six or seven of each to a depth frame.
@@ -344,7 +427,10 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
     motion.read(&mut Cursor::default(), &mut samples);
     let of_kind = |kind| samples.iter().filter(move |sample| sample.kind == kind);
     for (kind, xyz) in [(MotionKind::Accel, software::ACCEL), (MotionKind::Gyro, software::GYRO)] {
-        assert!(of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz), "{kind:?}");
+        assert!(
+            of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz),
+            "{kind:?}"
+        );
         let ms: Vec<_> = of_kind(kind).map(|sample| sample.device_time.ms).collect();
         assert!(ms.windows(2).all(|pair| (pair[1] - pair[0] - 5.0).abs() < 0.01), "{ms:?}");
         assert!(of_kind(kind).map(|sample| sample.arrived_at).is_sorted());
@@ -356,6 +442,11 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
 }
 
 fn stereo_alone() -> SoftwareSensor {
-    let depth = SoftwareStream { kind: StreamKind::Depth, fps: 30, intrinsics: Some(lens(640, 480)), from_depth: None };
+    let depth = SoftwareStream {
+        kind: StreamKind::Depth,
+        fps: 30,
+        intrinsics: Some(lens(640, 480)),
+        from_depth: None,
+    };
     SoftwareSensor { name: "Stereo Module".into(), streams: vec![depth], options: Vec::new() }
 }

@@ -1,4 +1,5 @@
-//! Several cameras at once: each is whole, figures are each one's own and add up, and one that fails leaves the others alone.
+//! Several cameras at once: each is whole, figures are each one's own and add up, and one that
+//! fails leaves the others alone.
 
 mod common;
 
@@ -31,11 +32,15 @@ fn settings(frames: u64) -> PipelineSettings {
     }
 }
 
-/// What the report of all says, each camera's entry of which is a report that adds up, and so do they together.
+/// What the report of all says, each camera's entry of which is a report that adds up, and so do
+/// they together.
 fn check_report(report: &Value, serials: &[&str]) {
     common::assert_identities(report);
     let cameras = report["cameras"].as_array().unwrap();
-    assert_eq!(cameras.iter().map(|camera| camera["serial"].as_str().unwrap()).collect::<Vec<_>>(), serials);
+    assert_eq!(
+        cameras.iter().map(|camera| camera["serial"].as_str().unwrap()).collect::<Vec<_>>(),
+        serials
+    );
     let ran: Vec<_> = cameras.iter().filter(|camera| camera["frames"].is_object()).collect();
     ran.iter().for_each(|camera| common::assert_identities(camera));
     for pointer in [
@@ -51,8 +56,12 @@ fn check_report(report: &Value, serials: &[&str]) {
         "/latency_us/total/count",
         "/interval_us/interval/count",
     ] {
-        let of =
-            |report: &Value| report.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("{pointer}: {report}"));
+        let of = |report: &Value| {
+            report
+                .pointer(pointer)
+                .and_then(Value::as_u64)
+                .unwrap_or_else(|| panic!("{pointer}: {report}"))
+        };
         assert_eq!(of(report), ran.iter().map(|camera| of(camera)).sum::<u64>(), "{pointer}");
     }
     let max = |report: &Value| report["latency_us"]["total"]["max"].as_f64().unwrap();
@@ -110,23 +119,36 @@ mod software {
     fn together(serials: &[&str]) {
         let wall_m = |index: usize| 1.0 + index as f32;
         let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-        let settings_of_camera = config::settings(Preset::LiveDemo, None, Config::default()).unwrap().camera;
-        let devices: Vec<_> = serials.iter().map(|serial| d435i(serial, "3.2", &[(640, 480, 30)])).collect();
+        let settings_of_camera =
+            config::settings(Preset::LiveDemo, None, Config::default()).unwrap().camera;
+        let devices: Vec<_> =
+            serials.iter().map(|serial| d435i(serial, "3.2", &[(640, 480, 30)])).collect();
         let send = |(index, device)| {
-            let depth = Image { kind: StreamKind::Depth, fps: 30, bytes: wall(640, 480, 2.0 * UNITS_M, wall_m(index)) };
+            let depth = Image {
+                kind: StreamKind::Depth,
+                fps: 30,
+                bytes: wall(640, 480, 2.0 * UNITS_M, wall_m(index)),
+            };
             Sender::start(device, 30, vec![depth], &[], false)
         };
         let senders: Vec<_> = devices.iter().enumerate().map(send).collect();
         let opener = |(serial, device): (&&str, &_)| -> Opener {
             let settings = settings_of_camera.clone();
-            let input = CameraInput { settings, color: false, device: Some(Clone::clone(device)), motion: None, record_to: None };
+            let input = CameraInput {
+                settings,
+                color: false,
+                device: Some(Clone::clone(device)),
+                motion: None,
+                record_to: None,
+            };
             let (serial, clock) = ((*serial).to_owned(), Arc::clone(&clock));
             Box::new(move || {
                 let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
                 Ok(Box::new(Watched::open(driver, Some(serial), Reconnect::Never, clock)?))
             })
         };
-        let opened = open_all(serials.iter().zip(&devices).map(opener).collect(), Duration::from_secs(60));
+        let opened =
+            open_all(serials.iter().zip(&devices).map(opener).collect(), Duration::from_secs(60));
         let sources: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
         let infos: Vec<_> = sources.iter().map(|source| source.info().clone()).collect();
         for (info, serial) in infos.iter().zip(serials) {
@@ -142,29 +164,54 @@ mod software {
         };
         let cameras = sources.into_iter().zip(&kept).zip(serials).map(camera).collect();
         let mut last: Vec<Tick> = Vec::new();
-        let outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), &mut |ticks| last = ticks.to_vec()).unwrap();
+        let outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), &mut |ticks| {
+            last = ticks.to_vec()
+        })
+        .unwrap();
         drop(senders);
 
         let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
         for (index, (outcome, keep)) in outcomes.iter().zip(&kept).enumerate() {
-            assert!(outcome.error.is_none() && outcome.end == End::Frames, "{:?} {:?}", outcome.error, outcome.end);
-            assert_eq!(outcome.stats.continuity.get(), Default::default(), "camera {index} lost frames");
+            assert!(
+                outcome.error.is_none() && outcome.end == End::Frames,
+                "{:?} {:?}",
+                outcome.error,
+                outcome.end
+            );
+            assert_eq!(
+                outcome.stats.continuity.get(),
+                Default::default(),
+                "camera {index} lost frames"
+            );
             let clouds = keep.0.lock().unwrap();
             let first = clouds[0].0;
-            assert_eq!(clouds.iter().map(|cloud| cloud.0).collect::<Vec<_>>(), (first..first + FRAMES).collect::<Vec<_>>());
+            assert_eq!(
+                clouds.iter().map(|cloud| cloud.0).collect::<Vec<_>>(),
+                (first..first + FRAMES).collect::<Vec<_>>()
+            );
             // Its own wall, and nobody else's.
-            assert!(clouds.iter().all(|cloud| (cloud.1 - wall_m(index)).abs() < 2.0 * UNITS_M), "camera {index}: {clouds:?}");
+            assert!(
+                clouds.iter().all(|cloud| (cloud.1 - wall_m(index)).abs() < 2.0 * UNITS_M),
+                "camera {index}: {clouds:?}"
+            );
             assert!(last[index].has_ended && last[index].snapshot.captured == FRAMES);
         }
         let settings = settings(FRAMES);
         let run = |(info, outcome)| Run { source: info, settings: &settings, outcome, error: None };
-        let runs: Vec<_> = serials.iter().copied().zip(infos.iter().zip(&outcomes).map(run).map(Ok)).collect();
+        let runs: Vec<_> =
+            serials.iter().copied().zip(infos.iter().zip(&outcomes).map(run).map(Ok)).collect();
         let report = serde_json::to_value(Report::of_cameras(&runs).unwrap()).unwrap();
         check_report(&report, serials);
         assert_eq!(report["frames"]["shown"], FRAMES * serials.len() as u64);
-        assert_eq!(report["time"]["frames_by_domain"]["hardware_clock"], FRAMES * serials.len() as u64);
+        assert_eq!(
+            report["time"]["frames_by_domain"]["hardware_clock"],
+            FRAMES * serials.len() as u64
+        );
         for camera in report["cameras"].as_array().unwrap() {
-            assert_eq!((&camera["frames"]["shown"], &camera["camera"]["state"]), (&FRAMES.into(), &"streaming".into()));
+            assert_eq!(
+                (&camera["frames"]["shown"], &camera["camera"]["state"]),
+                (&FRAMES.into(), &"streaming".into())
+            );
             assert_eq!(camera["source"]["facts"]["serial"], camera["serial"]);
         }
     }
@@ -198,21 +245,30 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
         settings: settings(FRAMES),
     });
     let mut alone = 0;
-    let on_tick = &mut |ticks: &[Tick]| alone += u32::from(ticks[0].has_ended && !ticks[1].has_ended);
-    let mut outcomes = pipeline::run_all(cameras.collect(), &clock, &Stop::default(), on_tick).unwrap();
+    let on_tick =
+        &mut |ticks: &[Tick]| alone += u32::from(ticks[0].has_ended && !ticks[1].has_ended);
+    let mut outcomes =
+        pipeline::run_all(cameras.collect(), &clock, &Stop::default(), on_tick).unwrap();
 
-    let errors: Vec<_> = outcomes.iter_mut().map(|outcome| outcome.as_mut().unwrap().error.take()).collect();
+    let errors: Vec<_> =
+        outcomes.iter_mut().map(|outcome| outcome.as_mut().unwrap().error.take()).collect();
     let mut outcomes = outcomes.into_iter().map(Result::unwrap);
     let [broken, whole] = std::array::from_fn(|_| outcomes.next().unwrap());
     assert!(alone > 0, "the other went on");
     assert_eq!((whole.end, whole.stats.captured.count()), (End::Frames, FRAMES));
-    assert_eq!((broken.camera.as_ref().unwrap().state, broken.camera.as_ref().unwrap().stalls), (State::Stalled, 1));
+    assert_eq!(
+        (broken.camera.as_ref().unwrap().state, broken.camera.as_ref().unwrap().stalls),
+        (State::Stalled, 1)
+    );
     assert!(errors[1].is_none());
 
     let settings = settings(FRAMES);
-    let runs = [("broken", &infos[0], &broken, &errors[0]), ("whole", &infos[1], &whole, &errors[1])].map(
-        |(serial, source, outcome, error)| (serial, Ok(Run { source, settings: &settings, outcome, error: error.as_ref() })),
-    );
+    let runs =
+        [("broken", &infos[0], &broken, &errors[0]), ("whole", &infos[1], &whole, &errors[1])].map(
+            |(serial, source, outcome, error)| {
+                (serial, Ok(Run { source, settings: &settings, outcome, error: error.as_ref() }))
+            },
+        );
     let unopened = anyhow::anyhow!("no such camera");
     let runs: Vec<_> = runs.into_iter().chain([("unopened", Err(&unopened))]).collect();
     let report = Report::of_cameras(&runs).unwrap();
@@ -220,11 +276,22 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
     check_report(&json, &["broken", "whole", "unopened"]);
     let [first, second, third] = [0, 1, 2].map(|index| &json["cameras"][index]);
     assert!(first["error"].as_str().unwrap().contains("no frame for 1.0 s"), "{first}");
-    assert_eq!((&first["camera"]["state"], &second["camera"]["state"]), (&"stalled".into(), &"streaming".into()));
-    assert!(second.get("error").is_none() && json["error"].as_str().unwrap().starts_with("camera broken: "), "{json}");
+    assert_eq!(
+        (&first["camera"]["state"], &second["camera"]["state"]),
+        (&"stalled".into(), &"streaming".into())
+    );
+    assert!(
+        second.get("error").is_none()
+            && json["error"].as_str().unwrap().starts_with("camera broken: "),
+        "{json}"
+    );
     assert_eq!((&third["error"], third.get("frames")), (&"no such camera".into(), None));
     let table = report.table();
-    for line in ["camera broken failed: ", "camera unopened failed: no such camera", "\ncamera broken: 1 stall"] {
+    for line in [
+        "camera broken failed: ",
+        "camera unopened failed: no such camera",
+        "\ncamera broken: 1 stall",
+    ] {
         assert!(table.contains(line), "{line}: {table}");
     }
 }
@@ -235,8 +302,13 @@ fn a_stop_ends_all_of_them() {
     let camera = |name: &str| Camera {
         name: name.into(),
         source: Box::new(
-            Watched::open(Scripted::<true>::new(&clock, &[(0, Fault::None)]), None, Reconnect::Never, Arc::clone(&clock))
-                .unwrap(),
+            Watched::open(
+                Scripted::<true>::new(&clock, &[(0, Fault::None)]),
+                None,
+                Reconnect::Never,
+                Arc::clone(&clock),
+            )
+            .unwrap(),
         ),
         outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
         settings: PipelineSettings { frames: None, ..settings(0) },
@@ -272,7 +344,10 @@ fn what_several_cameras_cannot_do_is_said_in_one_line() {
             &["record", "x.mcap", "--", "live", "--from-file", "a.bag", "--from-file", "b.bag"],
             "record takes one camera at a time",
         ),
-        (&["profile", "--", "live", "--serial", "1", "--serial", "2"], "profile takes one camera at a time"),
+        (
+            &["profile", "--", "live", "--serial", "1", "--serial", "2"],
+            "profile takes one camera at a time",
+        ),
         (&["live", "--all", "--serial", "1"], "cannot be used with"),
         (&["live", "--all", "--from-file", "a.bag"], "cannot be used with"),
     ] {
@@ -295,7 +370,10 @@ mod files {
     fn without_cameras_it_is_said_what_to_check() {
         for args in [&["live", "--all"][..], &["live", "--serial", "1", "--serial", "2"]] {
             let (code, message) = said(args);
-            assert!(code == Some(1) && message.contains("no RealSense camera found"), "{args:?}: {message}");
+            assert!(
+                code == Some(1) && message.contains("no RealSense camera found"),
+                "{args:?}: {message}"
+            );
             assert!(message.lines().count() == 1, "{message}");
         }
     }
@@ -308,19 +386,35 @@ mod files {
         let dir = tempfile::tempdir().unwrap();
         let lines = dir.path().join("stats.jsonl");
         let run = |second: &str, more: &[&str]| {
-            let files = ["live", "--from-file", &room, "--from-file", second, "--view", "none", "--policy", "lossless", "--json"];
+            let files = [
+                "live",
+                "--from-file",
+                &room,
+                "--from-file",
+                second,
+                "--view",
+                "none",
+                "--policy",
+                "lossless",
+                "--json",
+            ];
             let output = depthcast(&[&files[..], more].concat());
-            let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+            let report: Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|e| panic!("{e}: {output:?}"));
             (output, report)
         };
         let (output, report) = run(&single, &["--stats-out", lines.to_str().unwrap()]);
         assert!(output.status.success(), "{output:?}");
         check_report(&report, &["000000000001", "728612070259"]);
-        let captured = [0, 1].map(|index| report["cameras"][index]["frames"]["captured"].as_u64().unwrap());
+        let captured =
+            [0, 1].map(|index| report["cameras"][index]["frames"]["captured"].as_u64().unwrap());
         assert_eq!((captured, &report["frames"]["shown"]), ([20, 2], &22.into()));
         let last = std::fs::read_to_string(lines).unwrap();
-        let last: Vec<Value> = last.lines().rev().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of = |camera: &Value| (camera["serial"].clone(), camera["frames"]["shown"].clone(), camera["state"].clone());
+        let last: Vec<Value> =
+            last.lines().rev().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |camera: &Value| {
+            (camera["serial"].clone(), camera["frames"]["shown"].clone(), camera["state"].clone())
+        };
         assert_eq!(of(&last[1]), ("000000000001".into(), 20.into(), "ended".into()));
         assert_eq!(of(&last[0]), ("728612070259".into(), 2.into(), "ended".into()));
 
@@ -332,7 +426,10 @@ mod files {
         let (output, report) = run("/nowhere/x.bag", &[]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         check_report(&report, &["000000000001", "x.bag"]);
-        assert_eq!((&report["frames"]["shown"], &report["cameras"][0]["end"]), (&20.into(), &"end_of_input".into()));
+        assert_eq!(
+            (&report["frames"]["shown"], &report["cameras"][0]["end"]),
+            (&20.into(), &"end_of_input".into())
+        );
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(
             message.contains("camera x.bag: /nowhere/x.bag: there is no such file; check the path; the others go on without it"),

@@ -1,8 +1,8 @@
-//! One byte flipped, or all cut off, at random places in recordings of each kind: nothing panics, hangs or takes much memory, all that
-//! is intact is delivered, and what is lost is told.
+//! One byte flipped, or all cut off, at random places in recordings of each kind: nothing panics,
+//! hangs or takes much memory, all that is intact is delivered, and what is lost is told.
 //!
-//! `DEPTHCAST_DAMAGE_PLACES=2000` tries so many places of each kind, and `DEPTHCAST_DAMAGE_SEED=7` others. A binary of its own, since
-//! the memory that it looks at is the whole process's.
+//! `DEPTHCAST_DAMAGE_PLACES=2000` tries so many places of each kind, and `DEPTHCAST_DAMAGE_SEED=7`
+//! others. A binary of its own, since the memory that it looks at is the whole process's.
 
 mod common;
 
@@ -26,8 +26,8 @@ fn from_environment<T: FromStr>(name: &str, usual: T) -> T {
     told.map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
-/// The most memory that this process has ever had: whoever allocates it counts, libraries in C too. Address space would count what
-/// the allocator sets aside for each thread and never touches.
+/// The most memory that this process has ever had: whoever allocates it counts, libraries in C too.
+/// Address space would count what the allocator sets aside for each thread and never touches.
 fn peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -66,20 +66,29 @@ impl<'a> Wound<'a> {
     /// Tells what is wrong with what was read.
     fn check(&self, intact: &[DepthFrame], replay: &Replay) -> Result<(), String> {
         let (frames, damage) = match replay {
-            Err(e) if self.spares(&self.kind.vital) && self.kind.frames.iter().any(|places| self.spares(places)) => {
+            Err(e)
+                if self.spares(&self.kind.vital)
+                    && self.kind.frames.iter().any(|places| self.spares(places)) =>
+            {
                 return Err(format!("it does not open: {e}"));
             }
             Err(_) => return Ok(()),
             Ok(replay) => replay,
         };
-        // What is told of streams, such as the name of the topic with all frames' numbers and time stamps.
+        // What is told of streams, such as the name of the topic with all frames' numbers and time
+        // stamps.
         let is_told = !self.spares(&self.kind.vital) && !damage.is_none();
         for (frame, places) in intact.iter().zip(&self.kind.frames) {
-            if self.spares(places) && !is_told && !frames.iter().any(|found| is_same(found, frame)) {
-                return Err(format!("frame {}, which is whole, is not delivered: {damage:?}", frame.meta.number));
+            if self.spares(places) && !is_told && !frames.iter().any(|found| is_same(found, frame))
+            {
+                return Err(format!(
+                    "frame {}, which is whole, is not delivered: {damage:?}",
+                    frame.meta.number
+                ));
             }
         }
-        let wrong = frames.iter().filter(|found| !intact.iter().any(|frame| is_same(found, frame))).count();
+        let wrong =
+            frames.iter().filter(|found| !intact.iter().any(|frame| is_same(found, frame))).count();
         if wrong > usize::from(!self.kind.has_checksums) && !is_told {
             return Err(format!("{wrong} frames are not those of the recording: {damage:?}"));
         }
@@ -100,7 +109,9 @@ impl<'a> Wound<'a> {
 
 /// The domain of time stamps is told of the stream, once.
 fn is_same(a: &DepthFrame, b: &DepthFrame) -> bool {
-    let facts = |frame: &DepthFrame| (frame.meta.number, frame.meta.device_time.map(|time| time.ms), frame.meta.depth_units_m);
+    let facts = |frame: &DepthFrame| {
+        (frame.meta.number, frame.meta.device_time.map(|time| time.ms), frame.meta.depth_units_m)
+    };
     facts(a) == facts(b) && a.depth == b.depth
 }
 
@@ -140,9 +151,13 @@ fn damage_costs_only_what_it_hits() {
         let most_bytes = peak_bytes() + MAX_MORE_BYTES;
         let (mut opened, mut kept) = (0, 0);
         for _ in 0..places {
-            let (flip_at, bit, cut_at) = (next(kind.bytes.len()), next(8) as u32, next(kind.bytes.len()));
+            let (flip_at, bit, cut_at) =
+                (next(kind.bytes.len()), next(8) as u32, next(kind.bytes.len()));
             for (wound, what) in [
-                (Wound::flip(&kind, flip_at, bit), format!("{}, bit {bit} of byte {flip_at} flipped", kind.name)),
+                (
+                    Wound::flip(&kind, flip_at, bit),
+                    format!("{}, bit {bit} of byte {flip_at} flipped", kind.name),
+                ),
                 (Wound::cut(&kind, cut_at), format!("{}, cut at {cut_at}", kind.name)),
             ] {
                 begin.send(what.clone()).unwrap();
@@ -157,10 +172,19 @@ fn damage_costs_only_what_it_hits() {
                 if let Err(problem) = wound.check(&intact, &replay) {
                     problems.push(format!("{what}: {problem}"));
                 }
-                assert!(peak_bytes() <= most_bytes, "{what}: it takes {} MB more", (peak_bytes() - most_bytes) >> 20);
+                assert!(
+                    peak_bytes() <= most_bytes,
+                    "{what}: it takes {} MB more",
+                    (peak_bytes() - most_bytes) >> 20
+                );
             }
         }
         println!("{}: {opened} of {} open, with {kept} frames", kind.name, 2 * places);
     }
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems[..problems.len().min(30)].join("\n"));
+    assert!(
+        problems.is_empty(),
+        "{} problems:\n{}",
+        problems.len(),
+        problems[..problems.len().min(30)].join("\n")
+    );
 }

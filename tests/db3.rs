@@ -1,4 +1,5 @@
-//! ROS 2 recordings in SQLite files: librealsense's own against their twins as bags, and small ones of our own.
+//! ROS 2 recordings in SQLite files: librealsense's own against their twins as bags, and small ones
+//! of our own.
 
 mod common;
 
@@ -37,9 +38,17 @@ fn with_color() -> ReplayOptions {
 
 /// Each frame is one of the recording's, and they ascend.
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
-    assert!(frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number), "{:?}", numbers(frames));
+    assert!(
+        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
+        "{:?}",
+        numbers(frames)
+    );
     for frame in frames {
-        assert!(frame.depth == depth_of(spec, frame.meta.number - 100), "frame {}", frame.meta.number);
+        assert!(
+            frame.depth == depth_of(spec, frame.meta.number - 100),
+            "frame {}",
+            frame.meta.number
+        );
     }
 }
 
@@ -57,16 +66,25 @@ fn librealsenses_files_give_what_their_twins_give() {
         // The text has six digits.
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 3e-6);
         let (a, b) = (from_a.from_depth, from_b.from_depth);
-        assert!(near(&a.rotation, &b.rotation) && near(&a.translation_m, &b.translation_m), "{a:?} {b:?}");
+        assert!(
+            near(&a.rotation, &b.rotation) && near(&a.translation_m, &b.translation_m),
+            "{a:?} {b:?}"
+        );
 
         let [frames_a, frames_b] = [0, 1].map(|i| drain(&mut sources[i]));
         assert_eq!(frames_a.len() as u64, count);
         assert_eq!(numbers(&frames_a), numbers(&frames_b));
         for (a, b) in frames_a.iter().zip(&frames_b) {
             assert!(a.depth == b.depth, "frame {}", a.meta.number);
-            assert_eq!((a.meta.depth_units_m, a.meta.metadata), (b.meta.depth_units_m, b.meta.metadata));
+            assert_eq!(
+                (a.meta.depth_units_m, a.meta.metadata),
+                (b.meta.depth_units_m, b.meta.metadata)
+            );
             let (at_a, at_b) = (a.meta.device_time.unwrap(), b.meta.device_time.unwrap());
-            assert!((at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain, "{at_a:?} {at_b:?}");
+            assert!(
+                (at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain,
+                "{at_a:?} {at_b:?}"
+            );
             let (color_a, color_b) = (a.color.as_ref().unwrap(), b.color.as_ref().unwrap());
             assert_eq!(color_a.number, color_b.number);
             assert!(color_a.bytes == color_b.bytes, "colour of frame {}", a.meta.number);
@@ -84,10 +102,23 @@ fn librealsenses_files_give_what_their_twins_give() {
             let facts = |s: &depthcast::source::recording::StreamInfo| {
                 let numbers = (s.first_frame_number, s.last_frame_number);
                 let lens = (s.fx, s.fy, s.ppx, s.ppy, s.distortion);
-                (s.kind.clone(), s.topic.clone(), s.width, s.height, s.nominal_fps, s.frames, numbers, lens, s.depth_units_m)
+                (
+                    s.kind.clone(),
+                    s.topic.clone(),
+                    s.width,
+                    s.height,
+                    s.nominal_fps,
+                    s.frames,
+                    numbers,
+                    lens,
+                    s.depth_units_m,
+                )
             };
             assert_eq!(facts(a), facts(b));
-            assert_eq!((&a.metadata, a.timestamp_domain, a.coeffs), (&b.metadata, b.timestamp_domain, b.coeffs));
+            assert_eq!(
+                (&a.metadata, a.timestamp_domain, a.coeffs),
+                (&b.metadata, b.timestamp_domain, b.coeffs)
+            );
             assert_eq!(a.from_depth.is_some(), b.from_depth.is_some());
         }
     }
@@ -97,26 +128,44 @@ fn librealsenses_files_give_what_their_twins_give() {
 fn raw_sums_are_librealsenses() {
     let Some(data) = common::test_data() else { return };
     let expected: serde_json::Value =
-        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap()).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
+            .unwrap();
     let (frames, _) = read(&data.join("room_640x480_20f.db3"), at_once()).unwrap();
-    let sums: Vec<u64> = frames.iter().map(|f| f.depth.iter().map(|&v| u64::from(v)).sum()).collect();
-    let want: Vec<u64> =
-        expected["room_640x480_20f"]["raw_sums"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
+    let sums: Vec<u64> =
+        frames.iter().map(|f| f.depth.iter().map(|&v| u64::from(v)).sum()).collect();
+    let want: Vec<u64> = expected["room_640x480_20f"]["raw_sums"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_u64().unwrap())
+        .collect();
     assert_eq!(sums, want);
     let mut source = open(&data.join("single_depth_color_640x480.db3"), at_once()).unwrap();
     let frames = drain(&mut source);
     assert_eq!(frames[0].meta.device_time.unwrap().ms, 360_815.089);
     for frame in frames {
         let want = &expected["single_depth_color_640x480"]["frames"][frame.meta.number.to_string()];
-        assert_eq!(frame.depth.iter().map(|&v| u64::from(v)).sum::<u64>(), want["raw_sum"].as_u64().unwrap());
+        assert_eq!(
+            frame.depth.iter().map(|&v| u64::from(v)).sum::<u64>(),
+            want["raw_sum"].as_u64().unwrap()
+        );
     }
 }
 
 #[test]
 fn every_way_to_pack_gives_every_frame_once() {
     for pixels in [Pixels::Raw, Pixels::Png, Pixels::Zstd] {
-        for (has_color, is_packed, page_bytes) in [(false, false, 4096), (true, false, 512), (true, true, 65536)] {
-            let spec = Spec { pixels, has_color, is_packed, page_bytes, first_ms: 1_534_232_519_732, ..Spec::default() };
+        for (has_color, is_packed, page_bytes) in
+            [(false, false, 4096), (true, false, 512), (true, true, 65536)]
+        {
+            let spec = Spec {
+                pixels,
+                has_color,
+                is_packed,
+                page_bytes,
+                first_ms: 1_534_232_519_732,
+                ..Spec::default()
+            };
             let dir = TempDir::new().unwrap();
             let path = written(&dir, &spec);
             let mut source = open(&path, ReplayOptions { color: has_color, ..at_once() }).unwrap();
@@ -128,7 +177,10 @@ fn every_way_to_pack_gives_every_frame_once() {
             for (i, frame) in frames.iter().enumerate() {
                 assert_eq!(frame.meta.depth_units_m, 0.001, "a frame's own units come first");
                 let time = frame.meta.device_time.unwrap();
-                assert_eq!((time.ms, time.domain), (1_534_232_519_732.25 + 33.0 * i as f64, TimestampDomain::HardwareClock));
+                assert_eq!(
+                    (time.ms, time.domain),
+                    (1_534_232_519_732.25 + 33.0 * i as f64, TimestampDomain::HardwareClock)
+                );
                 assert_eq!(frame.color.is_some(), has_color);
                 if let Some(color) = &frame.color {
                     assert_eq!(color.number, frame.meta.number);
@@ -139,9 +191,15 @@ fn every_way_to_pack_gives_every_frame_once() {
             let info = inspect(&path).unwrap();
             assert!(info.complete, "{:?}", info.damage);
             assert_eq!(info.compression, is_packed.then_some("zstd"));
-            assert_eq!((info.device.as_deref(), info.serial.as_deref()), (Some("Test camera"), Some("1234")));
+            assert_eq!(
+                (info.device.as_deref(), info.serial.as_deref()),
+                (Some("Test camera"), Some("1234"))
+            );
             let depth = info.streams.iter().find(|s| s.kind == "depth").unwrap();
-            assert_eq!((depth.frames, depth.first_frame_number, depth.last_frame_number), (10, Some(100), Some(109)));
+            assert_eq!(
+                (depth.frames, depth.first_frame_number, depth.last_frame_number),
+                (10, Some(100), Some(109))
+            );
         }
     }
 }
@@ -154,11 +212,14 @@ fn a_section_begins_and_ends_at_its_frames() {
     for color in [false, true] {
         for from in [0, 1, 20, 21, 22, 99, 150, 199] {
             let at_ms = |i: u64| Some(Duration::from_millis(33 * i));
-            let options = ReplayOptions { from: at_ms(from), to: at_ms(from + 7), color, ..at_once() };
+            let options =
+                ReplayOptions { from: at_ms(from), to: at_ms(from + 7), color, ..at_once() };
             let (frames, damage) = read(&path, options).unwrap();
             let want: Vec<u64> = (from..(from + 7).min(200)).map(number_of).collect();
             assert_eq!(numbers(&frames), want);
-            assert!(frames.iter().all(|f| f.color.as_ref().is_none_or(|c| c.number == f.meta.number)));
+            assert!(
+                frames.iter().all(|f| f.color.as_ref().is_none_or(|c| c.number == f.meta.number))
+            );
             assert!(damage.is_none(), "{damage:?}");
         }
     }
@@ -188,7 +249,8 @@ fn metadata_without_an_image_count_a_lost_frame() {
     assert_eq!(damage.frames_lost, 3, "{damage:?}");
     assert_eq!(inspect(&path).unwrap().damage.frames_lost, 3);
     // Metadata that come when another image waits for its own are not taken for that image's.
-    let (frames, damage) = read_spec(&Spec { no_metadata: vec![3], no_image: vec![4], ..Spec::default() });
+    let (frames, damage) =
+        read_spec(&Spec { no_metadata: vec![3], no_image: vec![4], ..Spec::default() });
     assert_eq!(numbers(&frames), [100, 101, 102, 103, 105, 106, 107, 108, 109]);
     assert_eq!(damage.frames_lost, 1, "{damage:?}");
 }
@@ -226,17 +288,27 @@ fn a_cut_file_gives_what_is_there() {
                 opened += 1;
                 assert_genuine(&spec, &frames);
                 assert!(damage.notes[0].contains("cut off"), "{damage:?}");
-                assert!(frames.len() >= before, "{len}: {} frames, {before} in a shorter one", frames.len());
+                assert!(
+                    frames.len() >= before,
+                    "{len}: {} frames, {before} in a shorter one",
+                    frames.len()
+                );
                 before = frames.len();
                 let info = inspect(&path).unwrap();
-                assert_eq!(info.streams.iter().find(|s| s.kind == "depth").unwrap().frames, frames.len() as u64);
+                assert_eq!(
+                    info.streams.iter().find(|s| s.kind == "depth").unwrap().frames,
+                    frames.len() as u64
+                );
                 assert_eq!(info.damage, damage);
                 assert!(frames.len() as u64 + damage.frames_lost <= 12, "{len}: {damage:?}");
             }
             Err(e) => assert_eq!(before, 0, "{len}: {e}"),
         }
     }
-    assert!(opened > 30 && before >= 11, "{opened} of them opened, the longest with {before} frames");
+    assert!(
+        opened > 30 && before >= 11,
+        "{opened} of them opened, the longest with {before} frames"
+    );
 }
 
 #[test]
@@ -265,11 +337,20 @@ fn a_torn_page_costs_what_stands_on_it() {
                 told += usize::from(!damage.is_none());
                 assert!(frames.len() >= 5, "page {page}: {:?} {damage:?}", numbers(&frames));
                 let counted = frames.len() as u64 + damage.frames_lost;
-                assert!(counted == 10, "page {page} of {pages}, {fill}: {:?} {damage:?}", numbers(&frames));
+                assert!(
+                    counted == 10,
+                    "page {page} of {pages}, {fill}: {:?} {damage:?}",
+                    numbers(&frames)
+                );
             }
         }
-        // Of raw images only those on more than one page beside that of their row can be seen to be torn.
-        assert!(told > if pixels == Pixels::Png { pages } else { 10 }, "{whole} of {} whole, {told} told", 2 * pages);
+        // Of raw images only those on more than one page beside that of their row can be seen to be
+        // torn.
+        assert!(
+            told > if pixels == Pixels::Png { pages } else { 10 },
+            "{whole} of {} whole, {told} told",
+            2 * pages
+        );
     }
 }
 
@@ -301,7 +382,11 @@ fn no_damaged_byte_does_more_than_cost_frames() {
             let is_one = (0..10).any(|i| frame.depth == depth_of(&spec, i));
             assert!(is_one, "byte {at}: frame {} is none of the recording's", frame.meta.number);
         }
-        assert!(frames.len() as u64 + damage.frames_lost >= 10, "byte {at}: {:?} {damage:?}", numbers(&frames));
+        assert!(
+            frames.len() as u64 + damage.frames_lost >= 10,
+            "byte {at}: {:?} {damage:?}",
+            numbers(&frames)
+        );
     }
     assert!(opened > 280 && kept >= opened * 9, "{opened} opened, {kept} frames");
 }
@@ -317,7 +402,9 @@ fn tables_that_are_missing_or_wrong_are_told() {
     };
     let error = spoiled("PRAGMA secure_delete = ON; DROP TABLE messages; VACUUM").unwrap_err();
     assert!(error.contains("no table 'messages'") || error.contains("no depth"), "{error}");
-    let error = spoiled("PRAGMA secure_delete = ON; DROP TABLE topics; DROP TABLE messages; VACUUM").unwrap_err();
+    let error =
+        spoiled("PRAGMA secure_delete = ON; DROP TABLE topics; DROP TABLE messages; VACUUM")
+            .unwrap_err();
     assert!(error.contains("is an SQLite file, but no message"), "{error}");
     assert!(spoiled("DELETE FROM messages").is_err());
     // Without the names of topics nobody knows what is what.
@@ -328,7 +415,9 @@ fn tables_that_are_missing_or_wrong_are_told() {
                    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id, 1 AS topic_id, 0 AS timestamp, x'00' AS data FROM n";
     let (frames, damage) = spoiled(endless).unwrap();
     assert_eq!(frames.len(), 10, "{damage:?}");
-    let (frames, damage) = spoiled("UPDATE messages SET data = 'text' WHERE id = 5 + (SELECT min(id) FROM messages)").unwrap();
+    let (frames, damage) =
+        spoiled("UPDATE messages SET data = 'text' WHERE id = 5 + (SELECT min(id) FROM messages)")
+            .unwrap();
     assert_eq!(frames.len() as u64 + damage.frames_lost, 10, "{damage:?}");
     assert!(damage.notes[0].contains("types"), "{damage:?}");
 }
@@ -339,17 +428,43 @@ fn lengths_that_are_too_big_are_not_believed() {
     let path = dir.path().join("some.db3");
     write_db3(&path, &Spec { frames: 2, ..Spec::default() });
     // A frame of zstd that says it holds four gigabytes, and one that holds more than it says.
-    let huge = [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1u64 << 32).to_le_bytes(), &[0; 20]].concat();
+    let huge =
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1u64 << 32).to_le_bytes(), &[0; 20]].concat();
     let connection = rusqlite::Connection::open(&path).unwrap();
     let topic = "(SELECT id FROM topics WHERE name LIKE '%compressedDepth')";
-    connection.execute(&format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"), [huge]).unwrap();
-    let wide = common::db3_writer::png_of(png::ColorType::Grayscale, png::BitDepth::One, 16384, 16384, &vec![0; 2048 * 16384]);
-    let wide = common::db3_writer::Cdr::default().u32(0).u32(0).string("Depth").string("16UC1; png").bytes(&wide).end();
-    connection.execute(&format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"), [wide]).unwrap();
+    connection
+        .execute(
+            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
+            [huge],
+        )
+        .unwrap();
+    let wide = common::db3_writer::png_of(
+        png::ColorType::Grayscale,
+        png::BitDepth::One,
+        16384,
+        16384,
+        &vec![0; 2048 * 16384],
+    );
+    let wide = common::db3_writer::Cdr::default()
+        .u32(0)
+        .u32(0)
+        .string("Depth")
+        .string("16UC1; png")
+        .bytes(&wide)
+        .end();
+    connection
+        .execute(
+            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
+            [wide],
+        )
+        .unwrap();
     drop(connection);
     let (frames, damage) = read(&path, at_once()).unwrap();
     assert_eq!((numbers(&frames), damage.frames_lost), (vec![100, 101], 2), "{damage:?}");
-    assert!(damage.notes[0].contains("4294967296") || damage.notes[0].contains("more than"), "{damage:?}");
+    assert!(
+        damage.notes[0].contains("4294967296") || damage.notes[0].contains("more than"),
+        "{damage:?}"
+    );
 }
 
 #[test]

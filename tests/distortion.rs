@@ -8,8 +8,10 @@ use realsense_sys as sys;
 const SIZES: [(u32, u32); 4] = [(1280, 800), (848, 480), (640, 480), (424, 240)];
 
 // As owners of these cameras reported them in librealsense's issues 10838, 9551 and 3621.
-const SR300_DEPTH: [f32; 5] = [0.098_138_966, 0.203_301_95, 0.003_100_433, 0.002_641_864, -0.112_385_444];
-const D455_COLOR: [f32; 5] = [-0.056_536_27, 0.068_201_87, 0.000_365_975_2, 0.000_692_575_7, -0.021_843_167];
+const SR300_DEPTH: [f32; 5] =
+    [0.098_138_966, 0.203_301_95, 0.003_100_433, 0.002_641_864, -0.112_385_444];
+const D455_COLOR: [f32; 5] =
+    [-0.056_536_27, 0.068_201_87, 0.000_365_975_2, 0.000_692_575_7, -0.021_843_167];
 const T265_FISHEYE: [f32; 5] = [-0.004_348_175, 0.037_125_65, -0.035_539_4, 0.005_772_974, 0.0];
 
 /// Model, focal length in image widths, coefficients.
@@ -58,8 +60,12 @@ fn to_sys(camera: &Intrinsics) -> sys::rs2_intrinsics {
         fy: camera.fy,
         model: match camera.distortion {
             Distortion::None => sys::rs2_distortion_RS2_DISTORTION_NONE,
-            Distortion::ModifiedBrownConrady => sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY,
-            Distortion::InverseBrownConrady => sys::rs2_distortion_RS2_DISTORTION_INVERSE_BROWN_CONRADY,
+            Distortion::ModifiedBrownConrady => {
+                sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY
+            }
+            Distortion::InverseBrownConrady => {
+                sys::rs2_distortion_RS2_DISTORTION_INVERSE_BROWN_CONRADY
+            }
             Distortion::Ftheta => sys::rs2_distortion_RS2_DISTORTION_FTHETA,
             Distortion::BrownConrady => sys::rs2_distortion_RS2_DISTORTION_BROWN_CONRADY,
             Distortion::KannalaBrandt4 => sys::rs2_distortion_RS2_DISTORTION_KANNALA_BRANDT4,
@@ -91,7 +97,12 @@ fn librealsense_apply(extrinsics: &Extrinsics, point: [f32; 3]) -> [f32; 3] {
 }
 
 /// Asserts agreement to a millionth of each component, or, of one near 0, of the whole.
-fn assert_agree<const N: usize>(got: [f32; N], want: [f32; N], whole: f32, context: impl Fn() -> String) {
+fn assert_agree<const N: usize>(
+    got: [f32; N],
+    want: [f32; N],
+    whole: f32,
+    context: impl Fn() -> String,
+) {
     for (got, want) in got.into_iter().zip(want) {
         let near = 1e-6 * want.abs().max(1e-3 * whole);
         assert!((got - want).abs() <= near, "{got} for {want}, {}", context());
@@ -103,7 +114,9 @@ fn rays_are_librealsenses() {
     for camera in cameras().filter(|camera| camera.distortion != Distortion::ModifiedBrownConrady) {
         for [u, v] in grid(&camera) {
             let want = librealsense_ray(&camera, [u, v]);
-            assert_agree(camera.ray(u, v), want, want[0].hypot(want[1]).max(1.0), || format!("({u}, {v}) of {camera:?}"));
+            assert_agree(camera.ray(u, v), want, want[0].hypot(want[1]).max(1.0), || {
+                format!("({u}, {v}) of {camera:?}")
+            });
             if !camera.is_distorted() {
                 assert_eq!(camera.ray(u, v), want);
             }
@@ -119,7 +132,10 @@ fn librealsense_leaves_modified_brown_conrady_as_it_is_and_depthcast_does_not() 
             assert_eq!(bent, [(u - camera.ppx) / camera.fx, (v - camera.ppy) / camera.fy]);
             let [x, y] = camera.ray(u, v);
             let [back_u, back_v] = librealsense_pixel(&camera, [x, y, 1.0]);
-            assert!((back_u - u).hypot(back_v - v) < 0.001, "({u}, {v}) came back as ({back_u}, {back_v}), {camera:?}");
+            assert!(
+                (back_u - u).hypot(back_v - v) < 0.001,
+                "({u}, {v}) came back as ({back_u}, {back_v}), {camera:?}"
+            );
         }
     }
 }
@@ -134,7 +150,12 @@ fn pixels_are_librealsenses() {
                 let point = [x * z, y * z, z];
                 let context = || format!("{point:?} of {camera:?}");
                 // A pixel is a sum, and has the digits of the larger summand.
-                assert_agree(camera.pixel(point), librealsense_pixel(&camera, point), 1e3 * camera.ppx, context);
+                assert_agree(
+                    camera.pixel(point),
+                    librealsense_pixel(&camera, point),
+                    1e3 * camera.ppx,
+                    context,
+                );
             }
         }
     }
@@ -144,7 +165,17 @@ fn pixels_are_librealsenses() {
 fn points_move_as_librealsense_moves_them() {
     // A camera six centimetres beside the other, and not quite parallel.
     let (rotation, translation_m) = (
-        [0.999_982_2, -0.005_386_1, -0.002_556_5, 0.005_378_9, 0.999_981_6, -0.002_810_2, 0.002_571_6, 0.002_796_4, 0.999_992_8],
+        [
+            0.999_982_2,
+            -0.005_386_1,
+            -0.002_556_5,
+            0.005_378_9,
+            0.999_981_6,
+            -0.002_810_2,
+            0.002_571_6,
+            0.002_796_4,
+            0.999_992_8,
+        ],
         [-0.059_134_4, 0.000_084_5, 0.000_454_6],
     );
     for extrinsics in [Extrinsics::IDENTITY, Extrinsics { rotation, translation_m }] {

@@ -1,4 +1,5 @@
-//! Exports: each format is read back by a reader of its own, and nothing half-written is ever left behind.
+//! Exports: each format is read back by a reader of its own, and nothing half-written is ever left
+//! behind.
 
 mod common;
 
@@ -46,12 +47,16 @@ impl Desk {
 
     fn args(&self, format: &str, more: &[&str]) -> Vec<String> {
         let (bag, out) = (self.bag(), self.out());
-        let args = ["export", bag.to_str().unwrap(), "--out", out.to_str().unwrap(), "--format", format];
+        let args =
+            ["export", bag.to_str().unwrap(), "--out", out.to_str().unwrap(), "--format", format];
         args.iter().chain(more).map(|&arg| arg.to_owned()).collect()
     }
 
     fn export(&self, format: &str, more: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_depthcast")).args(self.args(format, more)).output().unwrap()
+        Command::new(env!("CARGO_BIN_EXE_depthcast"))
+            .args(self.args(format, more))
+            .output()
+            .unwrap()
     }
 
     /// Exports, and expects that it is whole. Returns the names of the files.
@@ -79,7 +84,8 @@ fn fails(output: &Output, code: i32, words: &[&str]) {
 
 /// All that is in a folder, also what is hidden.
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
@@ -91,7 +97,8 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn npy_and_png_hold_what_librealsense_gives() {
     let Some(data) = common::test_data() else { return };
-    let expected: Value = serde_json::from_slice(&fs::read(data.join("expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_slice(&fs::read(data.join("expected.json")).unwrap()).unwrap();
     let bag = fs::read(data.join("single_depth_color_640x480.bag")).unwrap();
     let desk = Desk::with(&bag);
     for format in ["npy", "png"] {
@@ -122,9 +129,17 @@ fn every_format_holds_every_frame_bit_for_bit() {
     assert_eq!(names(&desk.out()).len(), 5 * 10);
     for i in 0..10 {
         let depth = depth_of(&spec, i);
-        let want = Read { positions: bits(&naive::valid(&depth, &stream.intrinsics, stream.depth_units_m)), colors: None };
+        let want = Read {
+            positions: bits(&naive::valid(&depth, &stream.intrinsics, stream.depth_units_m)),
+            colors: None,
+        };
         let file = |ext: &str| desk.out().join(format!("made_{:06}.{ext}", 100 + i));
-        let readers = [("ply", read_ply as fn(&[u8]) -> Read), ("pcd", read_pcd), ("npy", read_npy), ("csv", read_csv)];
+        let readers = [
+            ("ply", read_ply as fn(&[u8]) -> Read),
+            ("pcd", read_pcd),
+            ("npy", read_npy),
+            ("csv", read_csv),
+        ];
         for (ext, read) in readers {
             assert!(read(&fs::read(file(ext)).unwrap()) == want, "{ext} {i}");
         }
@@ -134,7 +149,8 @@ fn every_format_holds_every_frame_bit_for_bit() {
 
 #[test]
 fn writers_know_no_color_and_a_color_for_each_point() {
-    let positions_m = vec![[0.5, -0.25, 1.0], [f32::MIN_POSITIVE, -0.0, 3.25], [1e-42, 0.1, f32::MAX]];
+    let positions_m =
+        vec![[0.5, -0.25, 1.0], [f32::MIN_POSITIVE, -0.0, 3.25], [1e-42, 0.1, f32::MAX]];
     let each = vec![0x0102_03ff, 0xfffe_fd00, 0x1020_3040];
     let [a, b, c] = [[1, 2, 3], [255, 254, 253], [16, 32, 48]];
     for (colors_rgba, want) in [(vec![], None), (each, Some(vec![a, b, c]))] {
@@ -180,7 +196,10 @@ fn text_reads_back_as_the_same_bits() {
             return value;
         }
     };
-    let points = Points { positions_m: (0..20_000).map(|_| [next(), next(), next()]).collect(), colors_rgba: vec![] };
+    let points = Points {
+        positions_m: (0..20_000).map(|_| [next(), next(), next()]).collect(),
+        colors_rgba: vec![],
+    };
     let mut out = vec![];
     export::csv::write(&mut out, &points).unwrap();
     assert!(read_csv(&out).positions == bits(&points.positions_m));
@@ -212,11 +231,18 @@ fn the_summary_says_what_was_written() {
     let output = desk.export("ply", &["--json", "--every", "2"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&summary["schema"], &summary["format"]), (&"depthcast.export.v1".into(), &"ply".into()));
+    assert_eq!(
+        (&summary["schema"], &summary["format"]),
+        (&"depthcast.export.v1".into(), &"ply".into())
+    );
     assert_eq!((&summary["files"], &summary["frames"]), (&5.into(), &10.into()));
-    let files: Vec<_> = names(&desk.out()).iter().map(|name| fs::read(desk.out().join(name)).unwrap()).collect();
+    let files: Vec<_> =
+        names(&desk.out()).iter().map(|name| fs::read(desk.out().join(name)).unwrap()).collect();
     assert_eq!(summary["bytes"], files.iter().map(Vec::len).sum::<usize>());
-    assert_eq!(summary["points"], files.iter().map(|file| read_ply(file).positions.len() / 3).sum::<usize>());
+    assert_eq!(
+        summary["points"],
+        files.iter().map(|file| read_ply(file).positions.len() / 3).sum::<usize>()
+    );
     assert_eq!(summary["damage"]["frames_lost"], 0);
 }
 
@@ -227,10 +253,16 @@ fn existing_files_are_refused_before_anything_is_written() {
     let last = desk.out().join("made_000109.ply");
     fs::write(&last, "precious").unwrap();
     desk.refused("ply", &[], 1, &[last.to_str().unwrap(), "exists", "--force"]);
-    assert_eq!((names(&desk.out()), fs::read(&last).unwrap()), (vec!["made_000109.ply".to_owned()], b"precious".to_vec()));
+    assert_eq!(
+        (names(&desk.out()), fs::read(&last).unwrap()),
+        (vec!["made_000109.ply".to_owned()], b"precious".to_vec())
+    );
 
     // It is in nobody's way here.
-    assert_eq!(desk.export_all("ply", &["--to", "50ms"]), ["made_000100.ply", "made_000101.ply", "made_000109.ply"]);
+    assert_eq!(
+        desk.export_all("ply", &["--to", "50ms"]),
+        ["made_000100.ply", "made_000101.ply", "made_000109.ply"]
+    );
     assert_eq!(desk.export_all("ply", &["--force"]).len(), 10);
     assert_eq!(
         read_ply(&fs::read(&last).unwrap()).positions.len(),
@@ -260,7 +292,12 @@ fn a_write_that_fails_half_way_leaves_no_file() {
     let desk = Desk::new(&Spec { width: 128, height: 96, ..Spec::default() });
     // No file may grow beyond a few kilobytes, as if the disk were full.
     let limited = Command::new("sh")
-        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_depthcast")])
+        .args([
+            "-c",
+            "trap '' XFSZ; ulimit -f 8; exec \"$@\"",
+            "sh",
+            env!("CARGO_BIN_EXE_depthcast"),
+        ])
         .args(desk.args("npy", &[]))
         .output()
         .unwrap();
@@ -308,7 +345,11 @@ fn frames_of_one_number_get_files_of_their_own() {
     let warning = String::from_utf8_lossy(&output.stderr);
     assert_eq!(warning.lines().count(), 1, "{warning}");
     assert!(warning.contains("6 frames") && warning.contains("made_000100_2.png"), "{warning}");
-    for (i, name) in ["100", "101", "102", "103", "100_2", "101_2", "102_2", "103_2", "100_3", "101_3"].iter().enumerate() {
+    for (i, name) in
+        ["100", "101", "102", "103", "100_2", "101_2", "102_2", "103_2", "100_3", "101_3"]
+            .iter()
+            .enumerate()
+    {
         let (_, _, depth) = read_png(&desk.out().join(format!("made_000{name}.png")));
         assert!(depth == depth_of(&spec, i), "{name}");
     }
@@ -341,7 +382,10 @@ fn mistakes_in_flags_and_recordings_write_nothing() {
     desk.refused("obj", &[], 2, &["obj", "ply"]);
     desk.refused("ply", &["--every", "0"], 2, &["--every"]);
     desk.refused("ply", &["--from", "2s", "--to", "1s"], 2, &["--from"]);
-    let bent = Desk::new(&Spec { distortion: ("Unheard Of", [0.1, 0.0, 0.0, 0.0, 0.0]), ..Spec::default() });
+    let bent = Desk::new(&Spec {
+        distortion: ("Unheard Of", [0.1, 0.0, 0.0, 0.0, 0.0]),
+        ..Spec::default()
+    });
     bent.refused("ply", &[], 1, &["made.bag", "distortion model", "Unheard Of"]);
     assert!(!desk.out().exists() && !bent.out().exists());
     Desk::with(b"no recording at all").refused("ply", &[], 1, &["made.bag"]);

@@ -1,4 +1,5 @@
-//! librealsense's filters and point cloud: what they make of real and made images, in the source and in the harness for measuring.
+//! librealsense's filters and point cloud: what they make of real and made images, in the source
+//! and in the harness for measuring.
 #![cfg(feature = "realsense")]
 
 mod common;
@@ -30,7 +31,10 @@ fn frames(path: &Path, filters: &Filters) -> (Vec<DepthFrame>, Intrinsics) {
     let mut frames = Vec::new();
     loop {
         let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
-        match source.next_frame(&mut frame, clock.now().plus(std::time::Duration::from_millis(100))).unwrap() {
+        match source
+            .next_frame(&mut frame, clock.now().plus(std::time::Duration::from_millis(100)))
+            .unwrap()
+        {
             Delivery::Frame => frames.push(frame),
             Delivery::Idle => {}
             Delivery::End => return (frames, intrinsics),
@@ -54,7 +58,9 @@ fn figures(depth: &[u16]) -> Value {
 fn each_filter_gives_what_librealsense_gives() {
     let Some(data) = common::test_data() else { return };
     let path = data.join("single_depth_color_640x480.bag");
-    let expected: Value = serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap()).unwrap();
+    let expected: Value =
+        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
+            .unwrap();
     let expected = &expected["single_depth_color_640x480"]["frames"];
     let (raw, raw_intrinsics) = frames(&path, &Filters::default());
     assert_eq!(raw.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
@@ -69,14 +75,23 @@ fn each_filter_gives_what_librealsense_gives() {
     ] {
         let (filtered, intrinsics) = frames(&path, &filters);
         assert_eq!(filtered.len(), raw.len(), "{name}");
-        let mut harness = SdkFilters::new(&filters, &raw_intrinsics, raw[0].meta.depth_units_m).unwrap();
+        let mut harness =
+            SdkFilters::new(&filters, &raw_intrinsics, raw[0].meta.depth_units_m).unwrap();
         for (filtered, raw) in filtered.iter().zip(&raw) {
             let want = &expected[raw.meta.number.to_string()]["filters_on_z16"][name];
             assert_eq!(&figures(&filtered.depth), want, "{name}, frame {}", raw.meta.number);
-            assert_eq!((filtered.meta.number, filtered.meta.device_time), (raw.meta.number, raw.meta.device_time));
+            assert_eq!(
+                (filtered.meta.number, filtered.meta.device_time),
+                (raw.meta.number, raw.meta.device_time)
+            );
             assert_eq!(filtered.meta.depth_units_m.to_bits(), raw.meta.depth_units_m.to_bits());
             harness.set_frame(&raw.depth).unwrap();
-            assert_eq!(&figures(harness.apply().unwrap()), want, "{name}, frame {}", raw.meta.number);
+            assert_eq!(
+                &figures(harness.apply().unwrap()),
+                want,
+                "{name}, frame {}",
+                raw.meta.number
+            );
         }
         if filters.decimation.is_none() {
             assert_eq!(intrinsics, raw_intrinsics);
@@ -97,16 +112,22 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size() {
         hole_filling: Some(HoleFilling::default()),
     };
     let (source, _) = open(&path, &filters).unwrap();
-    let summary =
-        "decimation 3, threshold max_m 2, disparity, spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
-    assert!(source.info().facts.contains(&("filters", summary.into())), "{:?}", source.info().facts);
+    let summary = "decimation 3, threshold max_m 2, disparity, spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
+    assert!(
+        source.info().facts.contains(&("filters", summary.into())),
+        "{:?}",
+        source.info().facts
+    );
     drop(source);
     let (_, raw) = frames(&path, &Filters::default());
     let (filtered, small) = frames(&path, &filters);
     assert_eq!(filtered.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
     // 640 / 3 = 213 and 480 / 3 = 160, made multiples of 4.
     assert_eq!((small.width, small.height), (216, 160));
-    assert_eq!([small.fx, small.fy, small.ppx, small.ppy], [raw.fx, raw.fy, raw.ppx, raw.ppy].map(|value| value / 3.0));
+    assert_eq!(
+        [small.fx, small.fy, small.ppx, small.ppy],
+        [raw.fx, raw.fy, raw.ppx, raw.ppy].map(|value| value / 3.0)
+    );
     for frame in &filtered {
         assert_eq!(frame.depth.len(), 216 * 160);
         assert!(frame.depth.iter().all(|&d| d <= 2010));
@@ -132,12 +153,21 @@ fn what_librealsense_does_not_take_is_refused_with_the_range() {
     };
     let live: &[&str] = &["live", "--from-file"];
     for (filters, words) in [
-        ("decimation = { magnitude = 9 }", "filters.decimation.magnitude is 9; it goes from 1 to 8"),
+        (
+            "decimation = { magnitude = 9 }",
+            "filters.decimation.magnitude is 9; it goes from 1 to 8",
+        ),
         ("threshold = { max_m = 17.0 }", "filters.threshold.max_m is 17; it goes from 0 to 16"),
         ("threshold = { min_m = nan }", "filters.threshold.min_m is NaN; it goes from 0 to 16"),
         ("threshold = { min_m = 2.0, max_m = 1.0 }", "filters.threshold.min_m is 2 and max_m 1"),
-        ("spatial = { smooth_alpha = 0.1 }", "filters.spatial.smooth_alpha is 0.1; it goes from 0.25 to 1"),
-        ("temporal = { persistence = -1 }", "filters.temporal.persistence is -1; it goes from 0 to 8"),
+        (
+            "spatial = { smooth_alpha = 0.1 }",
+            "filters.spatial.smooth_alpha is 0.1; it goes from 0.25 to 1",
+        ),
+        (
+            "temporal = { persistence = -1 }",
+            "filters.temporal.persistence is -1; it goes from 0 to 8",
+        ),
         ("hole_filling = { mode = 3 }", "filters.hole_filling.mode is 3; it goes from 0 to 2"),
     ] {
         let (code, message, _) = run(live, "room_640x480_20f.bag", filters);
@@ -152,11 +182,15 @@ fn what_librealsense_does_not_take_is_refused_with_the_range() {
     assert_eq!(code, Some(2), "{message}");
     assert!(message.contains("[filters]") && message.contains("live --from-file"), "{message}");
     // And what it takes arrives in the report.
-    let (code, message, report) = run(live, "room_640x480_20f.bag", "decimation = {}\ntemporal = {}");
+    let (code, message, report) =
+        run(live, "room_640x480_20f.bag", "decimation = {}\ntemporal = {}");
     assert_eq!(code, Some(0), "{message}");
     let report: Value = serde_json::from_slice(&report).unwrap();
     common::assert_identities(&report);
-    assert_eq!((&report["source"]["width"], &report["source"]["height"]), (&320.into(), &240.into()));
+    assert_eq!(
+        (&report["source"]["width"], &report["source"]["height"]),
+        (&320.into(), &240.into())
+    );
     assert_eq!(report["source"]["facts"]["filters"], "decimation, temporal");
     assert_eq!(report["frames"]["shown"], 20);
 }
@@ -187,13 +221,23 @@ fn librealsenses_point_cloud_is_the_naive_projection() {
             // The same frame as often as one likes.
             for _ in 0..2 {
                 let got = pointcloud.calculate().unwrap();
-                let bits = |points: &[[f32; 3]]| points.iter().map(|p| p.map(f32::to_bits)).collect::<Vec<_>>();
+                let bits = |points: &[[f32; 3]]| {
+                    points.iter().map(|p| p.map(f32::to_bits)).collect::<Vec<_>>()
+                };
                 assert!(bits(got) == bits(&want), "{width}x{height}");
             }
         }
     }
-    let odd =
-        Intrinsics { width: 7, height: 5, fx: 5.0, fy: 5.0, ppx: 3.0, ppy: 2.0, distortion: Distortion::None, coeffs: [0.0; 5] };
+    let odd = Intrinsics {
+        width: 7,
+        height: 5,
+        fx: 5.0,
+        fy: 5.0,
+        ppx: 3.0,
+        ppy: 2.0,
+        distortion: Distortion::None,
+        coeffs: [0.0; 5],
+    };
     assert!(matches!(SdkPointcloud::new(&odd, 0.001), Err(SourceError::Unsupported(_))));
 }
 

@@ -21,12 +21,29 @@ fn the_index_and_the_ends_tell_what_all_of_the_file_tells() {
         assert_alike(&file.put(&kind.bytes), kind.name);
     }
     for packing in ALL_PACKINGS {
-        // Many frames, of which one stream ends long before the other; numbers that begin again; chunks of their own.
+        // Many frames, of which one stream ends long before the other; numbers that begin again;
+        // chunks of their own.
         let stamps_ns: Vec<u64> = (0..60).map(|i| 5_000_000_000 + i * 33_333_333).collect();
-        for (has_own_chunks, images, restart_after) in [(true, 60, 1000), (false, 7, 1000), (true, 20, 50)] {
-            let color = Color { has_own_chunks, stamps_ns: stamps_ns[..images].to_vec(), ..Color::default() };
-            let spec = Spec { packing, has_color: true, color, stamps_ns: stamps_ns.clone(), restart_after, ..Spec::default() };
-            assert_alike(&file.put(&write_bag(&spec).bytes), &format!("{packing:?} {has_own_chunks} {images}"));
+        for (has_own_chunks, images, restart_after) in
+            [(true, 60, 1000), (false, 7, 1000), (true, 20, 50)]
+        {
+            let color = Color {
+                has_own_chunks,
+                stamps_ns: stamps_ns[..images].to_vec(),
+                ..Color::default()
+            };
+            let spec = Spec {
+                packing,
+                has_color: true,
+                color,
+                stamps_ns: stamps_ns.clone(),
+                restart_after,
+                ..Spec::default()
+            };
+            assert_alike(
+                &file.put(&write_bag(&spec).bytes),
+                &format!("{packing:?} {has_own_chunks} {images}"),
+            );
         }
     }
 }
@@ -77,7 +94,8 @@ fn stamps_that_go_back_take_no_time_away() {
     let ms = |stamps: &[u64]| stamps.iter().map(|ms| ms * 1_000_000).collect::<Vec<_>>();
     let file = File::new();
     let duration_s = |stamps_ms: &[u64]| {
-        let path = file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
+        let path =
+            file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
         (glance(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
     };
     // A camera that was unplugged, and began again at nothing.

@@ -1,6 +1,8 @@
-//! Each instruction set by itself against the formula, bit for bit: what it writes, and that it writes nowhere else.
+//! Each instruction set by itself against the formula, bit for bit: what it writes, and that it
+//! writes nowhere else.
 //!
-//! It needs neither recordings nor threads, so that it is quick under a memory checker or an emulator too.
+//! It needs neither recordings nor threads, so that it is quick under a memory checker or an
+//! emulator too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -11,7 +13,8 @@ const UNITS_M: f32 = 0.000_3;
 /// What stands in places before anything is written there.
 const UNTOUCHED: [f32; 3] = [9.25; 3];
 
-/// A block that owns its parts. None has a value too many, so that a checker sees whoever reads beyond.
+/// A block that owns its parts. None has a value too many, so that a checker sees whoever reads
+/// beyond.
 #[derive(Debug)]
 struct Image {
     width: usize,
@@ -25,7 +28,13 @@ struct Image {
 
 impl Image {
     /// Its rows stand `gap` values apart.
-    fn new(width: usize, height: usize, gap: usize, is_per_pixel: bool, depth: impl FnMut() -> u16) -> Self {
+    fn new(
+        width: usize,
+        height: usize,
+        gap: usize,
+        is_per_pixel: bool,
+        depth: impl FnMut() -> u16,
+    ) -> Self {
         let stride = width + gap;
         let pixels = width * height;
         let (columns, rows) = if is_per_pixel { (pixels, pixels) } else { (width, height) };
@@ -33,7 +42,9 @@ impl Image {
             width,
             height,
             stride,
-            depth: std::iter::repeat_with(depth).take(if pixels == 0 { 0 } else { stride * (height - 1) + width }).collect(),
+            depth: std::iter::repeat_with(depth)
+                .take(if pixels == 0 { 0 } else { stride * (height - 1) + width })
+                .collect(),
             is_per_pixel,
             ray_x: (0..columns).map(|i| i as f32 * 0.37 - 3.0).collect(),
             ray_y: (0..rows).map(|i| 1.0 - i as f32 * 0.83).collect(),
@@ -42,7 +53,11 @@ impl Image {
 
     fn block(&self) -> Block<'_> {
         let Self { width, height, stride, ref depth, is_per_pixel, ref ray_x, ref ray_y } = *self;
-        let rays = if is_per_pixel { Rays::PerPixel { x: ray_x, y: ray_y } } else { Rays::Separable { x: ray_x, y: ray_y } };
+        let rays = if is_per_pixel {
+            Rays::PerPixel { x: ray_x, y: ray_y }
+        } else {
+            Rays::Separable { x: ray_x, y: ray_y }
+        };
         Block { width, height, depth, stride, rays }
     }
 
@@ -65,8 +80,15 @@ const EDGES: [u16; 10] = [0, 1, 2, 3, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffe, 0x
 
 /// With `holes` of 8 pixels without depth, and of the others half at an edge.
 fn images() -> impl Strategy<Value = Image> {
-    (0usize..70, 0usize..5, prop_oneof![Just(0usize), 1usize..20], any::<bool>(), 0u64..=8, any::<u64>()).prop_map(
-        |(width, height, gap, is_per_pixel, holes, seed)| {
+    (
+        0usize..70,
+        0usize..5,
+        prop_oneof![Just(0usize), 1usize..20],
+        any::<bool>(),
+        0u64..=8,
+        any::<u64>(),
+    )
+        .prop_map(|(width, height, gap, is_per_pixel, holes, seed)| {
             let mut state = seed | 1;
             Image::new(width, height, gap, is_per_pixel, || {
                 // Marsaglia's xorshift.
@@ -80,23 +102,33 @@ fn images() -> impl Strategy<Value = Image> {
                     _ => u16::from_le_bytes([c, d]),
                 }
             })
-        },
-    )
+        })
 }
 
 /// The least and the greatest depth that count: all, or between edges.
 fn ranges() -> impl Strategy<Value = (u16, u16)> {
     let edge = || proptest::sample::select(&EDGES[..]);
-    prop_oneof![Just((0, u16::MAX)), (edge(), edge()).prop_map(|(a, b)| (a.min(b), a.max(b).max(1)))]
+    prop_oneof![
+        Just((0, u16::MAX)),
+        (edge(), edge()).prop_map(|(a, b)| (a.min(b), a.max(b).max(1)))
+    ]
 }
 
-/// Has `len` places written, `before` others ahead of them and some behind; returns what stands there then.
-fn between_others<T>(before: usize, len: usize, write: impl FnOnce(&mut [[f32; 3]]) -> T) -> (T, Vec<[f32; 3]>) {
+/// Has `len` places written, `before` others ahead of them and some behind; returns what stands
+/// there then.
+fn between_others<T>(
+    before: usize,
+    len: usize,
+    write: impl FnOnce(&mut [[f32; 3]]) -> T,
+) -> (T, Vec<[f32; 3]>) {
     let mut places = vec![UNTOUCHED; before + len + 40];
     let result = write(&mut places[before..before + len]);
     let behind = places.split_off(before + len);
     let written = places.split_off(before);
-    assert!(places.iter().chain(&behind).all(|p| *p == UNTOUCHED), "something was written before or behind the places");
+    assert!(
+        places.iter().chain(&behind).all(|p| *p == UNTOUCHED),
+        "something was written before or behind the places"
+    );
     (result, written)
 }
 
@@ -145,7 +177,8 @@ proptest! {
 #[test]
 fn points_without_a_place_are_a_panic_and_touch_nothing_else() {
     let scale = DepthScale::all(UNITS_M);
-    for (width, height, is_per_pixel) in [(1, 1, true), (3, 2, false), (8, 1, false), (9, 3, true), (16, 2, true), (53, 2, false)]
+    for (width, height, is_per_pixel) in
+        [(1, 1, true), (3, 2, false), (8, 1, false), (9, 3, true), (16, 2, true), (53, 2, false)]
     {
         let image = Image::new(width, height, 0, is_per_pixel, || 1000);
         for kernel in Kernel::available() {
@@ -159,8 +192,14 @@ fn points_without_a_place_are_a_panic_and_touch_nothing_else() {
                 between_others(5, len, call).0.is_err()
             };
             let pixels = width * height;
-            for (len, organizes) in [(pixels - 1, true), (pixels + 1, true), (pixels - 1, false), (pixels / 2, false)] {
-                assert!(panics(len, organizes), "{}: {width}x{height} to {len} places, organized: {organizes}", kernel.name());
+            for (len, organizes) in
+                [(pixels - 1, true), (pixels + 1, true), (pixels - 1, false), (pixels / 2, false)]
+            {
+                assert!(
+                    panics(len, organizes),
+                    "{}: {width}x{height} to {len} places, organized: {organizes}",
+                    kernel.name()
+                );
             }
         }
     }
@@ -169,8 +208,13 @@ fn points_without_a_place_are_a_panic_and_touch_nothing_else() {
 #[test]
 fn blocks_whose_parts_do_not_fit_are_a_panic() {
     let (depth, rays) = ([1; 20], [0.5; 20]);
-    let separable =
-        Block { width: 5, height: 4, depth: &depth, stride: 5, rays: Rays::Separable { x: &rays[..5], y: &rays[..4] } };
+    let separable = Block {
+        width: 5,
+        height: 4,
+        depth: &depth,
+        stride: 5,
+        rays: Rays::Separable { x: &rays[..5], y: &rays[..4] },
+    };
     let per_pixel = Block { rays: Rays::PerPixel { x: &rays, y: &rays }, ..separable };
     let half = usize::MAX / 2 + 1;
     let broken = [
@@ -183,7 +227,13 @@ fn blocks_whose_parts_do_not_fit_are_a_panic() {
         Block { rays: Rays::PerPixel { x: &rays, y: &rays[..19] }, ..per_pixel },
         Block { rays: Rays::PerPixel { x: &rays[..19], y: &rays }, ..per_pixel },
         // 2^64 pixels are 0, if nobody looks.
-        Block { width: half, height: 2, depth: &[], stride: half, rays: Rays::PerPixel { x: &[], y: &[] } },
+        Block {
+            width: half,
+            height: 2,
+            depth: &[],
+            stride: half,
+            rays: Rays::PerPixel { x: &[], y: &[] },
+        },
     ];
     let scale = DepthScale::all(UNITS_M);
     for kernel in Kernel::available() {
@@ -191,9 +241,20 @@ fn blocks_whose_parts_do_not_fit_are_a_panic() {
             let pixels = block.width.wrapping_mul(block.height);
             let mut points = vec![UNTOUCHED; 3];
             let mut out = vec![UNTOUCHED; pixels];
-            assert!(catch_unwind(AssertUnwindSafe(|| kernel.append(block, &scale, &mut points))).is_err(), "{block:?}");
-            assert!(catch_unwind(AssertUnwindSafe(|| kernel.compact(block, &scale, &mut out))).is_err(), "{block:?}");
-            assert!(catch_unwind(AssertUnwindSafe(|| kernel.organize(block, &scale, &mut out))).is_err(), "{block:?}");
+            assert!(
+                catch_unwind(AssertUnwindSafe(|| kernel.append(block, &scale, &mut points)))
+                    .is_err(),
+                "{block:?}"
+            );
+            assert!(
+                catch_unwind(AssertUnwindSafe(|| kernel.compact(block, &scale, &mut out))).is_err(),
+                "{block:?}"
+            );
+            assert!(
+                catch_unwind(AssertUnwindSafe(|| kernel.organize(block, &scale, &mut out)))
+                    .is_err(),
+                "{block:?}"
+            );
             assert_eq!((points, out), (vec![UNTOUCHED; 3], vec![UNTOUCHED; pixels]), "{block:?}");
         }
     }
@@ -205,9 +266,13 @@ fn blocks_without_pixels_give_no_points() {
         for is_per_pixel in [false, true] {
             let image = Image::new(width, height, 2, is_per_pixel, || unreachable!());
             for kernel in Kernel::available() {
-                let (n, _) = between_others(1, 0, |out| kernel.compact(image.block(), &DepthScale::all(UNITS_M), out));
+                let (n, _) = between_others(1, 0, |out| {
+                    kernel.compact(image.block(), &DepthScale::all(UNITS_M), out)
+                });
                 assert_eq!(n, 0);
-                between_others(1, 0, |out| kernel.organize(image.block(), &DepthScale::all(UNITS_M), out));
+                between_others(1, 0, |out| {
+                    kernel.organize(image.block(), &DepthScale::all(UNITS_M), out)
+                });
             }
         }
     }
@@ -217,7 +282,12 @@ fn blocks_without_pixels_give_no_points() {
 fn counts_may_be_larger_than_depths() {
     let depth = vec![u16::MAX; 200_001];
     for kernel in Kernel::available() {
-        assert_eq!(kernel.count(&depth, &DepthScale::all(UNITS_M)), depth.len(), "{}", kernel.name());
+        assert_eq!(
+            kernel.count(&depth, &DepthScale::all(UNITS_M)),
+            depth.len(),
+            "{}",
+            kernel.name()
+        );
     }
 }
 
@@ -225,8 +295,13 @@ fn counts_may_be_larger_than_depths() {
 fn the_floor_writes_each_place_and_no_other() {
     for len in 0..100 {
         for kernel in Kernel::available() {
-            let ((), got) = between_others(len % 17, len, |out| kernel.copy_floor(&vec![1; len], out));
-            assert!(got.iter().flatten().all(|v| !UNTOUCHED.contains(v)), "{}: {len}", kernel.name());
+            let ((), got) =
+                between_others(len % 17, len, |out| kernel.copy_floor(&vec![1; len], out));
+            assert!(
+                got.iter().flatten().all(|v| !UNTOUCHED.contains(v)),
+                "{}: {len}",
+                kernel.name()
+            );
         }
     }
 }

@@ -13,7 +13,11 @@ use tempfile::TempDir;
 fn recording(dir: &TempDir) -> PathBuf {
     let stamps_ns = (0..1800).map(|n| 5_000_000_000 + n * 1_000_000_000 / 30).collect();
     let path = dir.path().join("minute.bag");
-    std::fs::write(&path, write_bag(&Spec { stamps_ns, frames_a_chunk: 30, ..Spec::default() }).bytes).unwrap();
+    std::fs::write(
+        &path,
+        write_bag(&Spec { stamps_ns, frames_a_chunk: 30, ..Spec::default() }).bytes,
+    )
+    .unwrap();
     path
 }
 
@@ -25,13 +29,20 @@ fn replay(path: &Path) -> Vec<&str> {
 }
 
 fn report(output: &Output) -> serde_json::Value {
-    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let report =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
     common::assert_identities(&report);
     report
 }
 
 fn kill(run: &Child, signal: &str) {
-    assert!(Command::new("kill").args(["-s", signal, &run.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-s", signal, &run.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 #[test]
@@ -85,18 +96,29 @@ fn the_terminal_is_as_it_was_found_however_the_run_ends() {
         output
     };
     let section = ended(&["--from", "59s"], &|_, _| {});
-    assert_eq!((section.status.code(), &report(&section)["end"]), (Some(0), &"end_of_input".into()));
+    assert_eq!(
+        (section.status.code(), &report(&section)["end"]),
+        (Some(0), &"end_of_input".into())
+    );
     let limit = ended(&["--duration", "300ms"], &|_, _| {});
     assert_eq!((limit.status.code(), &report(&limit)["end"]), (Some(0), &"duration".into()));
     let paused = ended(&["--duration", "700ms"], &|terminal, _| terminal.press(" "));
     assert_eq!((paused.status.code(), &report(&paused)["end"]), (Some(0), &"duration".into()));
     for signal in ["TERM", "HUP"] {
         let output = ended(&[], &|_, run| kill(run, signal));
-        assert_eq!((output.status.code(), &report(&output)["end"]), (Some(0), &"interrupted".into()));
+        assert_eq!(
+            (output.status.code(), &report(&output)["end"]),
+            (Some(0), &"interrupted".into())
+        );
     }
     let interrupted = ended(&[], &|terminal, _| terminal.press("\x03"));
-    assert_eq!((interrupted.status.code(), &report(&interrupted)["end"]), (Some(0), &"interrupted".into()));
-    let twice = ended(&[], &|_, run| ["STOP", "TERM", "INT", "CONT"].iter().for_each(|signal| kill(run, signal)));
+    assert_eq!(
+        (interrupted.status.code(), &report(&interrupted)["end"]),
+        (Some(0), &"interrupted".into())
+    );
+    let twice = ended(&[], &|_, run| {
+        ["STOP", "TERM", "INT", "CONT"].iter().for_each(|signal| kill(run, signal))
+    });
     assert_eq!(twice.status.code(), Some(130));
     let quit = ended(&[], &|_, run| kill(run, "QUIT"));
     assert_eq!(quit.status.code(), None, "ended by the signal");
@@ -107,8 +129,10 @@ fn a_run_that_is_stopped_for_a_while_gives_the_terminal_back_meanwhile() {
     let dir = TempDir::new().unwrap();
     let path = recording(&dir);
     // A shell that goes on with its next command when a job stops. It tells the mode behind each.
-    let script =
-        format!("set -m; stty -g; {DEPTHCAST} {} > /dev/null; stty -g; fg > /dev/null; stty -g", replay(&path).join(" "));
+    let script = format!(
+        "set -m; stty -g; {DEPTHCAST} {} > /dev/null; stty -g; fg > /dev/null; stty -g",
+        replay(&path).join(" ")
+    );
     let mut terminal = Terminal::new();
     let shell = terminal.start("sh", &["-c", &script]);
     terminal.wait_for(HINT);
@@ -148,10 +172,22 @@ fn nobody_in_front_means_no_keys() {
 
     let terminal = Terminal::new();
     let mut command = Command::new(DEPTHCAST);
-    command.args(&args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::from(terminal.slave.try_clone().unwrap()));
+    command
+        .args(&args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::from(terminal.slave.try_clone().unwrap()));
     assert_eq!(command.spawn().unwrap().wait_with_output().unwrap().status.code(), Some(0));
-    assert!(terminal.shown().contains(" fps  x1") && !terminal.shown().contains(HINT), "{:?}", terminal.shown());
-    let output = Command::new(DEPTHCAST).args(&args).stdin(Stdio::from(terminal.slave.try_clone().unwrap())).output().unwrap();
+    assert!(
+        terminal.shown().contains(" fps  x1") && !terminal.shown().contains(HINT),
+        "{:?}",
+        terminal.shown()
+    );
+    let output = Command::new(DEPTHCAST)
+        .args(&args)
+        .stdin(Stdio::from(terminal.slave.try_clone().unwrap()))
+        .output()
+        .unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert_eq!(terminal.mode(), terminal.as_found);
 }

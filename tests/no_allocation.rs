@@ -1,4 +1,5 @@
-//! In steady state the road from the synthetic camera to the finished cloud allocates nothing, and a recorder beside it no images.
+//! In steady state the road from the synthetic camera to the finished cloud allocates nothing, and
+//! a recorder beside it no images.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -63,7 +64,8 @@ struct Watch {
 const WARM_UP: u64 = 60;
 const MEASURED: u64 = 400;
 const FRAMES: u64 = 450;
-/// A thread that has to wait for the first time makes what it waits with, and on a loaded machine that can be late.
+/// A thread that has to wait for the first time makes what it waits with, and on a loaded machine
+/// that can be late.
 const ONCE: u64 = 8;
 
 impl CloudSink for Watch {
@@ -85,7 +87,11 @@ impl CloudSink for Watch {
         // Not the very last ones: a thread that ends allocates.
         if self.clouds == MEASURED {
             let allocations = self.counted.load(Ordering::Relaxed) - self.before;
-            anyhow::ensure!(allocations <= ONCE, "{allocations} allocations in {} frames", MEASURED - WARM_UP);
+            anyhow::ensure!(
+                allocations <= ONCE,
+                "{allocations} allocations in {} frames",
+                MEASURED - WARM_UP
+            );
         }
         Ok(Offer::Taken)
     }
@@ -100,7 +106,8 @@ impl CloudSink for Watch {
 /// Runs the camera into a sink that watches; nothing else may allocate meanwhile.
 fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    // On a machine that is busy elsewhere more frames may wait for the recorder than the camera has made colour images for.
+    // On a machine that is busy elsewhere more frames may wait for the recorder than the camera has
+    // made colour images for.
     let color = recording.is_none();
     let options = SyntheticOptions { width: 320, height: 240, fps: 200.0, seed: 1, color };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
@@ -122,8 +129,15 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
     };
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Watch { counted, clouds: 0, before: 0 })];
     IS_SUPERVISOR.set(true);
-    let outcome =
-        pipeline::run(Box::new(camera), Outlets { sinks, recorder }, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome = pipeline::run(
+        Box::new(camera),
+        Outlets { sinks, recorder },
+        settings,
+        clock,
+        Stop::default(),
+        &mut |_| {},
+    )
+    .unwrap();
     assert_eq!(outcome.error.as_ref().map(|e| format!("{e:#}")), None);
     assert_eq!(outcome.stats.sinks[0].shown.count(), FRAMES);
     assert_eq!(outcome.warnings, Vec::<String>::new());

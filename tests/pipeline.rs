@@ -11,7 +11,9 @@ use depthcast::pipeline::{self, End, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
-use depthcast::source::{Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind};
+use depthcast::source::{
+    Delivery, DepthStream, ErrorKind, FrameSource, SourceError, SourceInfo, SourceKind,
+};
 use depthcast::stats::Snapshot;
 
 type Step = Box<dyn FnMut(u64) -> Result<Delivery, SourceError> + Send>;
@@ -27,7 +29,10 @@ struct Script {
 const SIDE: u32 = 64;
 
 impl Script {
-    fn new(clock: &Arc<dyn Clock>, step: impl FnMut(u64) -> Result<Delivery, SourceError> + Send + 'static) -> Box<Self> {
+    fn new(
+        clock: &Arc<dyn Clock>,
+        step: impl FnMut(u64) -> Result<Delivery, SourceError> + Send + 'static,
+    ) -> Box<Self> {
         let (focal, center) = (50.0, SIDE as f32 / 2.0);
         let intrinsics = Intrinsics {
             width: SIDE,
@@ -39,8 +44,12 @@ impl Script {
             distortion: Distortion::None,
             coeffs: [0.0; 5],
         };
-        let stream =
-            DepthStream { intrinsics, nominal_fps: 100.0, depth_units_m: 0.001, timestamp_domain: TimestampDomain::Unknown };
+        let stream = DepthStream {
+            intrinsics,
+            nominal_fps: 100.0,
+            depth_units_m: 0.001,
+            timestamp_domain: TimestampDomain::Unknown,
+        };
         let info = SourceInfo {
             kind: SourceKind::Synthetic,
             name: "script".into(),
@@ -58,15 +67,23 @@ impl FrameSource for Script {
         &self.info
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         let delivery = (self.step)(self.next)?;
         match delivery {
             Delivery::Frame => {
                 let pixels = self.next as usize % frame.depth.len();
                 frame.depth.fill(0);
                 frame.depth[..pixels].fill(1000);
-                frame.meta =
-                    FrameMeta { number: self.next, arrived_at: self.clock.now(), depth_units_m: 0.001, ..Default::default() };
+                frame.meta = FrameMeta {
+                    number: self.next,
+                    arrived_at: self.clock.now(),
+                    depth_units_m: 0.001,
+                    ..Default::default()
+                };
                 self.next += 1;
             }
             Delivery::Idle => self.clock.sleep_until(until),
@@ -106,7 +123,10 @@ impl<F: FnMut(&Cloud) -> anyhow::Result<Offer> + Send> CloudSink for Probe<F> {
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
         let offer = (self.on_cloud)(cloud)?;
         if offer == Offer::Taken {
-            assert_eq!(cloud.points.positions_m.len() as u64, cloud.meta.number % u64::from(SIDE * SIDE));
+            assert_eq!(
+                cloud.points.positions_m.len() as u64,
+                cloud.meta.number % u64::from(SIDE * SIDE)
+            );
             self.numbers.lock().unwrap().push(cloud.meta.number);
         }
         Ok(offer)
@@ -121,7 +141,9 @@ impl<F: FnMut(&Cloud) -> anyhow::Result<Offer> + Send> CloudSink for Probe<F> {
 
 type Numbers = Arc<std::sync::Mutex<Vec<u64>>>;
 
-fn probe(on_cloud: impl FnMut(&Cloud) -> anyhow::Result<Offer> + Send + 'static) -> (Box<dyn CloudSink>, Numbers) {
+fn probe(
+    on_cloud: impl FnMut(&Cloud) -> anyhow::Result<Offer> + Send + 'static,
+) -> (Box<dyn CloudSink>, Numbers) {
     let numbers = Numbers::default();
     (Box::new(Probe { on_cloud, numbers: Arc::clone(&numbers) }), numbers)
 }
@@ -141,7 +163,12 @@ fn settings(policy: Policy) -> PipelineSettings {
     }
 }
 
-fn run(source: Box<Script>, sinks: Vec<Box<dyn CloudSink>>, settings: PipelineSettings, stop: Stop) -> anyhow::Result<Outcome> {
+fn run(
+    source: Box<Script>,
+    sinks: Vec<Box<dyn CloudSink>>,
+    settings: PipelineSettings,
+    stop: Stop,
+) -> anyhow::Result<Outcome> {
     let clock = Arc::clone(&source.clock);
     pipeline::run(source, sinks, settings, clock, stop, &mut |_| {})
 }
@@ -176,7 +203,8 @@ fn lossless_loses_nothing_and_keeps_the_order_however_slow_the_sinks() {
         Ok(if turn % 3 == 0 { Offer::Taken } else { Offer::Busy })
     });
     let source = Script::new(&clock, frames(100, Duration::ZERO));
-    let outcome = run(source, vec![slow, busy], settings(Policy::Lossless), Stop::default()).unwrap();
+    let outcome =
+        run(source, vec![slow, busy], settings(Policy::Lossless), Stop::default()).unwrap();
     assert_eq!(outcome.end, End::EndOfInput);
     assert_accounted(&outcome);
     for numbers in [slow_numbers, busy_numbers] {
@@ -197,10 +225,15 @@ fn newest_wins_never_waits_for_a_slow_sink_and_counts_what_gave_way() {
     assert!(started.elapsed() < Duration::from_secs(3), "capture waited for the sink");
     assert_accounted(&outcome);
     let numbers = numbers.lock().unwrap();
-    assert!(numbers.is_sorted() && *numbers.last().unwrap() == 200, "the last frame is shown: {numbers:?}");
+    assert!(
+        numbers.is_sorted() && *numbers.last().unwrap() == 200,
+        "the last frame is shown: {numbers:?}"
+    );
     assert!(outcome.stats.sinks[0].dropped_cloud_queue.get() > 50);
     assert_eq!(
-        outcome.stats.dropped_capture_queue.get() + numbers.len() as u64 + outcome.stats.sinks[0].dropped_cloud_queue.get(),
+        outcome.stats.dropped_capture_queue.get()
+            + numbers.len() as u64
+            + outcome.stats.sinks[0].dropped_cloud_queue.get(),
         200
     );
 }
@@ -237,7 +270,11 @@ fn gaps_in_the_numbers_are_the_sources_losses() {
         fn info(&self) -> &SourceInfo {
             self.0.info()
         }
-        fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        fn next_frame(
+            &mut self,
+            frame: &mut DepthFrame,
+            until: HostTime,
+        ) -> Result<Delivery, SourceError> {
             match self.0.next {
                 20 => self.0.next = 23,
                 40 => self.0.next = 50,
@@ -250,9 +287,15 @@ fn gaps_in_the_numbers_are_the_sources_losses() {
         }
     }
     let (sink, _) = probe(|_| Ok(Offer::Taken));
-    let outcome =
-        pipeline::run(Box::new(Gaps(source)), vec![sink], settings(Policy::Lossless), clock, Stop::default(), &mut |_| {})
-            .unwrap();
+    let outcome = pipeline::run(
+        Box::new(Gaps(source)),
+        vec![sink],
+        settings(Policy::Lossless),
+        clock,
+        Stop::default(),
+        &mut |_| {},
+    )
+    .unwrap();
     let found = outcome.stats.continuity.get();
     assert_eq!((found.gaps, found.frames_missing), (2, 3 + 10));
     assert_eq!(outcome.stats.drops().source, 3 + 10);
@@ -270,7 +313,8 @@ fn limits_are_exact() {
         assert_accounted(&outcome);
     }
     let source = Script::new(&clock, |_| Ok(Delivery::Idle));
-    let limited = PipelineSettings { duration: Some(Duration::from_millis(120)), ..settings(Policy::Newest) };
+    let limited =
+        PipelineSettings { duration: Some(Duration::from_millis(120)), ..settings(Policy::Newest) };
     let outcome = run(source, vec![Box::new(NullSink)], limited, Stop::default()).unwrap();
     assert_eq!(outcome.end, End::Duration);
     assert!((0.12..0.6).contains(&outcome.duration.as_secs_f64()), "{:?}", outcome.duration);
@@ -342,7 +386,9 @@ fn a_sink_that_hangs_is_left_behind() {
 
 #[test]
 fn an_error_or_panic_anywhere_ends_the_run_and_is_told() {
-    let fails = |source_step: Step, on_cloud: fn(&Cloud) -> anyhow::Result<Offer>, want: &[&str]| {
+    let fails = |source_step: Step,
+                 on_cloud: fn(&Cloud) -> anyhow::Result<Offer>,
+                 want: &[&str]| {
         let clock = clock();
         let (sink, _) = probe(on_cloud);
         let started = Instant::now();
@@ -355,11 +401,23 @@ fn an_error_or_panic_anywhere_ends_the_run_and_is_told() {
     };
     let ok = |_: &Cloud| Ok(Offer::Taken);
     let sdk = |kind| SourceError::Sdk { what: "no frame", message: "cable".into(), kind };
-    fails(Box::new(move |n| if n < 5 { Ok(Delivery::Frame) } else { Err(sdk(ErrorKind::Fatal)) }), ok, &["capture", "cable"]);
+    fails(
+        Box::new(move |n| if n < 5 { Ok(Delivery::Frame) } else { Err(sdk(ErrorKind::Fatal)) }),
+        ok,
+        &["capture", "cable"],
+    );
     fails(Box::new(move |_| Err(sdk(ErrorKind::Retry))), ok, &["capture", "cable"]);
-    fails(Box::new(|n| if n < 5 { Ok(Delivery::Frame) } else { panic!("source broke") }), ok, &["capture", "source broke"]);
+    fails(
+        Box::new(|n| if n < 5 { Ok(Delivery::Frame) } else { panic!("source broke") }),
+        ok,
+        &["capture", "source broke"],
+    );
     fails(Box::new(|_| Ok(Delivery::Frame)), |_| panic!("sink broke"), &["sink0", "sink broke"]);
-    fails(Box::new(|_| Ok(Delivery::Frame)), |_| anyhow::bail!("disk full"), &["sink0", "disk full"]);
+    fails(
+        Box::new(|_| Ok(Delivery::Frame)),
+        |_| anyhow::bail!("disk full"),
+        &["sink0", "disk full"],
+    );
 }
 
 #[test]
@@ -369,11 +427,16 @@ fn a_passing_error_is_retried() {
     let source = Script::new(&clock, move |n| {
         if n == 5 && failures > 0 {
             failures -= 1;
-            return Err(SourceError::Sdk { what: "no frame", message: "hiccup".into(), kind: ErrorKind::Retry });
+            return Err(SourceError::Sdk {
+                what: "no frame",
+                message: "hiccup".into(),
+                kind: ErrorKind::Retry,
+            });
         }
         frames(10, Duration::ZERO)(n)
     });
-    let outcome = run(source, vec![Box::new(NullSink)], settings(Policy::Lossless), Stop::default()).unwrap();
+    let outcome =
+        run(source, vec![Box::new(NullSink)], settings(Policy::Lossless), Stop::default()).unwrap();
     assert_eq!((outcome.end, outcome.stats.captured.count()), (End::EndOfInput, 10));
 }
 
@@ -398,7 +461,10 @@ fn a_limit_in_time_ends_a_lossless_run_whose_viewer_takes_nothing() {
     let clock = clock();
     let (never, _) = probe(|_| Ok(Offer::Busy));
     let source = Script::new(&clock, |_| Ok(Delivery::Frame));
-    let limited = PipelineSettings { duration: Some(Duration::from_millis(100)), ..settings(Policy::Lossless) };
+    let limited = PipelineSettings {
+        duration: Some(Duration::from_millis(100)),
+        ..settings(Policy::Lossless)
+    };
     let started = Instant::now();
     let outcome = run(source, vec![never], limited, Stop::default()).unwrap();
     assert!(started.elapsed() < Duration::from_secs(6));
@@ -411,9 +477,14 @@ fn a_run_that_fails_still_tells_what_it_counted() {
     let clock = clock();
     let source = Script::new(&clock, |n| match n {
         1..=30 => Ok(Delivery::Frame),
-        _ => Err(SourceError::Sdk { what: "no frame", message: "unplugged".into(), kind: ErrorKind::Fatal }),
+        _ => Err(SourceError::Sdk {
+            what: "no frame",
+            message: "unplugged".into(),
+            kind: ErrorKind::Fatal,
+        }),
     });
-    let outcome = run(source, vec![Box::new(NullSink)], settings(Policy::Lossless), Stop::default()).unwrap();
+    let outcome =
+        run(source, vec![Box::new(NullSink)], settings(Policy::Lossless), Stop::default()).unwrap();
     assert!(outcome.error.as_ref().is_some_and(|error| format!("{error:#}").contains("unplugged")));
     assert_eq!(outcome.stats.sinks[0].shown.count(), 30);
     assert_accounted(&outcome);

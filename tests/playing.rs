@@ -15,7 +15,8 @@ use depthcast::source::{Delivery, FrameSource};
 
 const SECOND: i64 = 1_000_000_000;
 
-/// A recording that is played by a clock which only waiting moves. The frame with the number 100 + n stands at n tenths of a second.
+/// A recording that is played by a clock which only waiting moves. The frame with the number 100 +
+/// n stands at n tenths of a second.
 struct Playing {
     source: RecordingSource,
     remote: Remote,
@@ -25,15 +26,26 @@ struct Playing {
 }
 
 fn spec(frames: u64) -> Spec {
-    Spec { stamps_ns: (0..frames).map(|n| 50_000_000_000 + n * 100_000_000).collect(), fps: 10, ..Spec::default() }
+    Spec {
+        stamps_ns: (0..frames).map(|n| 50_000_000_000 + n * 100_000_000).collect(),
+        fps: 10,
+        ..Spec::default()
+    }
 }
 
 fn play_with(spec: &Spec, options: ReplayOptions) -> Playing {
     let file = File::new();
     let clock = Arc::new(ManualClock::new());
     let path = file.put(&write_bag(spec).bytes);
-    let source = RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    Playing { remote: source.remote(), source, clock, frame: DepthFrame::new(spec.width, spec.height), _file: file }
+    let source =
+        RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    Playing {
+        remote: source.remote(),
+        source,
+        clock,
+        frame: DepthFrame::new(spec.width, spec.height),
+        _file: file,
+    }
 }
 
 fn play(frames: u64, options: ReplayOptions) -> Playing {
@@ -65,7 +77,9 @@ impl Playing {
             let until = end.min(self.clock.now().plus(Duration::from_millis(50)));
             match self.source.next_frame(&mut self.frame, until).unwrap() {
                 Delivery::Frame => got.push((self.frame.meta.number, self.now_ms())),
-                Delivery::Idle => assert!(self.clock.now() >= until, "idle only when the time is up"),
+                Delivery::Idle => {
+                    assert!(self.clock.now() >= until, "idle only when the time is up")
+                }
                 Delivery::End => {
                     got.push((0, self.now_ms()));
                     return got;
@@ -112,7 +126,11 @@ impl Clock for AskingClock {
         self.time.sleep_until(t);
         if let Some(remote) = &*self.remote.lock().unwrap() {
             let is_past = |command: &mut (u64, Command)| command.0 * 1_000_000 <= t.as_ns();
-            self.commands.lock().unwrap().extract_if(.., is_past).for_each(|(_, command)| remote.ask(command));
+            self.commands
+                .lock()
+                .unwrap()
+                .extract_if(.., is_past)
+                .for_each(|(_, command)| remote.ask(command));
         }
     }
     fn unix_ns(&self, t: HostTime) -> i64 {
@@ -127,18 +145,28 @@ fn a_command_is_answered_within_30_ms() {
     let path = file.put(&write_bag(&spec(300)).bytes);
     // A second between frames.
     let options = ReplayOptions { speed: 0.1, ..ReplayOptions::default() };
-    let mut source = RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let mut source =
+        RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
     *clock.remote.lock().unwrap() = Some(source.remote());
     let seek = Command::SeekBy { ns: 5 * SECOND };
-    *clock.commands.lock().unwrap() =
-        vec![(1500, Command::Step), (1777, Command::Step), (5555, seek), (9999, Command::PauseOrGo), (10_100, seek)];
+    *clock.commands.lock().unwrap() = vec![
+        (1500, Command::Step),
+        (1777, Command::Step),
+        (5555, seek),
+        (9999, Command::PauseOrGo),
+        (10_100, seek),
+    ];
     let mut frame = DepthFrame::default();
-    let want = [(100, 0), (101, 1000), (102, 1500), (103, 1777), (153, 5555), (154, 9999), (204, 10_100)];
+    let want =
+        [(100, 0), (101, 1000), (102, 1500), (103, 1777), (153, 5555), (154, 9999), (204, 10_100)];
     for (number, asked_ms) in want {
         assert_eq!(source.next_frame(&mut frame, FOREVER).unwrap(), Delivery::Frame);
         let at_ms = clock.now().as_ns() / 1_000_000;
         assert_eq!(frame.meta.number, number);
-        assert!((asked_ms..=asked_ms + 30).contains(&at_ms), "{number}: asked for at {asked_ms}, came at {at_ms}");
+        assert!(
+            (asked_ms..=asked_ms + 30).contains(&at_ms),
+            "{number}: asked for at {asked_ms}, came at {at_ms}"
+        );
     }
 }
 
@@ -154,7 +182,11 @@ fn a_step_delivers_one_frame_in_order_and_stays_paused() {
         assert_eq!(playing.numbers_for_ms(1000), [number]);
     }
     (0..3).for_each(|_| playing.ask(Command::Step));
-    assert_eq!(playing.numbers_for_ms(1000), [105, 106, 107], "of three steps at once none is lost");
+    assert_eq!(
+        playing.numbers_for_ms(1000),
+        [105, 106, 107],
+        "of three steps at once none is lost"
+    );
     assert_eq!(playing.state().number, Some(107));
     playing.ask(Command::PauseOrGo);
     let from_ms = playing.now_ms();
@@ -236,8 +268,11 @@ fn frames_that_are_delivered_at_once_can_be_paused_too() {
 
 #[test]
 fn a_section_is_not_left() {
-    let section =
-        ReplayOptions { from: Some(Duration::from_secs(2)), to: Some(Duration::from_secs(4)), ..ReplayOptions::default() };
+    let section = ReplayOptions {
+        from: Some(Duration::from_secs(2)),
+        to: Some(Duration::from_secs(4)),
+        ..ReplayOptions::default()
+    };
     let mut playing = play(100, section.clone());
     let PlayState { begin, end, position, .. } = playing.state();
     assert_eq!((begin.as_secs(), position.as_secs()), (2, 2));
@@ -304,7 +339,8 @@ fn how_long_it_is_becomes_certain_at_the_end() {
     let stamps_ns = (0..21).map(|n| n * 50_000_000).collect();
     let options = ReplayOptions { looped: true, ..ReplayOptions::default() };
     let mut playing = play_with(&Spec { stamps_ns, ..spec(0) }, options);
-    let end = |playing: &Playing| playing.state().end.map(|end| (end.at.as_millis(), end.is_estimate));
+    let end =
+        |playing: &Playing| playing.state().end.map(|end| (end.at.as_millis(), end.is_estimate));
     assert_eq!(end(&playing), Some((2000, true)));
     assert_eq!(playing.source.duration(), Some(Duration::from_secs(2)));
     assert_eq!(playing.for_ms(1140).len(), 22);
@@ -315,7 +351,10 @@ fn how_long_it_is_becomes_certain_at_the_end() {
 #[test]
 fn colours_stay_with_their_frames() {
     let base = spec(100);
-    let color = Color { stamps_ns: base.stamps_ns.iter().map(|ns| ns + 3_000_000).collect(), ..Color::default() };
+    let color = Color {
+        stamps_ns: base.stamps_ns.iter().map(|ns| ns + 3_000_000).collect(),
+        ..Color::default()
+    };
     let spec = Spec { has_color: true, color, ..base };
     let options = ReplayOptions { color: true, looped: true, ..ReplayOptions::default() };
     let mut playing = play_with(&spec, options);
@@ -325,7 +364,8 @@ fn colours_stay_with_their_frames() {
         let mut numbers = vec![];
         while playing.clock.now() < end {
             if playing.source.next_frame(&mut playing.frame, end).unwrap() == Delivery::Frame {
-                let (meta, color) = (playing.frame.meta, playing.frame.color.take().expect("each has one"));
+                let (meta, color) =
+                    (playing.frame.meta, playing.frame.color.take().expect("each has one"));
                 assert_eq!(color.number, meta.number - 100);
                 let apart_ms = color.device_time.unwrap().ms - meta.device_time.unwrap().ms;
                 assert!((apart_ms - 3.0).abs() < 1e-3, "{}: {apart_ms}", meta.number);
@@ -342,7 +382,8 @@ fn colours_stay_with_their_frames() {
 
 #[test]
 fn damage_that_was_seen_is_told_whatever_is_sought_later() {
-    let mut playing = play_with(&Spec { short_frames: vec![3], ..spec(100) }, ReplayOptions::default());
+    let mut playing =
+        play_with(&Spec { short_frames: vec![3], ..spec(100) }, ReplayOptions::default());
     assert_eq!(playing.numbers_for_ms(450), [100, 101, 102, 104]);
     assert_eq!(playing.source.damage().frames_lost, 1);
     for seconds in [5.0, -60.0, 5.0] {

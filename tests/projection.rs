@@ -9,7 +9,8 @@ use depthcast::cloud::Points;
 use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use depthcast::project::kernel::Kernel;
 use depthcast::project::{
-    BackProjector, Decimate, DecimateBy, DepthRange, Layout, ProjectError, ProjectOptions, Reduction, Roi, naive,
+    BackProjector, Decimate, DecimateBy, DepthRange, Layout, ProjectError, ProjectOptions,
+    Reduction, Roi, naive,
 };
 use proptest::prelude::*;
 
@@ -85,7 +86,8 @@ fn textured() -> ProjectOptions {
     ProjectOptions { texture: true, ..Default::default() }
 }
 
-/// A colour camera that sees what the depth camera sees, and an image of it in which each pixel's colour is its number.
+/// A colour camera that sees what the depth camera sees, and an image of it in which each pixel's
+/// colour is its number.
 fn numbered(camera: &Intrinsics) -> (ColorCamera, ColorImage) {
     let mut image = ColorImage::new(camera.width, camera.height, ColorFormat::Rgb8);
     for (number, pixel) in image.bytes.chunks_exact_mut(3).enumerate() {
@@ -171,7 +173,10 @@ fn a_decimated_wall_stays_where_it_is() {
     let wall = frame(90, 61, 0.001, vec![2000; 90 * 61]);
     for factor in 2..=4 {
         let decimate = Some(Decimate { factor, by: DecimateBy::Median });
-        let options = ProjectOptions { reduction: Reduction { decimate, ..Default::default() }, ..Default::default() };
+        let options = ProjectOptions {
+            reduction: Reduction { decimate, ..Default::default() },
+            ..Default::default()
+        };
         let mut projector = BackProjector::new(&camera, None, options).unwrap();
         let mut points = Points::default();
         in_threads(2, || projector.project(&wall, &mut points)).unwrap();
@@ -195,7 +200,8 @@ fn a_voxel_grid_leaves_a_point_for_each_cube() {
     let (color_camera, image) = numbered(&camera);
     let mut projector = BackProjector::new(&camera, Some(color_camera), options).unwrap();
     let mut points = Points::default();
-    let wall = DepthFrame { color: Some(Arc::new(image)), ..frame(100, 80, 0.001, vec![1200; 8000]) };
+    let wall =
+        DepthFrame { color: Some(Arc::new(image)), ..frame(100, 80, 0.001, vec![1200; 8000]) };
     projector.project(&wall, &mut points).unwrap();
     let cell = |p: &[f32; 3]| p.map(|c| (c / 0.5).floor() as i32);
     let cells: std::collections::HashSet<_> = points.positions_m.iter().map(cell).collect();
@@ -210,14 +216,18 @@ fn tuning_changes_no_point() {
     let image = frame(640, 480, 0.001, (0..640 * 480).map(|i| (i % 5000) as u16).collect());
     let mut points = Points::default();
     let mut projector = BackProjector::new(&camera, None, ProjectOptions::default()).unwrap();
-    in_threads(2, || projector.tune(None, &mut || {}).and_then(|()| projector.project(&image, &mut points))).unwrap();
+    in_threads(2, || {
+        projector.tune(None, &mut || {}).and_then(|()| projector.project(&image, &mut points))
+    })
+    .unwrap();
     assert!(matches!(projector.bands(), 1 | 8));
     assert_eq!(bits(&points.positions_m), bits(&naive::valid(&image.depth, &camera, 0.001)));
 }
 
 #[test]
 fn without_colours_there_are_none() {
-    let mut projector = BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
+    let mut projector =
+        BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
     let mut points = projector.points_maker()();
     projector.project(&frame(4, 2, 0.001, vec![1, 0, 2, 0, 0, 3, 0, 4]), &mut points).unwrap();
     assert_eq!((points.positions_m.len(), points.colors_rgba.len()), (4, 0));
@@ -226,10 +236,17 @@ fn without_colours_there_are_none() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let mut projector = BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
+    let mut projector =
+        BackProjector::new(&intrinsics(4, 2), None, ProjectOptions::default()).unwrap();
     let mut points = Points::default();
-    assert!(matches!(projector.project(&frame(2, 4, 0.001, vec![0; 8]), &mut points), Err(ProjectError::Size { .. })));
-    assert!(matches!(projector.project(&frame(4, 2, 0.001, vec![0; 7]), &mut points), Err(ProjectError::Size { .. })));
+    assert!(matches!(
+        projector.project(&frame(2, 4, 0.001, vec![0; 8]), &mut points),
+        Err(ProjectError::Size { .. })
+    ));
+    assert!(matches!(
+        projector.project(&frame(4, 2, 0.001, vec![0; 7]), &mut points),
+        Err(ProjectError::Size { .. })
+    ));
     for broken in [
         Intrinsics { fx: 0.0, ..intrinsics(4, 2) },
         Intrinsics { fy: f32::NAN, ..intrinsics(4, 2) },
@@ -237,16 +254,25 @@ fn what_does_not_fit_is_refused() {
         Intrinsics { width: 0, ..intrinsics(4, 2) },
         Intrinsics { coeffs: [f32::NAN, 0.0, 0.0, 0.0, 0.0], ..intrinsics(4, 2) },
     ] {
-        assert!(BackProjector::new(&broken, None, ProjectOptions::default()).is_err(), "{broken:?}");
+        assert!(
+            BackProjector::new(&broken, None, ProjectOptions::default()).is_err(),
+            "{broken:?}"
+        );
     }
     let refused = |options| BackProjector::new(&intrinsics(4, 2), None, options).err();
     assert_eq!(refused(textured()), Some(ProjectError::NoColorCamera));
     for roi in ["0,0,5x1", "4,0,1x1", "0,1,4x2", "4294967295,0,2x1"] {
         let reduction = Reduction { roi: Some(roi.parse().unwrap()), ..Default::default() };
         let error = refused(ProjectOptions { reduction, ..Default::default() }).unwrap();
-        assert_eq!(error.to_string(), format!("the region of interest {roi} is not within the 4x2 image"));
+        assert_eq!(
+            error.to_string(),
+            format!("the region of interest {roi} is not within the 4x2 image")
+        );
     }
-    let reduction = Reduction { decimate: Some(Decimate { factor: 3, by: DecimateBy::Min }), ..Default::default() };
+    let reduction = Reduction {
+        decimate: Some(Decimate { factor: 3, by: DecimateBy::Min }),
+        ..Default::default()
+    };
     let refused = refused(ProjectOptions { reduction, ..Default::default() });
     assert_eq!(refused, Some(ProjectError::TooSmall { width: 4, height: 2, factor: 3 }));
 }
@@ -260,13 +286,16 @@ fn equals_librealsenses_point_cloud_bit_for_bit() {
     use sha2::{Digest as _, Sha256};
 
     let Some(data) = common::test_data() else { return };
-    let expected: serde_json::Value = serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
+    let expected: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
     let name = "single_depth_color_640x480";
     let options = ReplayOptions { pace: Pace::Max, ..Default::default() };
     let path = data.join(name).with_extension("bag");
-    let mut source = RecordingSource::open(&path, options, std::sync::Arc::new(MonotonicClock::new())).unwrap();
+    let mut source =
+        RecordingSource::open(&path, options, std::sync::Arc::new(MonotonicClock::new())).unwrap();
     let intrinsics = source.info().stream.intrinsics;
-    let mut projector = BackProjector::new(&intrinsics, None, ProjectOptions::default()).unwrap().with_bands(8);
+    let mut projector =
+        BackProjector::new(&intrinsics, None, ProjectOptions::default()).unwrap().with_bands(8);
     let options = ProjectOptions { layout: Layout::Organized, ..Default::default() };
     let mut organizer = BackProjector::new(&intrinsics, None, options).unwrap().with_bands(8);
     let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);

@@ -49,7 +49,9 @@ fn without_asking_nothing_changes() {
 fn each_frame_gets_the_image_of_its_instant_wherever_in_the_file_it_stands() {
     let file = File::new();
     for packing in ALL_PACKINGS {
-        for (frames_a_chunk, frames_behind, row_padding) in [(1, 0, 0), (3, 0, 5), (1, 1, 2), (4, 2, 0)] {
+        for (frames_a_chunk, frames_behind, row_padding) in
+            [(1, 0, 0), (3, 0, 5), (1, 1, 2), (4, 2, 0)]
+        {
             let color = Color { frames_behind, row_padding, ..Color::default() };
             let spec = Spec { packing, frames_a_chunk, has_color: true, color, ..Spec::default() };
             let mut source = source_of(&file, &spec);
@@ -78,8 +80,12 @@ fn the_nearest_image_is_given_also_where_the_rates_differ() {
     // One image serves several frames; it is not copied.
     assert!(Arc::ptr_eq(frames[0].color.as_ref().unwrap(), frames[1].color.as_ref().unwrap()));
 
-    let fast_color = spec_at_ms(&[1000, 1040, 1070], &[990, 1002, 1014, 1026, 1038, 1050, 1062, 1074]);
-    assert_eq!(pairs(&drain(&mut source_of(&file, &fast_color))), [(100, Some(1)), (101, Some(4)), (102, Some(7))]);
+    let fast_color =
+        spec_at_ms(&[1000, 1040, 1070], &[990, 1002, 1014, 1026, 1038, 1050, 1062, 1074]);
+    assert_eq!(
+        pairs(&drain(&mut source_of(&file, &fast_color))),
+        [(100, Some(1)), (101, Some(4)), (102, Some(7))]
+    );
 }
 
 #[test]
@@ -94,11 +100,15 @@ fn frames_come_also_where_colour_is_missing_or_damaged() {
 
     let color = Color { short_images: vec![3, 4, 5], ..Color::default() };
     let mut source = source_of(&file, &Spec { has_color: true, color, ..Spec::default() });
-    let got: Vec<Option<u64>> = drain(&mut source).iter().map(|f| f.color.as_ref().map(|c| c.number)).collect();
+    let got: Vec<Option<u64>> =
+        drain(&mut source).iter().map(|f| f.color.as_ref().map(|c| c.number)).collect();
     assert_eq!(got, [0, 1, 2, 2, 2, 6, 6, 7, 8, 9].map(Some));
     let Damage { frames_lost, notes, .. } = source.damage();
     assert_eq!((frames_lost, notes.len()), (0, 3), "{notes:?}");
-    assert!(notes[0].contains("a colour image of 16x12 with 48 bytes a row and 528 in all"), "{notes:?}");
+    assert!(
+        notes[0].contains("a colour image of 16x12 with 48 bytes a row and 528 in all"),
+        "{notes:?}"
+    );
 
     // A damaged chunk takes its depth and its colour with it, and no more.
     let spec = Spec { has_color: true, ..Spec::default() };
@@ -181,13 +191,22 @@ fn pixel_formats_keep_their_bytes_and_lose_what_no_format_has() {
     let first_bytes = |encoding, bytes_per_pixel| {
         let color = Color { encoding, bytes_per_pixel, ..Color::default() };
         let spec = Spec { has_color: true, color, ..Spec::default() };
-        (color_of(&spec, 0), drain(&mut source_of(&file, &spec))[0].color.as_ref().unwrap().bytes.clone())
+        (
+            color_of(&spec, 0),
+            drain(&mut source_of(&file, &spec))[0].color.as_ref().unwrap().bytes.clone(),
+        )
     };
     // What librealsense and ROS call yuv422 is U Y V Y.
     let (recorded, got) = first_bytes("yuv422", 2);
-    assert_eq!((got.len(), &got[..4]), (16 * 12 * 2, &[recorded[1], recorded[0], recorded[3], recorded[2]][..]));
+    assert_eq!(
+        (got.len(), &got[..4]),
+        (16 * 12 * 2, &[recorded[1], recorded[0], recorded[3], recorded[2]][..])
+    );
     let (recorded, got) = first_bytes("rgba8", 4);
-    assert_eq!((got.len(), &got[..6]), (16 * 12 * 3, &[&recorded[..3], &recorded[4..7]].concat()[..]));
+    assert_eq!(
+        (got.len(), &got[..6]),
+        (16 * 12 * 3, &[&recorded[..3], &recorded[4..7]].concat()[..])
+    );
 }
 
 #[test]
@@ -207,7 +226,10 @@ fn sections_and_loops_keep_depth_and_colour_together() {
         if source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
             let color = frame.color.as_ref().unwrap();
             let apart_ms = color.device_time.unwrap().ms - frame.meta.device_time.unwrap().ms;
-            assert!((apart_ms - 1.0).abs() < 1e-6, "the colour's stamps go on in time like the depth's: {apart_ms}");
+            assert!(
+                (apart_ms - 1.0).abs() < 1e-6,
+                "the colour's stamps go on in time like the depth's: {apart_ms}"
+            );
             got.push((frame.meta.number, color.number));
         }
     }
@@ -235,21 +257,33 @@ fn colour_buffers_are_used_again() {
 #[test]
 fn a_recording_without_usable_colour_says_what_it_has() {
     let file = File::new();
-    let error = |spec: &Spec| match open(&file.put(&write_bag(spec).bytes), with_color()).err().unwrap() {
-        SourceError::Unsupported(text) | SourceError::Format { problem: text, .. } => text,
-        other => panic!("{other}"),
-    };
+    let error =
+        |spec: &Spec| match open(&file.put(&write_bag(spec).bytes), with_color()).err().unwrap() {
+            SourceError::Unsupported(text) | SourceError::Format { problem: text, .. } => text,
+            other => panic!("{other}"),
+        };
     for is_closed in [true, false] {
         let none = error(&Spec { is_closed, ..Spec::default() });
-        assert!(none.contains("some.bag") && none.contains("no colour stream; it has: Depth (mono16 16x12)"), "{none}");
+        assert!(
+            none.contains("some.bag")
+                && none.contains("no colour stream; it has: Depth (mono16 16x12)"),
+            "{none}"
+        );
     }
     let colored = |color| Spec { has_color: true, color, ..Spec::default() };
     let no_place = error(&colored(Color { places: None, ..Color::default() }));
-    assert!(no_place.contains("where its colour camera stands (/device_0/sensor_1/Color_0/tf"), "{no_place}");
+    assert!(
+        no_place.contains("where its colour camera stands (/device_0/sensor_1/Color_0/tf"),
+        "{no_place}"
+    );
     let format = error(&colored(Color { encoding: "MJPEG", ..Color::default() }));
     assert!(format.contains("'MJPEG'"), "{format}");
-    let model = error(&colored(Color { distortion: ("rubber sheet", [1.0; 5]), ..Color::default() }));
-    assert!(model.contains("colour stream has the lens distortion model 'rubber sheet'"), "{model}");
+    let model =
+        error(&colored(Color { distortion: ("rubber sheet", [1.0; 5]), ..Color::default() }));
+    assert!(
+        model.contains("colour stream has the lens distortion model 'rubber sheet'"),
+        "{model}"
+    );
 }
 
 #[test]
@@ -257,16 +291,21 @@ fn the_colour_camera_and_its_place_are_told() {
     let file = File::new();
     let half = std::f64::consts::FRAC_1_SQRT_2;
     let places = Some([[0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.5, 0.0, 0.0, half, half]]);
-    let mut spec = Spec { has_color: true, color: Color { places, ..Color::default() }, ..Spec::default() };
+    let mut spec =
+        Spec { has_color: true, color: Color { places, ..Color::default() }, ..Spec::default() };
     for is_closed in [true, false] {
         spec.is_closed = is_closed;
         let color = source_of(&file, &spec).info().color.clone().unwrap();
-        assert_eq!((color.intrinsics.width, color.intrinsics.fx, color.nominal_fps), (16, 20.0, 30.0));
+        assert_eq!(
+            (color.intrinsics.width, color.intrinsics.fx, color.nominal_fps),
+            (16, 20.0, 30.0)
+        );
         assert_eq!(color.intrinsics.distortion, Distortion::InverseBrownConrady);
         assert_eq!(color.intrinsics.coeffs, [0.1, -0.2, 0.001, 0.002, 0.3]);
         // Back by 0.1 along x, then a quarter turn that makes y of x, then 0.5 along z.
         let Extrinsics { rotation, translation_m } = color.from_depth;
-        let near = |got: &[f32], want: &[f32]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6);
+        let near =
+            |got: &[f32], want: &[f32]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6);
         assert!(near(&rotation, &[0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0]), "{rotation:?}");
         assert!(near(&translation_m, &[0.0, -0.1, 0.5]), "{translation_m:?}");
     }
@@ -276,26 +315,46 @@ fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the SHA-256 of its image.
+/// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the
+/// SHA-256 of its image.
 #[test]
 fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
     let Some(data) = common::test_data() else { return };
     let mut source = open(&data.join("single_depth_color_640x480.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
     let i = color.intrinsics;
-    assert_eq!((i.width, i.height, color.nominal_fps, color.format), (640, 480, 6.0, ColorFormat::Rgb8));
+    assert_eq!(
+        (i.width, i.height, color.nominal_fps, color.format),
+        (640, 480, 6.0, ColorFormat::Rgb8)
+    );
     assert_eq!((i.fx, i.fy, i.ppx, i.ppy), (613.2037, 613.4193, 319.93884, 239.183));
     assert_eq!((i.distortion, i.coeffs), (Distortion::BrownConrady, [0.0; 5]));
-    let rotation =
-        [0.9998633, 0.010308668, -0.012926969, -0.010310043, 0.99994683, -3.9757888e-5, 0.012925872, 0.00017303006, 0.99991643];
+    let rotation = [
+        0.9998633,
+        0.010308668,
+        -0.012926969,
+        -0.010310043,
+        0.99994683,
+        -3.9757888e-5,
+        0.012925872,
+        0.00017303006,
+        0.99991643,
+    ];
     assert_eq!(color.from_depth.rotation, rotation);
     let want_m = [0.014311315, 0.00060230645, 0.00061080424];
     // To the last bit but one.
-    assert!(color.from_depth.translation_m.iter().zip(want_m).all(|(a, b)| (a - b).abs() < 2e-9), "{:?}", color.from_depth);
+    assert!(
+        color.from_depth.translation_m.iter().zip(want_m).all(|(a, b)| (a - b).abs() < 2e-9),
+        "{:?}",
+        color.from_depth
+    );
     let frames = drain(&mut source);
     assert_eq!(pairs(&frames), [(169, Some(162)), (170, Some(162))]);
     let image = frames[0].color.as_ref().unwrap();
-    assert_eq!(sha256(&image.bytes), "dadf172834b856d43aea8d264e3c96a5fd1f288e022f984382e3413143fc8675");
+    assert_eq!(
+        sha256(&image.bytes),
+        "dadf172834b856d43aea8d264e3c96a5fd1f288e022f984382e3413143fc8675"
+    );
     assert_eq!(image.device_time.unwrap().ms, 360_713.523);
     assert!(source.damage().is_none(), "{:?}", source.damage());
 }
@@ -305,7 +364,10 @@ fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads() {
     let Some(data) = common::test_data() else { return };
     let mut source = open(&data.join("room_640x480_20f.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
-    assert_eq!((color.intrinsics.fx, color.intrinsics.ppx, color.format), (525.0, 319.5, ColorFormat::Rgb8));
+    assert_eq!(
+        (color.intrinsics.fx, color.intrinsics.ppx, color.format),
+        (525.0, 319.5, ColorFormat::Rgb8)
+    );
     let rotation = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
     assert_eq!(color.from_depth, Extrinsics { rotation, translation_m: [0.015, 0.0, 0.0] });
     let frames = drain(&mut source);
@@ -330,7 +392,12 @@ fn colour_that_nobody_asked_for_is_not_even_read() {
         let mut source = open(&file.put(&bytes), at_once()).unwrap();
         let frames = drain(&mut source);
         assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
-        assert!(frames.iter().enumerate().all(|(i, f)| f.depth == common::bag_writer::depth_of(&spec, i)));
+        assert!(
+            frames
+                .iter()
+                .enumerate()
+                .all(|(i, f)| f.depth == common::bag_writer::depth_of(&spec, i))
+        );
         assert_eq!(source.damage(), Damage::default(), "{packing:?}");
 
         let mut source = open(&file.put(&bytes), with_color()).unwrap();
@@ -338,7 +405,8 @@ fn colour_that_nobody_asked_for_is_not_even_read() {
         assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
         assert!(!source.damage().is_none(), "{packing:?}");
 
-        // The records behind the chunk and the index must both say that it has no depth, or it is read.
+        // The records behind the chunk and the index must both say that it has no depth, or it is
+        // read.
         let mut bytes = bag.bytes.clone();
         let connections = bytes[chunk.record.end..].windows(5).position(|w| w == b"conn=").unwrap();
         let at = chunk.record.end + connections + 5;

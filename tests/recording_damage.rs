@@ -1,4 +1,5 @@
-//! Damaged recordings: everything that is whole is delivered, everything else is counted, and nothing panics or hangs.
+//! Damaged recordings: everything that is whole is delivered, everything else is counted, and
+//! nothing panics or hangs.
 
 mod common;
 
@@ -10,7 +11,11 @@ use depthcast::source::recording::inspect;
 
 /// The frames are some of the bag's, unchanged and in order.
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
-    assert!(frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number), "{:?}", numbers(frames));
+    assert!(
+        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
+        "{:?}",
+        numbers(frames)
+    );
     for frame in frames {
         assert_eq!(frame.depth, depth_of(spec, frame.meta.number as usize - 100));
     }
@@ -24,15 +29,27 @@ fn a_cut_bag_gives_all_frames_of_its_whole_chunks() {
             let spec = Spec { packing, frames_a_chunk, has_color: true, ..Spec::default() };
             let Bag { bytes, chunks } = write_bag(&spec);
             for len in (0..bytes.len()).step_by(61) {
-                let whole = chunks.iter().filter(|c| c.record.end <= len).map(|c| c.frames_up_to_here).max().unwrap_or(0);
+                let whole = chunks
+                    .iter()
+                    .filter(|c| c.record.end <= len)
+                    .map(|c| c.frames_up_to_here)
+                    .max()
+                    .unwrap_or(0);
                 match read(&file, &bytes[..len]) {
                     Ok((frames, damage)) => {
-                        assert!(frames.len() >= whole, "{packing:?} {len}: {} of {whole}", frames.len());
+                        assert!(
+                            frames.len() >= whole,
+                            "{packing:?} {len}: {} of {whole}",
+                            frames.len()
+                        );
                         assert_genuine(&spec, &frames);
                         assert!(!damage.is_none(), "{packing:?} {len}");
                         let info = inspect(&file.put(&bytes[..len])).unwrap();
                         assert!(!info.complete);
-                        assert_eq!(info.streams.iter().find(|s| s.kind == "depth").unwrap().frames, frames.len() as u64);
+                        assert_eq!(
+                            info.streams.iter().find(|s| s.kind == "depth").unwrap().frames,
+                            frames.len() as u64
+                        );
                         assert_eq!(info.damage, damage);
                     }
                     Err(e) => assert_eq!(whole, 0, "{packing:?} {len}: {e}"),
@@ -97,7 +114,10 @@ fn a_damaged_chunk_costs_its_own_frames_only() {
         bytes[place.start + place.len() / 2] ^= 0x10;
         let (frames, damage) = read(&file, &bytes).unwrap();
         assert_eq!(numbers(&frames), [100, 101, 102, 103, 106, 107, 108, 109]);
-        assert_eq!((damage.chunks_skipped, damage.frames_lost, damage.bytes_skipped), (1, 2, place.len() as u64));
+        assert_eq!(
+            (damage.chunks_skipped, damage.frames_lost, damage.bytes_skipped),
+            (1, 2, place.len() as u64)
+        );
         assert_eq!(damage.notes.len(), 1);
         assert!(damage.notes[0].contains(&place.start.to_string()), "{damage:?}");
 
@@ -155,7 +175,9 @@ fn a_bag_that_was_not_closed_is_read_whole_and_said_to_be() {
 #[test]
 fn frames_of_a_wrong_size_are_counted_as_lost() {
     let file = File::new();
-    let (frames, damage) = read(&file, &write_bag(&Spec { short_frames: vec![3, 4], ..Spec::default() }).bytes).unwrap();
+    let (frames, damage) =
+        read(&file, &write_bag(&Spec { short_frames: vec![3, 4], ..Spec::default() }).bytes)
+            .unwrap();
     assert_eq!(numbers(&frames), [100, 101, 102, 105, 106, 107, 108, 109]);
     assert_eq!(damage.frames_lost, 2);
     assert!(damage.notes[0].contains("16x12"), "{damage:?}");

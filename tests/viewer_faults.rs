@@ -1,5 +1,6 @@
-//! Viewers that are not there, die, stop, or are something else: capture goes on, memory stays flat, counts add up, and the viewer gets
-//! going again by itself. The peers are Rerun's own program and pages that speak its protocol, over loopback.
+//! Viewers that are not there, die, stop, or are something else: capture goes on, memory stays
+//! flat, counts add up, and the viewer gets going again by itself. The peers are Rerun's own
+//! program and pages that speak its protocol, over loopback.
 #![cfg(feature = "viewer")]
 
 mod common;
@@ -13,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use re_protos::external::prost::Message as _;
 use re_protos::sdk_comms::v1alpha1::ReadMessagesResponse;
-use rerun::external::re_log_encoding::{CachingApplicationIdInjector, DecoderApp, ToApplication as _};
+use rerun::external::re_log_encoding::{
+    CachingApplicationIdInjector, DecoderApp, ToApplication as _,
+};
 use rerun::log::{Chunk, LogMsg};
 
 /// What a fault may cost beyond what a run takes anyway.
@@ -36,18 +39,30 @@ fn mode() -> String {
 ///
 /// Without it a test says so and passes, except in continuous integration, which never skips.
 fn rerun_program() -> Option<PathBuf> {
-    let path = std::env::var_os("DEPTHCAST_TEST_RERUN")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/rerun"), PathBuf::from);
+    let path = std::env::var_os("DEPTHCAST_TEST_RERUN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/rerun"),
+        PathBuf::from,
+    );
     if path.is_file() {
         return Some(path);
     }
-    assert!(std::env::var_os("CI").is_none(), "{}: missing; run scripts/setup.sh --tests", path.display());
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "{}: missing; run scripts/setup.sh --tests",
+        path.display()
+    );
     eprintln!("SKIPPED: {}: missing; run scripts/setup.sh --tests", path.display());
     None
 }
 
 fn signal(process: &Child, signal: &str) {
-    assert!(Command::new("kill").args(["-s", signal, &process.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-s", signal, &process.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// A process that does not outlive its test.
@@ -81,7 +96,9 @@ impl Demo {
             .unwrap();
         let (tx, lines) = mpsc::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        std::thread::spawn(move || stderr.lines().map_while(Result::ok).for_each(|line| drop(tx.send(line))));
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(tx.send(line)))
+        });
         Self { process: Process(child), lines }
     }
 
@@ -99,7 +116,8 @@ impl Demo {
     }
 
     fn resident_kb(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
@@ -127,8 +145,8 @@ impl Demo {
     }
 }
 
-/// The frames that were due were captured and projected, and the sink's thread was never held up: a sink that is takes nothing out of
-/// the cloud queue, which loses frames then.
+/// The frames that were due were captured and projected, and the sink's thread was never held up: a
+/// sink that is takes nothing out of the cloud queue, which loses frames then.
 fn assert_kept_its_rate(report: &serde_json::Value) {
     common::assert_identities(report);
     let number = |pointer: &str| report.pointer(pointer).unwrap().as_f64().unwrap();
@@ -160,7 +178,10 @@ impl Arrived {
     fn in_file(path: &Path) -> Self {
         let mut arrived = Self::default();
         let file = BufReader::new(std::fs::File::open(path).unwrap());
-        DecoderApp::decode_eager(file).unwrap().map_while(Result::ok).for_each(|message| arrived.add(&message));
+        DecoderApp::decode_eager(file)
+            .unwrap()
+            .map_while(Result::ok)
+            .for_each(|message| arrived.add(&message));
         arrived
     }
 
@@ -174,7 +195,12 @@ impl Arrived {
                 if chunk.is_static() {
                     self.static_entities.push(entity);
                 } else if entity == "/camera/cloud" {
-                    let times = chunk.timelines().iter().find(|(name, _)| name.as_str() == "capture").unwrap().1;
+                    let times = chunk
+                        .timelines()
+                        .iter()
+                        .find(|(name, _)| name.as_str() == "capture")
+                        .unwrap()
+                        .1;
                     self.clouds_at_ns.extend_from_slice(times.times_raw());
                 } else {
                     self.figures += 1;
@@ -189,9 +215,18 @@ impl Arrived {
     }
 
     fn assert_is_whole(&self) {
-        assert!(self.has_store && self.has_layout, "store {}, layout {}", self.has_store, self.has_layout);
+        assert!(
+            self.has_store && self.has_layout,
+            "store {}, layout {}",
+            self.has_store,
+            self.has_layout
+        );
         for entity in ["/camera", "/camera/image", "/camera/cloud", "/session"] {
-            assert!(self.static_entities.iter().any(|e| e == entity), "{entity} is missing in {:?}", self.static_entities);
+            assert!(
+                self.static_entities.iter().any(|e| e == entity),
+                "{entity} is missing in {:?}",
+                self.static_entities
+            );
         }
         assert!(self.figures > 0);
     }
@@ -204,14 +239,25 @@ fn a_viewer_may_be_away_die_be_replaced_and_stop() {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let viewer = |name: &str| {
         let file = dir.path().join(name);
-        let args = ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", file.to_str().unwrap()];
-        let child = Command::new(&rerun).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let args =
+            ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", file.to_str().unwrap()];
+        let child = Command::new(&rerun)
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         (Process(child), file)
     };
     let fault = fault_time();
 
     // Not there yet.
-    let demo = Demo::start(&["--view", &format!("connect=rerun+http://127.0.0.1:{port}/proxy"), "--show-rate", "30"]);
+    let demo = Demo::start(&[
+        "--view",
+        &format!("connect=rerun+http://127.0.0.1:{port}/proxy"),
+        "--show-rate",
+        "30",
+    ]);
     demo.says("waiting for a viewer at rerun+http://127.0.0.1");
     demo.watch(Duration::from_secs(1));
     let (first, first_file) = viewer("first.rrd");
@@ -255,17 +301,26 @@ fn a_viewer_may_be_away_die_be_replaced_and_stop() {
 
     assert!(most < usual + MORE_MEMORY_KB, "{usual} KB resident, then {most} KB");
     let sink = &report["sinks"][0]["drops"];
-    assert!(sink["disconnected"].as_u64().unwrap() > 0 && sink["busy"].as_u64().unwrap() > 0, "{report}");
+    assert!(
+        sink["disconnected"].as_u64().unwrap() > 0 && sink["busy"].as_u64().unwrap() > 0,
+        "{report}"
+    );
     for file in [&first_file, &second_file] {
         let arrived = Arrived::in_file(file);
         arrived.assert_is_whole();
-        assert!(arrived.clouds_at_ns.len() > 10, "{}: {} clouds", file.display(), arrived.clouds_at_ns.len());
+        assert!(
+            arrived.clouds_at_ns.len() > 10,
+            "{}: {} clouds",
+            file.display(),
+            arrived.clouds_at_ns.len()
+        );
     }
     let again = Arrived::in_file(&second_file).clouds_after(continued_at);
     assert!(again > 10, "{again} clouds after the viewer went on");
 }
 
-/// A page: what the web viewer asks the server for, over HTTP/1.1 as browsers do without encryption.
+/// A page: what the web viewer asks the server for, over HTTP/1.1 as browsers do without
+/// encryption.
 struct Page {
     body: BufReader<TcpStream>,
     /// Of gRPC, what is not whole yet.
@@ -282,7 +337,8 @@ impl Page {
                     Content-Type: application/grpc-web+proto\r\nX-Grpc-Web: 1\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
         socket.write_all(call.as_bytes()).unwrap();
         let body = BufReader::new(socket);
-        let mut page = Self { body, rest: Vec::new(), ids: Default::default(), arrived: Arrived::default() };
+        let mut page =
+            Self { body, rest: Vec::new(), ids: Default::default(), arrived: Arrived::default() };
         assert!(page.line().contains("200 OK"));
         while !page.line().is_empty() {}
         page
@@ -299,7 +355,8 @@ impl Page {
         let start = Instant::now();
         while start.elapsed() < time {
             let line = self.line();
-            let length = usize::from_str_radix(&line, 16).unwrap_or_else(|_| panic!("no length of a chunk: {line:?}"));
+            let length = usize::from_str_radix(&line, 16)
+                .unwrap_or_else(|_| panic!("no length of a chunk: {line:?}"));
             assert!(length > 0, "the stream has ended");
             let before = self.rest.len();
             self.rest.resize(before + length, 0);
@@ -315,7 +372,8 @@ impl Page {
     fn message(&mut self) -> Option<LogMsg> {
         let header = self.rest.first_chunk::<5>()?;
         let end = 5 + u32::from_be_bytes(header[1..].try_into().unwrap()) as usize;
-        let message = ReadMessagesResponse::decode(self.rest.get(5..end)?).unwrap().log_msg.unwrap();
+        let message =
+            ReadMessagesResponse::decode(self.rest.get(5..end)?).unwrap().log_msg.unwrap();
         self.rest.drain(..end);
         Some(message.to_application((&mut self.ids, None)).unwrap())
     }
@@ -323,7 +381,8 @@ impl Page {
 
 #[test]
 fn a_page_that_takes_nothing_holds_up_nobody() {
-    let demo = Demo::start(&["--view", "web", "--web-port", "0", "--data-port", "0", "--show-rate", "30"]);
+    let demo =
+        Demo::start(&["--view", "web", "--web-port", "0", "--data-port", "0", "--show-rate", "30"]);
     let line = demo.says("viewer: open");
     let port = line.rsplit("%3A").next().unwrap().trim_end_matches("%2Fproxy").parse().unwrap();
     let mut page = Page::open(port);
@@ -366,13 +425,25 @@ fn a_page_that_takes_nothing_holds_up_nobody() {
 fn a_full_disk_ends_the_saving_and_not_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("x.rrd");
-    // A limit of 4000 blocks, each of 512 bytes, stands for the disk. At the limit a write fails if the signal for it is ignored.
+    // A limit of 4000 blocks, each of 512 bytes, stands for the disk. At the limit a write fails if
+    // the signal for it is ignored.
     let mut program = Command::new("sh");
-    program.args(["-c", "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_depthcast")]);
-    let mut demo = Demo::start_as(&mut program, &["--view", "none", "--duration", "3s", "--save", saved.to_str().unwrap()]);
+    program.args([
+        "-c",
+        "trap '' XFSZ; ulimit -f 4000; exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_depthcast"),
+    ]);
+    let mut demo = Demo::start_as(
+        &mut program,
+        &["--view", "none", "--duration", "3s", "--save", saved.to_str().unwrap()],
+    );
     let started = Instant::now();
     demo.says("x.rrd: cannot be written any more; is the disk full?");
-    assert!(demo.process.0.try_wait().unwrap().is_none(), "it was not said at once, but after {:?}", started.elapsed());
+    assert!(
+        demo.process.0.try_wait().unwrap().is_none(),
+        "it was not said at once, but after {:?}",
+        started.elapsed()
+    );
     let mut text = String::new();
     demo.process.0.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert_eq!(demo.process.0.wait().unwrap().code(), Some(1));

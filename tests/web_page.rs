@@ -1,4 +1,5 @@
-//! The web viewer in a real browser: headless Chromium, rendering in software. What it shows is kept in `target/web-page/`.
+//! The web viewer in a real browser: headless Chromium, rendering in software. What it shows is
+//! kept in `target/web-page/`.
 #![cfg(feature = "viewer")]
 
 #[path = "common/browser.rs"]
@@ -33,7 +34,8 @@ fn serve() -> (Run, String) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(run.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let address = lines.find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
+    let address =
+        lines.find_map(|line| line.find("http://").map(|at| line[at..].trim().to_owned()));
     std::thread::spawn(move || lines.for_each(drop));
     (Run(run), address.expect("the run ended without an address"))
 }
@@ -55,21 +57,26 @@ fn shows_a_cloud(picture: &Picture) -> bool {
 /// Saturated colours there are those of lines: axes, texts and grids are grey.
 fn shows_lines(picture: &Picture) -> bool {
     let is_line = |x: usize, y: usize| {
-        let [least, most] = [u8::min, u8::max].map(|f| picture.at(x, y).into_iter().reduce(f).unwrap());
+        let [least, most] =
+            [u8::min, u8::max].map(|f| picture.at(x, y).into_iter().reduce(f).unwrap());
         most - least > CLEARLY
     };
     picture.share(PLOTS, is_line) > 0.004
 }
 
 fn differ(a: &Picture, b: &Picture) -> f32 {
-    let differs = |x, y| a.at(x, y).into_iter().zip(b.at(x, y)).any(|(a, b)| a.abs_diff(b) >= CLEARLY);
+    let differs =
+        |x, y| a.at(x, y).into_iter().zip(b.at(x, y)).any(|(a, b)| a.abs_diff(b) >= CLEARLY);
     a.share(CLOUD, differs)
 }
 
 #[test]
 fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a_reload() {
     let Some(mut browser) = Browser::start(WIDTH, HEIGHT) else {
-        assert!(std::env::var_os("CI").is_none(), "chromium is missing; run scripts/setup.sh --tests");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "chromium is missing; run scripts/setup.sh --tests"
+        );
         return eprintln!("SKIPPED: chromium is missing; run scripts/setup.sh --tests");
     };
     let (mut run, address) = serve();
@@ -77,9 +84,11 @@ fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a
     let note = |what: &str| eprintln!("{:5.1} s: {what}", start.elapsed().as_secs_f64());
 
     let first = browser.open(&address);
-    let before = browser.look_until(&first, &kept("first.png"), |p| shows_a_cloud(p) && shows_lines(p));
+    let before =
+        browser.look_until(&first, &kept("first.png"), |p| shows_a_cloud(p) && shows_lines(p));
     note("the first tab shows a cloud and lines");
-    browser.look_until(&first, &kept("moved.png"), |p| shows_a_cloud(p) && differ(&before, p) > 0.01);
+    browser
+        .look_until(&first, &kept("moved.png"), |p| shows_a_cloud(p) && differ(&before, p) > 0.01);
     note("the cloud has moved");
 
     let late = browser.open(&address);
@@ -88,9 +97,11 @@ fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a
     note("a late tab shows them too");
 
     browser.reload(&late);
-    let before = browser.look_until(&late, &kept("reloaded.png"), |p| shows_a_cloud(p) && shows_lines(p));
+    let before =
+        browser.look_until(&late, &kept("reloaded.png"), |p| shows_a_cloud(p) && shows_lines(p));
     note("so does a reloaded one");
-    browser.look_until(&late, &kept("goes_on.png"), |p| shows_a_cloud(p) && differ(&before, p) > 0.01);
+    browser
+        .look_until(&late, &kept("goes_on.png"), |p| shows_a_cloud(p) && differ(&before, p) > 0.01);
     note("and goes on");
 
     browser.close(late);

@@ -1,4 +1,5 @@
-//! Reads bytes as a recording, in every way that depthcast reads one: no panic, no hang, no more memory than they justify.
+//! Reads bytes as a recording, in every way that depthcast reads one: no panic, no hang, no more
+//! memory than they justify.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};

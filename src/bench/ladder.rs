@@ -1,6 +1,8 @@
-//! The rungs of the ladder that the project began with, in Rust: each does what the one before did wrong a little better.
+//! The rungs of the ladder that the project began with, in Rust: each does what the one before did
+//! wrong a little better.
 //!
-//! The origin's figures are those of its Python node for an image of 320x240, and of twice and four times that width and height.
+//! The origin's figures are those of its Python node for an image of 320x240, and of twice and four
+//! times that width and height.
 
 use std::hint::black_box;
 
@@ -11,7 +13,8 @@ use super::Candidate;
 use crate::camera::Intrinsics;
 use crate::frame::DepthFrame;
 
-/// A rung of the origin, its published seconds at 320x240, 640x480 and 1280x960, and the row that stands on the same rung here.
+/// A rung of the origin, its published seconds at 320x240, 640x480 and 1280x960, and the row that
+/// stands on the same rung here.
 pub const ORIGIN: [(&str, [f64; 3], &str); 6] = [
     ("plain Python", [0.0730, 0.300, 1.22], "push"),
     ("compiled with Cython", [0.0516, 0.218, 0.894], "push"),
@@ -21,7 +24,12 @@ pub const ORIGIN: [(&str, [f64; 3], &str); 6] = [
     ("with threads", [0.00118, 0.0043, 0.0127], "rayon"),
 ];
 
-pub(super) fn rungs<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame, threads: usize) {
+pub(super) fn rungs<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    camera: &Intrinsics,
+    frame: &'a DepthFrame,
+    threads: usize,
+) {
     let mut add = |name: &str, threads, call: Box<dyn FnMut() + 'a>| {
         candidates.push(Candidate::new(name, threads, call));
     };
@@ -79,7 +87,9 @@ impl Image<'_> {
     /// Row by row through borrowed views: nothing to check within a row.
     fn slices(&self, out: &mut [[f32; 3]]) {
         let width = self.size().0;
-        for (v, (row, out)) in self.depth.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate() {
+        for (v, (row, out)) in
+            self.depth.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate()
+        {
             self.row(v, row, out);
         }
     }

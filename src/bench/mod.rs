@@ -1,11 +1,13 @@
-//! How fast projection is on this machine: the ladder from a growing list to threads with vector instructions, what memory allows,
-//! and librealsense's own block, all in one run.
+//! How fast projection is on this machine: the ladder from a growing list to threads with vector
+//! instructions, what memory allows, and librealsense's own block, all in one run.
 //!
-//! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy machine is as unfair to one as to the
-//! other. In its turn each row is called untimed for a while, until caches are hot and threads awake, and then timed. It uses the same
-//! buffers all the time, but for the rows that are called `rotating`, which go through as many as a running pipeline does. Rows that are
-//! called `rested` are timed once in a turn, after a pause as between two frames of a camera at 90 frames a second, in which caches cool
-//! down and others use the machine: what a live run can at best expect.
+//! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy
+//! machine is as unfair to one as to the other. In its turn each row is called untimed for a while,
+//! until caches are hot and threads awake, and then timed. It uses the same buffers all the time,
+//! but for the rows that are called `rotating`, which go through as many as a running pipeline
+//! does. Rows that are called `rested` are timed once in a turn, after a pause as between two
+//! frames of a camera at 90 frames a second, in which caches cool down and others use the machine:
+//! what a live run can at best expect.
 
 mod ladder;
 mod report;
@@ -29,7 +31,8 @@ pub use report::{BENCH_SCHEMA, BenchReport, BenchRow};
 
 /// Timed calls of a row in each round.
 const CALLS: usize = 5;
-/// How long a row is called before that: a sleeping thread needs a while to wake and to fall into step.
+/// How long a row is called before that: a sleeping thread needs a while to wake and to fall into
+/// step.
 const WARM_UP: Duration = Duration::from_millis(3);
 /// The pause before calls that are `rested`.
 const REST: Duration = Duration::from_millis(11);
@@ -87,7 +90,10 @@ impl<'a> Candidate<'a> {
 ///
 /// # Errors
 /// If threads can't be started, or librealsense is built in and fails.
-pub fn run(options: &BenchOptions, on_size: &mut (dyn FnMut(u32, u32) + Send)) -> anyhow::Result<BenchReport> {
+pub fn run(
+    options: &BenchOptions,
+    on_size: &mut (dyn FnMut(u32, u32) + Send),
+) -> anyhow::Result<BenchReport> {
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(options.threads)
         .thread_name(|n| format!("bench{n}"))
@@ -114,14 +120,19 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
     #[cfg(feature = "realsense")]
     librealsense(&mut candidates, camera, &frame)?;
 
-    let mut times: Vec<Vec<Duration>> = vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
+    let mut times: Vec<Vec<Duration>> =
+        vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
     for _ in 0..options.rounds {
         for (candidate, times) in candidates.iter_mut().zip(&mut times) {
             candidate.take_turn(times);
         }
     }
     let rows = candidates.into_iter().zip(times);
-    Ok(rows.map(|(candidate, times)| BenchRow::new(candidate.name, (width, height), candidate.threads, times)).collect())
+    Ok(rows
+        .map(|(candidate, times)| {
+            BenchRow::new(candidate.name, (width, height), candidate.threads, times)
+        })
+        .collect())
 }
 
 /// The synthetic camera's first image, with more holes.
@@ -153,7 +164,10 @@ fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, thread
         }
         let (first, second) = depth.split_at(depth.len() / threads * (threads / 2));
         let (first_out, second_out) = out.split_at_mut(first.len());
-        rayon::join(|| copy(first, first_out, threads / 2), || copy(second, second_out, threads - threads / 2));
+        rayon::join(
+            || copy(first, first_out, threads / 2),
+            || copy(second, second_out, threads - threads / 2),
+        );
     }
     for threads in one_and(threads) {
         let mut out = FloorBuffer::new(frame.depth.len());
@@ -172,8 +186,9 @@ fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, thread
     }
 }
 
-/// Places that begin where the allocator's big blocks do, 16 bytes behind the begin of a cache line. On a lucky buffer, which begins with
-/// one, the floor is 15 % lower, and the projection just as fast as on others.
+/// Places that begin where the allocator's big blocks do, 16 bytes behind the begin of a cache
+/// line. On a lucky buffer, which begins with one, the floor is 15 % lower, and the projection just
+/// as fast as on others.
 struct FloorBuffer {
     values: Vec<[f32; 3]>,
     first: usize,
@@ -182,7 +197,8 @@ struct FloorBuffer {
 impl FloorBuffer {
     fn new(len: usize) -> Self {
         let values = huge_pages::vec([0.0; 3], len + LINE_BYTES);
-        let is_behind_line = |i: &usize| (values.as_ptr().addr() + i * size_of::<[f32; 3]>()) % LINE_BYTES == 16;
+        let is_behind_line =
+            |i: &usize| (values.as_ptr().addr() + i * size_of::<[f32; 3]>()) % LINE_BYTES == 16;
         let first = (0..LINE_BYTES).find(is_behind_line).unwrap_or(0);
         Self { values, first }
     }
@@ -204,13 +220,18 @@ fn projections<'a>(
     let compact = ProjectOptions::default();
     let organized = ProjectOptions { layout: Layout::Organized, ..compact };
     let reduced = |reduction| ProjectOptions { reduction, ..compact };
-    let distorted =
-        Intrinsics { distortion: Distortion::InverseBrownConrady, coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021], ..*camera };
+    let distorted = Intrinsics {
+        distortion: Distortion::InverseBrownConrady,
+        coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021],
+        ..*camera
+    };
     let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
 
     let best = Kernel::best();
     for kernel in Kernel::available() {
-        let name = |what: &str| if kernel == best { what.to_owned() } else { format!("{what}, {}", kernel.name()) };
+        let name = |what: &str| {
+            if kernel == best { what.to_owned() } else { format!("{what}, {}", kernel.name()) }
+        };
         for (what, options) in [("simd", organized), ("compact", compact)] {
             let projector = BackProjector::new(camera, None, options)?.with_kernel(kernel);
             candidates.push(hot(name(what), 1, projector, frame));
@@ -223,7 +244,8 @@ fn projections<'a>(
         candidates.push(hot(what.into(), threads, projector, frame));
     }
     for (what, options) in [("simd", organized), ("compact", compact)] {
-        candidates.push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame).rested());
+        candidates
+            .push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame).rested());
     }
     for (what, options) in [("simd, rotating", organized), ("compact, rotating", compact)] {
         let mut projector = BackProjector::new(camera, None, options)?;
@@ -231,13 +253,18 @@ fn projections<'a>(
         let call = move || {
             buffers.rotate_left(1);
             let (frame, points) = &mut buffers[0];
-            projector.project(black_box(frame), black_box(points)).expect("the frame is the camera's");
+            projector
+                .project(black_box(frame), black_box(points))
+                .expect("the frame is the camera's");
         };
         candidates.push(Candidate::new(what, 1, call));
     }
     for (what, options) in [
         ("compact, decimated 2x2", reduced(Reduction { decimate, ..Default::default() })),
-        ("compact, voxels of 2 cm", reduced(Reduction { voxel_m: Some(0.02), ..Default::default() })),
+        (
+            "compact, voxels of 2 cm",
+            reduced(Reduction { voxel_m: Some(0.02), ..Default::default() }),
+        ),
     ] {
         candidates.push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame));
     }
@@ -251,7 +278,11 @@ fn projections<'a>(
 }
 
 /// The colours that a viewer's sink gives the points of a cloud.
-fn painting<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &DepthFrame) -> anyhow::Result<()> {
+fn painting<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    camera: &Intrinsics,
+    frame: &DepthFrame,
+) -> anyhow::Result<()> {
     let mut points = Points::default();
     BackProjector::new(camera, None, ProjectOptions::default())?.project(frame, &mut points)?;
     let range = ColorRange { colormap: Colormap::default(), first_m: 0.5, last_m: 6.0 };
@@ -263,9 +294,18 @@ fn painting<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame:
 }
 
 /// Calls a projector on the same frame and cloud again and again.
-fn hot<'a>(name: String, threads: usize, mut projector: BackProjector, frame: &'a DepthFrame) -> Candidate<'a> {
+fn hot<'a>(
+    name: String,
+    threads: usize,
+    mut projector: BackProjector,
+    frame: &'a DepthFrame,
+) -> Candidate<'a> {
     let mut points = projector.points_maker()();
-    let call = move || projector.project(black_box(frame), black_box(&mut points)).expect("the frame is the camera's");
+    let call = move || {
+        projector
+            .project(black_box(frame), black_box(&mut points))
+            .expect("the frame is the camera's")
+    };
     Candidate::new(name, threads, call)
 }
 
@@ -279,7 +319,11 @@ fn one_and(threads: usize) -> impl Iterator<Item = usize> {
 
 /// librealsense's own blocks on the same frame.
 #[cfg(feature = "realsense")]
-fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, frame: &'a DepthFrame) -> anyhow::Result<()> {
+fn librealsense<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    camera: &Intrinsics,
+    frame: &'a DepthFrame,
+) -> anyhow::Result<()> {
     use crate::config::Filters;
     use crate::source::realsense::{SdkFilters, SdkPointcloud};
     // The block does not take others.
@@ -293,9 +337,18 @@ fn librealsense<'a>(candidates: &mut Vec<Candidate<'a>>, camera: &Intrinsics, fr
     };
     candidates.push(Candidate::new("librealsense pointcloud", 1, call));
     for (name, filters) in [
-        ("librealsense decimation", Filters { decimation: Some(Default::default()), ..Default::default() }),
-        ("librealsense spatial", Filters { spatial: Some(Default::default()), ..Default::default() }),
-        ("librealsense temporal", Filters { temporal: Some(Default::default()), ..Default::default() }),
+        (
+            "librealsense decimation",
+            Filters { decimation: Some(Default::default()), ..Default::default() },
+        ),
+        (
+            "librealsense spatial",
+            Filters { spatial: Some(Default::default()), ..Default::default() },
+        ),
+        (
+            "librealsense temporal",
+            Filters { temporal: Some(Default::default()), ..Default::default() },
+        ),
     ] {
         let mut filter = SdkFilters::new(&filters, camera, frame.meta.depth_units_m)?;
         filter.set_frame(&frame.depth)?;

@@ -37,7 +37,12 @@ pub struct BenchRow {
 }
 
 impl BenchRow {
-    pub(super) fn new(name: String, (width, height): (u32, u32), threads: usize, mut times: Vec<Duration>) -> Self {
+    pub(super) fn new(
+        name: String,
+        (width, height): (u32, u32),
+        threads: usize,
+        mut times: Vec<Duration>,
+    ) -> Self {
         times.sort_unstable();
         let us = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e6);
         let median_us = us(times.get(times.len() / 2));
@@ -66,23 +71,32 @@ impl BenchReport {
     }
 
     fn row(&self, name: &str, threads: usize, size: (u32, u32)) -> Option<&BenchRow> {
-        self.rows.iter().find(|row| row.name == name && row.threads == threads && (row.width, row.height) == size)
+        self.rows.iter().find(|row| {
+            row.name == name && row.threads == threads && (row.width, row.height) == size
+        })
     }
 
     fn title(&self) -> String {
         format!("{}, {}, {}", self.cpu, count(self.threads, "thread"), self.instruction_set)
     }
 
-    /// For people: a block for each size, with how many times the floor (on as many threads) each row takes.
+    /// For people: a block for each size, with how many times the floor (on as many threads) each
+    /// row takes.
     pub fn table(&self) -> String {
         let mut text = self.title() + "\n";
         for size in self.sizes() {
             let (width, height) = size;
             let heading = format!("{width}x{height}");
-            write!(text, "\n{heading:<30}{:>8}{:>12}{:>12}{:>9}{:>9}\n", "threads", "median us", "min us", "Mpx/s", "x floor")
-                .expect("a String takes all");
+            write!(
+                text,
+                "\n{heading:<30}{:>8}{:>12}{:>12}{:>9}{:>9}\n",
+                "threads", "median us", "min us", "Mpx/s", "x floor"
+            )
+            .expect("a String takes all");
             for row in self.rows.iter().filter(|row| (row.width, row.height) == size) {
-                let floor = self.row("floor copy", row.threads, size).map(|floor| row.median_us / floor.median_us);
+                let floor = self
+                    .row("floor copy", row.threads, size)
+                    .map(|floor| row.median_us / floor.median_us);
                 let floor = floor.map_or(String::new(), |ratio| format!("{ratio:.2}"));
                 let BenchRow { name, threads, median_us, min_us, mpx_per_s, .. } = row;
                 writeln!(text, "{name:<30}{threads:>8}{median_us:>12.1}{min_us:>12.1}{mpx_per_s:>9.0}{floor:>9}")
@@ -95,7 +109,8 @@ impl BenchReport {
     /// For a README: medians, a column for each size, with the origin's figures on top.
     pub fn markdown(&self) -> String {
         let sizes = self.sizes();
-        let mut text = format!("Median microseconds for one image on {}:\n\n| | threads |", self.title());
+        let mut text =
+            format!("Median microseconds for one image on {}:\n\n| | threads |", self.title());
         for (width, height) in &sizes {
             write!(text, " {width}x{height} |").expect("a String takes all");
         }
@@ -106,16 +121,19 @@ impl BenchReport {
             write!(text, "| *origin: {rung}* | |").expect("a String takes all");
             for size in &sizes {
                 let scale = [(320, 240), (640, 480), (1280, 960)].iter().position(|s| s == size);
-                let cell = scale.map_or(String::new(), |scale| format!("*{:.0}*", seconds[scale] * 1e6));
+                let cell =
+                    scale.map_or(String::new(), |scale| format!("*{:.0}*", seconds[scale] * 1e6));
                 write!(text, " {cell} |").expect("a String takes all");
             }
             text += "\n";
         }
-        for first in self.rows.iter().filter(|row| sizes.first() == Some(&(row.width, row.height))) {
+        for first in self.rows.iter().filter(|row| sizes.first() == Some(&(row.width, row.height)))
+        {
             write!(text, "| {} | {} |", first.name, first.threads).expect("a String takes all");
             for &size in &sizes {
-                let cell =
-                    self.row(&first.name, first.threads, size).map_or(String::new(), |row| format!("{:.0}", row.median_us));
+                let cell = self
+                    .row(&first.name, first.threads, size)
+                    .map_or(String::new(), |row| format!("{:.0}", row.median_us));
                 write!(text, " {cell} |").expect("a String takes all");
             }
             text += "\n";
@@ -127,6 +145,8 @@ impl BenchReport {
 /// As the operating system tells it.
 fn cpu_name() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let named = info.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == "model name"));
+    let named = info
+        .lines()
+        .find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == "model name"));
     named.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }

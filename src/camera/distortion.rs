@@ -1,8 +1,9 @@
 //! How lenses bend rays, and how to straighten them again.
 //!
-//! A ray stands here as the x and y of its point (x, y, 1). The source of all formulas is `rs2_project_point_to_pixel` and
-//! `rs2_deproject_pixel_to_point` of librealsense 2.56.5 (`src/rs.cpp`). To agree with it, these compute in `f32` like it, in
-//! its order of operations and with its iterations, also where those stop early; `tests/distortion.rs` holds them together.
+//! A ray stands here as the x and y of its point (x, y, 1). The source of all formulas is
+//! `rs2_project_point_to_pixel` and `rs2_deproject_pixel_to_point` of librealsense 2.56.5
+//! (`src/rs.cpp`). To agree with it, these compute in `f32` like it, in its order of operations and
+//! with its iterations, also where those stop early; `tests/distortion.rs` holds them together.
 
 use serde::Serialize;
 
@@ -11,30 +12,36 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub enum Distortion {
     None,
-    /// Brown-Conrady, but the tangential terms take the ray after the radial ones. librealsense can't straighten its rays and leaves
-    /// them as they are; here the model is inverted numerically, to the last digits.
+    /// Brown-Conrady, but the tangential terms take the ray after the radial ones. librealsense
+    /// can't straighten its rays and leaves them as they are; here the model is inverted
+    /// numerically, to the last digits.
     ModifiedBrownConrady,
-    /// The same as [`ModifiedBrownConrady`](Self::ModifiedBrownConrady), in spite of its name; but librealsense straightens this one,
-    /// in ten steps. That is exact in `f32` for RealSense cameras. Stronger coefficients leave an error, the same here as there: k1 = 0.25
-    /// with k2 = 0.1 makes 0.04 pixels in the corners of 848x480 pixels that see 87° from corner to corner.
+    /// The same as [`ModifiedBrownConrady`](Self::ModifiedBrownConrady), in spite of its name; but
+    /// librealsense straightens this one, in ten steps. That is exact in `f32` for RealSense
+    /// cameras. Stronger coefficients leave an error, the same here as there: k1 = 0.25 with k2 =
+    /// 0.1 makes 0.04 pixels in the corners of 848x480 pixels that see 87° from corner to corner.
     InverseBrownConrady,
-    /// One coefficient, the lens's field of view w: a ray at r comes to lie at atan(2 r tan(w/2)) / w. librealsense straightens by
-    /// tan(w r) / atan(2 tan(w/2)), and so does depthcast, though that is not the opposite: these rays are longer by the constant
-    /// 2 tan(w/2) / atan(2 tan(w/2)), 1.27 at w = 0.92.
+    /// One coefficient, the lens's field of view w: a ray at r comes to lie at atan(2 r tan(w/2)) /
+    /// w. librealsense straightens by tan(w r) / atan(2 tan(w/2)), and so does depthcast, though
+    /// that is not the opposite: these rays are longer by the constant 2 tan(w/2) / atan(2
+    /// tan(w/2)), 1.27 at w = 0.92.
     Ftheta,
     /// Coefficients k1, k2, p1, p2, k3 as in OpenCV. Straightened in ten steps too, with what
     /// [`InverseBrownConrady`](Self::InverseBrownConrady) says of them.
     BrownConrady,
-    /// A fisheye: a ray at the angle θ comes to lie at θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), which differs from a pinhole even without
-    /// coefficients. No (x, y, 1) is the ray of a pixel at 90° or more; what comes out there, here as in librealsense, means nothing.
+    /// A fisheye: a ray at the angle θ comes to lie at θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), which
+    /// differs from a pinhole even without coefficients. No (x, y, 1) is the ray of a pixel at 90°
+    /// or more; what comes out there, here as in librealsense, means nothing.
     KannalaBrandt4,
 }
 
-/// How often librealsense repeats its steps to straighten a Brown-Conrady ray. One step leaves |r f'(r) / f(r)| of the error at r, where
-/// f is the radial factor: less than 0.3 in the corners of an SR300's depth, whose coefficients are the strongest met so far.
+/// How often librealsense repeats its steps to straighten a Brown-Conrady ray. One step leaves |r
+/// f'(r) / f(r)| of the error at r, where f is the radial factor: less than 0.3 in the corners of
+/// an SR300's depth, whose coefficients are the strongest met so far.
 const BROWN_STEPS: usize = 10;
 const KANNALA_BRANDT_STEPS: usize = 4;
-/// Newton's method needs one or two where the ten steps above have come near, and seldom more than five.
+/// Newton's method needs one or two where the ten steps above have come near, and seldom more than
+/// five.
 const NEWTON_STEPS: usize = 20;
 
 impl Distortion {
@@ -53,8 +60,11 @@ impl Distortion {
     pub(super) fn bends(self, coeffs: &[f32; 5]) -> bool {
         match self {
             Self::None => false,
-            Self::ModifiedBrownConrady | Self::InverseBrownConrady | Self::BrownConrady => coeffs.iter().any(|&c| c != 0.0),
-            // The smaller w, the nearer to a pinhole. librealsense's formulas fail at 0: all rays of an image become one.
+            Self::ModifiedBrownConrady | Self::InverseBrownConrady | Self::BrownConrady => {
+                coeffs.iter().any(|&c| c != 0.0)
+            }
+            // The smaller w, the nearer to a pinhole. librealsense's formulas fail at 0: all rays
+            // of an image become one.
             Self::Ftheta => coeffs[0].abs() >= f32::EPSILON,
             Self::KannalaBrandt4 => true,
         }
@@ -80,7 +90,9 @@ impl Distortion {
     pub(super) fn straighten(self, coeffs: &[f32; 5], bent: [f32; 2]) -> [f32; 2] {
         match self {
             Self::None => bent,
-            Self::ModifiedBrownConrady => self.refine(coeffs, bent, self.straighten_brown(coeffs, bent)),
+            Self::ModifiedBrownConrady => {
+                self.refine(coeffs, bent, self.straighten_brown(coeffs, bent))
+            }
             Self::InverseBrownConrady | Self::BrownConrady => self.straighten_brown(coeffs, bent),
             Self::Ftheta => {
                 let w = coeffs[0];
@@ -100,12 +112,19 @@ impl Distortion {
         }
     }
 
-    /// The radial factor of a Brown-Conrady model at a straight ray, and what its tangential terms add.
+    /// The radial factor of a Brown-Conrady model at a straight ray, and what its tangential terms
+    /// add.
     fn brown(self, &[k1, k2, p1, p2, k3]: &[f32; 5], [x, y]: [f32; 2]) -> (f32, [f32; 2]) {
         let r2 = x * x + y * y;
         let radial = 1.0 + ((k3 * r2 + k2) * r2 + k1) * r2;
         let [x, y] = if self == Self::BrownConrady { [x, y] } else { [x * radial, y * radial] };
-        (radial, [2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x), 2.0 * p2 * x * y + p1 * (r2 + 2.0 * y * y)])
+        (
+            radial,
+            [
+                2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
+                2.0 * p2 * x * y + p1 * (r2 + 2.0 * y * y),
+            ],
+        )
     }
 
     /// Takes off what the terms add, over and over, as long as librealsense does.
@@ -117,7 +136,8 @@ impl Distortion {
         })
     }
 
-    /// Solves `bend(ray) = bent` for a ray near `[x, y]` by Newton's method, with differences as derivatives.
+    /// Solves `bend(ray) = bent` for a ray near `[x, y]` by Newton's method, with differences as
+    /// derivatives.
     fn refine(self, coeffs: &[f32; 5], bent: [f32; 2], [mut x, mut y]: [f32; 2]) -> [f32; 2] {
         const H: f32 = 1e-3;
         let bend = |x, y| self.bend(coeffs, [x, y]);
@@ -149,6 +169,7 @@ fn scale_radius([x, y]: [f32; 2], to: impl Fn(f32) -> f32) -> [f32; 2] {
 fn kannala_brandt(&[k1, k2, k3, k4, _]: &[f32; 5], theta: f32) -> (f32, f32) {
     let theta2 = theta * theta;
     let at = theta * (1.0 + theta2 * (k1 + theta2 * (k2 + theta2 * (k3 + theta2 * k4))));
-    let slope = 1.0 + theta2 * (3.0 * k1 + theta2 * (5.0 * k2 + theta2 * (7.0 * k3 + 9.0 * theta2 * k4)));
+    let slope =
+        1.0 + theta2 * (3.0 * k1 + theta2 * (5.0 * k2 + theta2 * (7.0 * k3 + 9.0 * theta2 * k4)));
     (at, slope)
 }

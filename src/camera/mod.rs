@@ -1,7 +1,8 @@
 //! Where a camera sees a point, and along which ray a pixel looks.
 //!
-//! Source of the formulas: `rs2_project_point_to_pixel`, `rs2_deproject_pixel_to_point` and `rs2_transform_point_to_point` of
-//! librealsense 2.56.5 (`src/rs.cpp`), with whose results these agree.
+//! Source of the formulas: `rs2_project_point_to_pixel`, `rs2_deproject_pixel_to_point` and
+//! `rs2_transform_point_to_point` of librealsense 2.56.5 (`src/rs.cpp`), with whose results these
+//! agree.
 
 mod distortion;
 
@@ -24,28 +25,30 @@ pub struct Intrinsics {
 }
 
 impl Intrinsics {
-    /// Whether the lens bends any ray. Its name does not tell: D400 depth says "Brown Conrady" with five zeros, and is a pinhole's;
-    /// a Kannala-Brandt fisheye with five zeros is still one.
+    /// Whether the lens bends any ray. Its name does not tell: D400 depth says "Brown Conrady" with
+    /// five zeros, and is a pinhole's; a Kannala-Brandt fisheye with five zeros is still one.
     pub fn is_distorted(&self) -> bool {
         self.distortion.bends(&self.coeffs)
     }
 
-    /// The x and y at z = 1 of the straight ray that comes to lie on a pixel; (0, 0) is the centre of the upper left one.
+    /// The x and y at z = 1 of the straight ray that comes to lie on a pixel; (0, 0) is the centre
+    /// of the upper left one.
     ///
-    /// Without distortion this is exactly `(u - ppx) / fx` and `(v - ppy) / fy`. What each model does, and where its rays mean
-    /// nothing, stands at [`Distortion`].
+    /// Without distortion this is exactly `(u - ppx) / fx` and `(v - ppy) / fy`. What each model
+    /// does, and where its rays mean nothing, stands at [`Distortion`].
     pub fn ray(&self, u: f32, v: f32) -> [f32; 2] {
         let ray = [(u - self.ppx) / self.fx, (v - self.ppy) / self.fy];
         if self.is_distorted() { self.distortion.straighten(&self.coeffs, ray) } else { ray }
     }
 
-    /// The pixel on which the camera sees a point of its own frame, which may lie outside of the image; the opposite of
-    /// [`ray`](Self::ray), but for [`Distortion::Ftheta`]. The point must lie in front of the camera: with z at or below 0 the result
-    /// means nothing.
+    /// The pixel on which the camera sees a point of its own frame, which may lie outside of the
+    /// image; the opposite of [`ray`](Self::ray), but for [`Distortion::Ftheta`]. The point must
+    /// lie in front of the camera: with z at or below 0 the result means nothing.
     #[inline]
     pub fn pixel(&self, [x, y, z]: [f32; 3]) -> [f32; 2] {
         let ray = [x / z, y / z];
-        let [x, y] = if self.is_distorted() { self.distortion.bend(&self.coeffs, ray) } else { ray };
+        let [x, y] =
+            if self.is_distorted() { self.distortion.bend(&self.coeffs, ray) } else { ray };
         [x * self.fx + self.ppx, y * self.fy + self.ppy]
     }
 
@@ -53,10 +56,12 @@ impl Intrinsics {
     pub fn check(&self) -> Result<(), String> {
         let bad = |what: &str, v: f32| Err(format!("{what} is {v}"));
         match *self {
-            Self { width: 0, .. } | Self { height: 0, .. } => Err(format!("the image is {}x{}", self.width, self.height)),
-            Self { width, height, .. } if width > MAX_SIDE_PX || height > MAX_SIDE_PX => {
-                Err(format!("the image is {width}x{height}, larger than {MAX_SIDE_PX} pixels a side"))
+            Self { width: 0, .. } | Self { height: 0, .. } => {
+                Err(format!("the image is {}x{}", self.width, self.height))
             }
+            Self { width, height, .. } if width > MAX_SIDE_PX || height > MAX_SIDE_PX => Err(
+                format!("the image is {width}x{height}, larger than {MAX_SIDE_PX} pixels a side"),
+            ),
             Self { fx, .. } if !(fx.is_finite() && fx > 0.0) => bad("fx", fx),
             Self { fy, .. } if !(fy.is_finite() && fy > 0.0) => bad("fy", fy),
             Self { ppx, .. } if !ppx.is_finite() => bad("ppx", ppx),
@@ -81,13 +86,18 @@ pub struct Extrinsics {
 
 impl Extrinsics {
     /// Of two cameras in the same place.
-    pub const IDENTITY: Self = Self { rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], translation_m: [0.0; 3] };
+    pub const IDENTITY: Self =
+        Self { rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], translation_m: [0.0; 3] };
 
     /// A point of the first camera's frame, in metres, in the frame of the second.
     #[inline]
     pub fn apply(&self, [x, y, z]: [f32; 3]) -> [f32; 3] {
         let (r, t) = (&self.rotation, &self.translation_m);
-        [r[0] * x + r[3] * y + r[6] * z + t[0], r[1] * x + r[4] * y + r[7] * z + t[1], r[2] * x + r[5] * y + r[8] * z + t[2]]
+        [
+            r[0] * x + r[3] * y + r[6] * z + t[0],
+            r[1] * x + r[4] * y + r[7] * z + t[1],
+            r[2] * x + r[5] * y + r[8] * z + t[2],
+        ]
     }
 }
 
@@ -111,7 +121,16 @@ mod tests {
     const ROUND_TRIP_PX: f32 = 0.002;
 
     fn camera(distortion: Distortion, coeffs: [f32; 5]) -> Intrinsics {
-        Intrinsics { width: 1280, height: 720, fx: 640.4, fy: 639.1, ppx: 637.5, ppy: 361.2, distortion, coeffs }
+        Intrinsics {
+            width: 1280,
+            height: 720,
+            fx: 640.4,
+            fy: 639.1,
+            ppx: 637.5,
+            ppy: 361.2,
+            distortion,
+            coeffs,
+        }
     }
 
     fn round_trip_px(camera: &Intrinsics, u: f32, v: f32, z: f32) -> f32 {
@@ -120,17 +139,17 @@ mod tests {
         (back_u - u).abs().max((back_v - v).abs())
     }
 
-    /// Coefficients up to several times a real camera's, under which no two rays as far out as 1.3 meet on one pixel.
+    /// Coefficients up to several times a real camera's, under which no two rays as far out as 1.3
+    /// meet on one pixel.
     fn strong_brown() -> impl Strategy<Value = [f32; 5]> {
         let (k1, k2, k3) = (-0.3f32..0.4, -0.2f32..0.3, -0.1f32..0.1);
-        (k1, k2, -0.02f32..0.02, -0.02f32..0.02, k3).prop_map(|(k1, k2, p1, p2, k3)| [k1, k2, p1, p2, k3]).prop_filter(
-            "the image folds",
-            |&[k1, k2, _, _, k3]| {
+        (k1, k2, -0.02f32..0.02, -0.02f32..0.02, k3)
+            .prop_map(|(k1, k2, p1, p2, k3)| [k1, k2, p1, p2, k3])
+            .prop_filter("the image folds", |&[k1, k2, _, _, k3]| {
                 (0..=130)
                     .map(|i| (i as f32 / 100.0).powi(2))
                     .all(|r2| 1.0 + ((7.0 * k3 * r2 + 5.0 * k2) * r2 + 3.0 * k1) * r2 > 0.3)
-            },
-        )
+            })
     }
 
     proptest! {
@@ -206,8 +225,14 @@ mod tests {
         ] {
             let camera = camera(distortion, coeffs);
             let [u, v] = camera.pixel(point);
-            assert!((u - (x * camera.fx + camera.ppx)).abs() < ROUND_TRIP_PX, "{distortion:?}: {u}");
-            assert!((v - (y * camera.fy + camera.ppy)).abs() < ROUND_TRIP_PX, "{distortion:?}: {v}");
+            assert!(
+                (u - (x * camera.fx + camera.ppx)).abs() < ROUND_TRIP_PX,
+                "{distortion:?}: {u}"
+            );
+            assert!(
+                (v - (y * camera.fy + camera.ppy)).abs() < ROUND_TRIP_PX,
+                "{distortion:?}: {v}"
+            );
         }
     }
 
@@ -226,7 +251,10 @@ mod tests {
         let p = [0.5, -0.25, 2.0];
         assert_eq!(Extrinsics::IDENTITY.apply(p), p);
         // A quarter turn about z: x becomes y. Columns are the images of the axes.
-        let turn = Extrinsics { rotation: [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0], translation_m: [0.125, 0.0, -1.0] };
+        let turn = Extrinsics {
+            rotation: [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+            translation_m: [0.125, 0.0, -1.0],
+        };
         assert_eq!(turn.apply(p), [0.375, 0.5, 1.0]);
     }
 }

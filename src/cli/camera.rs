@@ -8,8 +8,8 @@ use super::number;
 use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
 use crate::source::watch::Reconnect;
 
-/// All of the flags below, by their names here: each is about a camera that is there. clap names the given ones of a list, and all of a
-/// group.
+/// All of the flags below, by their names here: each is about a camera that is there. clap names
+/// the given ones of a list, and all of a group.
 pub(super) const FLAGS: [&str; 15] = [
     "serial",
     "all",
@@ -30,16 +30,19 @@ pub(super) const FLAGS: [&str; 15] = [
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct CameraArgs {
-    /// The camera with this serial number; without it, the first one. Given several times: all of these at once
+    /// The camera with this serial number; without it, the first one. Given several times: all of
+    /// these at once
     #[arg(long)]
     pub(super) serial: Vec<String>,
     /// All cameras that are plugged in, at once
     #[arg(long, conflicts_with = "serial")]
     pub(super) all: bool,
-    /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link carries
+    /// Depth image size and rate, such as 848x480@90; without it, the best that the USB link
+    /// carries
     #[arg(long, value_name = "WxH@FPS")]
     pub(super) depth: Option<Mode>,
-    /// Show colour images too, of this size and rate, or any; or off. Without it, what fits the depth images, if their colours are needed
+    /// Show colour images too, of this size and rate, or any; or off. Without it, what fits the
+    /// depth images, if their colours are needed
     #[arg(long, value_name = "WxH@FPS|any|off")]
     color: Option<ColorWish>,
     /// Show the left infrared images too
@@ -69,10 +72,12 @@ pub(super) struct CameraArgs {
     /// Metres per depth step, such as 0.0001 for near things
     #[arg(long, value_name = "M", value_parser = number::<f64>)]
     depth_units_m: Option<f64>,
-    /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be given several times
+    /// Any option that `depthcast devices` lists, as "NAME=VALUE" or "SENSOR/NAME=VALUE"; may be
+    /// given several times
     #[arg(long = "option", value_name = "NAME=VALUE")]
     options: Vec<GivenOption>,
-    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such as 60s, forever or never
+    /// How long to try to bring a camera back that has fallen silent or was unplugged: a time such
+    /// as 60s, forever or never
     #[arg(long, value_name = "TIME")]
     reconnect: Option<Reconnect>,
 }

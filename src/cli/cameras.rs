@@ -33,7 +33,12 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
     let (open, failed) = sort(cameras)?;
     let stop = stop_on_signals(None)?;
     let poses = poses(&settings, &open, wants_view(&args.run));
-    let views: Vec<_> = open.iter().zip(poses).enumerate().map(|(index, (camera, pose))| view(index, camera, pose)).collect();
+    let views: Vec<_> = open
+        .iter()
+        .zip(poses)
+        .enumerate()
+        .map(|(index, (camera, pose))| view(index, camera, pose))
+        .collect();
     let shown = open.iter().zip(views).map(|(camera, view)| Shown {
         info: &camera.info,
         is_watched: camera.source.monitor().is_some(),
@@ -43,8 +48,10 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
     let shown: Vec<_> = shown.collect();
     outputs::check(&args.run, &open.iter().map(|camera| &camera.info).collect::<Vec<_>>(), None)?;
     let (sinks, stays) = viewer::open(&args.run, &settings, &shown, &clock)?;
-    let known: Vec<_> = open.iter().map(|camera| (camera.serial.clone(), camera.info.clone())).collect();
-    let sources: Vec<_> = known.iter().map(|(serial, info)| (Some(serial.as_str()), info)).collect();
+    let known: Vec<_> =
+        open.iter().map(|camera| (camera.serial.clone(), camera.info.clone())).collect();
+    let sources: Vec<_> =
+        known.iter().map(|(serial, info)| (Some(serial.as_str()), info)).collect();
     let mut monitor = start_monitor(&args.run, &sources, &clock)?;
     let mut status = Status::of_several(known.iter().map(|(serial, _)| serial.clone()).collect());
     let mut on_tick = |ticks: &[Tick]| {
@@ -61,7 +68,11 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
     let outcomes = pipeline::run_all(cameras.collect(), &clock, &stop, &mut on_tick)?;
     status.clear();
     monitor.finish();
-    let ran = known.into_iter().zip(outcomes).map(|((serial, info), outcome)| Ran { serial, info, outcome });
+    let ran = known.into_iter().zip(outcomes).map(|((serial, info), outcome)| Ran {
+        serial,
+        info,
+        outcome,
+    });
     let done = tell(ran.collect(), &settings, &failed, args.run.json)?;
     stays.linger(&stop);
     Ok(done)
@@ -69,7 +80,8 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
 
 type Failed = Vec<(String, anyhow::Error)>;
 
-/// Those that are open, with serial numbers that differ, and those that are not. Each error is told at once.
+/// Those that are open, with serial numbers that differ, and those that are not. Each error is told
+/// at once.
 ///
 /// # Errors
 /// If a camera can't do what is asked for, or none is open.
@@ -79,10 +91,16 @@ fn sort(cameras: Vec<(String, Opened)>) -> anyhow::Result<(Vec<Open>, Failed)> {
         match opened.map_err(as_usage) {
             Ok(source) => {
                 let info = source.info().clone();
-                let serial = info.facts.iter().find(|fact| fact.0 == "serial").map_or(name, |fact| fact.1.clone());
+                let serial = info
+                    .facts
+                    .iter()
+                    .find(|fact| fact.0 == "serial")
+                    .map_or(name, |fact| fact.1.clone());
                 open.push(Open { serial, info, source });
             }
-            Err(error) if error.is::<UsageError>() => return Err(error.context(format!("camera {name}"))),
+            Err(error) if error.is::<UsageError>() => {
+                return Err(error.context(format!("camera {name}")));
+            }
             Err(error) => failed.push((name, error)),
         }
     }
@@ -104,7 +122,8 @@ fn sort(cameras: Vec<(String, Opened)>) -> anyhow::Result<(Vec<Open>, Failed)> {
 }
 
 fn all_failed(failed: &[(String, anyhow::Error)]) -> anyhow::Error {
-    let lines: Vec<_> = failed.iter().map(|(name, error)| format!("camera {name}: {error:#}")).collect();
+    let lines: Vec<_> =
+        failed.iter().map(|(name, error)| format!("camera {name}: {error:#}")).collect();
     anyhow::anyhow!("{}", lines.join("; "))
 }
 
@@ -112,19 +131,24 @@ fn wants_view(args: &RunArgs) -> bool {
     args.view.view != View::None || args.view.save.is_some()
 }
 
-/// Where each camera stands in the frame that they share: as configured, or else at its origin. Where nothing is configured they are put
-/// side by side, so that each can be seen.
+/// Where each camera stands in the frame that they share: as configured, or else at its origin.
+/// Where nothing is configured they are put side by side, so that each can be seen.
 fn poses(settings: &Settings, cameras: &[Open], tells: bool) -> Vec<Extrinsics> {
-    let known: Vec<_> = cameras.iter().map(|camera| settings.poses.get(&camera.serial).copied()).collect();
+    let known: Vec<_> =
+        cameras.iter().map(|camera| settings.poses.get(&camera.serial).copied()).collect();
     if known.iter().any(Option::is_some) {
         for (camera, _) in cameras.iter().zip(&known).filter(|(_, pose)| pose.is_none() && tells) {
             let serial = &camera.serial;
-            tracing::warn!("[cameras.\"{serial}\"] is not in the configuration: that camera is shown at the origin");
+            tracing::warn!(
+                "[cameras.\"{serial}\"] is not in the configuration: that camera is shown at the origin"
+            );
         }
         return known.into_iter().map(|pose| pose.unwrap_or(Extrinsics::IDENTITY)).collect();
     }
     if cameras.len() > 1 && tells {
-        tracing::warn!("cameras are shown side by side: [cameras.\"SERIAL\"] in the configuration tells where each stands");
+        tracing::warn!(
+            "cameras are shown side by side: [cameras.\"SERIAL\"] in the configuration tells where each stands"
+        );
     }
     let widths_m: Vec<_> = cameras
         .iter()
@@ -158,16 +182,30 @@ struct Ran {
 ///
 /// # Errors
 /// If a camera has failed.
-fn tell(mut ran: Vec<Ran>, settings: &PipelineSettings, failed: &[(String, anyhow::Error)], json: bool) -> anyhow::Result<Done> {
-    let errors = ran.iter_mut().map(|ran| ran.outcome.as_mut().ok().and_then(|outcome| outcome.error.take()));
+fn tell(
+    mut ran: Vec<Ran>,
+    settings: &PipelineSettings,
+    failed: &[(String, anyhow::Error)],
+    json: bool,
+) -> anyhow::Result<Done> {
+    let errors = ran
+        .iter_mut()
+        .map(|ran| ran.outcome.as_mut().ok().and_then(|outcome| outcome.error.take()));
     let errors: Vec<_> = errors.collect();
     let runs = ran.iter().zip(&errors).map(|(ran, error)| {
-        let run = ran.outcome.as_ref().map(|outcome| Run { source: &ran.info, settings, outcome, error: error.as_ref() });
+        let run = ran.outcome.as_ref().map(|outcome| Run {
+            source: &ran.info,
+            settings,
+            outcome,
+            error: error.as_ref(),
+        });
         (ran.serial.as_str(), run)
     });
-    let runs: Vec<_> = runs.chain(failed.iter().map(|(name, error)| (name.as_str(), Err(error)))).collect();
+    let runs: Vec<_> =
+        runs.chain(failed.iter().map(|(name, error)| (name.as_str(), Err(error)))).collect();
     let Some(report) = Report::of_cameras(&runs) else {
-        let failed: Vec<_> = ran.into_iter().filter_map(|ran| Some((ran.serial, ran.outcome.err()?))).collect();
+        let failed: Vec<_> =
+            ran.into_iter().filter_map(|ran| Some((ran.serial, ran.outcome.err()?))).collect();
         return Err(all_failed(&failed));
     };
     if json {

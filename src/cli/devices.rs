@@ -50,11 +50,20 @@ mod listing {
     }
 
     fn write_camera(out: &mut String, camera: &CameraReport) -> Result<(), Error> {
-        let recommended = camera.recommended_firmware.as_ref().filter(|firmware| camera.firmware.as_ref() != Some(*firmware));
-        let recommended = recommended.map_or(String::new(), |firmware| format!(" (recommended {firmware})"));
-        let (firmware, usb) = (or_unknown(camera.firmware.as_ref()), or_unknown(camera.usb.as_ref()));
+        let recommended = camera
+            .recommended_firmware
+            .as_ref()
+            .filter(|firmware| camera.firmware.as_ref() != Some(*firmware));
+        let recommended =
+            recommended.map_or(String::new(), |firmware| format!(" (recommended {firmware})"));
+        let (firmware, usb) =
+            (or_unknown(camera.firmware.as_ref()), or_unknown(camera.usb.as_ref()));
         writeln!(out, "{}", or_unknown(camera.name.as_ref()))?;
-        writeln!(out, "  serial {}, firmware {firmware}{recommended}, USB {usb}", or_unknown(camera.serial.as_ref()))?;
+        writeln!(
+            out,
+            "  serial {}, firmware {firmware}{recommended}, USB {usb}",
+            or_unknown(camera.serial.as_ref())
+        )?;
         camera.warnings.iter().try_for_each(|warning| writeln!(out, "  warning: {warning}"))?;
         for sensor in &camera.sensors {
             writeln!(out, "  {}", or_unknown(sensor.name.as_ref()))?;
@@ -79,10 +88,20 @@ mod listing {
                 (None, false) => String::new(),
             };
             let [value, min, max] = [option.value, option.min, option.max].map(number);
-            [option.name.clone(), value, min, max, number(option.step), number(option.default), meaning]
+            [
+                option.name.clone(),
+                value,
+                min,
+                max,
+                number(option.step),
+                number(option.default),
+                meaning,
+            ]
         });
         let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+        let width = |column: usize| {
+            rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+        };
         let [name, value, min, max, step, default] = [0, 1, 2, 3, 4, 5].map(width);
         for row in &rows {
             let line = format!(

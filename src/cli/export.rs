@@ -13,9 +13,23 @@ use crate::words::count;
 
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
     check_section(args.from, args.to)?;
-    let ExportArgs { file: recording, out: dir, format, from, to, every, topic, color, force, json } = args;
+    let ExportArgs {
+        file: recording,
+        out: dir,
+        format,
+        from,
+        to,
+        every,
+        topic,
+        color,
+        force,
+        json,
+    } = args;
     if color && !format.has_colors() {
-        let text = format!("--color: a .{} has no colours; ply, pcd and csv have, or leave --color out", format.extension());
+        let text = format!(
+            "--color: a .{} has no colours; ply, pcd and csv have, or leave --color out",
+            format.extension()
+        );
         return Err(UsageError(text).into());
     }
     let settings = ExportSettings { recording, dir, format, from, to, every, topic, color, force };
@@ -44,8 +58,10 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
 
 fn line(summary: &Summary) -> String {
     let Summary { dir, format, files, frames, points, bytes, .. } = summary;
-    let of = if files == frames { String::new() } else { format!(" of {}", count(frames, "frame")) };
-    let (files, points) = (count(files, &format!("{} file", format.extension())), count(points, "point"));
+    let of =
+        if files == frames { String::new() } else { format!(" of {}", count(frames, "frame")) };
+    let (files, points) =
+        (count(files, &format!("{} file", format.extension())), count(points, "point"));
     let megabytes = *bytes as f64 / 1e6;
     format!("{dir}: {files}{of}, {points}, {megabytes:.1} MB\n")
 }

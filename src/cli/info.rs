@@ -7,8 +7,13 @@ use crate::camera::Extrinsics;
 use crate::source::recording::{self, RecordingInfo, StreamInfo};
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
-    let is_small = std::fs::metadata(&args.file).is_ok_and(|metadata| metadata.len() <= recording::CHECKED_BYTES);
-    let info = if args.check || is_small { recording::inspect(&args.file)? } else { recording::glance(&args.file)? };
+    let is_small = std::fs::metadata(&args.file)
+        .is_ok_and(|metadata| metadata.len() <= recording::CHECKED_BYTES);
+    let info = if args.check || is_small {
+        recording::inspect(&args.file)?
+    } else {
+        recording::glance(&args.file)?
+    };
     let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
     print(&text)?;
     Ok(if info.damage.is_none() { Done::Whole } else { Done::Damaged })
@@ -16,7 +21,9 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
 
 fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
-    let format = info.compression.map_or(info.format.to_owned(), |packing| format!("{} ({packing})", info.format));
+    let format = info
+        .compression
+        .map_or(info.format.to_owned(), |packing| format!("{} ({packing})", info.format));
     let complete = match (info.complete, info.checked) {
         (true, true) => "complete",
         (true, false) => "complete by its index (--check reads all of it)",
@@ -24,7 +31,10 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     };
     writeln!(out, "{}: {format}, {:.3} s, {complete}", info.file, info.duration_s)?;
     let device = [("serial", &info.serial), ("firmware", &info.firmware)];
-    let device: Vec<_> = device.iter().filter_map(|(name, value)| value.as_ref().map(|v| format!(", {name} {v}"))).collect();
+    let device: Vec<_> = device
+        .iter()
+        .filter_map(|(name, value)| value.as_ref().map(|v| format!(", {name} {v}")))
+        .collect();
     if let Some(name) = &info.device {
         writeln!(out, "{name}{}", device.concat())?;
     }
@@ -32,7 +42,8 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
         writeln!(out, "time stamps of the {}", domain.as_str().replace('_', " "))?;
     }
     let encoding = |stream: &StreamInfo| stream.encoding.clone().unwrap_or("-".into());
-    let wide = info.streams.iter().map(|stream| encoding(stream).chars().count()).fold(9, usize::max);
+    let wide =
+        info.streams.iter().map(|stream| encoding(stream).chars().count()).fold(9, usize::max);
     writeln!(
         out,
         "\n{:<10} {:<10} {:>5} {:<wide$} {:>7}  {:<13} lens",
@@ -53,10 +64,13 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     }
     details(&mut out, info)?;
     // Names that --topic takes; where there is nothing to choose they are of no use.
-    let is_one_of_several = |s: &StreamInfo| info.streams.iter().filter(|other| other.kind == s.kind).count() > 1;
+    let is_one_of_several =
+        |s: &StreamInfo| info.streams.iter().filter(|other| other.kind == s.kind).count() > 1;
     if info.streams.iter().any(is_one_of_several) {
         writeln!(out, "\n{:<10} topic", "stream")?;
-        info.streams.iter().try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.topic))?;
+        info.streams
+            .iter()
+            .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.topic))?;
     }
     let damage = &info.damage;
     if !damage.is_none() {
@@ -68,26 +82,34 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
 
 /// Where the cameras stand, and what is told of single frames.
 fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
-    let placed: Vec<_> = info.streams.iter().filter_map(|s| Some((&s.kind, s.from_depth.as_ref()?))).collect();
+    let placed: Vec<_> =
+        info.streams.iter().filter_map(|s| Some((&s.kind, s.from_depth.as_ref()?))).collect();
     if !placed.is_empty() {
         writeln!(out, "\n{:<10} from the depth camera's frame into its own", "stream")?;
     }
     for (kind, place) in placed {
         let [x, y, z] = place.translation_m.map(|t| 1000.0 * t);
-        writeln!(out, "{kind:<10} moved by {x:.2}, {y:.2}, {z:.2} mm, turned by {:.3} degrees", turned_degrees(place))?;
+        writeln!(
+            out,
+            "{kind:<10} moved by {x:.2}, {y:.2}, {z:.2} mm, turned by {:.3} degrees",
+            turned_degrees(place)
+        )?;
     }
     let told: Vec<_> = info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
     if !told.is_empty() {
         writeln!(out, "\n{:<10} metadata of single frames", "stream")?;
     }
-    told.iter().try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.metadata.join(", ")))
+    told.iter()
+        .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.metadata.join(", ")))
 }
 
-/// The angle of a rotation: its sine by the antisymmetric part of the matrix, its cosine by the trace. Either alone is blunt somewhere.
+/// The angle of a rotation: its sine by the antisymmetric part of the matrix, its cosine by the
+/// trace. Either alone is blunt somewhere.
 fn turned_degrees(place: &Extrinsics) -> f64 {
     let r = place.rotation.map(f64::from);
     let axis = [r[5] - r[7], r[6] - r[2], r[1] - r[3]];
-    let (sine, cosine) = (axis.iter().map(|v| v * v).sum::<f64>().sqrt() / 2.0, (r[0] + r[4] + r[8] - 1.0) / 2.0);
+    let (sine, cosine) =
+        (axis.iter().map(|v| v * v).sum::<f64>().sqrt() / 2.0, (r[0] + r[4] + r[8] - 1.0) / 2.0);
     sine.atan2(cosine).to_degrees()
 }
 
@@ -99,9 +121,15 @@ fn pair<T: Display>(a: Option<T>, between: &str, b: Option<T>) -> String {
 }
 
 fn lens(stream: &StreamInfo) -> String {
-    let (Some(fx), Some(fy), Some(ppx), Some(ppy)) = (stream.fx, stream.fy, stream.ppx, stream.ppy) else { return "-".into() };
+    let (Some(fx), Some(fy), Some(ppx), Some(ppy)) = (stream.fx, stream.fy, stream.ppx, stream.ppy)
+    else {
+        return "-".into();
+    };
     let units = stream.depth_units_m.map_or(String::new(), |units| format!(", {units} m per step"));
     let distortion = stream.distortion.map_or("", |d| d.as_str()).replace('_', " ");
-    let coeffs = stream.coeffs.filter(|coeffs| *coeffs != [0.0; 5]).map_or(String::new(), |coeffs| format!(" {coeffs:?}"));
+    let coeffs = stream
+        .coeffs
+        .filter(|coeffs| *coeffs != [0.0; 5])
+        .map_or(String::new(), |coeffs| format!(" {coeffs:?}"));
     format!("fx {fx:.2} fy {fy:.2} ppx {ppx:.2} ppy {ppy:.2}, {distortion}{coeffs}{units}")
 }

@@ -41,7 +41,11 @@ pub(super) struct Keys {
 }
 
 impl Keys {
-    pub(super) fn start(terminal: Arc<Terminal>, remote: Remote, stop: Stop) -> std::io::Result<Self> {
+    pub(super) fn start(
+        terminal: Arc<Terminal>,
+        remote: Remote,
+        stop: Stop,
+    ) -> std::io::Result<Self> {
         let (ask_to_end, asked) = channel::bounded(0);
         let (end, ended) = channel::bounded(0);
         let keys = Self { terminal: Arc::clone(&terminal), ask_to_end: Some(ask_to_end), ended };
@@ -92,7 +96,9 @@ fn read_keys(terminal: &Terminal, remote: &Remote, stop: &Stop, asked: &Receiver
                     match decoder.key(byte) {
                         Some(Key::Char(key)) if terminal.is_suspend_key(key) => suspend(terminal),
                         Some(Key::Char(b'q')) => stop.ask(),
-                        Some(key) => command(key).into_iter().for_each(|command| remote.ask(command)),
+                        Some(key) => {
+                            command(key).into_iter().for_each(|command| remote.ask(command))
+                        }
                         None => {}
                     }
                 }
@@ -105,7 +111,8 @@ fn read_keys(terminal: &Terminal, remote: &Remote, stop: &Stop, asked: &Receiver
 fn suspend(terminal: &Terminal) {
     terminal.leave();
     let _ = kill_current_process_group(Signal::TSTP);
-    // The system may take a moment to stop this thread, or not stop it at all where no shell could make it go on.
+    // The system may take a moment to stop this thread, or not stop it at all where no shell could
+    // make it go on.
     std::thread::sleep(2 * WAIT);
     terminal.enter();
 }
@@ -131,7 +138,8 @@ enum Key {
     Down,
 }
 
-/// Makes keys of the bytes that a terminal sends. An arrow is `ESC [ C`, or `ESC O C` where a program before this one left it so.
+/// Makes keys of the bytes that a terminal sends. An arrow is `ESC [ C`, or `ESC O C` where a
+/// program before this one left it so.
 #[derive(Debug, Default)]
 enum Decoder {
     #[default]
@@ -150,9 +158,10 @@ impl Decoder {
             (_, ESCAPE) => (Self::Escape, None),
             (Self::Escape, b'[' | b'O') => (Self::Sequence { has_numbers: false }, None),
             (Self::Sequence { .. }, b'0'..=b'?') => (Self::Sequence { has_numbers: true }, None),
-            (Self::Sequence { has_numbers: false }, arrow @ b'A'..=b'D') => {
-                (Self::Plain, Some([Key::Up, Key::Down, Key::Right, Key::Left][usize::from(arrow - b'A')]))
-            }
+            (Self::Sequence { has_numbers: false }, arrow @ b'A'..=b'D') => (
+                Self::Plain,
+                Some([Key::Up, Key::Down, Key::Right, Key::Left][usize::from(arrow - b'A')]),
+            ),
             (Self::Sequence { .. }, _) => (Self::Plain, None),
             // Behind a lone ESC a key is a key.
             (Self::Plain | Self::Escape, byte) => (Self::Plain, Some(Key::Char(byte))),

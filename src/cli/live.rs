@@ -1,4 +1,5 @@
-//! `live`: opens a camera, or several, or recordings that librealsense plays as if they were cameras.
+//! `live`: opens a camera, or several, or recordings that librealsense plays as if they were
+//! cameras.
 
 use std::sync::Arc;
 
@@ -21,7 +22,11 @@ fn settings(args: &LiveArgs, usual: Preset) -> anyhow::Result<Settings> {
 }
 
 #[cfg(feature = "realsense")]
-pub(super) fn open(args: &LiveArgs, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+pub(super) fn open(
+    args: &LiveArgs,
+    usual: Preset,
+    recording: Option<&Recording>,
+) -> anyhow::Result<Opened> {
     let settings = settings(args, usual)?;
     let clock: Arc<dyn Clock> = Arc::new(crate::clock::MonotonicClock::new());
     let source = match args.from_file.first() {
@@ -50,7 +55,11 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
         openers.push(Box::new(move || play(&file, &settings, None, &clock)));
     }
     let asked = &args.camera.serial;
-    if let Some(twice) = asked.iter().enumerate().find_map(|(i, serial)| asked[..i].contains(serial).then_some(serial)) {
+    if let Some(twice) = asked
+        .iter()
+        .enumerate()
+        .find_map(|(i, serial)| asked[..i].contains(serial).then_some(serial))
+    {
         return Err(crate::config::UsageError(format!("--serial {twice} is there twice")).into());
     }
     let serials = if args.camera.all { connected_serials()? } else { asked.clone() };
@@ -59,34 +68,64 @@ pub(super) fn open_several(args: &LiveArgs) -> anyhow::Result<Several> {
         names.push(serial.clone());
         openers.push(Box::new(move || watch(Some(serial), &settings, None, &clock)));
     }
-    Ok(Several { settings, clock, cameras: names.into_iter().zip(open_all(openers, PATIENCE)).collect() })
+    Ok(Several {
+        settings,
+        clock,
+        cameras: names.into_iter().zip(open_all(openers, PATIENCE)).collect(),
+    })
 }
 
 #[cfg(feature = "realsense")]
-fn play(file: &std::path::Path, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
+fn play(
+    file: &std::path::Path,
+    settings: &Settings,
+    recording: Option<&Recording>,
+    clock: &Arc<dyn Clock>,
+) -> several::Opened {
     use crate::source::realsense::{Input, RealsenseSource};
     let real_time = settings.policy == crate::pipeline::Policy::Newest;
-    let input = Input::File { path: file.into(), real_time, color: super::run::wants_color(settings, recording) };
+    let input = Input::File {
+        path: file.into(),
+        real_time,
+        color: super::run::wants_color(settings, recording),
+    };
     Ok(Box::new(RealsenseSource::open(input, &settings.filters, Arc::clone(clock))?))
 }
 
 #[cfg(feature = "realsense")]
-fn watch(serial: Option<String>, settings: &Settings, recording: Option<&Recording>, clock: &Arc<dyn Clock>) -> several::Opened {
+fn watch(
+    serial: Option<String>,
+    settings: &Settings,
+    recording: Option<&Recording>,
+    clock: &Arc<dyn Clock>,
+) -> several::Opened {
     use crate::realtime;
     use crate::source::realsense::{CameraInput, RealsenseCamera};
     use crate::source::watch::Watched;
     let color = super::run::wants_color(settings, recording);
     let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
-    let input = CameraInput { settings: settings.camera.clone(), color, device: None, motion: None, record_to };
+    let input = CameraInput {
+        settings: settings.camera.clone(),
+        color,
+        device: None,
+        motion: None,
+        record_to,
+    };
     let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(clock));
     let open = || Watched::open(driver, serial, settings.reconnect, Arc::clone(clock));
     Ok(Box::new(realtime::with_threads(&settings.realtime.capture, open)?))
 }
 
 #[cfg(not(feature = "realsense"))]
-pub(super) fn open(args: &LiveArgs, usual: Preset, _: Option<&Recording>) -> anyhow::Result<Opened> {
+pub(super) fn open(
+    args: &LiveArgs,
+    usual: Preset,
+    _: Option<&Recording>,
+) -> anyhow::Result<Opened> {
     settings(args, usual)?;
-    anyhow::bail!("`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work")
+    anyhow::bail!(
+        "`live` needs librealsense, and this depthcast was built without it; `depthcast demo` and `replay` work"
+    )
 }
 
 #[cfg(not(feature = "realsense"))]

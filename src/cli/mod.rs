@@ -41,8 +41,8 @@ use crate::project::ProjectError;
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
 
-/// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a Rerun viewer, and every microsecond
-/// and every lost frame on the way is accounted for.
+/// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a
+/// Rerun viewer, and every microsecond and every lost frame on the way is accounted for.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -62,23 +62,25 @@ enum Command {
     /// Replays a recording (.bag, .db3, .mcap), read without librealsense
     #[command(after_help = keys::HELP)]
     Replay(ReplayArgs),
-    /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and ROS 2 tools read too. Killed at
-    /// any moment, it lacks no more than the last second
+    /// Runs demo, live or replay, and records what the source delivers: a .mcap that Foxglove and
+    /// ROS 2 tools read too. Killed at any moment, it lacks no more than the last second
     Record(record::RecordArgs),
     /// Measures demo, live or replay again and again, and writes a report; or compares two of them
     #[command(after_help = profile::HELP)]
     Profile(profile::ProfileArgs),
-    /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth (png)
+    /// Writes each depth frame of a recording to a file: clouds (ply, pcd, npy, csv) or raw depth
+    /// (png)
     Export(ExportArgs),
     /// Tells what is in a recording
     Info(InfoArgs),
     /// Lists cameras with their USB link, firmware, profiles and options, or resets one
     Devices(DevicesArgs),
-    /// Checks whether this computer is ready for a camera and a viewer, and says what to do about what is not
+    /// Checks whether this computer is ready for a camera and a viewer, and says what to do about
+    /// what is not
     #[command(after_help = doctor::HELP)]
     Doctor(DoctorArgs),
-    /// Measures the projection on this machine: from a growing list to vector instructions on all threads, what memory allows, and
-    /// librealsense's own
+    /// Measures the projection on this machine: from a growing list to vector instructions on all
+    /// threads, what memory allows, and librealsense's own
     Bench(BenchArgs),
 }
 
@@ -98,7 +100,8 @@ struct DemoArgs {
 struct LiveArgs {
     #[command(flatten)]
     camera: camera::CameraArgs,
-    /// Let librealsense play this recording as if it were the camera. Given several times: each is a camera
+    /// Let librealsense play this recording as if it were the camera. Given several times: each is
+    /// a camera
     #[arg(long, value_name = "FILE", conflicts_with_all = camera::FLAGS)]
     from_file: Vec<PathBuf>,
     #[command(flatten)]
@@ -145,7 +148,8 @@ struct ExportArgs {
     /// The folder for the files; it is made if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// ply and pcd: binary clouds; npy: float32 (N,3); csv: x,y,z as text; png: the raw depth as 16-bit grey
+    /// ply and pcd: binary clouds; npy: float32 (N,3); csv: x,y,z as text; png: the raw depth as
+    /// 16-bit grey
     #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
     format: Format,
     /// Begin at this time after the first frame
@@ -175,8 +179,8 @@ struct ExportArgs {
 struct InfoArgs {
     /// The recording
     file: PathBuf,
-    /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index tells how many frames there are, and
-    /// of the frames only the first and the last are read
+    /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index
+    /// tells how many frames there are, and of the frames only the first and the last are read
     #[arg(long)]
     check: bool,
     /// As JSON (depthcast.info.v1)
@@ -234,8 +238,9 @@ fn one_of<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
     T: serde::de::DeserializeOwned + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(names)
-        .try_map(|name| T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name)))
+    PossibleValuesParser::new(names).try_map(|name| {
+        T::deserialize(serde::de::value::StrDeserializer::<serde::de::value::Error>::new(&name))
+    })
 }
 
 /// What Rust says of a text that is no number tells people nothing.
@@ -264,7 +269,9 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     const LEAST: u32 = 16;
     match format!("{text}@1").parse() {
         Ok(Mode { width, height, .. }) if width.min(height) >= LEAST => Ok((width, height)),
-        _ => Err(format!("a size looks like 640x480, and goes from {LEAST}x{LEAST} to 4096x4096; several like 640x480,848x480")),
+        _ => Err(format!(
+            "a size looks like 640x480, and goes from {LEAST}x{LEAST} to 4096x4096; several like 640x480,848x480"
+        )),
     }
 }
 
@@ -286,9 +293,11 @@ pub fn main() -> ExitCode {
         1 => "warn,depthcast=debug",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| levels.into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| levels.into());
     // Colours are for terminals, and not for logs.
-    let has_color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let has_color = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(has_color);
     subscriber.without_time().with_target(false).with_env_filter(filter).init();
 
@@ -302,13 +311,17 @@ pub fn main() -> ExitCode {
             if error.is::<UsageError>() || is_about_reduction(&error) { 2 } else { 1 }
         }
     };
-    // Not a return from main: that would wait for, or run destructors of, threads that were left behind.
+    // Not a return from main: that would wait for, or run destructors of, threads that were left
+    // behind.
     std::process::exit(code)
 }
 
-/// Writes `--flag -1s` as `--flag=-1s`. clap takes -1s for a flag, and its advice leads astray; none of ours begins with a digit.
+/// Writes `--flag -1s` as `--flag=-1s`. clap takes -1s for a flag, and its advice leads astray;
+/// none of ours begins with a digit.
 fn with_negative_values(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let is_flag = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.len() > 2 && arg.starts_with("--") && !arg.contains('='));
+    let is_flag = |arg: &OsString| {
+        arg.to_str().is_some_and(|arg| arg.len() > 2 && arg.starts_with("--") && !arg.contains('='))
+    };
     let is_negative = |arg: &OsString| {
         let digits = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
         digits.is_some_and(|digits| digits.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
@@ -326,7 +339,8 @@ fn with_negative_values(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     joined
 }
 
-/// Whether a region or block does not fit the images: a mistake in a flag that shows once the source is open.
+/// Whether a region or block does not fit the images: a mistake in a flag that shows once the
+/// source is open.
 fn is_about_reduction(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(ProjectError::Roi { .. } | ProjectError::TooSmall { .. }))
 }

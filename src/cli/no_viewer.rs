@@ -16,8 +16,13 @@ pub(super) fn open(
     _: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     match (&args.view.view, &args.view.save, args.view.wants_web()?) {
-        (View::Auto | View::None, None, false) => Ok((sources.iter().map(|_| vec![Box::new(NullSink) as _]).collect(), Stays)),
-        _ => Err(UsageError("this depthcast was built without a viewer: use --view none, and no --save".into()).into()),
+        (View::Auto | View::None, None, false) => {
+            Ok((sources.iter().map(|_| vec![Box::new(NullSink) as _]).collect(), Stays))
+        }
+        _ => Err(UsageError(
+            "this depthcast was built without a viewer: use --view none, and no --save".into(),
+        )
+        .into()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! The files that a run writes. None may be one that the run reads, or writes otherwise, or somebody's that only has this name by mistake.
+//! The files that a run writes. None may be one that the run reads, or writes otherwise, or
+//! somebody's that only has this name by mistake.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -17,7 +18,8 @@ struct Output<'a> {
     /// As the user knows it.
     name: String,
     path: &'a Path,
-    /// How a file begins that may be replaced, and what it is called. One that is recorded to has been asked for by `--force`.
+    /// How a file begins that may be replaced, and what it is called. One that is recorded to has
+    /// been asked for by `--force`.
     replaces: Option<(&'static [u8], &'static str)>,
 }
 
@@ -25,17 +27,31 @@ struct Output<'a> {
 ///
 /// # Errors
 /// [`UsageError`] if one is.
-pub(super) fn check(args: &RunArgs, sources: &[&SourceInfo], recording: Option<&Path>) -> Result<(), UsageError> {
+pub(super) fn check(
+    args: &RunArgs,
+    sources: &[&SourceInfo],
+    recording: Option<&Path>,
+) -> Result<(), UsageError> {
     let flag = |flag: &str, path| format!("{flag} {}", Path::display(path));
     let save = args.view.save.as_deref();
-    let save = save.map(|path| Output { name: flag("--save", path), path, replaces: Some((RRD, "a .rrd")) });
+    let save = save.map(|path| Output {
+        name: flag("--save", path),
+        path,
+        replaces: Some((RRD, "a .rrd")),
+    });
     let stats = args.monitor.stats_out.as_deref();
-    let stats = stats.map(|path| Output { name: flag("--stats-out", path), path, replaces: Some((JSON, "lines of JSON")) });
-    let recording = recording.map(|path| Output { name: path.display().to_string(), path, replaces: None });
+    let stats = stats.map(|path| Output {
+        name: flag("--stats-out", path),
+        path,
+        replaces: Some((JSON, "lines of JSON")),
+    });
+    let recording =
+        recording.map(|path| Output { name: path.display().to_string(), path, replaces: None });
     let outputs: Vec<_> = [recording, save, stats].into_iter().flatten().collect();
     let refuse = |text: String| Err(UsageError(text));
     for (index, Output { name, path, replaces }) in outputs.iter().enumerate() {
-        let inputs = sources.iter().map(|source| Path::new(&source.name)).chain(args.config.as_deref());
+        let inputs =
+            sources.iter().map(|source| Path::new(&source.name)).chain(args.config.as_deref());
         if inputs.into_iter().any(|input| is_same(path, input)) {
             return refuse(format!("{name}: this is the file that is read from; choose another"));
         }
@@ -43,7 +59,9 @@ pub(super) fn check(args: &RunArgs, sources: &[&SourceInfo], recording: Option<&
             return refuse(format!("{name}: the same file as {}; give each its own", other.name));
         }
         if let Some((_, what)) = replaces.filter(|(begin, _)| is_else(path, begin)) {
-            return refuse(format!("{name}: is there already, and is not {what}; choose another name, or delete it first"));
+            return refuse(format!(
+                "{name}: is there already, and is not {what}; choose another name, or delete it first"
+            ));
         }
     }
     Ok(())
@@ -51,9 +69,12 @@ pub(super) fn check(args: &RunArgs, sources: &[&SourceInfo], recording: Option<&
 
 /// Whether two paths lead to one file, or would if it were there.
 fn is_same(a: &Path, b: &Path) -> bool {
-    let id = |path: &Path| std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| (m.dev(), m.ino()));
+    let id = |path: &Path| {
+        std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|m| (m.dev(), m.ino()))
+    };
     let place = |path: &Path| -> Option<PathBuf> {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         Some(parent.canonicalize().ok()?.join(path.file_name()?))
     };
     match (id(a), id(b)) {
@@ -70,6 +91,7 @@ fn is_else(path: &Path, begin: &[u8]) -> bool {
         return false;
     }
     let mut found = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(begin.len() as u64).read_to_end(&mut found));
+    let read =
+        File::open(path).and_then(|file| file.take(begin.len() as u64).read_to_end(&mut found));
     read.is_ok() && !begin.starts_with(&found)
 }

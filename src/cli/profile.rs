@@ -1,4 +1,5 @@
-//! `profile -- demo|live|replay ...`: the same run again and again, and a report of it; or two reports compared.
+//! `profile -- demo|live|replay ...`: the same run again and again, and a report of it; or two
+//! reports compared.
 
 mod against;
 
@@ -57,7 +58,8 @@ pub(super) struct ProfileArgs {
     /// The folder for report.json, report.md, report.html, trace.json and the histograms (.hgrm)
     #[arg(long, value_name = "DIR", default_value = "profile")]
     out: PathBuf,
-    /// Leave out what comes in this time after the first frame of each repetition; 2s for cameras, nothing for recordings
+    /// Leave out what comes in this time after the first frame of each repetition; 2s for cameras,
+    /// nothing for recordings
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     warm_up: Option<Duration>,
     /// How often each combination is measured: 5, and 10 with --against
@@ -69,10 +71,12 @@ pub(super) struct ProfileArgs {
     /// Print the report as JSON (depthcast.profile.v1, or depthcast.compare.v1)
     #[arg(long)]
     json: bool,
-    /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has become worse by more than --fail-over
+    /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has
+    /// become worse by more than --fail-over
     #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
     compare: Option<Vec<PathBuf>>,
-    /// Measure another build of depthcast and this one in turns, and tell whether this one is worse, as --compare does; exit codes are its
+    /// Measure another build of depthcast and this one in turns, and tell whether this one is
+    /// worse, as --compare does; exit codes are its
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
     /// By how much a figure may become worse; of lost frames at most one in a hundred
@@ -111,7 +115,10 @@ fn source_of(args: &ProfileArgs) -> anyhow::Result<SourceCommand> {
     let (mut source, asks_for_view) = SourceCommand::parse("depthcast profile --", &args.run);
     source.refuse_several("profile")?;
     if source.run_args().json {
-        return Err(UsageError("--json stands before the `--`: the report is the session's, not a run's".into()).into());
+        return Err(UsageError(
+            "--json stands before the `--`: the report is the session's, not a run's".into(),
+        )
+        .into());
     }
     if !asks_for_view {
         source.run_args_mut().view.view = View::None;
@@ -133,7 +140,10 @@ fn command_line(args: &ProfileArgs) -> String {
 fn check_folder(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
     profile::ensure_place(folder)?;
     if folder.join(file).exists() && !force {
-        bail!("{}: has a report already; --force replaces it, another --out keeps it", folder.display());
+        bail!(
+            "{}: has a report already; --force replaces it, another --out keeps it",
+            folder.display()
+        );
     }
     Ok(())
 }
@@ -142,7 +152,12 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let source = source_of(args)?;
     check_folder(&args.out, "report.json", args.force)?;
     let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
-    let cells: Vec<_> = of_config.matrix().cells().iter().map(|cell| at(&source, cell)).collect::<anyhow::Result<_>>()?;
+    let cells: Vec<_> = of_config
+        .matrix()
+        .cells()
+        .iter()
+        .map(|cell| at(&source, cell))
+        .collect::<anyhow::Result<_>>()?;
     let plan = Plan {
         repetitions: args.repetitions.or(of_config.repetitions).unwrap_or(REPETITIONS),
         warm_up: args.warm_up.or(of_config.warm_up.map(|Length(time)| time)),
@@ -155,7 +170,8 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     for source in &cells {
         if let Some((mut report, frames)) = plan.cell(source, reports.len())? {
             // Such as of all threads and of two, where there are two.
-            let is_alike = |other: &CellReport| other.name.split(" #").next() == Some(report.name.as_str());
+            let is_alike =
+                |other: &CellReport| other.name.split(" #").next() == Some(report.name.as_str());
             let alike = reports.iter().filter(|other| is_alike(other)).count();
             if alike > 0 {
                 report.name += &format!(" #{}", alike + 1);
@@ -168,14 +184,21 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         bail!("interrupted before anything was measured");
     }
     if plan.stop.is_asked() && reports.len() < cells.len() {
-        eprintln!("depthcast: interrupted: {} of {} combinations were measured", reports.len(), cells.len());
+        eprintln!(
+            "depthcast: interrupted: {} of {} combinations were measured",
+            reports.len(),
+            cells.len()
+        );
     }
     let report = ProfileReport {
         schema: SCHEMA.into(),
         command: command_line(args),
         began_unix_s: began.as_secs(),
         in_turns: None,
-        environment: Environment { realtime: measured.iter().find_map(|m| m.realtime.clone()), ..Environment::capture() },
+        environment: Environment {
+            realtime: measured.iter().find_map(|m| m.realtime.clone()),
+            ..Environment::capture()
+        },
         measuring,
         cells: reports,
     };
@@ -185,7 +208,9 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     } else {
         print(&profile::summary(&report))?;
         let out = args.out.display();
-        print(&format!("\n{out}: report.html, report.md, report.json, trace.json for ui.perfetto.dev, *.hgrm\n"))?;
+        print(&format!(
+            "\n{out}: report.html, report.md, report.json, trace.json for ui.perfetto.dev, *.hgrm\n"
+        ))?;
     }
     Ok(Done::Whole)
 }
@@ -197,17 +222,23 @@ fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
     run.threads = cell.threads.or(run.threads);
     run.policy = cell.policy.or(run.policy);
     if let Some(viewer) = &cell.viewer {
-        run.view.view = viewer.parse().map_err(|error| UsageError(format!("profile.viewers has `{viewer}`: {error}")))?;
+        run.view.view = viewer
+            .parse()
+            .map_err(|error| UsageError(format!("profile.viewers has `{viewer}`: {error}")))?;
     }
     if cell.size.is_none() && cell.rate_hz.is_none() {
         return Ok(source);
     }
-    let config::Settings { synthetic, camera, .. } = source.run_args().settings(Preset::Profiling, Config::default())?;
+    let config::Settings { synthetic, camera, .. } =
+        source.run_args().settings(Preset::Profiling, Config::default())?;
     let (depth, usual) = match &mut source {
         SourceCommand::Demo(args) => (&mut args.depth, synthetic),
-        SourceCommand::Live(args) if args.from_file.is_empty() => (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer)),
+        SourceCommand::Live(args) if args.from_file.is_empty() => {
+            (&mut args.camera.depth, camera.depth.unwrap_or(camera.prefer))
+        }
         SourceCommand::Live(_) | SourceCommand::Replay(_) => {
-            let text = "profile.sizes and profile.rates_hz are for cameras; a recording has its own";
+            let text =
+                "profile.sizes and profile.rates_hz are for cameras; a recording has its own";
             return Err(UsageError(text.into()).into());
         }
     };
@@ -226,7 +257,11 @@ struct Plan {
 
 impl Plan {
     /// Measures one cell; `None` if it was interrupted before its first repetition had ended.
-    fn cell(&self, source: &SourceCommand, index: usize) -> anyhow::Result<Option<(CellReport, profile::Measured)>> {
+    fn cell(
+        &self,
+        source: &SourceCommand,
+        index: usize,
+    ) -> anyhow::Result<Option<(CellReport, profile::Measured)>> {
         let has_end = source.has_end();
         let warm_up = self.warm_up.unwrap_or(if has_end { Duration::ZERO } else { WARM_UP });
         let mut run_args = source.run_args().clone();
@@ -243,7 +278,11 @@ impl Plan {
             let opened = source.open(Preset::Profiling, None)?;
             let (info, threads) = (opened.info(), opened.settings.threads);
             let i = &info.stream.intrinsics;
-            let which = if round == 0 { "warm-up".into() } else { format!("repetition {round} of {}", self.repetitions) };
+            let which = if round == 0 {
+                "warm-up".into()
+            } else {
+                format!("repetition {round} of {}", self.repetitions)
+            };
             eprintln!(
                 "combination {} of {}: {}x{}@{:.0}, {threads} threads, viewer {}: {which}",
                 index + 1,
@@ -266,8 +305,18 @@ impl Plan {
         let Some((info, settings)) = first.filter(|_| !runs.is_empty()) else { return Ok(None) };
         let count = runs.len();
         if let Some(last) = runs.last_mut().filter(|_| count < self.repetitions) {
-            last.warnings.push(format!("interrupted: {count} of {} repetitions were measured", self.repetitions));
+            last.warnings.push(format!(
+                "interrupted: {count} of {} repetitions were measured",
+                self.repetitions
+            ));
         }
-        Ok(Some(profile::cell(index, &info, &settings, &run_args.view.view.to_string(), warm_up, runs)))
+        Ok(Some(profile::cell(
+            index,
+            &info,
+            &settings,
+            &run_args.view.view.to_string(),
+            warm_up,
+            runs,
+        )))
     }
 }

@@ -1,4 +1,5 @@
-//! `record OUT -- demo|live|replay ...`: a run as without it, and a recording of what its source delivers.
+//! `record OUT -- demo|live|replay ...`: a run as without it, and a recording of what its source
+//! delivers.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,8 +18,8 @@ use crate::source::SourceInfo;
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {
-    /// The file to write: .mcap, with ROS 2 messages. Or .bag, by librealsense's own recorder: only with `live` and a camera, and without
-    /// the options below
+    /// The file to write: .mcap, with ROS 2 messages. Or .bag, by librealsense's own recorder: only
+    /// with `live` and a camera, and without the options below
     out: PathBuf,
     /// How the chunks of the file are packed
     #[arg(long, default_value = "zstd", value_parser = one_of::<Compression>(&["zstd", "lz4", "none"]))]
@@ -29,7 +30,8 @@ pub(super) struct RecordArgs {
     /// End recording and run before the file becomes larger than this, such as 500MB or 4GiB
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     max_size: Option<u64>,
-    /// End recording and run when the disk has less room than this; that counts as a failure. 0 goes on until the disk is full
+    /// End recording and run when the disk has less room than this; that counts as a failure. 0
+    /// goes on until the disk is full
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_bytes)]
     min_free: u64,
     /// Record colour images too: each one that is the nearest in time of a depth frame
@@ -57,7 +59,11 @@ pub(super) struct Recording {
 
 impl Recording {
     /// Opens the file; there is nothing to open where librealsense does.
-    pub(super) fn create(self, source: &SourceInfo, clock: &Arc<dyn Clock>) -> anyhow::Result<Option<Recorder>> {
+    pub(super) fn create(
+        self,
+        source: &SourceInfo,
+        clock: &Arc<dyn Clock>,
+    ) -> anyhow::Result<Option<Recorder>> {
         if self.by_librealsense {
             return Ok(None);
         }
@@ -66,7 +72,8 @@ impl Recording {
 }
 
 pub(super) fn record(args: RecordArgs) -> anyhow::Result<Done> {
-    let (mut source, _) = SourceCommand::parse(&format!("depthcast record {} --", args.out.display()), &args.run);
+    let (mut source, _) =
+        SourceCommand::parse(&format!("depthcast record {} --", args.out.display()), &args.run);
     source.refuse_several("record")?;
     source.run_args_mut().json |= args.json;
     let recording = recording(args, &source)?;
@@ -77,7 +84,8 @@ pub(super) fn record(args: RecordArgs) -> anyhow::Result<Done> {
 fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recording> {
     let RecordArgs { out, compression, max_duration, max_size, min_free, color, force, .. } = args;
     let name = out.display();
-    let extension = out.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    let extension =
+        out.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
     let by_librealsense = match extension.as_deref() {
         Some("mcap") => false,
         Some("bag") => {
@@ -91,8 +99,7 @@ fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recordi
                 || compression != usual.compression
                 || min_free != usual.min_free_bytes
             {
-                let text =
-                    "librealsense's recorder of .bag files has no limits and no choice of compression; --duration ends the run";
+                let text = "librealsense's recorder of .bag files has no limits and no choice of compression; --duration ends the run";
                 return Err(UsageError(format!("{name}: {text}")).into());
             }
             true
@@ -101,13 +108,24 @@ fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recordi
             let text = "librealsense 2.56 does not write .db3; give a name that ends with .mcap, or with .bag for a camera";
             return Err(UsageError(format!("{name}: {text}")).into());
         }
-        _ => return Err(UsageError(format!("{name}: depthcast writes .mcap; give a name that ends so")).into()),
+        _ => {
+            return Err(UsageError(format!(
+                "{name}: depthcast writes .mcap; give a name that ends so"
+            ))
+            .into());
+        }
     };
     // Before a camera is opened for nothing.
     if out.exists() && !force {
         anyhow::bail!("{name}: exists already; --force replaces it, another name keeps it");
     }
-    let options =
-        RecordOptions { compression, color, max_duration, max_bytes: max_size, min_free_bytes: min_free, overwrite: force };
+    let options = RecordOptions {
+        compression,
+        color,
+        max_duration,
+        max_bytes: max_size,
+        min_free_bytes: min_free,
+        overwrite: force,
+    };
     Ok(Recording { path: out, options, by_librealsense })
 }

@@ -1,4 +1,5 @@
-//! `demo`, `live` and `replay`: a source, the pipeline, sinks, a recording where it is asked for, and a report.
+//! `demo`, `live` and `replay`: a source, the pipeline, sinks, a recording where it is asked for,
+//! and a report.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,9 @@ use super::status::Status;
 use super::terminal::Terminal;
 use super::view::Shown;
 use super::viewer::Stays;
-use super::{DemoArgs, Done, MonitorArgs, ReplayArgs, RunArgs, cameras, live, outputs, print, viewer};
+use super::{
+    DemoArgs, Done, MonitorArgs, ReplayArgs, RunArgs, cameras, live, outputs, print, viewer,
+};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
@@ -34,7 +37,11 @@ pub(super) struct Opened {
 
 impl SourceCommand {
     /// Opens the source. `usual` is the preset for cameras where none is asked for.
-    pub(super) fn open(&self, usual: Preset, recording: Option<&Recording>) -> anyhow::Result<Opened> {
+    pub(super) fn open(
+        &self,
+        usual: Preset,
+        recording: Option<&Recording>,
+    ) -> anyhow::Result<Opened> {
         match self {
             Self::Demo(args) => demo(args, usual, recording),
             Self::Live(args) => live::open(args, usual, recording),
@@ -50,7 +57,13 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let config::Mode { width, height, fps } = settings.synthetic;
     let camera = SyntheticCamera::new(
-        SyntheticOptions { width, height, fps, seed: settings.seed, color: wants_color(&settings, recording) },
+        SyntheticOptions {
+            width,
+            height,
+            fps,
+            seed: settings.seed,
+            color: wants_color(&settings, recording),
+        },
         Arc::clone(&clock),
     )?;
     Ok(Opened { source: Box::new(camera), remote: None, settings, clock })
@@ -64,7 +77,8 @@ fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Op
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording);
     let (topic, speed) = (topic.clone(), *speed);
-    let options = ReplayOptions { pace: *pace, speed, from: *from, to: *to, looped: *looped, topic, color };
+    let options =
+        ReplayOptions { pace: *pace, speed, from: *from, to: *to, looped: *looped, topic, color };
     let source = RecordingSource::open(file, options, Arc::clone(&clock)).map_err(as_usage)?;
     let remote = Some(source.remote());
     Ok(Opened { source: Box::new(source), remote, settings, clock })
@@ -95,9 +109,14 @@ fn refuse_filters(settings: &Settings) -> Result<(), UsageError> {
 }
 
 /// Refuses a section of a recording that has no length.
-pub(super) fn check_section(from: Option<Duration>, to: Option<Duration>) -> Result<(), UsageError> {
+pub(super) fn check_section(
+    from: Option<Duration>,
+    to: Option<Duration>,
+) -> Result<(), UsageError> {
     match (from, to) {
-        (Some(from), Some(to)) if from >= to => Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between"))),
+        (Some(from), Some(to)) if from >= to => {
+            Err(UsageError(format!("--from {from:?} --to {to:?}: nothing lies between")))
+        }
         _ => Ok(()),
     }
 }
@@ -122,7 +141,8 @@ pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow
     let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
     let args = source.run_args();
-    let Ran { info, settings, outcome, stays } = opened.run(args, recording, terminal, stop.clone(), false)?;
+    let Ran { info, settings, outcome, stays } =
+        opened.run(args, recording, terminal, stop.clone(), false)?;
     let done = tell(&info, &settings, outcome, args.json)?;
     stays.linger(&stop);
     Ok(done)
@@ -133,7 +153,8 @@ impl Opened {
         self.source.info()
     }
 
-    /// Runs it through the sinks that `args` ask for. With a `journal` the outcome has each single frame.
+    /// Runs it through the sinks that `args` ask for. With a `journal` the outcome has each single
+    /// frame.
     pub(super) fn run(
         self,
         args: &RunArgs,
@@ -147,15 +168,27 @@ impl Opened {
         if let Some(recording) = recording.as_ref().filter(|recording| recording.by_librealsense) {
             info.facts.push(("recorded by librealsense", recording.path.display().to_string()));
         }
-        outputs::check(args, &[&info], recording.as_ref().map(|recording| recording.path.as_path()))?;
-        let shown = Shown { info: &info, is_watched: source.monitor().is_some(), motion: source.motion(), camera: None };
+        outputs::check(
+            args,
+            &[&info],
+            recording.as_ref().map(|recording| recording.path.as_path()),
+        )?;
+        let shown = Shown {
+            info: &info,
+            is_watched: source.monitor().is_some(),
+            motion: source.motion(),
+            camera: None,
+        };
         let (mut sinks, stays) = viewer::open(args, &settings, &[shown], &clock)?;
         let sinks = sinks.remove(0);
         // Last, so that nothing else can fail when an old file is replaced.
-        let recorder = recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
+        let recorder =
+            recording.map(|recording| recording.create(&info, &clock)).transpose()?.flatten();
         let pipeline_settings = pipeline_settings(args, &settings, journal);
         let keys = match (terminal, &remote) {
-            (Some(terminal), Some(remote)) => Some(Keys::start(terminal, remote.clone(), stop.clone())?),
+            (Some(terminal), Some(remote)) => {
+                Some(Keys::start(terminal, remote.clone(), stop.clone())?)
+            }
             _ => None,
         };
         let mut monitor = start_monitor(args, &[(None, &info)], &clock)?;
@@ -164,7 +197,14 @@ impl Opened {
             status.show(snapshot);
             monitor.tick([(snapshot, false)]);
         };
-        let outcome = pipeline::run(source, Outlets { sinks, recorder }, pipeline_settings.clone(), clock, stop, &mut on_tick);
+        let outcome = pipeline::run(
+            source,
+            Outlets { sinks, recorder },
+            pipeline_settings.clone(),
+            clock,
+            stop,
+            &mut on_tick,
+        );
         status.clear();
         monitor.finish();
         drop(keys);
@@ -172,7 +212,11 @@ impl Opened {
     }
 }
 
-pub(super) fn pipeline_settings(args: &RunArgs, settings: &Settings, journal: bool) -> PipelineSettings {
+pub(super) fn pipeline_settings(
+    args: &RunArgs,
+    settings: &Settings,
+    journal: bool,
+) -> PipelineSettings {
     PipelineSettings {
         policy: settings.policy,
         capture_queue: settings.capture_queue,
@@ -194,18 +238,29 @@ pub(super) fn start_monitor(
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Monitor> {
     let MonitorArgs { stats_out, stats_interval, metrics } = args.monitor.clone();
-    let monitor = Monitor::start(&MonitorOptions { stats_out, interval: stats_interval, metrics }, sources, Arc::clone(clock))?;
+    let monitor = Monitor::start(
+        &MonitorOptions { stats_out, interval: stats_interval, metrics },
+        sources,
+        Arc::clone(clock),
+    )?;
     if let Some(address) = monitor.metrics_address() {
         eprintln!("metrics: http://{address}/metrics");
         if !address.ip().is_loopback() {
-            tracing::warn!("--metrics {address}: whoever reaches this machine can read the figures");
+            tracing::warn!(
+                "--metrics {address}: whoever reaches this machine can read the figures"
+            );
         }
     }
     Ok(monitor)
 }
 
 /// Prints the report.
-fn tell(info: &SourceInfo, settings: &PipelineSettings, mut outcome: Outcome, json: bool) -> anyhow::Result<Done> {
+fn tell(
+    info: &SourceInfo,
+    settings: &PipelineSettings,
+    mut outcome: Outcome,
+    json: bool,
+) -> anyhow::Result<Done> {
     let error = outcome.error.take();
     if outcome.stats.captured.count() == 0 {
         if let Some(error) = error {

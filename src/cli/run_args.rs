@@ -59,8 +59,8 @@ pub(super) struct RunArgs {
     /// Threads that the projection may use; 0 chooses
     #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
     pub threads: Option<usize>,
-    /// Let capture and projection go before other programs, and keep memory from being swapped out, as far as this user may; [realtime] in the
-    /// configuration says more
+    /// Let capture and projection go before other programs, and keep memory from being swapped out,
+    /// as far as this user may; [realtime] in the configuration says more
     #[arg(long)]
     pub realtime: bool,
     /// Let capture run on these cores alone, such as 2,3
@@ -73,13 +73,15 @@ pub(super) struct RunArgs {
 /// Where other programs find the figures while a run goes on.
 #[derive(Debug, Clone, Args)]
 pub(super) struct MonitorArgs {
-    /// Write a line of JSON with the figures (depthcast.stats.v1) to this file for each --stats-interval
+    /// Write a line of JSON with the figures (depthcast.stats.v1) to this file for each
+    /// --stats-interval
     #[arg(long, value_name = "FILE.jsonl")]
     pub stats_out: Option<PathBuf>,
     /// The time from one line to the next, at least 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_interval)]
     pub stats_interval: Duration,
-    /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this machine alone, such as 9100
+    /// Serve the figures for Prometheus at http://ADDRESS/metrics; a port alone is one of this
+    /// machine alone, such as 9100
     #[arg(long, value_name = "ADDRESS", value_parser = parse_address)]
     pub metrics: Option<SocketAddr>,
 }
@@ -111,7 +113,11 @@ impl RunArgs {
     /// The flags of all runs, and those `of_source`.
     pub(super) fn settings(&self, usual: Preset, of_source: Config) -> anyhow::Result<Settings> {
         let flags = Config {
-            pipeline: config::Pipeline { policy: self.policy, threads: self.threads, ..Default::default() },
+            pipeline: config::Pipeline {
+                policy: self.policy,
+                threads: self.threads,
+                ..Default::default()
+            },
             viewer: config::Viewer {
                 layout: self.layout,
                 show: self.show,
@@ -156,5 +162,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(port) = text.trim_start_matches(':').parse::<u16>() {
         return Ok((Ipv4Addr::LOCALHOST, port).into());
     }
-    text.parse().map_err(|_| "an address looks like 127.0.0.1:9100, or 9100 for a port on this machine alone".into())
+    text.parse().map_err(|_| {
+        "an address looks like 127.0.0.1:9100, or 9100 for a port on this machine alone".into()
+    })
 }

@@ -9,8 +9,8 @@ use signal_hook::low_level::emulate_default_handler;
 use super::terminal::Terminal;
 use crate::pipeline::Stop;
 
-/// The first signal asks the run to stop and lets it drain; the second ends the process at once. However that comes, `terminal` is
-/// put back before.
+/// The first signal asks the run to stop and lets it drain; the second ends the process at once.
+/// However that comes, `terminal` is put back before.
 pub(super) fn stop_on_signals(terminal: Option<Arc<Terminal>>) -> anyhow::Result<Stop> {
     let stop = Stop::default();
     let asked = stop.clone();

@@ -27,14 +27,16 @@ pub(super) enum SourceCommand {
 }
 
 impl SourceCommand {
-    /// Parses what stands behind the `--` of the command `bin_name`, and tells whether `--view` stands there. Help and mistakes end the
-    /// process, as those of the command line itself do.
+    /// Parses what stands behind the `--` of the command `bin_name`, and tells whether `--view`
+    /// stands there. Help and mistakes end the process, as those of the command line itself do.
     pub(super) fn parse(bin_name: &str, args: &[OsString]) -> (Self, bool) {
         let command = <RunCommand as clap::CommandFactory>::command().bin_name(bin_name);
         let matches = command.try_get_matches_from(args).unwrap_or_else(|error| error.exit());
-        let asks_for_view =
-            matches.subcommand().is_some_and(|(_, matches)| matches.value_source("view") == Some(ValueSource::CommandLine));
-        let parsed = <RunCommand as clap::FromArgMatches>::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let asks_for_view = matches.subcommand().is_some_and(|(_, matches)| {
+            matches.value_source("view") == Some(ValueSource::CommandLine)
+        });
+        let parsed = <RunCommand as clap::FromArgMatches>::from_arg_matches(&matches)
+            .unwrap_or_else(|error| error.exit());
         (parsed.source, asks_for_view)
     }
 

@@ -10,8 +10,8 @@ use crate::source::recording::control::{PlayState, Remote};
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
-/// A line with rates, latency and losses, or where a recording is at; nothing where standard error is no terminal. How the viewer's
-/// connection stands is told at each change, in a line that stays.
+/// A line with rates, latency and losses, or where a recording is at; nothing where standard error
+/// is no terminal. How the viewer's connection stands is told at each change, in a line that stays.
 pub(super) struct Status {
     bar: Option<ProgressBar>,
     /// Of the recording that is played.
@@ -31,8 +31,17 @@ impl Status {
         match &remote {
             None => Self { bar: bar(total), remote, names: Vec::new(), told: Vec::new() },
             Some(playing) => {
-                let template = if playing.state().end.is_some() { "[{wide_bar}] {msg}" } else { "{spinner} {msg}" };
-                Self { bar: styled(ProgressBar::new(0), template), remote, names: Vec::new(), told: Vec::new() }
+                let template = if playing.state().end.is_some() {
+                    "[{wide_bar}] {msg}"
+                } else {
+                    "{spinner} {msg}"
+                };
+                Self {
+                    bar: styled(ProgressBar::new(0), template),
+                    remote,
+                    names: Vec::new(),
+                    told: Vec::new(),
+                }
             }
         }
     }
@@ -45,12 +54,16 @@ impl Status {
     /// The figures of several cameras.
     pub(super) fn show_all(&mut self, cameras: &[Tick]) {
         // They share their viewer.
-        let connections = cameras.iter().find(|camera| !camera.has_ended).map(|camera| &camera.snapshot.connections);
+        let connections = cameras
+            .iter()
+            .find(|camera| !camera.has_ended)
+            .map(|camera| &camera.snapshot.connections);
         connections.into_iter().for_each(|connections| self.tell(connections));
         let Some(bar) = &self.bar else { return };
         let parts = self.names.iter().zip(cameras).map(|(name, camera)| part(name, camera));
         let parts: Vec<_> = parts.collect();
-        let connections = connections.into_iter().flatten().map(|(name, status)| format!(" | {name}: {status}"));
+        let connections =
+            connections.into_iter().flatten().map(|(name, status)| format!(" | {name}: {status}"));
         bar.set_message(parts.join(" | ") + &connections.collect::<String>());
         bar.tick();
     }
@@ -59,10 +72,16 @@ impl Status {
         self.tell(&s.connections);
         let Some(bar) = &self.bar else { return };
         let recorder = ("recorder", s.dropped_by_recorder);
-        let lost: Vec<_> =
-            s.lost().iter().chain([&recorder]).filter(|d| d.1 > 0).map(|(place, n)| format!("{place} {n}")).collect();
+        let lost: Vec<_> = s
+            .lost()
+            .iter()
+            .chain([&recorder])
+            .filter(|d| d.1 > 0)
+            .map(|(place, n)| format!("{place} {n}"))
+            .collect();
         let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
-        let connections: String = s.connections.iter().map(|(name, status)| format!(" | {name}: {status}")).collect();
+        let connections: String =
+            s.connections.iter().map(|(name, status)| format!(" | {name}: {status}")).collect();
         let fps = &s.fps;
         if let Some(remote) = &self.remote {
             let state = remote.state();
@@ -70,18 +89,27 @@ impl Status {
                 bar.set_length(ms(end.at.saturating_sub(state.begin)));
             }
             bar.set_position(ms(state.position.saturating_sub(state.begin)));
-            bar.set_message(format!("{} | lost: {lost}{connections}", playing(&state, fps.captured)));
+            bar.set_message(format!(
+                "{} | lost: {lost}{connections}",
+                playing(&state, fps.captured)
+            ));
         } else {
             let total = s.last_second("total");
-            let total = total.map_or(String::new(), |q| format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms));
-            let long = s.last_ten_seconds("total").map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
+            let total = total.map_or(String::new(), |q| {
+                format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms)
+            });
+            let long = s
+                .last_ten_seconds("total")
+                .map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
             let rates = format!("{:.1} fps captured, {:.1} shown", fps.captured, fps.shown);
             let camera = s
                 .camera
                 .as_ref()
                 .map(Monitor::state)
                 .filter(|&state| state != State::Streaming)
-                .map_or(String::new(), |state| format!("CAMERA {} | ", state.as_str().to_uppercase()));
+                .map_or(String::new(), |state| {
+                    format!("CAMERA {} | ", state.as_str().to_uppercase())
+                });
             bar.set_message(format!("{camera}{rates}{total}{long} | lost: {lost}{connections}"));
             bar.set_position(s.captured);
         }
@@ -111,23 +139,28 @@ impl Status {
 
 /// How one of several cameras is: `146222252132 30.0 fps, 30.0 shown, p99 3.20 ms, 2 lost`.
 fn part(name: &str, Tick { snapshot, has_ended }: &Tick) -> String {
-    let state = snapshot.camera.as_ref().map(Monitor::state).filter(|&state| state != State::Streaming);
+    let state =
+        snapshot.camera.as_ref().map(Monitor::state).filter(|&state| state != State::Streaming);
     let how = match state {
         _ if *has_ended => "ENDED".into(),
         Some(state) => state.as_str().to_uppercase(),
         None => format!("{:.1} fps, {:.1} shown", snapshot.fps.captured, snapshot.fps.shown),
     };
-    let p99 = snapshot.last_second("total").filter(|_| !has_ended).map_or(String::new(), |q| format!(", p99 {:.2} ms", q.p99_ms));
+    let p99 = snapshot
+        .last_second("total")
+        .filter(|_| !has_ended)
+        .map_or(String::new(), |q| format!(", p99 {:.2} ms", q.p99_ms));
     let lost: u64 = snapshot.lost().iter().map(|place| place.1).sum();
     let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
     format!("{name} {how}{p99}{lost}")
 }
 
-/// Where a recording is at: `12.3 / 60.0 s  frame 371  29.9 fps  x1  paused`. A `~` stands before an end that is an estimate.
+/// Where a recording is at: `12.3 / 60.0 s frame 371 29.9 fps x1 paused`. A `~` stands before an
+/// end that is an estimate.
 fn playing(state: &PlayState, fps: f64) -> String {
-    let end = state
-        .end
-        .map_or(String::new(), |end| format!(" / {}{:.1}", if end.is_estimate { "~" } else { "" }, end.at.as_secs_f64()));
+    let end = state.end.map_or(String::new(), |end| {
+        format!(" / {}{:.1}", if end.is_estimate { "~" } else { "" }, end.at.as_secs_f64())
+    });
     let number = state.number.map_or(String::new(), |number| format!("  frame {number}"));
     let speed = state.speed.map_or("at once".into(), |speed| format!("x{speed}"));
     let paused = if state.is_paused { "  paused" } else { "" };
@@ -138,7 +171,8 @@ fn ms(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A bar up to `total`, or a spinner where that is not known; nothing where standard error is no terminal.
+/// A bar up to `total`, or a spinner where that is not known; nothing where standard error is no
+/// terminal.
 pub(super) fn bar(total: Option<u64>) -> Option<ProgressBar> {
     match total {
         Some(total) => styled(ProgressBar::new(total), "{bar:24} {pos}/{len} {msg}"),
@@ -150,7 +184,8 @@ fn styled(bar: ProgressBar, template: &str) -> Option<ProgressBar> {
     if !std::io::stderr().is_terminal() {
         return None;
     }
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     bar.set_style(if template.starts_with('[') { style.progress_chars("=> ") } else { style });
     Some(bar)
 }

@@ -1,12 +1,16 @@
 //! The terminal in the mode that single keys need, and back as it was found.
 //!
-//! Only two things change: keys come one by one, and are not echoed. Output stays as it is, and so do Ctrl-C and Ctrl-\.
+//! Only two things change: keys come one by one, and are not echoed. Output stays as it is, and so
+//! do Ctrl-C and Ctrl-\.
 
 use std::io::{IsTerminal as _, stderr, stdin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, SpecialCodes, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, SpecialCodes, Termios, tcgetattr, tcgetpgrp,
+    tcsetattr,
+};
 
 /// The terminal that a run was started from.
 pub(super) struct Terminal {
@@ -23,7 +27,8 @@ enum Mode {
 }
 
 impl Terminal {
-    /// The terminal, if there is somebody in front of it: keys can be read, what they do can be seen, and it is not another job's.
+    /// The terminal, if there is somebody in front of it: keys can be read, what they do can be
+    /// seen, and it is not another job's.
     pub(super) fn find() -> Option<Arc<Self>> {
         let is_there = stdin().is_terminal() && stderr().is_terminal() && is_foreground();
         is_there.then(|| Arc::new(Self { mode: Mutex::new(Mode::Off) }))
@@ -35,7 +40,8 @@ impl Terminal {
         self.enter();
     }
 
-    /// After this process was stopped and goes on: whatever the shell has made of the terminal meanwhile, keys shall come again.
+    /// After this process was stopped and goes on: whatever the shell has made of the terminal
+    /// meanwhile, keys shall come again.
     pub(super) fn enter(&self) {
         let mut mode = self.lock();
         let found = match &*mode {
@@ -82,7 +88,8 @@ impl Terminal {
     /// Whether this key, Ctrl-Z for most, is to stop the process for now.
     pub(super) fn is_suspend_key(&self, key: u8) -> bool {
         let suspend_key = |codes: &SpecialCodes| codes[SpecialCodeIndex::VSUSP];
-        key != 0 && matches!(&*self.lock(), Mode::Ours(found) if suspend_key(&found.special_codes) == key)
+        key != 0
+            && matches!(&*self.lock(), Mode::Ours(found) if suspend_key(&found.special_codes) == key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Mode> {
@@ -90,7 +97,8 @@ impl Terminal {
     }
 }
 
-/// In the background the terminal is another job's; the system would stop this process for touching it.
+/// In the background the terminal is another job's; the system would stop this process for touching
+/// it.
 fn is_foreground() -> bool {
     tcgetpgrp(stdin()).is_ok_and(|foreground| foreground == getpgrp())
 }

@@ -29,8 +29,8 @@ pub(super) struct Shown<'a> {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ViewArgs {
-    /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the PATH, else web), native, web,
-    /// connect=URL or none
+    /// Where to show the clouds: auto (a native viewer if there is a display and `rerun` on the
+    /// PATH, else web), native, web, connect=URL or none
     #[arg(long, default_value = "auto", value_name = "VIEW")]
     pub view: View,
     /// Also write clouds and figures to this .rrd file, for `rerun FILE.rrd`
@@ -39,7 +39,8 @@ pub(super) struct ViewArgs {
     /// Show the web viewer, and open it in the browser
     #[arg(long)]
     pub open: bool,
-    /// Serve the web viewer on this address of the machine, so that others can watch; 0.0.0.0 for all it has. Without it, on 127.0.0.1
+    /// Serve the web viewer on this address of the machine, so that others can watch; 0.0.0.0 for
+    /// all it has. Without it, on 127.0.0.1
     #[arg(long, value_name = "IP")]
     pub bind: Option<IpAddr>,
     /// Port of the web viewer's page; 0 for any free one
@@ -48,23 +49,29 @@ pub(super) struct ViewArgs {
     /// Port of the web viewer's data; 0 for any free one
     #[arg(long, value_name = "PORT")]
     pub data_port: Option<u16>,
-    /// Go on serving the web viewer for so long when the run has ended, or `forever`. Without it, on a terminal, while a browser shows it
+    /// Go on serving the web viewer for so long when the run has ended, or `forever`. Without it,
+    /// on a terminal, while a browser shows it
     #[arg(long, value_name = "TIME")]
     pub linger: Option<Linger>,
 }
 
 impl ViewArgs {
-    /// Whether there is no choice but the web viewer; it is an error to ask for another view at the same time.
+    /// Whether there is no choice but the web viewer; it is an error to ask for another view at the
+    /// same time.
     pub fn wants_web(&self) -> Result<bool, UsageError> {
-        let asked = [("--open", self.open), ("--bind", self.bind.is_some()), ("--linger", self.linger.is_some())];
+        let asked = [
+            ("--open", self.open),
+            ("--bind", self.bind.is_some()),
+            ("--linger", self.linger.is_some()),
+        ];
         match (asked.into_iter().find(|(_, asked)| *asked), &self.view) {
             (_, View::Web) => Ok(true),
             // To linger is no wish for a view: a native viewer stays anyway.
             (asked, View::Auto) => Ok(asked.is_some_and(|(flag, _)| flag != "--linger")),
             (None, _) => Ok(false),
-            (Some((flag, _)), _) => {
-                Err(UsageError(format!("{flag} is about the web viewer: use --view web with it, or leave it out")))
-            }
+            (Some((flag, _)), _) => Err(UsageError(format!(
+                "{flag} is about the web viewer: use --view web with it, or leave it out"
+            ))),
         }
     }
 }
@@ -119,7 +126,9 @@ impl FromStr for Linger {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "forever" => Ok(Self::Forever),
-            _ => parse_duration(text).map(Self::For).map_err(|error| format!("{error}; or forever")),
+            _ => {
+                parse_duration(text).map(Self::For).map_err(|error| format!("{error}; or forever"))
+            }
         }
     }
 }

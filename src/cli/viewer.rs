@@ -14,7 +14,9 @@ use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::config::Settings;
 use crate::pipeline::{Policy, Stop};
-use crate::sink::rerun::{PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer};
+use crate::sink::rerun::{
+    PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer,
+};
 use crate::sink::{CameraView, Images, NullSink};
 use crate::source::SourceInfo;
 
@@ -23,19 +25,21 @@ const RELOAD: Duration = Duration::from_secs(10);
 /// How often a server that lingers looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// The sinks of each source that the flags ask for, the viewer first, since the report's `shown` speaks of the first; and what outlives
-/// them.
+/// The sinks of each source that the flags ask for, the viewer first, since the report's `shown`
+/// speaks of the first; and what outlives them.
 pub(super) fn open(
     args: &RunArgs,
     settings: &Settings,
     sources: &[Shown<'_>],
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Sinks>, Stays)> {
-    let sessions: Vec<_> = sources.iter().map(|source| session(args, settings, source, clock)).collect();
+    let sessions: Vec<_> =
+        sources.iter().map(|source| session(args, settings, source, clock)).collect();
     let view = &args.view;
     let is_web = view.wants_web()?;
     // The file first: a path that can't be written should not leave a viewer's window behind.
-    let saved = |session: &Session| Session { max_rate_hz: settings.save_rate_hz, ..session.clone() };
+    let saved =
+        |session: &Session| Session { max_rate_hz: settings.save_rate_hz, ..session.clone() };
     let saved: Vec<_> = sessions.iter().map(saved).collect();
     let files = view.save.as_deref().map(|path| RerunSink::save(path, &saved)).transpose()?;
     let mut server = None;
@@ -43,7 +47,8 @@ pub(super) fn open(
         View::None => None,
         View::Connect(url) => Some(RerunSink::connect(url, &sessions)?),
         View::Native => {
-            let viewer = find_native_viewer().map_err(|e| anyhow::anyhow!("--view native: {e}, or use --view web"))?;
+            let viewer = find_native_viewer()
+                .map_err(|e| anyhow::anyhow!("--view native: {e}, or use --view web"))?;
             Some(RerunSink::spawn_native(&viewer, &sessions)?)
         }
         View::Auto | View::Web => match (!is_web).then(|| native(&sessions)).flatten() {
@@ -55,11 +60,19 @@ pub(super) fn open(
     for made in [viewers, files].into_iter().flatten() {
         sinks.iter_mut().zip(made).for_each(|(sinks, sink)| sinks.push(Box::new(sink)));
     }
-    sinks.iter_mut().filter(|sinks| sinks.is_empty()).for_each(|sinks| sinks.push(Box::new(NullSink)));
+    sinks
+        .iter_mut()
+        .filter(|sinks| sinks.is_empty())
+        .for_each(|sinks| sinks.push(Box::new(NullSink)));
     Ok((sinks, Stays { server, linger: view.linger }))
 }
 
-fn session(args: &RunArgs, settings: &Settings, source: &Shown<'_>, clock: &Arc<dyn Clock>) -> Session {
+fn session(
+    args: &RunArgs,
+    settings: &Settings,
+    source: &Shown<'_>,
+    clock: &Arc<dyn Clock>,
+) -> Session {
     let Shown { info, is_watched, motion, camera } = source;
     Session {
         camera: camera.clone(),
@@ -91,12 +104,15 @@ fn coloring(settings: &Settings, camera: Option<&CameraView>) -> Coloring {
     }
 }
 
-/// The native viewer, where there is a display for it and nothing else is in its way, which is told.
+/// The native viewer, where there is a display for it and nothing else is in its way, which is
+/// told.
 fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
     if !has_display() {
         return None;
     }
-    let opened = find_native_viewer().map_err(anyhow::Error::from).and_then(|viewer| RerunSink::spawn_native(&viewer, sessions));
+    let opened = find_native_viewer()
+        .map_err(anyhow::Error::from)
+        .and_then(|viewer| RerunSink::spawn_native(&viewer, sessions));
     opened.inspect_err(|error| eprintln!("viewer: the web viewer, since {error:#}")).ok()
 }
 
@@ -104,7 +120,8 @@ fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
 fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
     let bind_ip = view.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let options = WebOptions { bind_ip, web_port: view.web_port, data_port: view.data_port };
-    let server = WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
+    let server =
+        WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
     if !bind_ip.is_loopback() {
         eprintln!(
             "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch; \
@@ -119,7 +136,9 @@ fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
 }
 
 fn has_display() -> bool {
-    ["DISPLAY", "WAYLAND_DISPLAY"].iter().any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()))
+    ["DISPLAY", "WAYLAND_DISPLAY"]
+        .iter()
+        .any(|v| std::env::var_os(v).is_some_and(|v| !v.is_empty()))
 }
 
 /// Opens a page in the user's browser: the one that `BROWSER` names, or the desktop's.
@@ -153,7 +172,8 @@ pub(super) struct Stays {
 }
 
 impl Stays {
-    /// Goes on serving the web viewer when the run has ended by itself, as long as somebody wants it, or until `stop` is asked.
+    /// Goes on serving the web viewer when the run has ended by itself, as long as somebody wants
+    /// it, or until `stop` is asked.
     pub(super) fn linger(self, stop: &Stop) {
         let Some(server) = self.server else { return };
         let began = Instant::now();
@@ -166,7 +186,10 @@ impl Stays {
             let goes_on = match self.linger {
                 Some(Linger::Forever) => true,
                 Some(Linger::For(time)) => began.elapsed() < time,
-                None => std::io::stderr().is_terminal() && seen_at.is_some_and(|at| at.elapsed() < RELOAD),
+                None => {
+                    std::io::stderr().is_terminal()
+                        && seen_at.is_some_and(|at| at.elapsed() < RELOAD)
+                }
             };
             if !goes_on || stop.is_asked() {
                 return;
@@ -174,7 +197,9 @@ impl Stays {
             if !is_told {
                 let until = match self.linger {
                     Some(Linger::Forever) => "Ctrl-C".into(),
-                    Some(Linger::For(time)) => format!("{:.0} s have passed, or Ctrl-C", time.as_secs_f64()),
+                    Some(Linger::For(time)) => {
+                        format!("{:.0} s have passed, or Ctrl-C", time.as_secs_f64())
+                    }
                     None => "it is closed, or Ctrl-C".into(),
                 };
                 eprintln!("viewer: {} stays there until {until}", server.address());
@@ -185,7 +210,8 @@ impl Stays {
     }
 }
 
-/// Points that touch their neighbours: gaps would look like holes of the depth image, and larger ones hide edges.
+/// Points that touch their neighbours: gaps would look like holes of the depth image, and larger
+/// ones hide edges.
 fn point_radius(settings: &Settings, info: &SourceInfo) -> PointRadius {
     /// Focal length, in points, of a view that fills most of a laptop's screen.
     const SCREEN_FOCAL_UI: f32 = 720.0;
@@ -194,21 +220,29 @@ fn point_radius(settings: &Settings, info: &SourceInfo) -> PointRadius {
     match (settings.point_size_ui, reduction.voxel_m) {
         (Some(points), _) => PointRadius::Ui(points),
         (None, Some(voxel_m)) => PointRadius::Meters(0.6 * voxel_m),
-        (None, None) => PointRadius::Ui(0.9 * decimation * SCREEN_FOCAL_UI / info.stream.intrinsics.fx),
+        (None, None) => {
+            PointRadius::Ui(0.9 * decimation * SCREEN_FOCAL_UI / info.stream.intrinsics.fx)
+        }
     }
 }
 
 /// How long the run will be, as far as it is known.
 fn duration(args: &RunArgs, info: &SourceInfo) -> Option<Duration> {
-    let seconds = |frames: u64| Duration::from_secs_f64(frames as f64 / info.stream.nominal_fps.max(1.0));
-    [args.duration, args.frames.map(seconds), info.expected_frames.map(seconds)].into_iter().flatten().min()
+    let seconds =
+        |frames: u64| Duration::from_secs_f64(frames as f64 / info.stream.nominal_fps.max(1.0));
+    [args.duration, args.frames.map(seconds), info.expected_frames.map(seconds)]
+        .into_iter()
+        .flatten()
+        .min()
 }
 
 /// What the text panel beside the cloud says.
 fn facts(settings: &Settings, info: &SourceInfo) -> Vec<(&'static str, String)> {
     let stream = &info.stream;
     let i = &stream.intrinsics;
-    let source = Path::new(&info.name).file_name().map_or(info.name.clone(), |f| f.to_string_lossy().into_owned());
+    let source = Path::new(&info.name)
+        .file_name()
+        .map_or(info.name.clone(), |f| f.to_string_lossy().into_owned());
     let policy = match settings.policy {
         Policy::Newest => "newest frame wins",
         Policy::Lossless => "lossless",

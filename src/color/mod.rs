@@ -1,7 +1,8 @@
 //! What colours clouds are shown in.
 //!
-//! The projection gives colours only where a colour camera's image does ([`crate::project`]); those that follow from a point's place are for
-//! whoever shows it, and are made there, for no more clouds than are shown.
+//! The projection gives colours only where a colour camera's image does ([`crate::project`]); those
+//! that follow from a point's place are for whoever shows it, and are made there, for no more
+//! clouds than are shown.
 
 mod colormap;
 
@@ -19,8 +20,8 @@ pub enum Coloring {
     ByTexture,
 }
 
-/// Which colour a depth or height gets: `first_m` and what lies before it the first of the map, `last_m` and what lies beyond the last.
-/// Either may be the larger one.
+/// Which colour a depth or height gets: `first_m` and what lies before it the first of the map,
+/// `last_m` and what lies beyond the last. Either may be the larger one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ColorRange {
     pub colormap: Colormap,
@@ -28,7 +29,8 @@ pub struct ColorRange {
     pub last_m: f32,
 }
 
-/// Colours in a ramp's table: far more than a screen can tell apart, few enough for the fastest cache.
+/// Colours in a ramp's table: far more than a screen can tell apart, few enough for the fastest
+/// cache.
 const STEPS: usize = 1024;
 /// Points that are coloured at a time.
 const CHUNK: usize = 64;
@@ -69,11 +71,14 @@ impl Ramp {
     /// If there is not one place for each point.
     pub fn paint(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
         assert_eq!(positions_m.len(), colors_rgba.len(), "colours are one for each point");
-        // Indices first, which the compiler computes several at a time, then colours, which it cannot look up so.
+        // Indices first, which the compiler computes several at a time, then colours, which it
+        // cannot look up so.
         let mut indices = [0; CHUNK];
         for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
             for (index, p) in indices.iter_mut().zip(points) {
-                *index = nearest((p[self.axis] * self.scale + self.offset).clamp(0.0, (STEPS - 1) as f32));
+                *index = nearest(
+                    (p[self.axis] * self.scale + self.offset).clamp(0.0, (STEPS - 1) as f32),
+                );
             }
             for (color, &index) in colors.iter_mut().zip(&indices) {
                 *color = self.table[index as usize % STEPS];
@@ -82,7 +87,8 @@ impl Ramp {
     }
 }
 
-/// The whole number nearest to a number from 0 to 2^22. `as` would cut off, and care for numbers that cannot be here, one at a time.
+/// The whole number nearest to a number from 0 to 2^22. `as` would cut off, and care for numbers
+/// that cannot be here, one at a time.
 pub(crate) fn nearest(x: f32) -> u32 {
     // Beyond 2^23 there are only whole numbers, and they stand in the lowest bits.
     const BEYOND: f32 = (1 << 23) as f32;
@@ -114,7 +120,8 @@ mod tests {
         }
         let ColorRange { first_m, last_m, .. } = RANGE;
         let reversed = ColorRange { first_m: last_m, last_m: first_m, ..RANGE };
-        let ends = painted(Coloring::ByDepth(reversed), &[0.3, 1.0, 2.0, 60.0].map(|z| [0.0, 9.0, z]));
+        let ends =
+            painted(Coloring::ByDepth(reversed), &[0.3, 1.0, 2.0, 60.0].map(|z| [0.0, 9.0, z]));
         assert_eq!(ends, [LAST, LAST, FIRST, FIRST]);
         let heights = [0.0, -1.0, -2.0, -60.0].map(|y| [9.0, y, 9.0]);
         assert_eq!(painted(Coloring::ByHeight(RANGE), &heights), [FIRST, FIRST, LAST, LAST]);

@@ -129,12 +129,16 @@ impl FromStr for Exposure {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
-            _ => text.parse().map(Self::Us).map_err(|_| format!("`{text}` is no number of microseconds; or auto")),
+            _ => text
+                .parse()
+                .map(Self::Us)
+                .map_err(|_| format!("`{text}` is no number of microseconds; or auto")),
         }
     }
 }
 
-/// The value of an option of librealsense's; or, under the name of a sensor, options of that sensor.
+/// The value of an option of librealsense's; or, under the name of a sensor, options of that
+/// sensor.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(
     untagged,
@@ -187,14 +191,24 @@ impl FromStr for GivenOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` sets no option; write \"Laser Power=150\", or \"RGB Camera/Exposure=156\"");
+        let wrong = || {
+            format!(
+                "`{text}` sets no option; write \"Laser Power=150\", or \"RGB Camera/Exposure=156\""
+            )
+        };
         let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-        let (sensor, name) = name.split_once('/').map_or((None, name), |(sensor, name)| (Some(sensor.trim().to_owned()), name));
+        let (sensor, name) = name
+            .split_once('/')
+            .map_or((None, name), |(sensor, name)| (Some(sensor.trim().to_owned()), name));
         let (name, value) = (name.trim(), value.trim());
         if name.is_empty() || value.is_empty() || sensor.as_deref() == Some("") {
             return Err(wrong());
         }
-        Ok(Self { sensor, name: name.into(), value: value.parse().unwrap_or_else(|never| match never {}) })
+        Ok(Self {
+            sensor,
+            name: name.into(),
+            value: value.parse().unwrap_or_else(|never| match never {}),
+        })
     }
 }
 
@@ -207,7 +221,8 @@ pub fn options(given: Vec<GivenOption>) -> Option<Options> {
                 options.insert(name, value);
             }
             Some(sensor) => {
-                let entry = options.entry(sensor).or_insert_with(|| OptionValue::OfSensor(BTreeMap::new()));
+                let entry =
+                    options.entry(sensor).or_insert_with(|| OptionValue::OfSensor(BTreeMap::new()));
                 if let OptionValue::OfSensor(table) = entry {
                     table.insert(name, value);
                 }
@@ -219,7 +234,9 @@ pub fn options(given: Vec<GivenOption>) -> Option<Options> {
 
 /// What `over` says, and `below` where it says nothing.
 pub(super) fn merged(below: Option<Options>, over: Option<Options>) -> Option<Options> {
-    let (Some(mut below), Some(over)) = (below.clone(), over.clone()) else { return over.or(below) };
+    let (Some(mut below), Some(over)) = (below.clone(), over.clone()) else {
+        return over.or(below);
+    };
     for (name, value) in over {
         match (below.get_mut(&name), value) {
             (Some(OptionValue::OfSensor(below)), OptionValue::OfSensor(over)) => below.extend(over),
@@ -242,12 +259,23 @@ mod tests {
     #[test]
     fn options_are_given_as_numbers_switches_names_and_by_sensor() {
         assert_eq!(given("Laser Power=150")["Laser Power"], OptionValue::Number(150.0));
-        assert_eq!(given("Enable Auto Exposure = false")["Enable Auto Exposure"], OptionValue::Switch(false));
-        assert_eq!(given("Visual Preset=High Accuracy")["Visual Preset"], OptionValue::Name("High Accuracy".into()));
-        let OptionValue::OfSensor(table) = &given("RGB Camera/Exposure=156")["RGB Camera"] else { panic!() };
+        assert_eq!(
+            given("Enable Auto Exposure = false")["Enable Auto Exposure"],
+            OptionValue::Switch(false)
+        );
+        assert_eq!(
+            given("Visual Preset=High Accuracy")["Visual Preset"],
+            OptionValue::Name("High Accuracy".into())
+        );
+        let OptionValue::OfSensor(table) = &given("RGB Camera/Exposure=156")["RGB Camera"] else {
+            panic!()
+        };
         assert_eq!(table["Exposure"], OptionValue::Number(156.0));
         for wrong in ["Laser Power", "=1", "Gain=", "/Gain=1"] {
-            assert!(wrong.parse::<GivenOption>().unwrap_err().contains("Laser Power=150"), "{wrong}");
+            assert!(
+                wrong.parse::<GivenOption>().unwrap_err().contains("Laser Power=150"),
+                "{wrong}"
+            );
         }
     }
 
@@ -262,7 +290,11 @@ mod tests {
     #[test]
     fn options_of_the_command_line_change_those_of_the_file() {
         let file = Some(merged(Some(given("Gain=16")), Some(given("RGB Camera/Gain=1"))).unwrap());
-        let both = merged(file, Some(merged(Some(given("RGB Camera/Exposure=5")), Some(given("Gain=32"))).unwrap())).unwrap();
+        let both = merged(
+            file,
+            Some(merged(Some(given("RGB Camera/Exposure=5")), Some(given("Gain=32"))).unwrap()),
+        )
+        .unwrap();
         assert_eq!(both["Gain"], OptionValue::Number(32.0));
         let OptionValue::OfSensor(table) = &both["RGB Camera"] else { panic!() };
         assert_eq!(table.len(), 2);

@@ -1,9 +1,10 @@
 //! Where each of several cameras stands: `[cameras."<serial number>"]`.
 //!
-//! A pose takes points of the camera's frame (that of its depth images: x right, y down, z forward, in metres) into the frame that all
-//! cameras share, which has the same axes: turned, and then moved by `translation_m`. How it is turned is said in one of three ways:
-//! `quaternion_xyzw`, as ROS writes it; `rpy_deg`, which is URDF's `rpy` in degrees: about the fixed x axis, then y, then z; or
-//! `rotation`, a matrix row by row.
+//! A pose takes points of the camera's frame (that of its depth images: x right, y down, z forward,
+//! in metres) into the frame that all cameras share, which has the same axes: turned, and then
+//! moved by `translation_m`. How it is turned is said in one of three ways: `quaternion_xyzw`, as
+//! ROS writes it; `rpy_deg`, which is URDF's `rpy` in degrees: about the fixed x axis, then y, then
+//! z; or `rotation`, a matrix row by row.
 
 use std::collections::BTreeMap;
 
@@ -37,14 +38,23 @@ impl TryFrom<Given> for Pose {
 
     fn try_from(given: Given) -> Result<Self, String> {
         let Given { translation_m, quaternion_xyzw, rpy_deg, rotation } = given;
-        let turns = [quaternion_xyzw.map(|q| q.0), rpy_deg.map(|rpy| rpy.0), rotation.map(|matrix| matrix.0)];
+        let turns = [
+            quaternion_xyzw.map(|q| q.0),
+            rpy_deg.map(|rpy| rpy.0),
+            rotation.map(|matrix| matrix.0),
+        ];
         if turns.iter().flatten().count() > 1 {
             return Err("a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them".into());
         }
-        let rows = turns.into_iter().flatten().next().unwrap_or([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        let rows = turns.into_iter().flatten().next().unwrap_or([
+            [1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0],
+            [0.0, 0.0, 1.0],
+        ]);
         // Column by column.
         let rotation = std::array::from_fn(|i| rows[i % 3][i / 3] as f32);
-        let translation_m = translation_m.map_or([0.0; 3], |translation| translation.0.map(|m| m as f32));
+        let translation_m =
+            translation_m.map_or([0.0; 3], |translation| translation.0.map(|m| m as f32));
         Ok(Self(Extrinsics { rotation, translation_m }))
     }
 }
@@ -81,13 +91,17 @@ fn translation(m: [f64; 3]) -> Result<[f64; 3], String> {
     if m.iter().all(|m| m.abs() <= FARTHEST_M) {
         return Ok(m);
     }
-    Err(format!("translation_m is {m:?}: x, y and z are metres, from -{FARTHEST_M} to {FARTHEST_M}"))
+    Err(format!(
+        "translation_m is {m:?}: x, y and z are metres, from -{FARTHEST_M} to {FARTHEST_M}"
+    ))
 }
 
 fn of_quaternion(xyzw: [f64; 4]) -> Result<Rotation, String> {
     let length = xyzw.iter().map(|c| c * c).sum::<f64>().sqrt();
     if !(1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&length) {
-        return Err(format!("quaternion_xyzw has the length {length:.4}, and a rotation has 1; its order is x, y, z, w"));
+        return Err(format!(
+            "quaternion_xyzw has the length {length:.4}, and a rotation has 1; its order is x, y, z, w"
+        ));
     }
     let [x, y, z, w] = xyzw.map(|c| c / length);
     Ok([
@@ -100,7 +114,9 @@ fn of_quaternion(xyzw: [f64; 4]) -> Result<Rotation, String> {
 /// `Rz(yaw) * Ry(pitch) * Rx(roll)`.
 fn of_rpy(rpy_deg: [f64; 3]) -> Result<Rotation, String> {
     if !rpy_deg.iter().all(|deg| deg.abs() <= 360.0) {
-        return Err(format!("rpy_deg is {rpy_deg:?}: roll, pitch and yaw are degrees, from -360 to 360"));
+        return Err(format!(
+            "rpy_deg is {rpy_deg:?}: roll, pitch and yaw are degrees, from -360 to 360"
+        ));
     }
     let [(sr, cr), (sp, cp), (sy, cy)] = rpy_deg.map(|deg| deg.to_radians().sin_cos());
     Ok([
@@ -113,9 +129,13 @@ fn of_rpy(rpy_deg: [f64; 3]) -> Result<Rotation, String> {
 fn of_matrix(r: Rotation) -> Result<Rotation, String> {
     let is_near = |a: f64, b: f64| (a - b).abs() <= TOLERANCE;
     let dot = |a: usize, b: usize| (0..3).map(|i| r[a][i] * r[b][i]).sum::<f64>();
-    let is_orthonormal = (0..3).all(|a| (0..3).all(|b| is_near(dot(a, b), f64::from(u8::from(a == b)))));
-    let cross =
-        [r[0][1] * r[1][2] - r[0][2] * r[1][1], r[0][2] * r[1][0] - r[0][0] * r[1][2], r[0][0] * r[1][1] - r[0][1] * r[1][0]];
+    let is_orthonormal =
+        (0..3).all(|a| (0..3).all(|b| is_near(dot(a, b), f64::from(u8::from(a == b)))));
+    let cross = [
+        r[0][1] * r[1][2] - r[0][2] * r[1][1],
+        r[0][2] * r[1][0] - r[0][0] * r[1][2],
+        r[0][0] * r[1][1] - r[0][1] * r[1][0],
+    ];
     if is_orthonormal && cross.iter().zip(&r[2]).all(|(&a, &b)| is_near(a, b)) {
         return Ok(r);
     }
@@ -155,7 +175,9 @@ mod tests {
         ];
         for way in ways {
             let pose = pose(&format!("translation_m = [0.5, 0, -0.25]\n{way}"));
-            for (from, to) in [([1.0, 0.0, 0.0], [0.5, 0.0, -1.25]), ([0.3, 0.2, 2.0], [2.5, 0.2, -0.55])] {
+            for (from, to) in
+                [([1.0, 0.0, 0.0], [0.5, 0.0, -1.25]), ([0.3, 0.2, 2.0], [2.5, 0.2, -0.55])]
+            {
                 assert_takes(pose, from, to);
             }
         }

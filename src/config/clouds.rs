@@ -11,16 +11,22 @@ impl Color {
     pub(super) fn validated(self) -> anyhow::Result<(ColorRange, Coloring)> {
         let missing = || "the preset has no value for this key";
         let colormap = self.colormap.context(missing())?;
-        let range = |names: [&str; 2], first_m: Option<f32>, last_m: Option<f32>| -> anyhow::Result<ColorRange> {
+        let range = |names: [&str; 2],
+                     first_m: Option<f32>,
+                     last_m: Option<f32>|
+         -> anyhow::Result<ColorRange> {
             let (first_m, last_m) = (first_m.context(missing())?, last_m.context(missing())?);
             let [first, last] = names;
             check(
                 first_m.is_finite() && last_m.is_finite() && first_m < last_m,
-                format!("color.{first} is {first_m} and color.{last} {last_m}; {first} has to be less, both in metres"),
+                format!(
+                    "color.{first} is {first_m} and color.{last} {last_m}; {first} has to be less, both in metres"
+                ),
             )?;
             Ok(ColorRange { colormap, first_m, last_m })
         };
-        let ColorRange { first_m: near_m, last_m: far_m, .. } = range(["near_m", "far_m"], self.near_m, self.far_m)?;
+        let ColorRange { first_m: near_m, last_m: far_m, .. } =
+            range(["near_m", "far_m"], self.near_m, self.far_m)?;
         check(near_m >= 0.0, format!("color.near_m is {near_m}; depths begin at 0"))?;
         // On a dark ground what is near is bright, and what is far recedes.
         let by_depth = ColorRange { colormap, first_m: far_m, last_m: near_m };
@@ -41,7 +47,10 @@ impl Reduce {
     pub(super) fn validated(self) -> Result<Reduction, UsageError> {
         let (min_m, max_m) = (self.min_m.unwrap_or(0.0), self.max_m.unwrap_or(f32::INFINITY));
         // Only what was given is told of. No comparison holds for what is no number.
-        check(min_m >= 0.0 && min_m.is_finite(), format!("--min-m (reduce.min_m) is {min_m}; it is in metres, 0 or more"))?;
+        check(
+            min_m >= 0.0 && min_m.is_finite(),
+            format!("--min-m (reduce.min_m) is {min_m}; it is in metres, 0 or more"),
+        )?;
         check(max_m > 0.0, format!("--max-m (reduce.max_m) is {max_m}; it is in metres, above 0"))?;
         check(
             min_m < max_m,
@@ -52,7 +61,9 @@ impl Reduce {
         let factor = self.decimate.unwrap_or(1);
         check(
             (1..=4).contains(&factor),
-            format!("--decimate (reduce.decimate) is {factor}; it is 2, 3 or 4, or 1 to leave all pixels"),
+            format!(
+                "--decimate (reduce.decimate) is {factor}; it is 2, 3 or 4, or 1 to leave all pixels"
+            ),
         )?;
         if let Some(voxel_m) = self.voxel_m {
             check(
@@ -63,7 +74,8 @@ impl Reduce {
         Ok(Reduction {
             roi: self.roi,
             range: DepthRange { min_m, max_m },
-            decimate: (factor > 1).then_some(Decimate { factor, by: self.decimate_by.unwrap_or(DecimateBy::Median) }),
+            decimate: (factor > 1)
+                .then_some(Decimate { factor, by: self.decimate_by.unwrap_or(DecimateBy::Median) }),
             voxel_m: self.voxel_m,
         })
     }

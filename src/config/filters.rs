@@ -1,7 +1,7 @@
 //! What librealsense's filters can be told.
 //!
-//! Each filter is a table, and on by being there; an option that is not given has librealsense's default. Which values an option can
-//! have, librealsense says when the source is opened.
+//! Each filter is a table, and on by being there; an option that is not given has librealsense's
+//! default. Which values an option can have, librealsense says when the source is opened.
 
 use serde::Deserialize;
 
@@ -17,15 +17,18 @@ macro_rules! options {
 }
 
 options! {
-    /// Makes of `magnitude` times `magnitude` pixels one, their median; the stream is that much smaller.
+    /// Makes of `magnitude` times `magnitude` pixels one, their median; the stream is that much
+    /// smaller.
     Decimation { magnitude: i32 }
     /// Takes away what is nearer or farther.
     Threshold { min_m: f32, max_m: f32 }
     /// Smooths within an image, and keeps edges.
     Spatial { magnitude: i32, smooth_alpha: f32, smooth_delta: i32, holes_fill: i32 }
-    /// Smooths from image to image; `persistence` says for how long a pixel that loses its depth keeps the last one.
+    /// Smooths from image to image; `persistence` says for how long a pixel that loses its depth
+    /// keeps the last one.
     Temporal { smooth_alpha: f32, smooth_delta: i32, persistence: i32 }
-    /// Gives pixels without depth that of a neighbour: 0 the left one's, 1 the farthest around, 2 the nearest around.
+    /// Gives pixels without depth that of a neighbour: 0 the left one's, 1 the farthest around, 2
+    /// the nearest around.
     HoleFilling { mode: i32 }
 }
 
@@ -33,7 +36,13 @@ impl Filters {
     /// Whether none is on.
     pub fn are_off(&self) -> bool {
         let Self { decimation, threshold, disparity, spatial, temporal, hole_filling } = self;
-        let tables = [decimation.is_some(), threshold.is_some(), spatial.is_some(), temporal.is_some(), hole_filling.is_some()];
+        let tables = [
+            decimation.is_some(),
+            threshold.is_some(),
+            spatial.is_some(),
+            temporal.is_some(),
+            hole_filling.is_some(),
+        ];
         *disparity != Some(true) && tables == [false; 5]
     }
 }

@@ -20,8 +20,9 @@ impl TryFrom<String> for Size {
 
     fn try_from(text: String) -> Result<Self, String> {
         let mode: Result<Mode, _> = format!("{text}@1").parse();
-        let Mode { width, height, .. } =
-            mode.map_err(|_| format!("`{text}` is no size; one looks like 848x480, and goes from 1 to 4096 pixels"))?;
+        let Mode { width, height, .. } = mode.map_err(|_| {
+            format!("`{text}` is no size; one looks like 848x480, and goes from 1 to 4096 pixels")
+        })?;
         Ok(Self { width, height })
     }
 }
@@ -44,13 +45,22 @@ impl Profile {
     /// If a value does not fit. What viewers there are, the command line knows.
     pub(super) fn checked(self) -> Result<Self, UsageError> {
         if let Some(n) = self.repetitions {
-            check((1..=1000).contains(&n), format!("profile.repetitions is {n}; it goes from 1 to 1000"))?;
+            check(
+                (1..=1000).contains(&n),
+                format!("profile.repetitions is {n}; it goes from 1 to 1000"),
+            )?;
         }
         for hz in self.rates_hz.iter().flatten() {
-            check((0.1..=1000.0).contains(hz), format!("profile.rates_hz has {hz}; a rate goes from 0.1 to 1000"))?;
+            check(
+                (0.1..=1000.0).contains(hz),
+                format!("profile.rates_hz has {hz}; a rate goes from 0.1 to 1000"),
+            )?;
         }
         for n in self.threads.iter().flatten() {
-            check(*n <= 256, format!("profile.threads has {n}; it goes from 0 (automatic) to 256"))?;
+            check(
+                *n <= 256,
+                format!("profile.threads has {n}; it goes from 0 (automatic) to 256"),
+            )?;
         }
         Ok(self)
     }

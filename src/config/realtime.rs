@@ -1,4 +1,5 @@
-//! `[realtime]`: which threads go before other programs, where they run, and whether memory is locked.
+//! `[realtime]`: which threads go before other programs, where they run, and whether memory is
+//! locked.
 
 use super::{Realtime, UsageError, check};
 use crate::realtime::{self, MOST_CORES, Priority, Scheduling};
@@ -23,18 +24,31 @@ impl Realtime {
     }
 }
 
-fn scheduling(thread: &str, fifo: Option<i64>, nice: Option<i64>, cores: Option<Vec<usize>>) -> Result<Scheduling, UsageError> {
+fn scheduling(
+    thread: &str,
+    fifo: Option<i64>,
+    nice: Option<i64>,
+    cores: Option<Vec<usize>>,
+) -> Result<Scheduling, UsageError> {
     let priority = match (fifo, nice) {
         (Some(_), Some(_)) => {
-            let text = format!("realtime.{thread}_fifo and realtime.{thread}_nice: a thread has the one or the other");
+            let text = format!(
+                "realtime.{thread}_fifo and realtime.{thread}_nice: a thread has the one or the other"
+            );
             return Err(UsageError(text));
         }
         (Some(fifo), None) => {
-            check((1..=99).contains(&fifo), format!("realtime.{thread}_fifo is {fifo}; it goes from 1 to 99"))?;
+            check(
+                (1..=99).contains(&fifo),
+                format!("realtime.{thread}_fifo is {fifo}; it goes from 1 to 99"),
+            )?;
             Priority::Fifo(fifo as i32)
         }
         (None, Some(nice)) => {
-            check((-20..=19).contains(&nice), format!("realtime.{thread}_nice is {nice}; it goes from -20 (first) to 19"))?;
+            check(
+                (-20..=19).contains(&nice),
+                format!("realtime.{thread}_nice is {nice}; it goes from -20 (first) to 19"),
+            )?;
             Priority::Nice(nice as i32)
         }
         (None, None) => Priority::Usual,

@@ -36,9 +36,14 @@ impl FromStr for Mode {
         let parsed = || {
             let (size, fps) = text.split_once('@')?;
             let (width, height) = size.split_once('x')?;
-            Some(Self { width: width.parse().ok()?, height: height.parse().ok()?, fps: fps.parse().ok()? })
+            Some(Self {
+                width: width.parse().ok()?,
+                height: height.parse().ok()?,
+                fps: fps.parse().ok()?,
+            })
         };
-        let mode = parsed().ok_or_else(|| format!("`{text}` is not a mode; one looks like 848x480@90"))?;
+        let mode =
+            parsed().ok_or_else(|| format!("`{text}` is not a mode; one looks like 848x480@90"))?;
         if !(1..=4096).contains(&mode.width) || !(1..=4096).contains(&mode.height) {
             return Err(format!("`{text}`: width and height go from 1 to 4096 pixels"));
         }
@@ -58,17 +63,22 @@ impl TryFrom<String> for Rgb {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let digits = text.strip_prefix('#').filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let rgb = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
         rgb.map(Self).ok_or_else(|| format!("`{text}` is no colour; one looks like #9fb4ff"))
     }
 }
 
-/// A length of time on the command line: `10s`, `2.5s`, `500ms`, `3m`, `1h`, or a number of seconds.
+/// A length of time on the command line: `10s`, `2.5s`, `500ms`, `3m`, `1h`, or a number of
+/// seconds.
 pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
-    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no length of time; write 500ms, 10s, 3m or 1h") };
+    let Ok(number) = number.trim().parse::<f64>() else {
+        bail!("`{text}` is no length of time; write 500ms, 10s, 3m or 1h")
+    };
     let factor_s = match unit {
         "ms" => 1e-3,
         "s" | "" => 1.0,
@@ -86,7 +96,8 @@ pub fn parse_duration(text: &str) -> anyhow::Result<std::time::Duration> {
     Ok(std::time::Duration::from_secs_f64(seconds))
 }
 
-/// A number of bytes on the command line: `500MB`, `4GiB`, `1.5G` or just a number. As usual, `K`, `M`, `G` and `T` alone are those of `KiB`.
+/// A number of bytes on the command line: `500MB`, `4GiB`, `1.5G` or just a number. As usual, `K`,
+/// `M`, `G` and `T` alone are those of `KiB`.
 pub fn parse_bytes(text: &str) -> anyhow::Result<u64> {
     let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(unit_at);
@@ -102,7 +113,9 @@ pub fn parse_bytes(text: &str) -> anyhow::Result<u64> {
         "t" | "tib" => 1024f64.powi(4),
         _ => bail!("`{unit}` is no unit of size; write 500MB or 4GiB"),
     };
-    let Ok(number) = number.trim().parse::<f64>() else { bail!("`{text}` is no size; write 500MB or 4GiB") };
+    let Ok(number) = number.trim().parse::<f64>() else {
+        bail!("`{text}` is no size; write 500MB or 4GiB")
+    };
     let bytes = number * factor;
     if bytes < 0.0 {
         bail!("`{text}` is less than nothing; write 500MB or 4GiB");
@@ -122,10 +135,26 @@ mod tests {
     #[test]
     fn modes_and_durations() {
         assert_eq!("848x480@90".parse(), Ok(Mode { width: 848, height: 480, fps: 90.0 }));
-        for bad in ["848x480", "848@90", "0x480@90", "848x480@0", "848x480@nan", "1e3x2@3", "", "99999x1@1"] {
+        for bad in [
+            "848x480",
+            "848@90",
+            "0x480@90",
+            "848x480@0",
+            "848x480@nan",
+            "1e3x2@3",
+            "",
+            "99999x1@1",
+        ] {
             assert!(bad.parse::<Mode>().is_err(), "{bad}");
         }
-        for (text, ms) in [("10s", 10_000), ("2.5s", 2500), ("500ms", 500), ("3m", 180_000), ("1h", 3_600_000), ("7", 7000)] {
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("2.5s", 2500),
+            ("500ms", 500),
+            ("3m", 180_000),
+            ("1h", 3_600_000),
+            ("7", 7000),
+        ] {
             assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(ms));
         }
         for bad in ["", "s", "-1s", "1d", "nan", "inf", "1e300h", "ten"] {
@@ -135,8 +164,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("500MB", 500_000_000), ("4GiB", 4 << 30), ("1.5G", 3 << 29), ("0", 0), ("64k", 65_536), ("7 b", 7)]
-        {
+        for (text, bytes) in [
+            ("500MB", 500_000_000),
+            ("4GiB", 4 << 30),
+            ("1.5G", 3 << 29),
+            ("0", 0),
+            ("64k", 65_536),
+            ("7 b", 7),
+        ] {
             assert_eq!(parse_bytes(text).unwrap(), bytes, "{text}");
         }
         for bad in ["", "GB", "-1GB", "4 GiBs", "nan", "1e30", "big"] {

@@ -4,7 +4,9 @@ use super::{Finding, Status, System};
 
 pub(super) fn check(system: &System) -> Finding {
     const CHECK: &str = "kernel";
-    let Some(release) = system.read("proc/sys/kernel/osrelease") else { return Finding::not_told(CHECK) };
+    let Some(release) = system.read("proc/sys/kernel/osrelease") else {
+        return Finding::not_told(CHECK);
+    };
     let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().ok());
     let version = numbers.next().flatten().zip(numbers.next().flatten());
     if version.is_some_and(|version| version < (4, 16)) {

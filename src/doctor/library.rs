@@ -1,4 +1,5 @@
-//! librealsense: whether it is built in, and whether the one that was loaded is the one that was meant.
+//! librealsense: whether it is built in, and whether the one that was loaded is the one that was
+//! meant.
 
 use std::path::PathBuf;
 
@@ -24,9 +25,13 @@ impl Library {
         let (interface, loaded) = crate::source::realsense::sdk_versions();
         // The last column of a line is the file that is mapped.
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-        let path = maps.lines().find_map(|line| line.split_once('/').filter(|(_, path)| path.contains("librealsense2.so")));
+        let path = maps.lines().find_map(|line| {
+            line.split_once('/').filter(|(_, path)| path.contains("librealsense2.so"))
+        });
         Some(Self {
-            built_with: option_env!("DEPTHCAST_LIBREALSENSE_VERSION").unwrap_or(&interface).to_owned(),
+            built_with: option_env!("DEPTHCAST_LIBREALSENSE_VERSION")
+                .unwrap_or(&interface)
+                .to_owned(),
             interface,
             loaded,
             path: path.map(|(_, path)| format!("/{path}").into()),
@@ -55,15 +60,26 @@ pub(super) fn check(system: &System) -> Finding {
             "`make setup` and `cargo build --release` build depthcast with it",
         );
     };
-    let from = library.path.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()));
+    let from =
+        library.path.as_ref().map_or(String::new(), |path| format!(" from {}", path.display()));
     let found = format!("{}{from}", library.loaded);
     let Library { interface, built_with, loaded, .. } = library;
     let advice = "check LD_LIBRARY_PATH and other librealsense on this computer (`ldconfig -p | grep realsense2`), or build depthcast again";
     if series(loaded) != series(interface) {
-        return Finding::new(CHECK, Status::Problem, format!("{found}, but depthcast is made for {interface}"), advice);
+        return Finding::new(
+            CHECK,
+            Status::Problem,
+            format!("{found}, but depthcast is made for {interface}"),
+            advice,
+        );
     }
     if loaded != built_with {
-        return Finding::new(CHECK, Status::Warning, format!("{found}, but depthcast was built with {built_with}"), advice);
+        return Finding::new(
+            CHECK,
+            Status::Warning,
+            format!("{found}, but depthcast was built with {built_with}"),
+            advice,
+        );
     }
     Finding::ok(CHECK, found)
 }

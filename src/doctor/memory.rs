@@ -9,8 +9,9 @@ const NEEDED_MB: u64 = 500;
 pub(super) fn check(system: &System) -> Finding {
     const CHECK: &str = "memory";
     let info = system.read("proc/meminfo").unwrap_or_default();
-    let available_kb =
-        info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    let available_kb = info.lines().find_map(|line| {
+        line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
     let Some(available_kb) = available_kb else { return Finding::not_told(CHECK) };
     let available_mb = available_kb / 1000;
     let found = format!("{available_mb} MB available");

@@ -1,6 +1,8 @@
-//! Whether this computer is ready for a camera: what `depthcast doctor` looks at, one file for each check.
+//! Whether this computer is ready for a camera: what `depthcast doctor` looks at, one file for each
+//! check.
 //!
-//! Checks look at a [`System`], which tests can make up, and say what they found and what to do about it. They change nothing.
+//! Checks look at a [`System`], which tests can make up, and say what they found and what to do
+//! about it. They change nothing.
 
 mod autosuspend;
 mod bus;
@@ -67,7 +69,12 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(check: &'static str, status: Status, found: impl Into<String>, advice: impl Into<String>) -> Self {
+    fn new(
+        check: &'static str,
+        status: Status,
+        found: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
         Self { check, status, found: found.into(), advice: Some(advice.into()) }
     }
 

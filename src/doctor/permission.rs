@@ -13,7 +13,9 @@ pub(super) fn check(system: &System, devices: Option<&[Device]>) -> Vec<Finding>
     }
     let finding = |device: &Device| {
         let name = &device.name;
-        let Some(node) = &device.node else { return Finding::not_applicable(CHECK, format!("{name}: no device node is told")) };
+        let Some(node) = &device.node else {
+            return Finding::not_applicable(CHECK, format!("{name}: no device node is told"));
+        };
         let shown = node.display();
         match (system.may_open)(node) {
             Ok(()) => Finding::ok(CHECK, format!("{name}: {shown} can be opened")),
@@ -25,7 +27,12 @@ pub(super) fn check(system: &System, devices: Option<&[Device]>) -> Vec<Finding>
             ),
             Err(error) => {
                 let found = format!("{name}: {shown} cannot be opened ({error})");
-                Finding::new(CHECK, Status::Problem, found, format!("install the udev rules: {INSTALL_UDEV_RULES}"))
+                Finding::new(
+                    CHECK,
+                    Status::Problem,
+                    found,
+                    format!("install the udev rules: {INSTALL_UDEV_RULES}"),
+                )
             }
         }
     };

@@ -6,7 +6,10 @@ use crate::realtime::{CAP_IPC_LOCK, CAP_SYS_NICE, allow_locking, allow_priority,
 pub(super) fn check(system: &System) -> [Finding; 2] {
     let status = system.read("proc/self/status").unwrap_or_default();
     let may = |capability| capabilities(&status).is_some_and(|all| all & capability != 0);
-    [priority(system.max_realtime_priority, may(CAP_SYS_NICE)), locking(system.max_locked_bytes, may(CAP_IPC_LOCK))]
+    [
+        priority(system.max_realtime_priority, may(CAP_SYS_NICE)),
+        locking(system.max_locked_bytes, may(CAP_IPC_LOCK)),
+    ]
 }
 
 fn priority(limit: Option<u64>, is_privileged: bool) -> Finding {

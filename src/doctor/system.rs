@@ -72,7 +72,8 @@ impl System {
 
     /// What is in a folder, sorted by name; `None` if there is no such folder.
     pub(super) fn list(&self, path: &str) -> Option<Vec<PathBuf>> {
-        let mut paths: Vec<_> = std::fs::read_dir(self.path(path)).ok()?.flatten().map(|entry| entry.path()).collect();
+        let mut paths: Vec<_> =
+            std::fs::read_dir(self.path(path)).ok()?.flatten().map(|entry| entry.path()).collect();
         paths.sort();
         Some(paths)
     }

@@ -13,7 +13,8 @@ pub const INSTALL: &str = "depthcast doctor --udev-rules | sudo tee /etc/udev/ru
      sudo udevadm control --reload && sudo udevadm trigger";
 
 /// Where rules are, those first that hide others of the same name.
-const FOLDERS: [&str; 4] = ["etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"];
+const FOLDERS: [&str; 4] =
+    ["etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"];
 
 /// The text of `99-realsense-libusb.rules`.
 pub fn rules() -> String {
@@ -28,9 +29,12 @@ pub fn rules() -> String {
     );
     for product in PRODUCTS {
         let (id, name) = (product.id, product.name);
-        // Attributes are looked for in the device and in what it is part of: a camera's video and motion devices match too.
+        // Attributes are looked for in the device and in what it is part of: a camera's video and
+        // motion devices match too.
         let line = "ATTRS{idVendor}==\"{vendor}\", ATTRS{idProduct}==\"{product}\", ENV{DEPTHCAST_REALSENSE}=\"1\"";
-        let line = line.replace("{vendor}", &format!("{VENDOR_ID:04x}")).replace("{product}", &format!("{id:04x}"));
+        let line = line
+            .replace("{vendor}", &format!("{VENDOR_ID:04x}"))
+            .replace("{product}", &format!("{id:04x}"));
         let _ = writeln!(out, "# {name}\n{line}");
     }
     out + "ENV{DEPTHCAST_REALSENSE}!=\"1\", GOTO=\"realsense_end\"\n\n\
@@ -50,7 +54,9 @@ fn named(text: &str) -> HashSet<u16> {
     let lines = text.lines().map(str::to_ascii_lowercase);
     let lines = lines.filter(|line| !line.trim_start().starts_with('#') && line.contains(&vendor));
     // A quoted value may name several, with | between them.
-    let values = lines.flat_map(|line| line.split(['"', '|']).map(|word| u16::from_str_radix(word, 16)).collect::<Vec<_>>());
+    let values = lines.flat_map(|line| {
+        line.split(['"', '|']).map(|word| u16::from_str_radix(word, 16)).collect::<Vec<_>>()
+    });
     values.flatten().filter(|id| PRODUCTS.iter().any(|product| product.id == *id)).collect()
 }
 
@@ -58,7 +64,12 @@ pub(super) fn check(system: &System, devices: Option<&[Device]>) -> Finding {
     const CHECK: &str = "udev_rules";
     let (mut seen, mut files, mut ids) = (HashSet::new(), Vec::new(), HashSet::new());
     let mut is_told = false;
-    for path in FOLDERS.iter().filter_map(|folder| system.list(folder)).inspect(|_| is_told = true).flatten() {
+    for path in FOLDERS
+        .iter()
+        .filter_map(|folder| system.list(folder))
+        .inspect(|_| is_told = true)
+        .flatten()
+    {
         let name = path.file_name().unwrap_or_default().to_owned();
         if path.extension().is_none_or(|extension| extension != "rules") || !seen.insert(name) {
             continue;
@@ -76,14 +87,26 @@ pub(super) fn check(system: &System, devices: Option<&[Device]>) -> Finding {
         );
     }
     if files.is_empty() {
-        return Finding::new(CHECK, Status::Warning, "no rules for RealSense cameras: only root may open them", INSTALL);
+        return Finding::new(
+            CHECK,
+            Status::Warning,
+            "no rules for RealSense cameras: only root may open them",
+            INSTALL,
+        );
     }
     let files = files.join(", ");
-    let forgotten: Vec<_> = devices.unwrap_or_default().iter().filter(|device| !ids.contains(&device.product_id)).collect();
+    let forgotten: Vec<_> = devices
+        .unwrap_or_default()
+        .iter()
+        .filter(|device| !ids.contains(&device.product_id))
+        .collect();
     match forgotten[..] {
         [] => Finding::ok(CHECK, files),
         [device, ..] => {
-            let found = format!("{files}: it does not name the {} (product {:04x})", device.name, device.product_id);
+            let found = format!(
+                "{files}: it does not name the {} (product {:04x})",
+                device.name, device.product_id
+            );
             Finding::new(CHECK, Status::Warning, found, INSTALL)
         }
     }

@@ -1,4 +1,5 @@
-//! The native viewer: whether it is on the PATH, and of the version that understands what depthcast sends.
+//! The native viewer: whether it is on the PATH, and of the version that understands what depthcast
+//! sends.
 
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::process::CommandExt as _;
@@ -20,17 +21,35 @@ pub(super) fn check(system: &System) -> Finding {
         return Finding::not_applicable(CHECK, "this depthcast was built without viewer");
     }
     let folders = system.search_path.iter().flat_map(std::env::split_paths);
-    let Some(program) = folders.map(|folder| folder.join("rerun")).find(|file| file.is_file()) else {
-        return Finding::new(CHECK, Status::Note, "not on the PATH: clouds are shown in a browser", install);
+    let Some(program) = folders.map(|folder| folder.join("rerun")).find(|file| file.is_file())
+    else {
+        return Finding::new(
+            CHECK,
+            Status::Note,
+            "not on the PATH: clouds are shown in a browser",
+            install,
+        );
     };
     let shown = program.display();
     match version(&program, system.viewer_patience) {
-        Ok(Some(version)) if version == RERUN_VERSION => Finding::ok(CHECK, format!("{version}, {shown}")),
-        Ok(Some(version)) => {
-            Finding::new(CHECK, Status::Warning, format!("{version} ({shown}), and depthcast sends {RERUN_VERSION}"), install)
+        Ok(Some(version)) if version == RERUN_VERSION => {
+            Finding::ok(CHECK, format!("{version}, {shown}"))
         }
-        Ok(None) => Finding::new(CHECK, Status::Warning, format!("{shown} does not tell its version"), install),
-        Err(error) => Finding::new(CHECK, Status::Warning, format!("{shown} --version: {error}"), install),
+        Ok(Some(version)) => Finding::new(
+            CHECK,
+            Status::Warning,
+            format!("{version} ({shown}), and depthcast sends {RERUN_VERSION}"),
+            install,
+        ),
+        Ok(None) => Finding::new(
+            CHECK,
+            Status::Warning,
+            format!("{shown} does not tell its version"),
+            install,
+        ),
+        Err(error) => {
+            Finding::new(CHECK, Status::Warning, format!("{shown} --version: {error}"), install)
+        }
     }
 }
 
@@ -60,6 +79,7 @@ fn version(program: &Path, patience: Duration) -> io::Result<Option<String>> {
     output.rewind()?;
     output.take(4096).read_to_end(&mut text)?;
     let text = String::from_utf8_lossy(&text);
-    let is_version = |word: &&str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
+    let is_version =
+        |word: &&str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
     Ok(text.split_whitespace().find(is_version).map(str::to_owned))
 }

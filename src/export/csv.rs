@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::format::colors;
 use crate::cloud::Points;
 
-/// Writes a header, then a line for each point. Numbers are the shortest text that reads back as the same `f32`.
+/// Writes a header, then a line for each point. Numbers are the shortest text that reads back as
+/// the same `f32`.
 pub fn write(out: &mut impl Write, points: &Points) -> io::Result<()> {
     match colors(points) {
         None => {

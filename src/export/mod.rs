@@ -1,7 +1,8 @@
 //! Writes the depth frames of a recording to files, one for each frame.
 //!
-//! Each worker has one frame, one cloud and one output buffer, and takes the next frame from the reader when its file is done, so
-//! memory stays at a few frames however long the recording is. Files appear under their names whole or not at all.
+//! Each worker has one frame, one cloud and one output buffer, and takes the next frame from the
+//! reader when its file is done, so memory stays at a few frames however long the recording is.
+//! Files appear under their names whole or not at all.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -122,31 +123,46 @@ impl Export {
     /// Writes all files. Behind each, `on_file` is told how many there are by now.
     ///
     /// # Errors
-    /// The first error of the reader or of a worker ends the export, and so does `stop`. What was written until then is whole and
-    /// stays.
-    pub fn run(self, stop: &Stop, on_file: &mut (dyn FnMut(u64) + Send)) -> anyhow::Result<Summary> {
+    /// The first error of the reader or of a worker ends the export, and so does `stop`. What was
+    /// written until then is whole and stays.
+    pub fn run(
+        self,
+        stop: &Stop,
+        on_file: &mut (dyn FnMut(u64) + Send),
+    ) -> anyhow::Result<Summary> {
         if !self.settings.force {
             self.refuse_existing(stop)?;
         }
         let Self { settings, frames, encoders, .. } = self;
         let ExportSettings { dir, format, recording, force, .. } = settings;
         let is_new_dir = !dir.exists();
-        std::fs::create_dir_all(&dir).with_context(|| format!("--out {}: cannot be made", dir.display()))?;
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("--out {}: cannot be made", dir.display()))?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(encoders.len())
             .thread_name(|n| format!("export{n}"))
             .build()
             .context("cannot start the export's threads")?;
-        let shared = Mutex::new(Shared { frames, encoders, totals: Totals::default(), error: None, stop, on_file });
+        let shared = Mutex::new(Shared {
+            frames,
+            encoders,
+            totals: Totals::default(),
+            error: None,
+            stop,
+            on_file,
+        });
         pool.broadcast(|_| work(&shared, &dir, force));
 
-        let Shared { frames, totals, error, .. } = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Shared { frames, totals, error, .. } =
+            shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         if is_new_dir && totals.files == 0 {
             // Nobody needs an empty folder; one that has something in it stays.
             let _ = std::fs::remove_dir(&dir);
         }
         if let Some(error) = error {
-            return Err(error.context(format!("the export ended early (files written: {})", totals.files)));
+            return Err(
+                error.context(format!("the export ended early (files written: {})", totals.files))
+            );
         }
         let mut warnings = Vec::from_iter(frames.names.warning());
         if totals.files == 0 {
@@ -166,8 +182,8 @@ impl Export {
         })
     }
 
-    /// Looks for files that are in the way before the first is written. Only where some might be, this takes a pass through the
-    /// recording.
+    /// Looks for files that are in the way before the first is written. Only where some might be,
+    /// this takes a pass through the recording.
     fn refuse_existing(&self, stop: &Stop) -> anyhow::Result<()> {
         let dir = &self.settings.dir;
         if !self.frames.names.may_be_in(dir).with_context(|| format!("--out {}", dir.display()))? {
@@ -251,9 +267,13 @@ struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    /// Accounts for the file before, then reads the next frame into `frame`. Returns the name of its file, or None if there is no
-    /// more to do.
-    fn next(&mut self, done: Option<anyhow::Result<Totals>>, frame: &mut DepthFrame) -> Option<OsString> {
+    /// Accounts for the file before, then reads the next frame into `frame`. Returns the name of
+    /// its file, or None if there is no more to do.
+    fn next(
+        &mut self,
+        done: Option<anyhow::Result<Totals>>,
+        frame: &mut DepthFrame,
+    ) -> Option<OsString> {
         match done {
             None => {}
             Some(Ok(file)) => {
@@ -277,16 +297,26 @@ impl Shared<'_> {
 /// Takes frame after frame from the reader and makes a file of each.
 fn work(shared: &Mutex<Shared>, dir: &Path, replace: bool) {
     // A poisoned lock means that another worker has panicked; that is told once all have ended.
-    let Some(mut encoder) = shared.lock().ok().and_then(|mut shared| shared.encoders.pop()) else { return };
+    let Some(mut encoder) = shared.lock().ok().and_then(|mut shared| shared.encoders.pop()) else {
+        return;
+    };
     let (mut frame, mut done) = (DepthFrame::default(), None);
-    while let Some(name) = shared.lock().ok().and_then(|mut shared| shared.next(done.take(), &mut frame)) {
+    while let Some(name) =
+        shared.lock().ok().and_then(|mut shared| shared.next(done.take(), &mut frame))
+    {
         done = Some(write(&mut encoder, &frame, &dir.join(name), replace));
     }
 }
 
-fn write(encoder: &mut Encoder, frame: &DepthFrame, path: &Path, replace: bool) -> anyhow::Result<Totals> {
+fn write(
+    encoder: &mut Encoder,
+    frame: &DepthFrame,
+    path: &Path,
+    replace: bool,
+) -> anyhow::Result<Totals> {
     let points = encoder.take(frame).with_context(|| path.display().to_string())? as u64;
-    let bytes = write_file(path, replace, |out| encoder.write(frame, out)).map_err(|error| explained(error, path))?;
+    let bytes = write_file(path, replace, |out| encoder.write(frame, out))
+        .map_err(|error| explained(error, path))?;
     Ok(Totals { files: 1, points, bytes })
 }
 
@@ -294,7 +324,9 @@ fn write(encoder: &mut Encoder, frame: &DepthFrame, path: &Path, replace: bool) 
 fn explained(error: io::Error, path: &Path) -> anyhow::Error {
     let path = path.display();
     match error.kind() {
-        io::ErrorKind::AlreadyExists => anyhow!("{path}: exists already; --force replaces such files, another --out keeps them"),
+        io::ErrorKind::AlreadyExists => {
+            anyhow!("{path}: exists already; --force replaces such files, another --out keeps them")
+        }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             anyhow!("{path}: there is no room for it ({error}); make some, or give another --out")
         }

@@ -7,7 +7,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Names the files of one export. Frame numbers may repeat (the camera was restarted, a loop was recorded); names never do.
+/// Names the files of one export. Frame numbers may repeat (the camera was restarted, a loop was
+/// recorded); names never do.
 pub struct Names {
     /// `<stem>_`
     prefix: OsString,
@@ -23,10 +24,17 @@ impl Names {
     pub fn new(recording: &Path, extension: &str) -> Self {
         let mut prefix = recording.file_stem().unwrap_or_default().to_owned();
         prefix.push("_");
-        Self { prefix, suffix: format!(".{extension}"), counts: HashMap::new(), repeated: 0, first_repeated: None }
+        Self {
+            prefix,
+            suffix: format!(".{extension}"),
+            counts: HashMap::new(),
+            repeated: 0,
+            first_repeated: None,
+        }
     }
 
-    /// The name for the next frame with this number. The second one is `<stem>_<number>_2.<ext>`, and so on.
+    /// The name for the next frame with this number. The second one is `<stem>_<number>_2.<ext>`,
+    /// and so on.
     pub fn next(&mut self, number: u64) -> OsString {
         let count = self.counts.entry(number).or_default();
         *count += 1;
@@ -43,13 +51,18 @@ impl Names {
     /// Tells if numbers have repeated.
     pub fn warning(&self) -> Option<String> {
         let first = self.first_repeated.as_ref()?.display();
-        let frames = if self.repeated == 1 { "1 frame has".into() } else { format!("{} frames have", self.repeated) };
+        let frames = if self.repeated == 1 {
+            "1 frame has".into()
+        } else {
+            format!("{} frames have", self.repeated)
+        };
         Some(format!(
             "{frames} the number of an earlier one (a loop, or a restarted camera) and got a name of its own, such as {first}"
         ))
     }
 
-    /// Whether any file in `folder` looks like one of these; then it pays to compare all names with what is there.
+    /// Whether any file in `folder` looks like one of these; then it pays to compare all names with
+    /// what is there.
     pub fn may_be_in(&self, folder: &Path) -> io::Result<bool> {
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -82,6 +95,9 @@ mod tests {
         assert_eq!(names.next(7), "walk.2_000007_2.ply");
         assert_eq!(names.next(7), "walk.2_000007_3.ply");
         let warning = names.warning().unwrap();
-        assert!(warning.contains("2 frames") && warning.contains("walk.2_000007_2.ply"), "{warning}");
+        assert!(
+            warning.contains("2 frames") && warning.contains("walk.2_000007_2.ply"),
+            "{warning}"
+        );
     }
 }

@@ -13,7 +13,10 @@ const ALIGNMENT: usize = 64;
 
 /// Writes the positions as a float32 array of shape (N, 3) in C order; colours have no place in it.
 pub fn write(out: &mut impl Write, points: &Points) -> io::Result<()> {
-    let dict = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 3), }}", points.positions_m.len());
+    let dict = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 3), }}",
+        points.positions_m.len()
+    );
     let prelude = MAGIC.len() + size_of::<u16>();
     // One more for the line end, which is the last byte before the data.
     let header = (prelude + dict.len() + 1).next_multiple_of(ALIGNMENT) - prelude;

@@ -7,10 +7,12 @@ use std::io::{self, Write};
 use super::format::{colors, position_bytes};
 use crate::cloud::Points;
 
-/// Writes x, y, z as floats. A colour is the bits `0x00RRGGBB` in a float, which all readers of PCL's kind expect.
+/// Writes x, y, z as floats. A colour is the bits `0x00RRGGBB` in a float, which all readers of
+/// PCL's kind expect.
 pub fn write(out: &mut impl Write, points: &Points) -> io::Result<()> {
     let colors = colors(points);
-    let [fields, sizes, types, counts] = if colors.is_some() { [" rgb", " 4", " F", " 1"] } else { [""; 4] };
+    let [fields, sizes, types, counts] =
+        if colors.is_some() { [" rgb", " 4", " F", " 1"] } else { [""; 4] };
     let n = points.positions_m.len();
     write!(
         out,

@@ -1,7 +1,7 @@
 //! PLY, binary little endian.
 //!
-//! Source: Greg Turk's description of the format (Stanford, 1994), with the property names that PCL, Open3D, MeshLab and
-//! CloudCompare agree on.
+//! Source: Greg Turk's description of the format (Stanford, 1994), with the property names that
+//! PCL, Open3D, MeshLab and CloudCompare agree on.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,11 @@ use crate::cloud::Points;
 /// Writes x, y, z as `float`, and red, green, blue as `uchar` where the points have colours.
 pub fn write(out: &mut impl Write, points: &Points) -> io::Result<()> {
     let colors = colors(points);
-    let color_properties = if colors.is_some() { "property uchar red\nproperty uchar green\nproperty uchar blue\n" } else { "" };
+    let color_properties = if colors.is_some() {
+        "property uchar red\nproperty uchar green\nproperty uchar blue\n"
+    } else {
+        ""
+    };
     write!(
         out,
         "ply\nformat binary_little_endian 1.0\ncomment metres; x right, y down, z forward\nelement vertex {}\n\

@@ -6,7 +6,8 @@ use png::{BitDepth, ColorType, DeflateCompression, Encoder, EncodingError};
 
 use crate::frame::DepthFrame;
 
-/// Writes the depth values bit for bit. What a step is in metres has no place in the file; `depthcast info` tells it.
+/// Writes the depth values bit for bit. What a step is in metres has no place in the file;
+/// `depthcast info` tells it.
 pub fn write(out: &mut impl Write, frame: &DepthFrame) -> io::Result<()> {
     let mut encoder = Encoder::new(out, frame.width, frame.height);
     encoder.set_color(ColorType::Grayscale);

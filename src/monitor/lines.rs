@@ -31,7 +31,8 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn start(path: &Path, interval: Duration) -> anyhow::Result<Self> {
-        let mut file = File::create(path).with_context(|| format!("--stats-out {}: cannot be written", path.display()))?;
+        let mut file = File::create(path)
+            .with_context(|| format!("--stats-out {}: cannot be written", path.display()))?;
         let (to_writer, lines) = bounded::<String>(WAITING);
         let (done_tx, done) = bounded(1);
         let name = path.display().to_string();
@@ -45,12 +46,24 @@ impl Lines {
             }
             let _ = done_tx.send(());
         })?;
-        Ok(Self { to_writer, writer, done, interval, due: HostTime::default(), left_out: 0, path: path.to_owned() })
+        Ok(Self {
+            to_writer,
+            writer,
+            done,
+            interval,
+            due: HostTime::default(),
+            left_out: 0,
+            path: path.to_owned(),
+        })
     }
 
     /// Hands on the lines if they are due.
     pub(super) fn tick(&mut self, figures: &[Figures]) {
-        let Some(at) = figures.iter().map(|figures| figures.snapshot.at).max().filter(|&at| at >= self.due) else { return };
+        let Some(at) =
+            figures.iter().map(|figures| figures.snapshot.at).max().filter(|&at| at >= self.due)
+        else {
+            return;
+        };
         // On an absolute schedule, unless whole intervals were missed.
         self.due = self.due.plus(self.interval);
         if self.due <= at {
@@ -73,7 +86,11 @@ impl Lines {
             let _ = writer.join();
         }
         if left_out > 0 {
-            tracing::warn!("--stats-out {}: the disk was too slow for {}", path.display(), count(left_out, "line"));
+            tracing::warn!(
+                "--stats-out {}: the disk was too slow for {}",
+                path.display(),
+                count(left_out, "line")
+            );
         }
     }
 }
@@ -87,7 +104,12 @@ fn line(figures: &Figures) -> String {
     let stages: Map<String, Value> = snapshot
         .stages
         .iter()
-        .map(|stage| (stage.name.to_owned(), json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s})))
+        .map(|stage| {
+            (
+                stage.name.to_owned(),
+                json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s}),
+            )
+        })
         .collect();
     let mut line = json!({
         "schema": "depthcast.stats.v1",

@@ -1,6 +1,8 @@
-//! The figures of a run while it goes on, for other programs: lines of JSON in a file, and a page for Prometheus.
+//! The figures of a run while it goes on, for other programs: lines of JSON in a file, and a page
+//! for Prometheus.
 //!
-//! Neither can hold up the run: each has a thread of its own, and whoever is slow there misses figures that are replaced by newer ones.
+//! Neither can hold up the run: each has a thread of its own, and whoever is slow there misses
+//! figures that are replaced by newer ones.
 
 mod lines;
 mod prometheus;
@@ -20,7 +22,8 @@ use crate::stats::Snapshot;
 use lines::Lines;
 use server::Server;
 
-/// Without a frame for so many periods of the source (and at least [`MIN_SILENCE`]) it counts as stalled.
+/// Without a frame for so many periods of the source (and at least [`MIN_SILENCE`]) it counts as
+/// stalled.
 const SILENT_PERIODS: f64 = 10.0;
 const MIN_SILENCE: Duration = Duration::from_secs(1);
 
@@ -51,7 +54,14 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 6] = [Self::Starting, Self::Streaming, Self::Stalled, Self::Resetting, Self::Reconnecting, Self::Ended];
+    const ALL: [Self; 6] = [
+        Self::Starting,
+        Self::Streaming,
+        Self::Stalled,
+        Self::Resetting,
+        Self::Reconnecting,
+        Self::Ended,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -129,8 +139,15 @@ impl Monitor {
         Ok(Self {
             sources: sources.iter().map(source).collect(),
             began_at,
-            lines: options.stats_out.as_deref().map(|path| Lines::start(path, options.interval)).transpose()?,
-            server: options.metrics.map(|address| Server::start(address, Arc::clone(&newest))).transpose()?,
+            lines: options
+                .stats_out
+                .as_deref()
+                .map(|path| Lines::start(path, options.interval))
+                .transpose()?,
+            server: options
+                .metrics
+                .map(|address| Server::start(address, Arc::clone(&newest)))
+                .transpose()?,
             newest,
             clock,
         })
@@ -178,7 +195,8 @@ impl Source {
         if snapshot.captured > self.captured.0 {
             self.captured = (snapshot.captured, snapshot.at);
         }
-        let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.info.stream.nominal_fps).unwrap_or_default();
+        let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.info.stream.nominal_fps)
+            .unwrap_or_default();
         match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
             (Some(watched), _) => watched.into(),
             (None, (0, _)) => State::Starting,
@@ -239,8 +257,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stats.jsonl");
         let clock = Arc::new(ManualClock::new());
-        let options = MonitorOptions { stats_out: Some(path.clone()), interval: Duration::from_secs(1), metrics: None };
-        let mut monitor = Monitor::start(&options, &[(None, &source())], Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+        let options = MonitorOptions {
+            stats_out: Some(path.clone()),
+            interval: Duration::from_secs(1),
+            metrics: None,
+        };
+        let mut monitor =
+            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock) as Arc<dyn Clock>)
+                .unwrap();
         let snapshot = figures().snapshot;
         for tenth in 0..=32 {
             // A frame at 0.5 s, and none after that.
@@ -252,13 +276,17 @@ mod tests {
         }
         monitor.finish();
         let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
         assert_eq!(of("t_s"), [0.0, 1.0, 2.0, 3.0, 3.2]);
         assert_eq!(of("state"), ["starting", "streaming", "stalled", "stalled", "ended"]);
         assert!(of("schema").iter().all(|schema| schema == "depthcast.stats.v1"));
         let total = &lines[0]["latency_ms"]["total"];
-        assert_eq!((&total["last_1s"]["count"], &total["last_1s"]["p99_ms"]), (&8.into(), &0.5.into()));
+        assert_eq!(
+            (&total["last_1s"]["count"], &total["last_1s"]["p99_ms"]),
+            (&8.into(), &0.5.into())
+        );
         assert_eq!(lines[0]["drops"]["cloud_queue"], 2);
     }
 
@@ -267,9 +295,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stats.jsonl");
         let clock = Arc::new(ManualClock::new());
-        let options = MonitorOptions { stats_out: Some(path.clone()), interval: Duration::from_secs(1), metrics: None };
+        let options = MonitorOptions {
+            stats_out: Some(path.clone()),
+            interval: Duration::from_secs(1),
+            metrics: None,
+        };
         let info = source();
-        let mut monitor = Monitor::start(&options, &[(Some("A"), &info), (Some("B"), &info)], clock as Arc<dyn Clock>).unwrap();
+        let mut monitor = Monitor::start(
+            &options,
+            &[(Some("A"), &info), (Some("B"), &info)],
+            clock as Arc<dyn Clock>,
+        )
+        .unwrap();
         let snapshot = figures().snapshot;
         for second in 0..=2u64 {
             // B ends at once, and its figures stay those of its end.
@@ -280,10 +317,20 @@ mod tests {
         }
         monitor.finish();
         let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
         assert_eq!(of("serial"), ["A", "B"].repeat(4));
-        let states = ["streaming", "streaming", "streaming", "ended", "streaming", "ended", "ended", "ended"];
+        let states = [
+            "streaming",
+            "streaming",
+            "streaming",
+            "ended",
+            "streaming",
+            "ended",
+            "ended",
+            "ended",
+        ];
         assert_eq!(of("state"), states);
     }
 
@@ -291,10 +338,15 @@ mod tests {
     fn a_file_or_address_that_cannot_be_had_is_told_at_once() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let start = |options: MonitorOptions| {
-            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock)).err().map(|e| format!("{e:#}"))
+            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock))
+                .err()
+                .map(|e| format!("{e:#}"))
         };
-        let nowhere = MonitorOptions { stats_out: Some("/nowhere/stats.jsonl".into()), ..Default::default() };
-        assert!(start(nowhere).is_some_and(|text| text.contains("--stats-out /nowhere/stats.jsonl")));
+        let nowhere =
+            MonitorOptions { stats_out: Some("/nowhere/stats.jsonl".into()), ..Default::default() };
+        assert!(
+            start(nowhere).is_some_and(|text| text.contains("--stats-out /nowhere/stats.jsonl"))
+        );
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let twice = MonitorOptions { metrics: Some(address), ..Default::default() };

@@ -8,7 +8,8 @@ use crate::stats::{Quantiles, Snapshot, StageFigures};
 /// The format, as a response names it.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The page. Before the first figures have come it has no metrics. Those of several cameras have their serial numbers as a label.
+/// The page. Before the first figures have come it has no metrics. Those of several cameras have
+/// their serial numbers as a label.
 pub(super) fn page(figures: &[Figures]) -> String {
     let mut page = Page { text: String::new(), figures };
     if !figures.is_empty() {
@@ -31,12 +32,16 @@ type Metric<'a> = (&'a str, &'a str, &'a str);
 
 impl Page<'_> {
     fn metric(&mut self, (name, kind, help): Metric<'_>) {
-        writeln!(self.text, "# HELP depthcast_{name} {help}\n# TYPE depthcast_{name} {kind}").expect("a String takes all");
+        writeln!(self.text, "# HELP depthcast_{name} {help}\n# TYPE depthcast_{name} {kind}")
+            .expect("a String takes all");
     }
 
     fn value(&mut self, name: &str, figures: &Figures, labels: &[(&str, &str)], value: f64) {
         let serial = figures.serial.as_deref().map(|serial| ("serial", serial));
-        let labels = serial.iter().chain(labels).map(|(label, text)| format!("{label}=\"{}\"", escape(text)));
+        let labels = serial
+            .iter()
+            .chain(labels)
+            .map(|(label, text)| format!("{label}=\"{}\"", escape(text)));
         let labels = labels.collect::<Vec<_>>().join(",");
         let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
         writeln!(self.text, "depthcast_{name}{labels} {value}").expect("a String takes all");
@@ -70,45 +75,63 @@ impl Page<'_> {
             let Figures { source, .. } = figures;
             let intrinsics = &source.stream.intrinsics;
             let size = format!("{}x{}", intrinsics.width, intrinsics.height);
-            let (version, name, kind) = (env!("CARGO_PKG_VERSION"), source.name.as_str(), source.kind.as_str());
+            let (version, name, kind) =
+                (env!("CARGO_PKG_VERSION"), source.name.as_str(), source.kind.as_str());
             let facts = [("version", version), ("source", name), ("kind", kind), ("size", &size)];
             self.value("info", figures, &facts, 1.0);
         }
-        self.single(("run_seconds", "gauge", "How long the run has gone on."), |figures| figures.run_time.as_secs_f64());
+        self.single(("run_seconds", "gauge", "How long the run has gone on."), |figures| {
+            figures.run_time.as_secs_f64()
+        });
         self.by_label(("state", "gauge", "1 for the state of the run."), "state", |figures| {
             State::ALL.map(|one| (one.as_str(), f64::from(u8::from(one == figures.state))))
         });
-        self.single(("nominal_fps", "gauge", "Frames a second that the source promises."), |figures| {
-            figures.source.stream.nominal_fps
-        });
-        self.by_label(("fps", "gauge", "Frames a second over the last second."), "stage", |figures| {
-            let fps = figures.snapshot.fps;
-            [("captured", fps.captured), ("projected", fps.projected), ("shown", fps.shown)]
-        });
+        self.single(
+            ("nominal_fps", "gauge", "Frames a second that the source promises."),
+            |figures| figures.source.stream.nominal_fps,
+        );
+        self.by_label(
+            ("fps", "gauge", "Frames a second over the last second."),
+            "stage",
+            |figures| {
+                let fps = figures.snapshot.fps;
+                [("captured", fps.captured), ("projected", fps.projected), ("shown", fps.shown)]
+            },
+        );
         self.by_label(("frames_total", "counter", "Frames since the start."), "stage", |figures| {
             let Snapshot { captured, projected, shown, .. } = figures.snapshot;
-            [("captured", captured), ("projected", projected), ("shown", shown)].map(|(stage, n)| (stage, n as f64))
+            [("captured", captured), ("projected", projected), ("shown", shown)]
+                .map(|(stage, n)| (stage, n as f64))
         });
-        self.by_label(("frames_lost_total", "counter", "Frames lost since the start, by place."), "place", |figures| {
-            let [source, capture_queue, cloud_queue, viewer] = figures.snapshot.lost().map(|(_, n)| n);
-            let lost = [
-                ("source", source),
-                ("capture_queue", capture_queue),
-                ("cloud_queue", cloud_queue),
-                ("viewer", viewer),
-                ("recorder", figures.snapshot.dropped_by_recorder),
-            ];
-            lost.map(|(place, n)| (place, n as f64))
-        });
+        self.by_label(
+            ("frames_lost_total", "counter", "Frames lost since the start, by place."),
+            "place",
+            |figures| {
+                let [source, capture_queue, cloud_queue, viewer] =
+                    figures.snapshot.lost().map(|(_, n)| n);
+                let lost = [
+                    ("source", source),
+                    ("capture_queue", capture_queue),
+                    ("cloud_queue", cloud_queue),
+                    ("viewer", viewer),
+                    ("recorder", figures.snapshot.dropped_by_recorder),
+                ];
+                lost.map(|(place, n)| (place, n as f64))
+            },
+        );
         let help = "Clouds that the viewer was not shown because its rate was reached.";
         let metric = ("frames_above_show_rate_total", "counter", help);
         self.single(metric, |figures| figures.snapshot.above_show_rate as f64);
         let help = "Frames handed over later than one frame period after their arrival.";
-        self.single(("deadline_misses_total", "counter", help), |figures| figures.snapshot.deadline_misses as f64);
+        self.single(("deadline_misses_total", "counter", help), |figures| {
+            figures.snapshot.deadline_misses as f64
+        });
         let help = "How long frames were in a stage: quantiles of the last 10 s, sum and count since the start.";
         self.summary(("stage_seconds", "summary", help), |stage| !stage.name.ends_with("interval"));
         let help = "From one frame to the next: quantiles of the last 10 s, sum and count since the start.";
-        self.summary(("interval_seconds", "summary", help), |stage| stage.name.ends_with("interval"));
+        self.summary(("interval_seconds", "summary", help), |stage| {
+            stage.name.ends_with("interval")
+        });
     }
 
     fn summary(&mut self, metric: Metric<'_>, is_in: impl Fn(&StageFigures) -> bool) {
@@ -118,7 +141,9 @@ impl Page<'_> {
             for stage in figures.snapshot.stages.iter().filter(|stage| is_in(stage)) {
                 let labels = [("stage", stage.name)];
                 if let Some(Quantiles { p50_ms, p90_ms, p99_ms, p999_ms, .. }) = stage.last_10s {
-                    for (quantile, ms) in [("0.5", p50_ms), ("0.9", p90_ms), ("0.99", p99_ms), ("0.999", p999_ms)] {
+                    for (quantile, ms) in
+                        [("0.5", p50_ms), ("0.9", p90_ms), ("0.99", p99_ms), ("0.999", p999_ms)]
+                    {
                         self.value(name, figures, &[labels[0], ("quantile", quantile)], ms / 1e3);
                     }
                 }
@@ -139,11 +164,19 @@ mod tests {
         let page = page(&[figures()]);
         for line in page.lines() {
             if let Some(comment) = line.strip_prefix("# ") {
-                assert!(["HELP depthcast_", "TYPE depthcast_"].iter().any(|begin| comment.starts_with(begin)), "{line}");
+                assert!(
+                    ["HELP depthcast_", "TYPE depthcast_"]
+                        .iter()
+                        .any(|begin| comment.starts_with(begin)),
+                    "{line}"
+                );
                 continue;
             }
             let (name, value) = line.rsplit_once(' ').unwrap();
-            assert!(value.parse::<f64>().is_ok_and(f64::is_finite) && name.starts_with("depthcast_"), "{line}");
+            assert!(
+                value.parse::<f64>().is_ok_and(f64::is_finite) && name.starts_with("depthcast_"),
+                "{line}"
+            );
         }
         for wanted in [
             "depthcast_state{state=\"streaming\"} 1\n",
@@ -174,8 +207,16 @@ mod tests {
             assert!(page.contains(wanted), "{wanted}{page}");
         }
         let metrics: Vec<_> = page.lines().filter(|line| line.starts_with("# TYPE")).collect();
-        assert!(metrics.iter().enumerate().all(|(at, metric)| !metrics[..at].contains(metric)), "{metrics:?}");
-        assert!(page.lines().filter(|line| !line.starts_with('#')).all(|line| line.contains("{serial=")), "{page}");
+        assert!(
+            metrics.iter().enumerate().all(|(at, metric)| !metrics[..at].contains(metric)),
+            "{metrics:?}"
+        );
+        assert!(
+            page.lines()
+                .filter(|line| !line.starts_with('#'))
+                .all(|line| line.contains("{serial=")),
+            "{page}"
+        );
     }
 
     #[test]

@@ -15,7 +15,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(address: SocketAddr, figures: Arc<Mutex<Vec<Figures>>>) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        address: SocketAddr,
+        figures: Arc<Mutex<Vec<Figures>>>,
+    ) -> anyhow::Result<Self> {
         let http = tiny_http::Server::http(address).map_err(|error| {
             anyhow!("--metrics {address}: cannot be listened on ({error}); choose another port, or 0 for any free one")
         })?;
@@ -43,7 +46,8 @@ impl Drop for Server {
 }
 
 fn answer(request: Request, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()> {
-    let header = |name: &str, value: &str| Header::from_bytes(name, value).expect("these are plain text");
+    let header =
+        |name: &str, value: &str| Header::from_bytes(name, value).expect("these are plain text");
     if !matches!(request.method(), Method::Get | Method::Head) {
         return request.respond(Response::empty(405).with_header(header("Allow", "GET, HEAD")));
     }
@@ -76,11 +80,13 @@ mod tests {
     fn the_page_is_served_and_nothing_else_and_clients_that_do_nothing_hold_nobody_up() {
         let newest = Arc::new(Mutex::new(vec![figures()]));
         let server = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&newest)).unwrap();
-        let _idle: Vec<_> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        let _idle: Vec<_> =
+            (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
         let mut half = TcpStream::connect(server.address()).unwrap();
         half.write_all(b"GET /met").unwrap();
-        // tiny_http may put two connections that come at once into the hands of one waiting thread, and the second waits for the first. Who
-        // asks again, as Prometheus does, gets a thread of its own.
+        // tiny_http may put two connections that come at once into the hands of one waiting thread,
+        // and the second waits for the first. Who asks again, as Prometheus does, gets a thread of
+        // its own.
         let ask_once = |request: &str| -> std::io::Result<String> {
             let mut stream = TcpStream::connect(server.address())?;
             stream.set_read_timeout(Some(Duration::from_secs(3)))?;
@@ -89,12 +95,22 @@ mod tests {
             stream.read_to_string(&mut text)?;
             Ok(text)
         };
-        let ask = |request: &str| (0..5).find_map(|_| ask_once(request).ok()).unwrap_or_else(|| panic!("{request}: no answer"));
+        let ask = |request: &str| {
+            (0..5)
+                .find_map(|_| ask_once(request).ok())
+                .unwrap_or_else(|| panic!("{request}: no answer"))
+        };
         let page = ask("GET /metrics");
         assert!(page.starts_with("HTTP/1.1 200") && page.contains("version=0.0.4"), "{page}");
         assert!(page.contains("depthcast_frames_total{stage=\"captured\"} 10"));
-        assert!(ask("GET /metrics?x=1").starts_with("HTTP/1.1 200") && ask("GET /").contains("/metrics"));
-        assert!(ask("GET /etc/passwd").starts_with("HTTP/1.1 404") && ask("POST /metrics").starts_with("HTTP/1.1 405"));
+        assert!(
+            ask("GET /metrics?x=1").starts_with("HTTP/1.1 200")
+                && ask("GET /").contains("/metrics")
+        );
+        assert!(
+            ask("GET /etc/passwd").starts_with("HTTP/1.1 404")
+                && ask("POST /metrics").starts_with("HTTP/1.1 405")
+        );
         newest.lock().unwrap().clear();
         assert!(ask("GET /metrics").starts_with("HTTP/1.1 200"));
     }

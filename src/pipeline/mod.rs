@@ -5,13 +5,16 @@
 //!    └─────[recorder queue]──> recorder                               (where the run is recorded)
 //! ```
 //!
-//! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow stage never delays those before
-//! it. Replaying, sends block and nothing is lost. The run ends when capture ends: because the source has, because of a limit, or
-//! because it was asked to stop. Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush within
-//! a bound: a short one for viewers, a long one for files, which have to be whole. The thread that called [`run`] supervises: it joins
-//! all threads, and an error or panic in one of them stops the others.
+//! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow
+//! stage never delays those before it. Replaying, sends block and nothing is lost. The run ends
+//! when capture ends: because the source has, because of a limit, or because it was asked to stop.
+//! Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush
+//! within a bound: a short one for viewers, a long one for files, which have to be whole. The
+//! thread that called [`run`] supervises: it joins all threads, and an error or panic in one of
+//! them stops the others.
 //!
-//! Several cameras are several such runs beside each other ([`run_all`]), whose projections share one pool of threads.
+//! Several cameras are several such runs beside each other ([`run_all`]), whose projections share
+//! one pool of threads.
 
 mod cameras;
 mod queue;
@@ -80,7 +83,8 @@ impl Stop {
     }
 
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::Relaxed) || self.all.as_ref().is_some_and(|all| all.load(Ordering::Relaxed))
+        self.asked.load(Ordering::Relaxed)
+            || self.all.as_ref().is_some_and(|all| all.load(Ordering::Relaxed))
     }
 
     /// For one of several runs: stops with all of them, or alone.
@@ -106,7 +110,8 @@ pub struct PipelineSettings {
     pub realtime: Realtime,
     /// Keep a journal of each frame ([`Outcome::journals`]).
     pub journal: bool,
-    /// Makes each projection longer, which must then show in `project` and `total` and nowhere else. No flag leads here.
+    /// Makes each projection longer, which must then show in `project` and `total` and nowhere
+    /// else. No flag leads here.
     pub project_delay: Option<Duration>,
 }
 
@@ -176,7 +181,8 @@ impl Shared {
 /// `on_tick` gets the figures a few times a second.
 ///
 /// # Errors
-/// If the run can't be started. What goes wrong later is in [`Outcome::error`], beside what was counted until then.
+/// If the run can't be started. What goes wrong later is in [`Outcome::error`], beside what was
+/// counted until then.
 pub fn run(
     source: Box<dyn FrameSource>,
     outlets: impl Into<Outlets>,
@@ -213,22 +219,28 @@ fn run_beside(
     stats.camera = source.monitor();
     stats.motion = source.motion();
     stats.time = SourceTime::new(stats.camera.is_some());
-    stats.realtime = together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
+    stats.realtime =
+        together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
     let stats = Arc::new(stats);
     if settings.realtime.lock_memory {
         stats.realtime.lock_memory();
     }
     let needs_texture = sinks.iter().any(|s| s.needs().texture);
-    let options = ProjectOptions { texture: settings.project.texture && needs_texture, ..settings.project };
+    let options =
+        ProjectOptions { texture: settings.project.texture && needs_texture, ..settings.project };
     let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
     let intrinsics = source.info().stream.intrinsics;
     let projector = BackProjector::new(&intrinsics, source.info().color_camera(), options)?;
 
-    // Everything that can be in flight at once: one buffer being filled, those waiting, and those held downstream.
-    let cloud_count = 1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();
+    // Everything that can be in flight at once: one buffer being filled, those waiting, and those
+    // held downstream.
+    let cloud_count =
+        1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();
     let recorder_count = recorder.as_ref().map_or(0, |recorder| recorder.queue_frames() + 1);
-    let frame_count = settings.capture_queue + 2 + recorder_count + if keep_depth { cloud_count } else { 0 };
-    let frames = Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
+    let frame_count =
+        settings.capture_queue + 2 + recorder_count + if keep_depth { cloud_count } else { 0 };
+    let frames =
+        Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
 
     let shared = Arc::new(Shared {
         clock: Arc::clone(&clock),
@@ -240,40 +252,55 @@ fn run_beside(
         settings,
     });
     let settings = &shared.settings;
-    let new_queue = |capacity, dropped: &Arc<_>| (capacity, Arc::clone(dropped), Arc::clone(&shared.abandon));
-    let (capacity, dropped, abandon) = new_queue(settings.capture_queue, &stats.dropped_capture_queue);
+    let new_queue =
+        |capacity, dropped: &Arc<_>| (capacity, Arc::clone(dropped), Arc::clone(&shared.abandon));
+    let (capacity, dropped, abandon) =
+        new_queue(settings.capture_queue, &stats.dropped_capture_queue);
     let (frame_tx, frame_rx) = queue::queue(capacity, settings.policy, dropped, abandon);
 
     let mut threads = Threads::default();
     let mut cloud_txs = Vec::new();
     for (index, sink) in sinks.into_iter().enumerate() {
-        let (capacity, dropped, abandon) = new_queue(settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
+        let (capacity, dropped, abandon) =
+            new_queue(settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
         let (tx, rx) = queue::queue::<Arc<Cloud>>(capacity, settings.policy, dropped, abandon);
         cloud_txs.push(tx);
         let file = sink.must_finish().then(|| sink.name());
         let rx = if file.is_some() { rx.that_takes_all() } else { rx };
         let shared = Arc::clone(&shared);
         threads.spawn(&format!("sink{index}"), file, move || {
-            stages::show(sink, index, rx, &shared).map(|(warning, journal)| Ended::Sink(index, warning, journal))
+            stages::show(sink, index, rx, &shared)
+                .map(|(warning, journal)| Ended::Sink(index, warning, journal))
         })?;
     }
     let mut recorder_tx = None;
     if let Some(recorder) = recorder {
-        let (capacity, dropped, abandon) = new_queue(recorder.queue_frames(), &recorder.stats().dropped);
+        let (capacity, dropped, abandon) =
+            new_queue(recorder.queue_frames(), &recorder.stats().dropped);
         let (tx, rx) = queue::queue::<Arc<DepthFrame>>(capacity, settings.policy, dropped, abandon);
         recorder_tx = Some(tx);
         let (rx, file) = (rx.that_takes_all(), Some(recorder.stats().file.clone()));
         let shared = Arc::clone(&shared);
-        threads.spawn(RECORDER, file, move || recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder))?;
+        threads.spawn(RECORDER, file, move || {
+            recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder)
+        })?;
     }
     let pool = together.map(|together| together.pool);
-    let project = stages::Project { pool, projector, cloud_count, keep_depth, frames: frame_rx, clouds: cloud_txs };
+    let project = stages::Project {
+        pool,
+        projector,
+        cloud_count,
+        keep_depth,
+        frames: frame_rx,
+        clouds: cloud_txs,
+    };
     let (ready_tx, ready_rx) = channel::bounded(1);
     threads.spawn("project", None, {
         let shared = Arc::clone(&shared);
         move || project.run(ready_tx, &shared).map(Ended::Project)
     })?;
-    // The first frame shall not wait for the buffers of the clouds to be made. An error here is one of a projection that failed.
+    // The first frame shall not wait for the buffers of the clouds to be made. An error here is one
+    // of a projection that failed.
     let _ = ready_rx.recv();
     let started_at = clock.now();
     threads.spawn("capture", None, {
@@ -281,11 +308,13 @@ fn run_beside(
         let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
         move || {
             shared.stats.realtime.schedule("capture", &shared.settings.realtime.capture);
-            stages::capture(source, frames, queues, &shared).map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
+            stages::capture(source, frames, queues, &shared)
+                .map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
         }
     })?;
 
-    let Supervised { end, damage, ended_at, journals, mut warnings, error } = threads.supervise(&shared, on_tick);
+    let Supervised { end, damage, ended_at, journals, mut warnings, error } =
+        threads.supervise(&shared, on_tick);
     let duration = ended_at.since(started_at);
     for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
         if sink.disconnected.get() > 0 {

@@ -1,7 +1,8 @@
-//! A bounded queue between two threads, with the policy of the run: the newest wins, or nothing is lost.
+//! A bounded queue between two threads, with the policy of the run: the newest wins, or nothing is
+//! lost.
 //!
-//! Whatever does not come out at the other end is counted, whoever was to blame: it gave way to a newer item, the consumer died
-//! with it in the queue, or the run was given up.
+//! Whatever does not come out at the other end is counted, whoever was to blame: it gave way to a
+//! newer item, the consumer died with it in the queue, or the run was given up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,10 +42,18 @@ pub struct Receiver<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed;
 
-pub fn queue<T>(capacity: usize, policy: Policy, dropped: Arc<Count>, abandon: Arc<AtomicBool>) -> (Sender<T>, Receiver<T>) {
+pub fn queue<T>(
+    capacity: usize,
+    policy: Policy,
+    dropped: Arc<Count>,
+    abandon: Arc<AtomicBool>,
+) -> (Sender<T>, Receiver<T>) {
     let (tx, rx) = channel::bounded(capacity);
     let shared = Arc::new(Shared { dropped, consumer_gone: AtomicBool::new(false), abandon });
-    (Sender { tx, rx: rx.clone(), policy, shared: Arc::clone(&shared) }, Receiver { rx, takes_all: false, shared })
+    (
+        Sender { tx, rx: rx.clone(), policy, shared: Arc::clone(&shared) },
+        Receiver { rx, takes_all: false, shared },
+    )
 }
 
 impl<T> Sender<T> {
@@ -57,7 +66,10 @@ impl<T> Sender<T> {
             }
             let full = match self.policy {
                 Policy::Newest => self.tx.try_send(item).map_err(channel::TrySendError::into_inner),
-                Policy::Lossless => self.tx.send_timeout(item, LOOK_UP).map_err(channel::SendTimeoutError::into_inner),
+                Policy::Lossless => self
+                    .tx
+                    .send_timeout(item, LOOK_UP)
+                    .map_err(channel::SendTimeoutError::into_inner),
             };
             match full {
                 Ok(()) => break,
@@ -82,13 +94,15 @@ impl<T> Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// For a file, which has to be whole: what is in the queue when the run is given up still comes out.
+    /// For a file, which has to be whole: what is in the queue when the run is given up still comes
+    /// out.
     pub fn that_takes_all(mut self) -> Self {
         self.takes_all = true;
         self
     }
 
-    /// The next item, or `None` when the sender is gone and the queue is empty, or the run was given up.
+    /// The next item, or `None` when the sender is gone and the queue is empty, or the run was
+    /// given up.
     pub fn recv(&self) -> Option<T> {
         loop {
             match self.recv_timeout(LOOK_UP * 5) {
@@ -123,7 +137,10 @@ fn count_rest<T>(rx: &channel::Receiver<T>, dropped: &Count) {
 mod tests {
     use super::*;
 
-    fn new(capacity: usize, policy: Policy) -> (Sender<u32>, Receiver<u32>, Arc<Count>, Arc<AtomicBool>) {
+    fn new(
+        capacity: usize,
+        policy: Policy,
+    ) -> (Sender<u32>, Receiver<u32>, Arc<Count>, Arc<AtomicBool>) {
         let (dropped, abandon) = (Arc::new(Count::default()), Arc::new(AtomicBool::new(false)));
         let (tx, rx) = queue(capacity, policy, Arc::clone(&dropped), Arc::clone(&abandon));
         (tx, rx, dropped, abandon)
@@ -153,7 +170,9 @@ mod tests {
     fn a_dead_consumer_is_noticed_and_every_item_is_counted_once() {
         for policy in [Policy::Newest, Policy::Lossless] {
             let (tx, rx, dropped, _) = new(4, policy);
-            let sender = std::thread::spawn(move || (0u64..).take_while(|&n| tx.send(n as u32).is_ok()).count() as u64);
+            let sender = std::thread::spawn(move || {
+                (0u64..).take_while(|&n| tx.send(n as u32).is_ok()).count() as u64
+            });
             let received = std::iter::from_fn(|| rx.recv()).take(50).count() as u64;
             drop(rx);
             let sent = sender.join().unwrap() + 1; // the send that failed had an item too

@@ -25,8 +25,9 @@ use crate::stats::journal::{Event, FrameId, Journal};
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
 /// Errors in a row after which a source that asks for another try is given up.
 const RETRIES: u32 = 10;
-/// Between the images that the projection is tuned with, at most: as between the frames of a fast camera, so that threads are asleep and
-/// caches cold as in the run to come. With slower cameras it would take long until the first frame.
+/// Between the images that the projection is tuned with, at most: as between the frames of a fast
+/// camera, so that threads are asleep and caches cold as in the run to come. With slower cameras it
+/// would take long until the first frame.
 const REST: Duration = Duration::from_millis(12);
 /// How often a sink without clouds looks for new figures.
 const SINK_SLICE: Duration = Duration::from_millis(100);
@@ -52,7 +53,8 @@ pub(super) fn capture(
 ) -> anyhow::Result<(End, Damage, Journal)> {
     let (clock, stats) = (&shared.clock, &shared.stats);
     let mut journal = shared.new_journal();
-    let deadline = shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
+    let deadline =
+        shared.settings.duration.map_or(HostTime::from_ns(u64::MAX), |d| clock.now().plus(d));
     let _ = shared.deadline.set(deadline);
     let mut continuity = Continuity::new(source.info().stream.nominal_fps);
     let mut errors_in_a_row = 0;
@@ -89,12 +91,19 @@ pub(super) fn capture(
                 }
                 let sent = queues.project.send(frame);
                 if shared.settings.journal {
-                    journal.write(&meta, Event::Captured { frames_missing }, meta.arrived_at, clock.now());
+                    journal.write(
+                        &meta,
+                        Event::Captured { frames_missing },
+                        meta.arrived_at,
+                        clock.now(),
+                    );
                 }
-                // The projection may have been woken on this very core, and would wait there while the source works on its next frame.
+                // The projection may have been woken on this very core, and would wait there while
+                // the source works on its next frame.
                 std::thread::yield_now();
                 if sent.is_err() {
-                    // The projection has failed, and the supervisor knows why; or the run was given up after its time.
+                    // The projection has failed, and the supervisor knows why; or the run was given
+                    // up after its time.
                     break if clock.now() >= deadline { End::Duration } else { End::Interrupted };
                 }
             }
@@ -124,11 +133,16 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs inside its own rayon pool, as one of its threads: bands are handed to the others without a detour, and nothing is allocated
-    /// for it. In a pool that is shared each image has its turn, so that however many cameras there are, no more threads project.
+    /// Runs inside its own rayon pool, as one of its threads: bands are handed to the others
+    /// without a detour, and nothing is allocated for it. In a pool that is shared each image has
+    /// its turn, so that however many cameras there are, no more threads project.
     ///
     /// Says `ready` when its buffers are there.
-    pub(super) fn run(self, ready: channel::Sender<()>, shared: &Arc<Shared>) -> anyhow::Result<Journal> {
+    pub(super) fn run(
+        self,
+        ready: channel::Sender<()>,
+        shared: &Arc<Shared>,
+    ) -> anyhow::Result<Journal> {
         if self.pool.is_some() {
             return self.work(ready, shared);
         }
@@ -142,13 +156,16 @@ impl Project {
         let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
         self.projector.tune(shared_pool.as_deref(), &mut || std::thread::sleep(rest))?;
         let new_points = self.projector.points_maker();
-        let mut pool = Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
+        let mut pool =
+            Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
         let _ = ready.send(());
         while let Some(frame) = self.frames.recv() {
             let taken_at = clock.now();
             let mut free = pool.free();
             let cloud = free.get_mut();
-            if let Err(error) = in_pool(shared_pool.as_deref(), || self.projector.project(&frame, &mut cloud.points)) {
+            if let Err(error) = in_pool(shared_pool.as_deref(), || {
+                self.projector.project(&frame, &mut cloud.points)
+            }) {
                 stats.dropped_capture_queue.add(1);
                 return Err(error.into());
             }
@@ -167,7 +184,8 @@ impl Project {
             stats.points.add(points);
             let cloud = free.share();
             for queue in &self.clouds {
-                // A sink that failed has stopped the run already; the others still get what is on its way.
+                // A sink that failed has stopped the run already; the others still get what is on
+                // its way.
                 let _ = queue.send(Arc::clone(&cloud));
             }
         }
@@ -179,7 +197,10 @@ impl Project {
 }
 
 /// The threads that project.
-pub(super) fn new_pool(settings: &PipelineSettings, realtime: &Arc<Ledger>) -> anyhow::Result<ThreadPool> {
+pub(super) fn new_pool(
+    settings: &PipelineSettings,
+    realtime: &Arc<Ledger>,
+) -> anyhow::Result<ThreadPool> {
     let (scheduling, realtime) = (settings.realtime.project.clone(), Arc::clone(realtime));
     rayon::ThreadPoolBuilder::new()
         .num_threads(settings.threads)
@@ -225,7 +246,9 @@ pub(super) fn show(
                             pace.shown(taken_at);
                             stats.log.record(taken_at, handed_over_at);
                             stats.total.record(cloud.meta.arrived_at, handed_over_at);
-                            stats.deadline_misses.add((handed_over_at.since(cloud.meta.arrived_at) > frame_period).into());
+                            stats.deadline_misses.add(
+                                (handed_over_at.since(cloud.meta.arrived_at) > frame_period).into(),
+                            );
                             stats.shown.record(handed_over_at);
                             held.push(&cloud.meta, handed_over_at);
                         }
@@ -245,7 +268,12 @@ pub(super) fn show(
         while let Some(released) = sink.next_released() {
             if let Some((frame, handed_over_at)) = held.take(released.number) {
                 stats.release.record(handed_over_at, released.at);
-                journal.write(frame, Event::Released, handed_over_at, released.at.max(handed_over_at));
+                journal.write(
+                    frame,
+                    Event::Released,
+                    handed_over_at,
+                    released.at.max(handed_over_at),
+                );
             }
         }
         let snapshot = shared.snapshot();
@@ -282,14 +310,21 @@ impl Held {
     /// The oldest one with this number.
     fn take(&mut self, number: u64) -> Option<(FrameId, HostTime)> {
         let (older, newer) = (self.next..self.clouds.len(), 0..self.next);
-        let index = older.chain(newer).find(|&i| self.clouds[i].is_some_and(|(frame, _)| frame.number == number))?;
+        let index = older
+            .chain(newer)
+            .find(|&i| self.clouds[i].is_some_and(|(frame, _)| frame.number == number))?;
         self.clouds[index].take()
     }
 }
 
-/// Offers one cloud. A lossless run `waits` for room, until the sink has taken nothing for too long, or the run is given up and the sink is
-/// no file.
-fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, waits: &mut bool, shared: &Shared) -> anyhow::Result<Offer> {
+/// Offers one cloud. A lossless run `waits` for room, until the sink has taken nothing for too
+/// long, or the run is given up and the sink is no file.
+fn offer(
+    sink: &mut dyn CloudSink,
+    cloud: &Arc<Cloud>,
+    waits: &mut bool,
+    shared: &Shared,
+) -> anyhow::Result<Offer> {
     let since = shared.clock.now();
     loop {
         let offered = sink.offer(cloud)?;
@@ -298,14 +333,19 @@ fn offer(sink: &mut dyn CloudSink, cloud: &Arc<Cloud>, waits: &mut bool, shared:
             return Ok(offered);
         }
         if shared.clock.now().since(since) > STUCK {
-            tracing::warn!("{}: it has taken nothing for {} s; going on without waiting for it", sink.name(), STUCK.as_secs());
+            tracing::warn!(
+                "{}: it has taken nothing for {} s; going on without waiting for it",
+                sink.name(),
+                STUCK.as_secs()
+            );
             *waits = false;
         }
         std::thread::sleep(BUSY_WAIT);
     }
 }
 
-/// Decides which clouds are shown when there is a limit on their rate: the first one after each due time, on an absolute schedule.
+/// Decides which clouds are shown when there is a limit on their rate: the first one after each due
+/// time, on an absolute schedule.
 struct ShowRate {
     period: Option<Duration>,
     due: HostTime,
@@ -313,17 +353,22 @@ struct ShowRate {
 
 impl ShowRate {
     fn new(rate_hz: Option<f64>) -> Self {
-        Self { period: rate_hz.map(|hz| Duration::from_secs_f64(1.0 / hz)), due: HostTime::default() }
+        Self {
+            period: rate_hz.map(|hz| Duration::from_secs_f64(1.0 / hz)),
+            due: HostTime::default(),
+        }
     }
 
-    /// A cloud that comes a little early counts as due: a camera at exactly twice or three times the rate must not alternate.
+    /// A cloud that comes a little early counts as due: a camera at exactly twice or three times
+    /// the rate must not alternate.
     fn is_due(&self, now: HostTime) -> bool {
         self.period.is_none_or(|period| now.plus(period / 8) >= self.due)
     }
 
     fn shown(&mut self, now: HostTime) {
         if let Some(period) = self.period {
-            // What was not shown in time is not made up for: two clouds in a row would look like twice the rate.
+            // What was not shown in time is not made up for: two clouds in a row would look like
+            // twice the rate.
             let is_in_time = now.since(self.due) < period;
             self.due = if is_in_time { self.due } else { now }.plus(period);
         }
@@ -338,10 +383,15 @@ mod tests {
     fn released_clouds_are_found_by_number_the_oldest_first() {
         let mut held = Held::default();
         for k in 0..20 {
-            let meta = FrameMeta { number: k % 10, arrived_at: HostTime::from_ns(k), ..Default::default() };
+            let meta = FrameMeta {
+                number: k % 10,
+                arrived_at: HostTime::from_ns(k),
+                ..Default::default()
+            };
             held.push(&meta, HostTime::from_ns(100 + k));
         }
-        let mut take = |number| held.take(number).map(|(frame, at)| (frame.arrived_at.as_ns(), at.as_ns()));
+        let mut take =
+            |number| held.take(number).map(|(frame, at)| (frame.arrived_at.as_ns(), at.as_ns()));
         assert_eq!((take(5), take(5), take(5)), (Some((5, 105)), Some((15, 115)), None));
         assert_eq!(take(0), Some((10, 110)), "the first one was too long ago");
     }
@@ -364,7 +414,8 @@ mod tests {
     fn the_show_rate_is_kept_whatever_the_cameras_rate() {
         for fps in [30, 45, 60, 90] {
             // Ten seconds, with jitter of up to 0.8 ms.
-            let arrivals = (0..10 * fps).map(|k| 1_000_000 + k * 1_000_000 / fps + (k * 7919) % 800);
+            let arrivals =
+                (0..10 * fps).map(|k| 1_000_000 + k * 1_000_000 / fps + (k * 7919) % 800);
             let shown = shown_of(Some(30.0), arrivals.clone());
             assert!((297..=303).contains(&shown), "{fps}: {shown}");
             assert_eq!(shown_of(None, arrivals), 10 * fps as usize);

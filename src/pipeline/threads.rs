@@ -16,11 +16,12 @@ use crate::stats::journal::{Journal, Journals};
 
 /// How often figures are handed to sinks and to the caller.
 pub(super) const TICK: Duration = Duration::from_millis(200);
-/// After a stop was asked for: time to drain, then time for the threads to notice that the run was given up.
+/// After a stop was asked for: time to drain, then time for the threads to notice that the run was
+/// given up.
 const DRAIN: Duration = Duration::from_secs(3);
 const GIVE_UP: Duration = Duration::from_secs(4);
-/// So much longer as long as a file is not finished: it gets all that waits for it, however slow its disk. This is for one that does not
-/// answer.
+/// So much longer as long as a file is not finished: it gets all that waits for it, however slow
+/// its disk. This is for one that does not answer.
 const FILES: Duration = Duration::from_secs(60);
 
 /// The name of the thread that records.
@@ -94,19 +95,30 @@ impl Threads {
     }
 
     /// Joins all threads, hands out figures meanwhile, and sees to it that the end comes.
-    pub(super) fn supervise(mut self, shared: &Shared, on_tick: &mut dyn FnMut(&Snapshot)) -> Supervised {
+    pub(super) fn supervise(
+        mut self,
+        shared: &Shared,
+        on_tick: &mut dyn FnMut(&Snapshot),
+    ) -> Supervised {
         let clock = &shared.clock;
         let (mut ended, mut error, mut warnings) = (None, None, Vec::new());
-        let mut journals = Journals { sinks: vec![Journal::default(); shared.stats.sinks.len()], ..Journals::default() };
+        let mut journals = Journals {
+            sinks: vec![Journal::default(); shared.stats.sinks.len()],
+            ..Journals::default()
+        };
         let mut next_tick = clock.now().plus(TICK);
         let mut stop_seen_at: Option<HostTime> = None;
         let (mut has_warned, mut has_told_of_files) = (false, false);
         while !self.running.is_empty() {
             let _ = self.ended_rx.recv_timeout(next_tick.since(clock.now()));
-            let (done, running): (Vec<_>, Vec<_>) = self.running.into_iter().partition(|running| running.thread.is_finished());
+            let (done, running): (Vec<_>, Vec<_>) =
+                self.running.into_iter().partition(|running| running.thread.is_finished());
             self.running = running;
             for Running { name, thread, .. } in done {
-                match thread.join().unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic)))) {
+                match thread
+                    .join()
+                    .unwrap_or_else(|panic| Err(anyhow!("panicked: {}", panic_text(&*panic))))
+                {
                     Ok(Ended::Capture(end, damage, journal)) => {
                         ended = Some((end, damage, clock.now()));
                         journals.capture = journal;
@@ -120,7 +132,9 @@ impl Threads {
                     Err(failure) => {
                         shared.stop.ask();
                         // What fails later most often fails because of the first.
-                        error.get_or_insert_with(|| failure.context(format!("the {name} thread failed")));
+                        error.get_or_insert_with(|| {
+                            failure.context(format!("the {name} thread failed"))
+                        });
                     }
                 }
             }
@@ -129,7 +143,8 @@ impl Threads {
                 let snapshot = Arc::new(shared.stats.snapshot(now));
                 on_tick(&snapshot);
                 recording::warn_if_slow(shared, &mut has_warned);
-                *shared.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = snapshot;
+                *shared.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) =
+                    snapshot;
                 next_tick = now.plus(TICK);
             }
             // A limit in time is one also for a lossless run whose viewer takes nothing.
@@ -139,7 +154,8 @@ impl Threads {
                 if waited > DRAIN {
                     shared.abandon.store(true, Ordering::Relaxed);
                 }
-                let files: Vec<_> = self.running.iter().filter_map(|running| running.file.as_deref()).collect();
+                let files: Vec<_> =
+                    self.running.iter().filter_map(|running| running.file.as_deref()).collect();
                 if waited > DRAIN + GIVE_UP && !std::mem::replace(&mut has_told_of_files, true) {
                     let most = FILES.as_secs();
                     files.iter().for_each(|file| {
@@ -148,7 +164,8 @@ impl Threads {
                         );
                     });
                 }
-                let patience = DRAIN + GIVE_UP + if files.is_empty() { Duration::ZERO } else { FILES };
+                let patience =
+                    DRAIN + GIVE_UP + if files.is_empty() { Duration::ZERO } else { FILES };
                 if waited > patience && !self.running.is_empty() {
                     match self.leave_behind(shared, patience, &mut warnings) {
                         Some(not_whole) if error.is_some() => warnings.push(not_whole),
@@ -159,13 +176,19 @@ impl Threads {
                 }
             }
         }
-        let (end, damage, ended_at) = ended.unwrap_or_else(|| (End::Interrupted, Damage::default(), clock.now()));
+        let (end, damage, ended_at) =
+            ended.unwrap_or_else(|| (End::Interrupted, Damage::default(), clock.now()));
         Supervised { end, damage, ended_at, journals, warnings, error }
     }
 
-    /// Threads that hang in somebody else's code end with the process. What they hold never reached the viewer or the file. A file that is
-    /// not whole is an error.
-    fn leave_behind(&mut self, shared: &Shared, patience: Duration, warnings: &mut Vec<String>) -> Option<String> {
+    /// Threads that hang in somebody else's code end with the process. What they hold never reached
+    /// the viewer or the file. A file that is not whole is an error.
+    fn leave_behind(
+        &mut self,
+        shared: &Shared,
+        patience: Duration,
+        warnings: &mut Vec<String>,
+    ) -> Option<String> {
         let mut not_whole = Vec::new();
         for Running { name, file, .. } in self.running.drain(..) {
             warnings.push(format!("the {name} thread did not stop in time and was left behind"));
@@ -177,14 +200,16 @@ impl Threads {
                 )
             }));
             if name == RECORDER
-                && let (Some(recording), Some(problem)) = (&shared.stats.recording, not_whole.last())
+                && let (Some(recording), Some(problem)) =
+                    (&shared.stats.recording, not_whole.last())
             {
                 recording.leave_behind(shared.stats.captured.count(), problem);
             }
         }
         let projected = shared.stats.projected.count();
         for sink in &shared.stats.sinks {
-            let counted = sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer();
+            let counted =
+                sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer();
             sink.busy.add(projected.saturating_sub(counted));
         }
         (!not_whole.is_empty()).then(|| not_whole.join("; "))

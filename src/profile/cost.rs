@@ -13,9 +13,10 @@ use crate::stats::time::SourceTime;
 const FRAMES: u64 = 2_000;
 const ROUNDS: usize = 15;
 
-/// All that a run without a viewer does for measuring one frame, on all its threads together: the readings of the clock, what is noted of
-/// numbers, stamps and metadata, the records of the stages and the journals. The frames are those that cost most: a camera's, with a stamp
-/// whose age can be told, and all metadata. The median of several rounds.
+/// All that a run without a viewer does for measuring one frame, on all its threads together: the
+/// readings of the clock, what is noted of numbers, stamps and metadata, the records of the stages
+/// and the journals. The frames are those that cost most: a camera's, with a stamp whose age can be
+/// told, and all metadata. The median of several rounds.
 pub fn cost_per_frame() -> Duration {
     let (clock, stats, mut continuity) = all_that_measures();
     let mut rounds: Vec<Duration> = (0..ROUNDS)
@@ -91,7 +92,9 @@ mod tests {
     fn it_measures_what_a_run_records() {
         let (clock, stats, mut continuity) = all_that_measures();
         let mut journals = [(); 3].map(|()| Journal::new(10));
-        (0..10).for_each(|number| measure_frame(&clock, &stats, &mut continuity, &mut journals, number));
+        (0..10).for_each(|number| {
+            measure_frame(&clock, &stats, &mut continuity, &mut journals, number)
+        });
         let recorded = stats.stages().into_iter().filter(|(name, _)| *name != "release");
         assert!(recorded.into_iter().all(|(_, stage)| stage.count() == 10));
         let time = stats.time.report();

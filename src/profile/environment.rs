@@ -22,7 +22,8 @@ pub struct Environment {
     pub realtime_kernel: bool,
     pub operating_system: Option<String>,
     pub memory_mib: u64,
-    /// What the threads of the runs were granted, where they asked the system for more than is usual.
+    /// What the threads of the runs were granted, where they asked the system for more than is
+    /// usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realtime: Option<RealtimeReport>,
     /// Instruction set of the projection.
@@ -33,7 +34,11 @@ pub struct Environment {
 impl Environment {
     pub fn capture() -> Self {
         let mut versions = vec![("depthcast".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
-        let build = if cfg!(debug_assertions) { "with debug assertions: not for measuring" } else { "release" };
+        let build = if cfg!(debug_assertions) {
+            "with debug assertions: not for measuring"
+        } else {
+            "release"
+        };
         versions.push(("build".into(), build.into()));
         #[cfg(feature = "viewer")]
         versions.push(("rerun".into(), rerun_version()));
@@ -51,21 +56,31 @@ impl Environment {
         let line = |path: &str| text(path).map(|text| text.trim().to_owned());
         let cpuinfo = text("proc/cpuinfo").unwrap_or_default();
         let field = |name: &str| {
-            let named = cpuinfo.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.trim() == name);
+            let named = cpuinfo
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(key, _)| key.trim() == name);
             named.map(|(_, value)| value.trim().to_owned())
         };
         let mut governors: Vec<String> = (0..1024)
-            .map_while(|n| root.join(format!("sys/devices/system/cpu/cpu{n}")).is_dir().then_some(n))
-            .filter_map(|n| line(&format!("sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor")))
+            .map_while(|n| {
+                root.join(format!("sys/devices/system/cpu/cpu{n}")).is_dir().then_some(n)
+            })
+            .filter_map(|n| {
+                line(&format!("sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor"))
+            })
             .collect();
         governors.sort();
         governors.dedup();
         let os_release = text("etc/os-release").unwrap_or_default();
         let meminfo = text("proc/meminfo").unwrap_or_default();
-        let memory_kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok());
+        let memory_kib = meminfo.lines().find_map(|line| {
+            line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok()
+        });
         Self {
             cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            virtual_machine: field("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            virtual_machine: field("flags")
+                .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             governors,
             clock_source: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
             kernel: line("proc/sys/kernel/osrelease").unwrap_or_default(),
@@ -83,9 +98,11 @@ impl Environment {
     pub fn facts(&self) -> Vec<(String, String)> {
         let mut facts: Vec<(String, String)> = Vec::new();
         let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
-        let virtual_machine = if self.virtual_machine { ", virtual: may be shared with others" } else { "" };
+        let virtual_machine =
+            if self.virtual_machine { ", virtual: may be shared with others" } else { "" };
         fact("processor", format!("{} ({} usable{virtual_machine})", self.cpu, self.processors));
-        let governors = if self.governors.is_empty() { "not told".into() } else { self.governors.join(", ") };
+        let governors =
+            if self.governors.is_empty() { "not told".into() } else { self.governors.join(", ") };
         fact("frequency governor", governors);
         let realtime = if self.realtime_kernel { ", real time" } else { "" };
         fact("kernel", format!("{}{realtime}", self.kernel));
@@ -94,7 +111,10 @@ impl Environment {
         }
         fact("clock source", self.clock_source.clone().unwrap_or_else(|| "not told".into()));
         fact("memory", format!("{} MiB", self.memory_mib));
-        fact("real time", self.realtime.as_ref().map_or_else(|| "not asked for".into(), ToString::to_string));
+        fact(
+            "real time",
+            self.realtime.as_ref().map_or_else(|| "not asked for".into(), ToString::to_string),
+        );
         fact("instruction set", self.instruction_set.clone());
         facts.extend(self.versions.iter().cloned());
         facts
@@ -128,7 +148,10 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        write("proc/cpuinfo", "processor\t: 0\nmodel name\t: Fast One\nflags\t\t: fpu hypervisor avx2\n");
+        write(
+            "proc/cpuinfo",
+            "processor\t: 0\nmodel name\t: Fast One\nflags\t\t: fpu hypervisor avx2\n",
+        );
         for (cpu, governor) in [(0, "powersave\n"), (1, "performance\n"), (2, "powersave\n")] {
             write(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"), governor);
         }
@@ -137,12 +160,23 @@ mod tests {
         write("etc/os-release", "ID=debian\nPRETTY_NAME=\"Debian 12\"\n");
         write("proc/meminfo", "MemTotal:       2097152 kB\nMemFree: 1 kB\n");
         let got = Environment::read(root.path());
-        assert_eq!((got.cpu.as_str(), got.virtual_machine, got.realtime_kernel), ("Fast One", true, true));
+        assert_eq!(
+            (got.cpu.as_str(), got.virtual_machine, got.realtime_kernel),
+            ("Fast One", true, true)
+        );
         assert_eq!(got.governors, ["performance", "powersave"]);
-        assert_eq!((got.kernel.as_str(), got.operating_system.as_deref(), got.memory_mib), ("6.1.0-rt", Some("Debian 12"), 2048));
+        assert_eq!(
+            (got.kernel.as_str(), got.operating_system.as_deref(), got.memory_mib),
+            ("6.1.0-rt", Some("Debian 12"), 2048)
+        );
         let empty = Environment::read(Path::new("/nowhere"));
-        assert_eq!((empty.cpu.as_str(), empty.governors.len(), empty.clock_source), (std::env::consts::ARCH, 0, None));
-        assert!(Environment::capture().processors > 0 && !Environment::capture().facts().is_empty());
+        assert_eq!(
+            (empty.cpu.as_str(), empty.governors.len(), empty.clock_source),
+            (std::env::consts::ARCH, 0, None)
+        );
+        assert!(
+            Environment::capture().processors > 0 && !Environment::capture().facts().is_empty()
+        );
     }
 
     #[test]

@@ -53,8 +53,9 @@ impl Frame {
     }
 }
 
-/// The frames that were captured, in their order; where a journal was too small for the run, those that all journals had room for. What one
-/// of them could not hold must not look as if it had been lost in a queue.
+/// The frames that were captured, in their order; where a journal was too small for the run, those
+/// that all journals had room for. What one of them could not hold must not look as if it had been
+/// lost in a queue.
 pub fn frames(journals: &Journals) -> Vec<Frame> {
     let mut index = HashMap::new();
     let mut frames = Vec::with_capacity(journals.capture.entries().len());
@@ -77,13 +78,19 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
     let of_all = [&journals.capture, &journals.project].into_iter().chain(journals.sinks.first());
     let full_at = of_all.filter_map(Journal::full_at).min();
     for entry in journals.project.entries().iter().chain(first_sink) {
-        let Some(frame) = index.get(&entry.frame).map(|&i: &usize| &mut frames[i]) else { continue };
+        let Some(frame) = index.get(&entry.frame).map(|&i: &usize| &mut frames[i]) else {
+            continue;
+        };
         match entry.event {
             Event::Captured { .. } => {}
             Event::Projected => frame.projected = Some((entry.from, entry.to)),
-            Event::HandedOver => (frame.sink_at, frame.handed_over_at) = (Some(entry.from), Some(entry.to)),
+            Event::HandedOver => {
+                (frame.sink_at, frame.handed_over_at) = (Some(entry.from), Some(entry.to))
+            }
             Event::NotHandedOver => frame.sink_at = Some(entry.from),
-            Event::AboveShowRate => (frame.sink_at, frame.is_above_show_rate) = (Some(entry.from), true),
+            Event::AboveShowRate => {
+                (frame.sink_at, frame.is_above_show_rate) = (Some(entry.from), true)
+            }
             Event::Released => frame.released_at = Some(entry.to),
         }
     }
@@ -95,7 +102,9 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
 
 /// Leaves out the frames that arrived within `warm_up` after the first.
 pub fn without_warm_up(mut frames: Vec<Frame>, warm_up: Duration) -> Vec<Frame> {
-    if let Some(begin) = frames.first().map(|first| first.id.arrived_at.plus(warm_up)).filter(|_| !warm_up.is_zero()) {
+    if let Some(begin) =
+        frames.first().map(|first| first.id.arrived_at.plus(warm_up)).filter(|_| !warm_up.is_zero())
+    {
         frames.retain(|frame| frame.id.arrived_at >= begin);
     }
     frames
@@ -152,7 +161,8 @@ pub struct Figures {
 impl Figures {
     /// `period` is one frame's, as the source promises it.
     pub fn of(frames: &[Frame], period: Option<Duration>) -> Self {
-        let count = |test: fn(&Frame) -> bool| frames.iter().filter(|frame| test(frame)).count() as u64;
+        let count =
+            |test: fn(&Frame) -> bool| frames.iter().filter(|frame| test(frame)).count() as u64;
         let (captured, projected, at_sink, shown) = (
             frames.len() as u64,
             count(|f| f.projected.is_some()),
@@ -169,10 +179,16 @@ impl Figures {
             .collect();
         let arrivals = frames.iter().map(|frame| frame.id.arrived_at);
         let [interval, jitter] = intervals(arrivals.clone());
-        let [shown_interval, shown_jitter] = intervals(frames.iter().filter_map(|frame| frame.handed_over_at));
+        let [shown_interval, shown_jitter] =
+            intervals(frames.iter().filter_map(|frame| frame.handed_over_at));
         samples.extend(INTERVALS.into_iter().zip([interval, jitter, shown_interval, shown_jitter]));
         let total = STAGES[STAGES.len() - 1].1;
-        let is_late = |frame: &Frame| frame.ns(total).zip(period).is_some_and(|(ns, period)| u128::from(ns) > period.as_nanos());
+        let is_late = |frame: &Frame| {
+            frame
+                .ns(total)
+                .zip(period)
+                .is_some_and(|(ns, period)| u128::from(ns) > period.as_nanos())
+        };
         Self {
             captured,
             projected,
@@ -185,7 +201,11 @@ impl Figures {
             },
             above_show_rate: count(|f| f.is_above_show_rate),
             deadline_misses: frames.iter().filter(|frame| is_late(frame)).count() as u64,
-            span: arrivals.clone().next_back().unwrap_or_default().since(arrivals.clone().next().unwrap_or_default()),
+            span: arrivals
+                .clone()
+                .next_back()
+                .unwrap_or_default()
+                .since(arrivals.clone().next().unwrap_or_default()),
             samples,
         }
     }
@@ -220,19 +240,38 @@ pub(super) mod tests {
         HostTime::from_ns(us * 1000)
     }
 
-    /// Five frames 10 ms apart: two shown, one lost at each place; two more were lost by the source before the third.
+    /// Five frames 10 ms apart: two shown, one lost at each place; two more were lost by the source
+    /// before the third.
     pub fn journals() -> Journals {
-        let id = |k: u64| FrameId { arrived_at: at(10_000 * k), number: if k < 3 { k } else { k + 2 } };
-        let mut journals =
-            Journals { capture: Journal::new(10), project: Journal::new(10), sinks: vec![Journal::new(10), Journal::new(10)] };
+        let id =
+            |k: u64| FrameId { arrived_at: at(10_000 * k), number: if k < 3 { k } else { k + 2 } };
+        let mut journals = Journals {
+            capture: Journal::new(10),
+            project: Journal::new(10),
+            sinks: vec![Journal::new(10), Journal::new(10)],
+        };
         for k in 1..=5 {
             let frames_missing = if k == 3 { 2 } else { 0 };
-            journals.capture.write(id(k), Event::Captured { frames_missing }, id(k).arrived_at, at(10_000 * k + 50));
+            journals.capture.write(
+                id(k),
+                Event::Captured { frames_missing },
+                id(k).arrived_at,
+                at(10_000 * k + 50),
+            );
         }
         for k in [1, 2, 3, 5] {
-            journals.project.write(id(k), Event::Projected, at(10_000 * k + 100), at(10_000 * k + 400));
+            journals.project.write(
+                id(k),
+                Event::Projected,
+                at(10_000 * k + 100),
+                at(10_000 * k + 400),
+            );
         }
-        for (k, event, us) in [(1, Event::HandedOver, 500), (3, Event::NotHandedOver, 0), (5, Event::HandedOver, 10_000)] {
+        for (k, event, us) in [
+            (1, Event::HandedOver, 500),
+            (3, Event::NotHandedOver, 0),
+            (5, Event::HandedOver, 10_000),
+        ] {
             journals.sinks[0].write(id(k), event, at(10_000 * k + 450), at(10_000 * k + 450 + us));
         }
         journals.sinks[0].write(id(1), Event::Released, at(10_950), at(13_000));
@@ -247,7 +286,8 @@ pub(super) mod tests {
         assert_eq!((figures.captured, figures.projected, figures.shown), (5, 4, 2));
         assert_eq!(figures.drops, Drops { source: 2, capture_queue: 1, cloud_queue: 1, viewer: 1 });
         assert_eq!((figures.deadline_misses, figures.span), (1, Duration::from_millis(40)));
-        let mean = |name| (figures.samples(name).latency().count, figures.samples(name).latency().mean);
+        let mean =
+            |name| (figures.samples(name).latency().count, figures.samples(name).latency().mean);
         assert_eq!(mean("capture_queue"), (4, 100.0));
         assert_eq!(mean("project"), (4, 300.0));
         assert_eq!(mean("cloud_queue"), (3, 50.0));
@@ -273,12 +313,22 @@ pub(super) mod tests {
 
     #[test]
     fn what_a_journal_has_no_room_for_is_no_loss() {
-        // Each frame is shown and released. The sink's journal is full after two of them, the others after five and seven.
-        let mut journals = Journals { capture: Journal::new(7), project: Journal::new(5), sinks: vec![Journal::new(4)] };
+        // Each frame is shown and released. The sink's journal is full after two of them, the
+        // others after five and seven.
+        let mut journals = Journals {
+            capture: Journal::new(7),
+            project: Journal::new(5),
+            sinks: vec![Journal::new(4)],
+        };
         for k in 1..=9 {
             let id = FrameId { arrived_at: at(1000 * k), number: k };
             let time = |us| at(1000 * k + us);
-            journals.capture.write(id, Event::Captured { frames_missing: 0 }, id.arrived_at, time(1));
+            journals.capture.write(
+                id,
+                Event::Captured { frames_missing: 0 },
+                id.arrived_at,
+                time(1),
+            );
             journals.project.write(id, Event::Projected, time(2), time(3));
             journals.sinks[0].write(id, Event::HandedOver, time(4), time(5));
             journals.sinks[0].write(id, Event::Released, time(5), time(6));
@@ -298,7 +348,10 @@ pub(super) mod tests {
     fn the_warm_up_is_left_out_with_its_losses() {
         let frames = without_warm_up(frames(&journals()), Duration::from_millis(20));
         assert_eq!(frames.iter().map(|frame| frame.id.number).collect::<Vec<_>>(), [5, 6, 7]);
-        assert_eq!(Figures::of(&frames, None).drops, Drops { source: 0, capture_queue: 1, cloud_queue: 0, viewer: 1 });
+        assert_eq!(
+            Figures::of(&frames, None).drops,
+            Drops { source: 0, capture_queue: 1, cloud_queue: 0, viewer: 1 }
+        );
         assert!(without_warm_up(Vec::new(), Duration::from_secs(1)).is_empty());
     }
 }

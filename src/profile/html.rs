@@ -1,4 +1,5 @@
-//! The report as one page that needs nothing else: tables, and plots as inline SVG, in light and dark.
+//! The report as one page that needs nothing else: tables, and plots as inline SVG, in light and
+//! dark.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -68,8 +69,11 @@ impl Page {
         self.add(format_args!("<code class=\"command\">{command}</code>"));
         let doubts = doubts(report);
         if !doubts.is_empty() {
-            let items: String = doubts.iter().map(|doubt| format!("<li>{}</li>", escape(doubt))).collect();
-            self.add(format_args!("<div class=\"doubts\"><b>Read these figures with care</b><ul>{items}</ul></div>"));
+            let items: String =
+                doubts.iter().map(|doubt| format!("<li>{}</li>", escape(doubt))).collect();
+            self.add(format_args!(
+                "<div class=\"doubts\"><b>Read these figures with care</b><ul>{items}</ul></div>"
+            ));
         }
     }
 
@@ -84,7 +88,8 @@ impl Page {
             let all = &cell.all;
             let (total, to_cloud) = (all.latency("total"), all.latency("arrival_to_cloud"));
             let name = escape(&cell.name);
-            let [to_cloud, p50, p99, p999, max] = [to_cloud.p99, total.p50, total.p99, total.p999, total.max].map(time);
+            let [to_cloud, p50, p99, p999, max] =
+                [to_cloud.p99, total.p50, total.p99, total.p999, total.max].map(time);
             self.add(format_args!(
                 "<tr><td><a href=\"#cell{index}\">{name}</a></td><td>{:.1} fps</td><td>{:.2} %</td><td>{}</td>\
                  <td>{to_cloud}</td><td>{p50}</td><td>{p99}</td><td>{p999}</td><td>{max}</td></tr>",
@@ -101,9 +106,16 @@ impl Page {
         let index = measured.index;
         self.add(format_args!("<h2 id=\"cell{index}\">{}</h2>", escape(&cell.name)));
         let repetitions = count(cell.repetitions.len(), "repetition");
-        let warm_up =
-            if cell.warm_up_s > 0.0 { format!(", after the first {} s of each", cell.warm_up_s) } else { String::new() };
-        let facts = cell.source.facts.iter().map(|(name, value)| format!(" &middot; {} {}", escape(name), escape(value)));
+        let warm_up = if cell.warm_up_s > 0.0 {
+            format!(", after the first {} s of each", cell.warm_up_s)
+        } else {
+            String::new()
+        };
+        let facts = cell
+            .source
+            .facts
+            .iter()
+            .map(|(name, value)| format!(" &middot; {} {}", escape(name), escape(value)));
         self.add(format_args!(
             "<p class=\"quiet\">{}{} &middot; {repetitions}, {:.1} s in all{warm_up}</p>",
             escape(&cell.source.name),
@@ -183,16 +195,28 @@ impl Page {
         if plot.is_empty() {
             return;
         }
-        let legend: String =
-            legend.iter().map(|(class, text)| format!("<span><i class=\"of-{class}\"></i>{text}</span>")).collect();
-        let legend = if legend.is_empty() { legend } else { format!("<div class=\"legend\">{legend}</div>") };
-        self.add(format_args!("<figure><h3>{title}</h3><figcaption>{caption}</figcaption>{legend}{plot}</figure>"));
+        let legend: String = legend
+            .iter()
+            .map(|(class, text)| format!("<span><i class=\"of-{class}\"></i>{text}</span>"))
+            .collect();
+        let legend = if legend.is_empty() {
+            legend
+        } else {
+            format!("<div class=\"legend\">{legend}</div>")
+        };
+        self.add(format_args!(
+            "<figure><h3>{title}</h3><figcaption>{caption}</figcaption>{legend}{plot}</figure>"
+        ));
     }
 
     fn drops(&mut self, cell: &CellReport) {
         let all = &cell.all;
         let FiguresReport { captured, projected, shown, drops, above_show_rate, .. } = all;
-        let passed_over = if *above_show_rate > 0 { format!("; {above_show_rate} above the show rate") } else { String::new() };
+        let passed_over = if *above_show_rate > 0 {
+            format!("; {above_show_rate} above the show rate")
+        } else {
+            String::new()
+        };
         let at_viewer = format!("at the viewer{passed_over}");
         self.add(format_args!("<figure><h3>Frames</h3><figcaption>Every frame is handed over or counted where it was lost.</figcaption><div class=\"scroll\"><table>"));
         self.add(format_args!(
@@ -201,8 +225,20 @@ impl Page {
         for (name, frames, lost, came, place) in [
             ("captured", captured, drops.source, captured + drops.source, "by the source"),
             ("projected", projected, drops.capture_queue, *captured, "in the capture queue"),
-            ("taken by the sink", &(projected - drops.cloud_queue), drops.cloud_queue, *projected, "in the cloud queue"),
-            ("handed over", shown, all.lost_at_viewer(), projected - drops.cloud_queue - above_show_rate, &at_viewer),
+            (
+                "taken by the sink",
+                &(projected - drops.cloud_queue),
+                drops.cloud_queue,
+                *projected,
+                "in the cloud queue",
+            ),
+            (
+                "handed over",
+                shown,
+                all.lost_at_viewer(),
+                projected - drops.cloud_queue - above_show_rate,
+                &at_viewer,
+            ),
         ] {
             self.add(format_args!(
                 "<tr><td>{name}</td><td>{frames}</td><td>{lost}</td><td>{}</td><td><span class=\"share\"><i style=\"width:{:.2}%\"></i></span></td>\
@@ -228,8 +264,11 @@ impl Page {
         self.add(format_args!("</table></div></figure>\n<figure><h3>Repetitions</h3><figcaption>The total of each, and the system's load when it began. What differs between equal runs is noise.</figcaption><div class=\"scroll\"><table>"));
         self.add(format_args!("<tr><th></th><th>samples</th><th>mean</th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th><th>lost</th><th>load</th></tr>"));
         for (index, repetition) in cell.repetitions.iter().enumerate() {
-            let Latency { count, mean, p50, p90, p99, p999, max } = repetition.figures.latency("total");
-            let cells: String = [mean, p50, p90, p99, p999, max].map(|us| format!("<td>{}</td>", time(us))).concat();
+            let Latency { count, mean, p50, p90, p99, p999, max } =
+                repetition.figures.latency("total");
+            let cells: String = [mean, p50, p90, p99, p999, max]
+                .map(|us| format!("<td>{}</td>", time(us)))
+                .concat();
             let (lost, load) = (repetition.figures.lost_share() * 100.0, repetition.load_average);
             self.add(format_args!(
                 "<tr><td>{}</td><td>{count}</td>{cells}<td>{lost:.2} %</td><td>{load:.2}</td></tr>",
@@ -241,7 +280,8 @@ impl Page {
 
     fn row(&mut self, name: &str, latency: &Latency, is_whole: bool) {
         let Latency { count, mean, p50, p90, p99, p999, max } = *latency;
-        let cells: String = [mean, p50, p90, p99, p999, max].map(|us| format!("<td>{}</td>", time(us))).concat();
+        let cells: String =
+            [mean, p50, p90, p99, p999, max].map(|us| format!("<td>{}</td>", time(us))).concat();
         let class = if is_whole { " class=\"whole\"" } else { "" };
         self.add(format_args!("<tr{class}><td>{name}</td><td>{count}</td>{cells}</tr>"));
     }
@@ -249,7 +289,11 @@ impl Page {
     fn foot(&mut self, report: &ProfileReport) {
         self.add(format_args!("<h2>The machine</h2>\n<figure><table class=\"facts\">"));
         for (name, value) in report.environment.facts() {
-            self.add(format_args!("<tr><td>{}</td><td>{}</td></tr>", escape(&name), escape(&value)));
+            self.add(format_args!(
+                "<tr><td>{}</td><td>{}</td></tr>",
+                escape(&name),
+                escape(&value)
+            ));
         }
         self.add(format_args!("</table></figure>"));
         let cost = &report.measuring;
@@ -266,15 +310,24 @@ impl Page {
     }
 }
 
-/// Means of the stages over the frames that were handed over, and over the slowest 1 % of them, in us.
+/// Means of the stages over the frames that were handed over, and over the slowest 1 % of them, in
+/// us.
 fn composition(measured: &Measured) -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
     let (_, total) = STAGES[STAGES.len() - 1];
-    let mut frames: Vec<_> = measured.repetitions.iter().flatten().filter_map(|frame| Some((frame.ns(total)?, frame))).collect();
+    let mut frames: Vec<_> = measured
+        .repetitions
+        .iter()
+        .flatten()
+        .filter_map(|frame| Some((frame.ns(total)?, frame)))
+        .collect();
     frames.sort_unstable_by_key(|(ns, _)| std::cmp::Reverse(*ns));
     let means = |count: usize| {
         let parts = STAGES.iter().filter(|(name, _)| ROAD.contains(name));
-        let mean =
-            |part| frames[..count].iter().filter_map(|(_, frame)| frame.ns(part)).sum::<u64>() as f64 / count.max(1) as f64 / 1e3;
+        let mean = |part| {
+            frames[..count].iter().filter_map(|(_, frame)| frame.ns(part)).sum::<u64>() as f64
+                / count.max(1) as f64
+                / 1e3
+        };
         parts.map(|&(name, part)| (name, mean(part))).collect()
     };
     if frames.is_empty() {

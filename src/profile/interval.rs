@@ -1,10 +1,12 @@
 //! How far the difference of two means can be told from few repetitions.
 //!
-//! A bootstrap draws the repetitions anew, again and again, and takes the percentiles of what comes out (Efron and Tibshirani 1993, chapter
-//! 13). It knows lopsided noise, but of three to ten repetitions it is too narrow at the small probabilities that many figures leave to each:
-//! in simulations up to 12 of 100 comparisons of two equal sides had one of 14 figures that differed, where 5 are allowed, although its
-//! deviations had been widened by Student's t (Hesterberg 2015, "What Teachers Should Know About the Bootstrap"). So the interval is never
-//! narrower than Student's (1908; for two sides with noise of their own, Welch 1947), which keeps to the 5.
+//! A bootstrap draws the repetitions anew, again and again, and takes the percentiles of what comes
+//! out (Efron and Tibshirani 1993, chapter 13). It knows lopsided noise, but of three to ten
+//! repetitions it is too narrow at the small probabilities that many figures leave to each: in
+//! simulations up to 12 of 100 comparisons of two equal sides had one of 14 figures that differed,
+//! where 5 are allowed, although its deviations had been widened by Student's t (Hesterberg 2015,
+//! "What Teachers Should Know About the Bootstrap"). So the interval is never narrower than
+//! Student's (1908; for two sides with noise of their own, Welch 1947), which keeps to the 5.
 
 use statrs::distribution::{ContinuousCDF as _, StudentsT};
 
@@ -36,7 +38,8 @@ fn wider(a: Interval, b: Interval) -> Interval {
     (a.0.min(b.0), a.1.max(b.1))
 }
 
-/// `again` computes the difference of repetitions that are chosen by the function it is given: one of so many.
+/// `again` computes the difference of repetitions that are chosen by the function it is given: one
+/// of so many.
 fn bootstrap(alpha: f64, mut again: impl FnMut(&mut dyn FnMut(usize) -> usize) -> f64) -> Interval {
     // Always the same draws, so that the same reports always compare alike.
     let mut state = 0x853c_49e6_748f_ea9b_u64;
@@ -76,7 +79,8 @@ fn variance(values: &[f64]) -> f64 {
 
 fn around(difference: f64, variance: f64, degrees: f64, alpha: f64) -> Interval {
     // Without any noise there are no degrees of freedom either.
-    let reach = if variance > 0.0 { t_quantile(1.0 - alpha / 2.0, degrees) * variance.sqrt() } else { 0.0 };
+    let reach =
+        if variance > 0.0 { t_quantile(1.0 - alpha / 2.0, degrees) * variance.sqrt() } else { 0.0 };
     (difference - reach, difference + reach)
 }
 
@@ -122,7 +126,8 @@ mod tests {
         0.05 * normal(state) + hiccup
     }
 
-    const NOISES: [(&str, Noise); 3] = [("lognormal", lognormal), ("heavy-tailed", heavy_tailed), ("hiccups", with_hiccups)];
+    const NOISES: [(&str, Noise); 3] =
+        [("lognormal", lognormal), ("heavy-tailed", heavy_tailed), ("hiccups", with_hiccups)];
 
     fn differs((low, high): Interval) -> bool {
         low > 0.0 || high < 0.0
@@ -134,13 +139,20 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_tables() {
-        for (probability, degrees, t) in
-            [(0.975, 2.0, 4.3027), (0.975, 4.0, 2.7764), (0.995, 9.0, 3.2498), (0.9995, 8.0, 5.0413), (0.999, 4.0, 7.1732)]
-        {
+        for (probability, degrees, t) in [
+            (0.975, 2.0, 4.3027),
+            (0.975, 4.0, 2.7764),
+            (0.995, 9.0, 3.2498),
+            (0.9995, 8.0, 5.0413),
+            (0.999, 4.0, 7.1732),
+        ] {
             let got = t_quantile(probability, degrees);
             assert!((got - t).abs() < 1e-3, "{probability}, {degrees}: {got} instead of {t}");
         }
-        assert!((t_quantile(0.975, 8.5) - 2.28).abs() < 0.03, "Welch's degrees are no whole numbers");
+        assert!(
+            (t_quantile(0.975, 8.5) - 2.28).abs() < 0.03,
+            "Welch's degrees are no whole numbers"
+        );
     }
 
     #[test]
@@ -148,9 +160,15 @@ mod tests {
         // Student's own data: hours of sleep that two soporifics gained ten patients.
         let a = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
         let b = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4];
-        let is = |got: (f64, f64), low: f64, high: f64| (got.0 - low).abs() < 1e-3 && (got.1 - high).abs() < 1e-3;
+        let is = |got: (f64, f64), low: f64, high: f64| {
+            (got.0 - low).abs() < 1e-3 && (got.1 - high).abs() < 1e-3
+        };
         let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
-        assert!(is(student(&differences, 0.05), 0.7001, 2.4599), "{:?}", student(&differences, 0.05));
+        assert!(
+            is(student(&differences, 0.05), 0.7001, 2.4599),
+            "{:?}",
+            student(&differences, 0.05)
+        );
         assert!(is(welch(&a, &b, 0.05), -0.2055, 3.3655), "{:?}", welch(&a, &b, 0.05));
         assert_eq!(apart(&[1.0; 3], &[1.5; 4], 0.05), (0.5, 0.5), "no noise");
         assert_eq!(paired(&[1.0; 3], &[1.0; 3], 0.05), (0.0, 0.0));
@@ -177,10 +195,16 @@ mod tests {
                             *any |= differs(of(&a, &b, ALPHA / FIGURES as f64));
                         }
                     }
-                    alarms.iter_mut().zip(any).for_each(|(alarms, any)| *alarms += usize::from(any));
+                    alarms
+                        .iter_mut()
+                        .zip(any)
+                        .for_each(|(alarms, any)| *alarms += usize::from(any));
                 }
                 // 5 %, and three standard deviations of the count.
-                assert!(alarms.iter().all(|&alarms| alarms <= 71), "{name}, {n} repetitions: {alarms:?} of {COMPARISONS}");
+                assert!(
+                    alarms.iter().all(|&alarms| alarms <= 71),
+                    "{name}, {n} repetitions: {alarms:?} of {COMPARISONS}"
+                );
             }
         }
     }
@@ -191,7 +215,10 @@ mod tests {
         let (a, mut b) = ([0.0; 30], [0.1; 30]);
         b[7] = 9.0;
         let ((low, high), (student_low, student_high)) = (paired(&a, &b, 0.01), student(&b, 0.01));
-        assert!(low == student_low && high > student_high, "{low} to {high}; Student's is {student_low} to {student_high}");
+        assert!(
+            low == student_low && high > student_high,
+            "{low} to {high}; Student's is {student_low} to {student_high}"
+        );
         assert_eq!(paired(&a, &b, 0.01), paired(&a, &b, 0.01), "the draws are always the same");
     }
 
@@ -201,7 +228,10 @@ mod tests {
         let found = |noise: Noise, n: usize, of: fn(&[f64], &[f64], f64) -> Interval| {
             let mut state = 1;
             let mut found = || {
-                let (a, b) = (values(&mut state, noise, n, 0.0), values(&mut state, noise, n, (5.0f64 / 3.0).ln()));
+                let (a, b) = (
+                    values(&mut state, noise, n, 0.0),
+                    values(&mut state, noise, n, (5.0f64 / 3.0).ln()),
+                );
                 of(&a, &b, ALPHA / FIGURES as f64).0 > 0.0
             };
             (0..COMPARISONS).filter(|_| found()).count()
@@ -226,7 +256,9 @@ mod tests {
                     drift
                 })
                 .collect();
-            let mut side = |center: f64| machine.iter().map(|at| at + center + 0.05 * normal(&mut state)).collect::<Vec<_>>();
+            let mut side = |center: f64| {
+                machine.iter().map(|at| at + center + 0.05 * normal(&mut state)).collect::<Vec<_>>()
+            };
             let (a, b, slow) = (side(0.0), side(0.0), side(0.2));
             alarms += usize::from(differs(paired(&a, &b, ALPHA / FIGURES as f64)));
             for (found, of) in found.iter_mut().zip([apart, paired]) {

@@ -9,8 +9,14 @@ use crate::words::count;
 
 pub fn text(report: &ProfileReport) -> String {
     let mut text = String::new();
-    let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
-    line(format_args!("# Latency profile\n\n`{}`, {}\n", report.command, super::when(report.began_unix_s)));
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        writeln!(text, "{arguments}").expect("a String takes all")
+    };
+    line(format_args!(
+        "# Latency profile\n\n`{}`, {}\n",
+        report.command,
+        super::when(report.began_unix_s)
+    ));
     for doubt in super::doubts(report) {
         line(format_args!("> {doubt}\n"));
     }
@@ -77,17 +83,30 @@ pub fn text(report: &ProfileReport) -> String {
 /// The most important figures for a terminal, in lines of at most 100 columns.
 pub fn summary(report: &ProfileReport) -> String {
     let mut text = String::new();
-    let mut line = |arguments: std::fmt::Arguments<'_>| writeln!(text, "{arguments}").expect("a String takes all");
+    let mut line = |arguments: std::fmt::Arguments<'_>| {
+        writeln!(text, "{arguments}").expect("a String takes all")
+    };
     for cell in &report.cells {
         let all = &cell.all;
-        line(format_args!("{}: {}, {:.1} s", cell.name, count(cell.repetitions.len(), "repetition"), all.span_s));
-        line(format_args!("{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}", "", "samples", "p50", "p90", "p99", "p99.9", "max"));
+        line(format_args!(
+            "{}: {}, {:.1} s",
+            cell.name,
+            count(cell.repetitions.len(), "repetition"),
+            all.span_s
+        ));
+        line(format_args!(
+            "{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "", "samples", "p50", "p90", "p99", "p99.9", "max"
+        ));
         for name in STAGES.iter().map(|stage| stage.0).chain(INTERVALS) {
             let l = all.latency(name);
             if l.count > 0 {
                 let [p50, p90, p99, p999, max] = [l.p50, l.p90, l.p99, l.p999, l.max].map(time);
                 let name = name.replace('_', " ");
-                line(format_args!("{name:<18} {:>9} {p50:>10} {p90:>10} {p99:>10} {p999:>10} {max:>10}", l.count));
+                line(format_args!(
+                    "{name:<18} {:>9} {p50:>10} {p90:>10} {p99:>10} {p999:>10} {max:>10}",
+                    l.count
+                ));
             }
         }
         let d = all.drops;

@@ -1,4 +1,5 @@
-//! What is measured: every combination of the sizes, rates, threads, policies and viewers that the configuration lists.
+//! What is measured: every combination of the sizes, rates, threads, policies and viewers that the
+//! configuration lists.
 
 use crate::config::Size;
 use crate::pipeline::Policy;
@@ -71,7 +72,10 @@ mod tests {
         let cells = matrix.cells();
         assert_eq!(cells.len(), 12);
         assert_eq!(cells[1].viewer.as_deref(), Some("web"));
-        assert_eq!((cells[11].size, cells[11].threads), (Some(Size { width: 848, height: 480 }), Some(4)));
+        assert_eq!(
+            (cells[11].size, cells[11].threads),
+            (Some(Size { width: 848, height: 480 }), Some(4))
+        );
         for (i, cell) in cells.iter().enumerate() {
             assert!(!cells[..i].contains(cell) && cell.policy.is_none() && cell.rate_hz.is_none());
         }

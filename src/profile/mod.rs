@@ -1,7 +1,9 @@
-//! Profiling sessions: the same run again and again, for each combination of a matrix, and what can be said of it.
+//! Profiling sessions: the same run again and again, for each combination of a matrix, and what can
+//! be said of it.
 //!
-//! The figures are made of single frames, which the pipeline's threads write into journals: so the first seconds of a run can be left out with
-//! all that belongs to them, and each frame can be looked at.
+//! The figures are made of single frames, which the pipeline's threads write into journals: so the
+//! first seconds of a run can be left out with all that belongs to them, and each frame can be
+//! looked at.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -61,7 +63,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// The frames of a run that kept journals, without those that came within `warm_up` after the first.
+    /// The frames of a run that kept journals, without those that came within `warm_up` after the
+    /// first.
     ///
     /// # Errors
     /// If there are none left.
@@ -75,11 +78,21 @@ impl Run {
         let figures = Figures::of(&frames, outcome.stats.frame_period);
         let mut warnings = outcome.warnings.clone();
         let journals = &outcome.journals;
-        let left_out: u64 = [&journals.capture, &journals.project].into_iter().chain(&journals.sinks).map(|j| j.left_out()).sum();
+        let left_out: u64 = [&journals.capture, &journals.project]
+            .into_iter()
+            .chain(&journals.sinks)
+            .map(|j| j.left_out())
+            .sum();
         if left_out > 0 {
             warnings.push("the run was too long to keep each of its frames: the figures are those of its first part".into());
         }
-        Ok(Self { frames, figures, load_average, warnings, realtime: outcome.stats.realtime.report() })
+        Ok(Self {
+            frames,
+            figures,
+            load_average,
+            warnings,
+            realtime: outcome.stats.realtime.report(),
+        })
     }
 }
 
@@ -117,14 +130,21 @@ pub fn cell(
     warnings.sort();
     warnings.dedup();
     let report = CellReport {
-        name: format!("{width}x{height}@{fps}, {}, {policy}, viewer {viewer}", count(threads, "thread")),
+        name: format!(
+            "{width}x{height}@{fps}, {}, {policy}, viewer {viewer}",
+            count(threads, "thread")
+        ),
         source: SourceFacts {
             kind: source.kind.as_str().to_owned(),
             name: source.name.clone(),
             width,
             height,
             nominal_fps: stream.nominal_fps,
-            facts: source.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            facts: source
+                .facts
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
         },
         policy: policy.to_owned(),
         threads,
@@ -132,11 +152,22 @@ pub fn cell(
         warm_up_s: warm_up.as_secs_f64(),
         period_us: (stream.nominal_fps > 0.0).then(|| 1e6 / stream.nominal_fps),
         all: FiguresReport::new(&together),
-        repetitions: runs.iter().map(|run| Repetition::new(&run.figures, run.load_average)).collect(),
+        repetitions: runs
+            .iter()
+            .map(|run| Repetition::new(&run.figures, run.load_average))
+            .collect(),
         warnings,
     };
     let realtime = runs.first().and_then(|run| run.realtime.clone());
-    (report, Measured { index, realtime, repetitions: runs.into_iter().map(|run| run.frames).collect(), together })
+    (
+        report,
+        Measured {
+            index,
+            realtime,
+            repetitions: runs.into_iter().map(|run| run.frames).collect(),
+            together,
+        },
+    )
 }
 
 /// What makes the figures of a report doubtful, a sentence each.
@@ -145,7 +176,10 @@ pub fn doubts(report: &ProfileReport) -> Vec<String> {
     let mut doubts = Vec::new();
     let mut doubt = |text: String| doubts.push(text);
     if environment.versions.iter().any(|(name, value)| name == "build" && value != "release") {
-        doubt("This is a build with debug assertions; measure with one of the release profile.".into());
+        doubt(
+            "This is a build with debug assertions; measure with one of the release profile."
+                .into(),
+        );
     }
     if environment.virtual_machine {
         doubt(
@@ -153,7 +187,12 @@ pub fn doubts(report: &ProfileReport) -> Vec<String> {
                 .into(),
         );
     }
-    let slow: Vec<_> = environment.governors.iter().filter(|governor| *governor != "performance").cloned().collect();
+    let slow: Vec<_> = environment
+        .governors
+        .iter()
+        .filter(|governor| *governor != "performance")
+        .cloned()
+        .collect();
     if !slow.is_empty() {
         doubt(format!(
             "The frequency governor is {}: clocks rise and fall with the load; `performance` holds them.",
@@ -171,7 +210,9 @@ pub fn doubts(report: &ProfileReport) -> Vec<String> {
     if report.cells.iter().any(|cell| cell.repetitions.len() < compare::MIN_REPETITIONS) {
         doubt("With so few repetitions nothing tells how much of a figure is noise.".into());
     }
-    if let Some(shown) = report.cells.iter().map(|cell| cell.all.shown).min().filter(|shown| *shown < MANY_FRAMES) {
+    if let Some(shown) =
+        report.cells.iter().map(|cell| cell.all.shown).min().filter(|shown| *shown < MANY_FRAMES)
+    {
         let what = if shown < MANY_FRAMES / 10 { "p99 and p99.9" } else { "p99.9" };
         doubt(format!("Of {shown} frames {what} may be but the worst of them; measure longer."));
     }

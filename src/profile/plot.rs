@@ -1,4 +1,5 @@
-//! The plots of the report, as SVG. Colours come from the page's style, so that light and dark share one picture.
+//! The plots of the report, as SVG. Colours come from the page's style, so that light and dark
+//! share one picture.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -40,12 +41,19 @@ impl Axis {
                 length if length > 3.5 => &[1.0, 3.0],
                 _ => &[1.0, 2.0, 5.0],
             };
-            let all = decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
-            return all.filter(|tick| (self.from * 0.999..=self.to * 1.001).contains(tick)).collect();
+            let all =
+                decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
+            return all
+                .filter(|tick| (self.from * 0.999..=self.to * 1.001).contains(tick))
+                .collect();
         }
         let rough = (self.to - self.from) / 7.0;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|step| *step >= rough).unwrap_or(rough);
+        let step = [1.0, 2.0, 5.0, 10.0]
+            .map(|m| m * power)
+            .into_iter()
+            .find(|step| *step >= rough)
+            .unwrap_or(rough);
         if step <= 0.0 || !step.is_finite() {
             return vec![self.from];
         }
@@ -99,7 +107,8 @@ impl Sheet {
     fn new(label: &str, height: f64, x: (f64, f64, bool), y: (f64, f64, bool)) -> Self {
         let x = Axis { from: x.0, to: x.1, is_log: x.2, pixels: (LEFT, WIDTH - RIGHT) };
         let y = Axis { from: y.0, to: y.1, is_log: y.2, pixels: (height - BOTTOM, TOP) };
-        let svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
+        let svg =
+            format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
         Self { svg, height, x, y }
     }
 
@@ -114,22 +123,30 @@ impl Sheet {
             let y = self.y.at(tick);
             self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
             let (x, y, text) = (LEFT - 8.0, y + 4.0, y_text(tick));
-            self.add(format_args!("<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{text}</text>"));
+            self.add(format_args!(
+                "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{text}</text>"
+            ));
         }
         for (tick, text) in x_ticks {
             let x = self.x.at(*tick);
             self.add(format_args!("<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/>"));
             let y = bottom + 18.0;
-            self.add(format_args!("<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{text}</text>"));
+            self.add(format_args!(
+                "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{text}</text>"
+            ));
         }
     }
 
     fn path(&mut self, class: &str, points: &[(f64, f64)], close: bool) {
         let mut d = String::new();
         for (i, (x, y)) in points.iter().enumerate() {
-            write!(d, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' }).expect("a String takes all");
+            write!(d, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' })
+                .expect("a String takes all");
         }
-        self.add(format_args!("<path class=\"{class}\" d=\"{d}{}\"/>", if close { "Z" } else { "" }));
+        self.add(format_args!(
+            "<path class=\"{class}\" d=\"{d}{}\"/>",
+            if close { "Z" } else { "" }
+        ));
     }
 
     fn end(mut self) -> String {
@@ -141,9 +158,15 @@ impl Sheet {
 /// Columns that a plot over time is drawn in.
 const COLUMNS: usize = 440;
 
-/// One part of each frame over the time of its arrival: the middle of what a column holds as a line, the least and the most around it. Lost
-/// frames are marked below. The repetitions stand side by side.
-pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Option<Duration>) -> String {
+/// One part of each frame over the time of its arrival: the middle of what a column holds as a
+/// line, the least and the most around it. Lost frames are marked below. The repetitions stand side
+/// by side.
+pub fn over_time(
+    label: &str,
+    repetitions: &[Vec<Frame>],
+    part: Part,
+    period: Option<Duration>,
+) -> String {
     let (mut lines, mut lost, mut borders) = (Vec::new(), vec![0u64; COLUMNS], Vec::new());
     let span = |frames: &[Frame]| match frames {
         [first, .., last] => last.id.arrived_at.since(first.id.arrived_at).as_secs_f64(),
@@ -174,7 +197,12 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
     let period_us = period.map(|period| period.as_secs_f64() * 1e6);
     let (from, to) = (least.max(1.0) * 0.8, most.max(period_us.unwrap_or(0.0)) * 1.25);
     let mut sheet = Sheet::new(label, 280.0, (0.0, whole_s, false), (from, to, true));
-    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0))).collect();
+    let x_ticks: Vec<_> = sheet
+        .x
+        .ticks()
+        .into_iter()
+        .map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0)))
+        .collect();
     sheet.grid(&x_ticks, tick);
     borders.pop();
     for border in borders {
@@ -187,7 +215,8 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
         let (x, y) = (right - 4.0, y - 5.0);
         sheet.add(format_args!("<text class=\"limit-text\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">one frame period</text>"));
     }
-    let x = |column: usize, sheet: &Sheet| sheet.x.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
+    let x =
+        |column: usize, sheet: &Sheet| sheet.x.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
     for mut columns in lines {
         let (mut upper, mut lower, mut middle) = (Vec::new(), Vec::new(), Vec::new());
         for (column, values) in columns.iter_mut().enumerate() {
@@ -212,7 +241,8 @@ pub fn over_time(label: &str, repetitions: &[Vec<Frame>], part: Part, period: Op
     sheet.end()
 }
 
-/// Latency by percentile, which is spread so that each nine takes the same room: how HdrHistogram draws it.
+/// Latency by percentile, which is spread so that each nine takes the same room: how HdrHistogram
+/// draws it.
 pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
     let most = stages.iter().map(|(_, h)| h.len()).max().unwrap_or(0);
     if most == 0 {
@@ -220,9 +250,14 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
     }
     let us = |ns: u64| ns as f64 / 1e3;
     let nines = (most as f64).log10().clamp(1.0, 6.0);
-    let from = stages.iter().filter(|(_, h)| !h.is_empty()).map(|(_, h)| us(h.value_at_quantile(0.01))).fold(f64::MAX, f64::min);
+    let from = stages
+        .iter()
+        .filter(|(_, h)| !h.is_empty())
+        .map(|(_, h)| us(h.value_at_quantile(0.01)))
+        .fold(f64::MAX, f64::min);
     let to = stages.iter().map(|(_, h)| us(h.max())).fold(0.0, f64::max);
-    let mut sheet = Sheet::new(label, 340.0, (0.0, nines, false), (from.max(0.3) * 0.8, to * 1.3, true));
+    let mut sheet =
+        Sheet::new(label, 340.0, (0.0, nines, false), (from.max(0.3) * 0.8, to * 1.3, true));
     let named = [
         (0.0, "0 %"),
         (std::f64::consts::LOG10_2, "50 %"),
@@ -232,7 +267,11 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
         (4.0, "99.99 %"),
         (5.0, "99.999 %"),
     ];
-    let x_ticks: Vec<_> = named.into_iter().filter(|(x, _)| *x <= nines).map(|(x, text)| (x, text.to_owned())).collect();
+    let x_ticks: Vec<_> = named
+        .into_iter()
+        .filter(|(x, _)| *x <= nines)
+        .map(|(x, text)| (x, text.to_owned()))
+        .collect();
     sheet.grid(&x_ticks, tick);
     for (name, histogram) in stages.iter().filter(|(_, h)| !h.is_empty()) {
         const STEPS: usize = 240;
@@ -250,20 +289,28 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
     sheet.end()
 }
 
-/// A bar of parts that add up: of each row its name, its parts by class, and what the whole is called.
+/// A bar of parts that add up: of each row its name, its parts by class, and what the whole is
+/// called.
 pub fn stacked(label: &str, rows: &[(&str, Vec<(&str, f64)>)]) -> String {
-    let longest = rows.iter().map(|(_, parts)| parts.iter().map(|part| part.1).sum::<f64>()).fold(0.0, f64::max);
+    let longest = rows
+        .iter()
+        .map(|(_, parts)| parts.iter().map(|part| part.1).sum::<f64>())
+        .fold(0.0, f64::max);
     if longest == 0.0 {
         return String::new();
     }
     let (left, row_height) = (150.0, 44.0);
     let height = rows.len() as f64 * row_height + 8.0;
-    let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
+    let mut svg =
+        format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
     for (i, (name, parts)) in rows.iter().enumerate() {
         let y = i as f64 * row_height + 6.0;
         let (text_x, text_y) = (left - 10.0, y + 21.0);
-        writeln!(svg, "<text class=\"row\" x=\"{text_x}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>")
-            .expect("a String takes all");
+        writeln!(
+            svg,
+            "<text class=\"row\" x=\"{text_x}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>"
+        )
+        .expect("a String takes all");
         let mut x = left;
         for (class, us) in parts {
             let width = us / longest * (WIDTH - left - 90.0);
@@ -279,28 +326,39 @@ pub fn stacked(label: &str, rows: &[(&str, Vec<(&str, f64)>)]) -> String {
             x += width;
         }
         let (x, sum) = (x + 8.0, time(parts.iter().map(|part| part.1).sum()));
-        writeln!(svg, "<text class=\"row sum\" x=\"{x:.1}\" y=\"{text_y}\">{sum}</text>").expect("a String takes all");
+        writeln!(svg, "<text class=\"row sum\" x=\"{x:.1}\" y=\"{text_y}\">{sum}</text>")
+            .expect("a String takes all");
     }
     svg + "</svg>\n"
 }
 
-/// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line for the second. How many are longer than
-/// the plot shows is told in it.
-pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>, period: Option<Duration>) -> String {
+/// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line
+/// for the second. How many are longer than the plot shows is told in it.
+pub fn intervals(
+    label: &str,
+    arrivals: &Histogram<u64>,
+    shown: &Histogram<u64>,
+    period: Option<Duration>,
+) -> String {
     if arrivals.is_empty() {
         return String::new();
     }
     const BINS: usize = 120;
     let both = || [arrivals, shown].into_iter().filter(|h| !h.is_empty());
     let ms = |ns: u64| ns as f64 / 1e6;
-    let period_ms = period.map_or_else(|| ms(arrivals.value_at_quantile(0.5)), |period| period.as_secs_f64() * 1e3);
-    let to = both().map(|h| ms(h.value_at_quantile(0.999))).fold(period_ms * 1.5, f64::max).min(period_ms * 8.0);
+    let period_ms = period
+        .map_or_else(|| ms(arrivals.value_at_quantile(0.5)), |period| period.as_secs_f64() * 1e3);
+    let to = both()
+        .map(|h| ms(h.value_at_quantile(0.999)))
+        .fold(period_ms * 1.5, f64::max)
+        .min(period_ms * 8.0);
     let from = both().map(|h| ms(h.min())).fold(period_ms * 0.5, f64::min);
     let bins = |histogram: &Histogram<u64>| {
         let (mut bins, mut longer) = ([0u64; BINS], 0);
         for step in histogram.iter_recorded() {
             let part = (ms(step.value_iterated_to()) - from) / (to - from);
-            *bins.get_mut((part * BINS as f64).max(0.0) as usize).unwrap_or(&mut longer) += step.count_at_value();
+            *bins.get_mut((part * BINS as f64).max(0.0) as usize).unwrap_or(&mut longer) +=
+                step.count_at_value();
         }
         (bins, longer)
     };
@@ -310,9 +368,14 @@ pub fn intervals(label: &str, arrivals: &Histogram<u64>, shown: &Histogram<u64>,
     let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|ms| (ms, tick(ms * 1e3))).collect();
     sheet.grid(&x_ticks, |count| format!("{count:.0}"));
     let bottom = sheet.height - BOTTOM;
-    let edge = |bin: usize, sheet: &Sheet| sheet.x.at(from + (to - from) * bin as f64 / BINS as f64);
+    let edge =
+        |bin: usize, sheet: &Sheet| sheet.x.at(from + (to - from) * bin as f64 / BINS as f64);
     for (bin, &count) in arrivals.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (x, width, y) = (edge(bin, &sheet), edge(bin + 1, &sheet) - edge(bin, &sheet) - 0.5, sheet.y.at(count as f64));
+        let (x, width, y) = (
+            edge(bin, &sheet),
+            edge(bin + 1, &sheet) - edge(bin, &sheet) - 0.5,
+            sheet.y.at(count as f64),
+        );
         let height = bottom - y;
         sheet.add(format_args!(
             "<rect class=\"part capture_queue\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
@@ -368,7 +431,10 @@ mod tests {
     fn ticks_are_round_and_within() {
         let axis = |from, to, is_log| Axis { from, to, is_log, pixels: (0.0, 100.0) };
         assert_eq!(axis(80.0, 1100.0, true).ticks(), [100.0, 200.0, 500.0, 1000.0]);
-        assert_eq!(axis(1.0, 5000.0, true).ticks(), [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]);
+        assert_eq!(
+            axis(1.0, 5000.0, true).ticks(),
+            [1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0]
+        );
         assert_eq!(axis(0.0, 10.0, false).ticks(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0]);
         assert_eq!(axis(5.0, 5.0, false).ticks(), [5.0]);
         let log = axis(10.0, 1000.0, true);
@@ -384,20 +450,33 @@ mod tests {
         let period = Some(Duration::from_millis(10));
         let plots = [
             over_time("time", &[frames.clone(), frames.clone()], total.1, period),
-            percentiles("percentiles", &[(project.0, histogram("project")), (total.0, histogram("total"))]),
+            percentiles(
+                "percentiles",
+                &[(project.0, histogram("project")), (total.0, histogram("total"))],
+            ),
             stacked("parts", &[("all", vec![("project", 300.0), ("log", 500.0)])]),
             intervals("intervals", histogram("interval"), histogram("shown_interval"), period),
         ];
         for plot in &plots {
             assert!(
-                plot.starts_with("<svg ") && plot.ends_with("</svg>\n") && !plot.contains("NaN") && !plot.contains("inf"),
+                plot.starts_with("<svg ")
+                    && plot.ends_with("</svg>\n")
+                    && !plot.contains("NaN")
+                    && !plot.contains("inf"),
                 "{plot}"
             );
             assert_eq!(plot.matches("<text").count(), plot.matches("</text>").count());
         }
-        assert_eq!(plots[0].matches("class=\"lost\"").count(), 6, "three columns in each repetition");
+        assert_eq!(
+            plots[0].matches("class=\"lost\"").count(),
+            6,
+            "three columns in each repetition"
+        );
         let empty = &crate::stats::new_histogram();
-        assert!(over_time("", &[], total.1, period).is_empty() && percentiles("", &[("project", empty)]).is_empty());
+        assert!(
+            over_time("", &[], total.1, period).is_empty()
+                && percentiles("", &[("project", empty)]).is_empty()
+        );
         assert!(stacked("", &[]).is_empty() && intervals("", empty, empty, None).is_empty());
     }
 }

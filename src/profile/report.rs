@@ -18,8 +18,9 @@ pub struct ProfileReport {
     pub command: String,
     /// Seconds since 1970-01-01 UTC.
     pub began_unix_s: u64,
-    /// The session that measured this build and another in turns began at this many milliseconds since 1970-01-01 UTC. Both its reports
-    /// have the same, and the repetitions of one are pairs with those of the other.
+    /// The session that measured this build and another in turns began at this many milliseconds
+    /// since 1970-01-01 UTC. Both its reports have the same, and the repetitions of one are pairs
+    /// with those of the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_turns: Option<u64>,
     pub environment: Environment,
@@ -27,7 +28,8 @@ pub struct ProfileReport {
     pub cells: Vec<CellReport>,
 }
 
-/// What measuring itself costs: all readings of the clock and all records of one frame, on all threads together.
+/// What measuring itself costs: all readings of the clock and all records of one frame, on all
+/// threads together.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Measuring {
     pub us_per_frame: f64,
@@ -103,7 +105,11 @@ impl FiguresReport {
     pub fn new(figures: &Figures) -> Self {
         let span_s = figures.span.as_secs_f64();
         // A span of n frames has n - 1 intervals, in each repetition.
-        let intervals = figures.samples.iter().find(|(name, _)| *name == "interval").map_or(0, |(_, s)| s.histogram_ns.len());
+        let intervals = figures
+            .samples
+            .iter()
+            .find(|(name, _)| *name == "interval")
+            .map_or(0, |(_, s)| s.histogram_ns.len());
         let rate = |frames: u64| {
             let share = intervals as f64 / figures.captured.max(1) as f64;
             if span_s > 0.0 { frames as f64 * share / span_s } else { 0.0 }
@@ -118,7 +124,11 @@ impl FiguresReport {
             deadline_misses: figures.deadline_misses,
             projected_fps: rate(figures.projected),
             shown_fps: rate(figures.shown),
-            latency_us: figures.samples.iter().map(|(name, samples)| ((*name).to_owned(), samples.latency())).collect(),
+            latency_us: figures
+                .samples
+                .iter()
+                .map(|(name, samples)| ((*name).to_owned(), samples.latency()))
+                .collect(),
         }
     }
 
@@ -167,12 +177,20 @@ pub fn together(repetitions: &[Figures]) -> Figures {
 impl Repetition {
     pub fn new(figures: &Figures, load_average: f64) -> Self {
         let steps = |samples: &Samples| -> Vec<(u64, u64)> {
-            samples.histogram_ns.iter_recorded().map(|step| (step.value_iterated_to(), step.count_at_value())).collect()
+            samples
+                .histogram_ns
+                .iter_recorded()
+                .map(|step| (step.value_iterated_to(), step.count_at_value()))
+                .collect()
         };
         Self {
             load_average,
             figures: FiguresReport::new(figures),
-            histograms_ns: figures.samples.iter().map(|(name, samples)| ((*name).to_owned(), steps(samples))).collect(),
+            histograms_ns: figures
+                .samples
+                .iter()
+                .map(|(name, samples)| ((*name).to_owned(), steps(samples)))
+                .collect(),
         }
     }
 
@@ -209,7 +227,10 @@ mod tests {
 
     #[test]
     fn a_repetition_has_all_of_its_figures() {
-        let repetition = Repetition::new(&Figures::of(&frames(&journals()), Some(Duration::from_millis(10))), 0.5);
+        let repetition = Repetition::new(
+            &Figures::of(&frames(&journals()), Some(Duration::from_millis(10))),
+            0.5,
+        );
         assert_eq!(Repetition::new(&repetition.figures(), 0.5), repetition);
     }
 }

@@ -1,8 +1,10 @@
-//! Frames as a trace for Perfetto (<https://ui.perfetto.dev>) or `chrome://tracing`: the Trace Event Format as JSON.
+//! Frames as a trace for Perfetto (<https://ui.perfetto.dev>) or `chrome://tracing`: the Trace
+//! Event Format as JSON.
 //!
-//! One track for each thread with a slice for each frame, and an arrow that follows the frame from one thread to the next. Waiting in the
-//! queues, and being held by the viewer's library, stand on tracks of their own, since several frames can do so at once. What was lost is
-//! marked where it was lost.
+//! One track for each thread with a slice for each frame, and an arrow that follows the frame from
+//! one thread to the next. Waiting in the queues, and being held by the viewer's library, stand on
+//! tracks of their own, since several frames can do so at once. What was lost is marked where it
+//! was lost.
 
 use serde_json::{Value, json};
 
@@ -20,21 +22,23 @@ fn us(at: HostTime) -> f64 {
 }
 
 pub fn trace(frames: &[Frame], name: &str) -> Value {
-    let meta =
-        |tid: u32, what: &str, name: &str| json!({"ph": "M", "pid": PID, "tid": tid, "name": what, "args": {"name": name}});
+    let meta = |tid: u32, what: &str, name: &str| json!({"ph": "M", "pid": PID, "tid": tid, "name": what, "args": {"name": name}});
     let mut events = vec![
         meta(0, "process_name", &format!("depthcast: {name}")),
         meta(CAPTURE, "thread_name", "capture"),
         meta(PROJECT, "thread_name", "project"),
         meta(SINK, "thread_name", "sink"),
     ];
-    // Slices of one thread must not overlap: a frame that arrived while the one before was delivered begins after it.
+    // Slices of one thread must not overlap: a frame that arrived while the one before was
+    // delivered begins after it.
     let mut capture_free_at = HostTime::default();
     for (index, frame) in frames.iter().enumerate() {
         let mut track = Track { events: &mut events, index, number: frame.id.number };
         let id = frame.id;
-        // The projection may have taken the frame before the capture thread got to read the clock behind its sending.
-        let queued_at = frame.projected.map_or(frame.queued_at, |(taken_at, _)| frame.queued_at.min(taken_at));
+        // The projection may have taken the frame before the capture thread got to read the clock
+        // behind its sending.
+        let queued_at =
+            frame.projected.map_or(frame.queued_at, |(taken_at, _)| frame.queued_at.min(taken_at));
         let began_at = id.arrived_at.max(capture_free_at).min(queued_at);
         capture_free_at = queued_at;
         if frame.missing > 0 {
@@ -43,10 +47,22 @@ pub fn trace(frames: &[Frame], name: &str) -> Value {
         track.slice(CAPTURE, "capture", began_at, queued_at, frame.projected.map(|_| 's'));
         if let Some((taken_at, projected_at)) = frame.projected {
             track.span("capture queue", queued_at, taken_at);
-            track.slice(PROJECT, "project", taken_at, projected_at, Some(if frame.sink_at.is_some() { 't' } else { 'f' }));
+            track.slice(
+                PROJECT,
+                "project",
+                taken_at,
+                projected_at,
+                Some(if frame.sink_at.is_some() { 't' } else { 'f' }),
+            );
             if let Some(sink_at) = frame.sink_at {
                 track.span("cloud queue", projected_at, sink_at);
-                track.slice(SINK, "log", sink_at, frame.handed_over_at.unwrap_or(sink_at), Some('f'));
+                track.slice(
+                    SINK,
+                    "log",
+                    sink_at,
+                    frame.handed_over_at.unwrap_or(sink_at),
+                    Some('f'),
+                );
             } else {
                 track.mark(PROJECT, "lost in the cloud queue", projected_at);
             }
@@ -78,7 +94,8 @@ struct Track<'a> {
 }
 
 impl Track<'_> {
-    /// A slice on a thread, with a step of the frame's arrow in its middle: its start, a step or its end.
+    /// A slice on a thread, with a step of the frame's arrow in its middle: its start, a step or
+    /// its end.
     fn slice(&mut self, tid: u32, name: &str, from: HostTime, to: HostTime, arrow: Option<char>) {
         let args = json!({"frame": self.number});
         let dur = to.ns_since(from) as f64 / 1e3;
@@ -123,13 +140,31 @@ mod tests {
         let of = |ph: &str| events.iter().filter(|event| event["ph"] == ph).collect::<Vec<_>>();
         for tid in [CAPTURE, PROJECT, SINK] {
             let slices: Vec<_> = of("X").into_iter().filter(|event| event["tid"] == tid).collect();
-            let ends = slices.iter().map(|s| s["ts"].as_f64().unwrap() + s["dur"].as_f64().unwrap());
-            assert!(slices.iter().skip(1).zip(ends).all(|(next, end)| next["ts"].as_f64().unwrap() >= end));
+            let ends =
+                slices.iter().map(|s| s["ts"].as_f64().unwrap() + s["dur"].as_f64().unwrap());
+            assert!(
+                slices
+                    .iter()
+                    .skip(1)
+                    .zip(ends)
+                    .all(|(next, end)| next["ts"].as_f64().unwrap() >= end)
+            );
         }
-        assert_eq!((of("X").len(), of("s").len(), of("t").len(), of("f").len()), (5 + 4 + 3, 4, 3, 4));
+        assert_eq!(
+            (of("X").len(), of("s").len(), of("t").len(), of("f").len()),
+            (5 + 4 + 3, 4, 3, 4)
+        );
         assert_eq!(of("b").len(), of("e").len());
         let marks: Vec<_> = of("i").iter().map(|event| event["name"].as_str().unwrap()).collect();
-        assert_eq!(marks, ["lost in the cloud queue", "2 lost by the source", "not handed over", "lost in the capture queue"]);
+        assert_eq!(
+            marks,
+            [
+                "lost in the cloud queue",
+                "2 lost by the source",
+                "not handed over",
+                "lost in the capture queue"
+            ]
+        );
         assert!(of("f").iter().all(|event| event["bp"] == "e"));
     }
 
@@ -139,8 +174,11 @@ mod tests {
         frames[1].id.arrived_at = frames[0].id.arrived_at;
         let trace = trace(&frames, "test");
         let events = trace["traceEvents"].as_array().unwrap();
-        let begins: Vec<_> =
-            events.iter().filter(|e| e["ph"] == "X" && e["tid"] == CAPTURE).map(|e| e["ts"].as_f64().unwrap()).collect();
+        let begins: Vec<_> = events
+            .iter()
+            .filter(|e| e["ph"] == "X" && e["tid"] == CAPTURE)
+            .map(|e| e["ts"].as_f64().unwrap())
+            .collect();
         assert_eq!(begins[..2], [10_000.0, 10_050.0]);
     }
 
@@ -151,8 +189,13 @@ mod tests {
         frames[0].queued_at = HostTime::from_ns(projected_at.as_ns() + 5_000_000);
         let trace = trace(&frames, "test");
         let of_frame = |e: &&Value| e["cat"] == "frame" && e["id"] == 0;
-        let steps: Vec<_> =
-            trace["traceEvents"].as_array().unwrap().iter().filter(of_frame).map(|e| e["ts"].as_f64().unwrap()).collect();
+        let steps: Vec<_> = trace["traceEvents"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(of_frame)
+            .map(|e| e["ts"].as_f64().unwrap())
+            .collect();
         assert!(steps.len() == 3 && steps.is_sorted(), "{steps:?}");
     }
 }

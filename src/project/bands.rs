@@ -1,8 +1,9 @@
 //! Spreads the rows of an image over threads.
 //!
-//! Pixels without depth give no point. So that many threads can write one gapless list in row-major order, the image is cut into
-//! bands of rows: a first pass counts the pixels with depth in each band, which tells where its points go, a second writes them. The
-//! first costs a tenth of the second, and brings the image into the cache.
+//! Pixels without depth give no point. So that many threads can write one gapless list in row-major
+//! order, the image is cut into bands of rows: a first pass counts the pixels with depth in each
+//! band, which tells where its points go, a second writes them. The first costs a tenth of the
+//! second, and brings the image into the cache.
 
 use std::ops::Range;
 
@@ -88,11 +89,23 @@ impl Bands {
         let Self { width, height, rows_per_band, .. } = *self;
         points.positions_m.resize(width * height, [0.0; 3]);
         points.colors_rgba.resize(if image.texture.is_some() { width * height } else { 0 }, 0);
-        Cut { width, rows_per_band }.organize(image, 0..height, &mut points.positions_m, &mut points.colors_rgba);
+        Cut { width, rows_per_band }.organize(
+            image,
+            0..height,
+            &mut points.positions_m,
+            &mut points.colors_rgba,
+        );
     }
 
     /// Fills `out` with the decimated image of `rows`.
-    pub(super) fn decimate(&self, kernel: Kernel, decimator: &Decimator, rows: Rows<'_>, scale: &DepthScale, out: &mut [u16]) {
+    pub(super) fn decimate(
+        &self,
+        kernel: Kernel,
+        decimator: &Decimator,
+        rows: Rows<'_>,
+        scale: &DepthScale,
+        out: &mut [u16],
+    ) {
         let Self { width, height, rows_per_band, .. } = *self;
         let decimate = |rows_out: Range<usize>, out: &mut [u16]| {
             let first = rows_out.start * decimator.factor() * rows.stride;
@@ -102,7 +115,8 @@ impl Bands {
     }
 }
 
-/// The cut of an image of one size. Each function halves the rows it is given until they are one band, and shares the halves.
+/// The cut of an image of one size. Each function halves the rows it is given until they are one
+/// band, and shares the halves.
 #[derive(Clone, Copy)]
 struct Cut {
     width: usize,
@@ -119,21 +133,32 @@ impl Cut {
     /// The blocks in which a band is worked on.
     fn blocks<'a>(self, image: &Image<'a>, rows: Range<usize>) -> impl Iterator<Item = Block<'a>> {
         let Image { rows: Rows { depth, stride }, rays, texture, .. } = *image;
-        let block_rows = if texture.is_some() { PAINT_PIXELS.div_ceil(self.width) } else { rows.len().max(1) };
+        let block_rows =
+            if texture.is_some() { PAINT_PIXELS.div_ceil(self.width) } else { rows.len().max(1) };
         let end = rows.end;
         rows.step_by(block_rows).map(move |v| {
             let rows = v..end.min(v + block_rows);
             let rays = rays.of_rows(rows.clone());
-            Block { width: self.width, height: rows.len(), depth: &depth[v * stride..], stride, rays }
+            Block {
+                width: self.width,
+                height: rows.len(),
+                depth: &depth[v * stride..],
+                stride,
+                rays,
+            }
         })
     }
 
     fn count(self, image: &Image<'_>, rows: Range<usize>, counts: &mut [usize]) {
         if let Some(middle) = self.middle(&rows) {
             let (upper, lower) = counts.split_at_mut((middle - rows.start) / self.rows_per_band);
-            rayon::join(|| self.count(image, rows.start..middle, upper), || self.count(image, middle..rows.end, lower));
+            rayon::join(
+                || self.count(image, rows.start..middle, upper),
+                || self.count(image, middle..rows.end, lower),
+            );
         } else if let [count] = counts {
-            *count = rows.map(|v| image.kernel.count(image.depth(v, self.width), &image.scale)).sum();
+            *count =
+                rows.map(|v| image.kernel.count(image.depth(v, self.width), &image.scale)).sum();
         }
     }
 
@@ -152,10 +177,19 @@ impl Cut {
         }
     }
 
-    /// `positions` and `colors` are the places of the points of `rows`; `colors` is empty if nothing paints them.
-    fn compact(self, image: &Image<'_>, rows: Range<usize>, counts: &[usize], positions: &mut [[f32; 3]], colors: &mut [u32]) {
+    /// `positions` and `colors` are the places of the points of `rows`; `colors` is empty if
+    /// nothing paints them.
+    fn compact(
+        self,
+        image: &Image<'_>,
+        rows: Range<usize>,
+        counts: &[usize],
+        positions: &mut [[f32; 3]],
+        colors: &mut [u32],
+    ) {
         if let Some(middle) = self.middle(&rows) {
-            let (upper_counts, lower_counts) = counts.split_at((middle - rows.start) / self.rows_per_band);
+            let (upper_counts, lower_counts) =
+                counts.split_at((middle - rows.start) / self.rows_per_band);
             let points = upper_counts.iter().sum();
             let (upper, lower) = positions.split_at_mut(points);
             let (upper_colors, lower_colors) = colors.split_at_mut(points.min(colors.len()));
@@ -173,7 +207,13 @@ impl Cut {
         }
     }
 
-    fn organize(self, image: &Image<'_>, rows: Range<usize>, positions: &mut [[f32; 3]], colors: &mut [u32]) {
+    fn organize(
+        self,
+        image: &Image<'_>,
+        rows: Range<usize>,
+        positions: &mut [[f32; 3]],
+        colors: &mut [u32],
+    ) {
         if let Some(middle) = self.middle(&rows) {
             let pixels = (middle - rows.start) * self.width;
             let (upper, lower) = positions.split_at_mut(pixels);
@@ -194,10 +234,18 @@ impl Cut {
     }
 
     /// Calls `f` with the rows of each band and their part of `out`.
-    fn each(self, rows: Range<usize>, out: &mut [u16], f: &(impl Fn(Range<usize>, &mut [u16]) + Sync)) {
+    fn each(
+        self,
+        rows: Range<usize>,
+        out: &mut [u16],
+        f: &(impl Fn(Range<usize>, &mut [u16]) + Sync),
+    ) {
         if let Some(middle) = self.middle(&rows) {
             let (upper, lower) = out.split_at_mut((middle - rows.start) * self.width);
-            rayon::join(|| self.each(rows.start..middle, upper, f), || self.each(middle..rows.end, lower, f));
+            rayon::join(
+                || self.each(rows.start..middle, upper, f),
+                || self.each(middle..rows.end, lower, f),
+            );
         } else {
             f(rows, out);
         }

@@ -1,8 +1,9 @@
 //! Back-projection: depth image in, points out.
 //!
-//! For a pixel (u, v) with raw depth d: `z = d * units`, `x = ray_x(u, v) * z`, `y = ray_y(u, v) * z`, all in f32, where the ray is
-//! `((u - ppx) / fx, (v - ppy) / fy)`, straightened if the lens bends it ([`Intrinsics::ray`]). This is librealsense's
-//! `rs2_deproject_pixel_to_point`, operation by operation; without distortion the points agree with its point cloud bit for bit.
+//! For a pixel (u, v) with raw depth d: `z = d * units`, `x = ray_x(u, v) * z`, `y = ray_y(u, v) *
+//! z`, all in f32, where the ray is `((u - ppx) / fx, (v - ppy) / fy)`, straightened if the lens
+//! bends it ([`Intrinsics::ray`]). This is librealsense's `rs2_deproject_pixel_to_point`, operation
+//! by operation; without distortion the points agree with its point cloud bit for bit.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -14,8 +15,9 @@
 //! | `texture` | colours out of a colour camera's image |
 //! | `naive` | the obviously right projection, which tests hold the fast one against |
 //!
-//! Nothing is allocated once the output has its full capacity, and the result does not depend on the number of threads: work is
-//! spread by [`rayon::join`] over the pool in which [`BackProjector::project`] is called.
+//! Nothing is allocated once the output has its full capacity, and the result does not depend on
+//! the number of threads: work is spread by [`rayon::join`] over the pool in which
+//! [`BackProjector::project`] is called.
 
 mod bands;
 pub mod kernel;
@@ -54,7 +56,9 @@ pub enum ProjectError {
     TooSmall { width: u32, height: u32, factor: u32 },
     #[error("colours from a colour camera were asked for, and there is none")]
     NoColorCamera,
-    #[error("frame {number} is {got_width}x{got_height} with {got_len} values, the stream is {width}x{height}")]
+    #[error(
+        "frame {number} is {got_width}x{got_height} with {got_len} values, the stream is {width}x{height}"
+    )]
     Size { number: u64, got_width: u32, got_height: u32, got_len: usize, width: u32, height: u32 },
 }
 
@@ -116,7 +120,11 @@ impl BackProjector {
     ///
     /// # Errors
     /// If the intrinsics can't be those of a camera, or the options don't fit it.
-    pub fn new(camera: &Intrinsics, color_camera: Option<ColorCamera>, options: ProjectOptions) -> Result<Self, ProjectError> {
+    pub fn new(
+        camera: &Intrinsics,
+        color_camera: Option<ColorCamera>,
+        options: ProjectOptions,
+    ) -> Result<Self, ProjectError> {
         camera.check().map_err(ProjectError::Intrinsics)?;
         let ProjectOptions { layout, texture, reduction } = options;
         let Reduction { roi, range, decimate, voxel_m } = reduction;
@@ -128,13 +136,18 @@ impl BackProjector {
                 let decimator = Decimator::new(decimate, width, height);
                 (width, height) = decimator.output_size();
                 if width == 0 || height == 0 {
-                    return Err(ProjectError::TooSmall { width: view.width, height: view.height, factor: decimate.factor });
+                    return Err(ProjectError::TooSmall {
+                        width: view.width,
+                        height: view.height,
+                        factor: decimate.factor,
+                    });
                 }
                 step_px = decimate.factor;
                 Ok(Decimated { decimator, depth: vec![0; width as usize * height as usize] })
             })
             .transpose()?;
-        let texture = texture.then(|| color_camera.ok_or(ProjectError::NoColorCamera)).transpose()?;
+        let texture =
+            texture.then(|| color_camera.ok_or(ProjectError::NoColorCamera)).transpose()?;
         if let Some(camera) = &texture {
             camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
         }
@@ -146,12 +159,20 @@ impl BackProjector {
             layout,
             decimated,
             // The middle of each block of pixels.
-            rays: Rays::new(camera, width, height, view.first_px().map(|px| px + (step_px - 1) as f32 / 2.0), step_px as f32),
+            rays: Rays::new(
+                camera,
+                width,
+                height,
+                view.first_px().map(|px| px + (step_px - 1) as f32 / 2.0),
+                step_px as f32,
+            ),
             bands: Bands::new(width, height),
             view,
             kernel: Kernel::best(),
             texture: texture.map(Texture),
-            voxels: voxel_m.filter(|_| layout == Layout::Compact).map(|voxel_m| VoxelGrid::new(voxel_m, width * height)),
+            voxels: voxel_m
+                .filter(|_| layout == Layout::Compact)
+                .map(|voxel_m| VoxelGrid::new(voxel_m, width * height)),
         })
     }
 
@@ -171,15 +192,22 @@ impl BackProjector {
         self.bands.count()
     }
 
-    /// Finds out whether it pays to share images among the threads of `pool` (or of that in which this is called), and cuts them accordingly.
+    /// Finds out whether it pays to share images among the threads of `pool` (or of that in which
+    /// this is called), and cuts them accordingly.
     ///
-    /// Made-up images are projected both ways in turns, and the medians decide. `rest` is called before each: between the frames of a camera
-    /// threads fall asleep, and to wake one can cost more than it saves. They take turns in several buffers, as in a run, or they would find
-    /// all of it in a cache. Threads that hardly save anything are left to others. Whoever else has work in `pool` is not held up by a rest.
+    /// Made-up images are projected both ways in turns, and the medians decide. `rest` is called
+    /// before each: between the frames of a camera threads fall asleep, and to wake one can cost
+    /// more than it saves. They take turns in several buffers, as in a run, or they would find all
+    /// of it in a cache. Threads that hardly save anything are left to others. Whoever else has
+    /// work in `pool` is not held up by a rest.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.
-    pub fn tune(&mut self, pool: Option<&ThreadPool>, rest: &mut dyn FnMut()) -> Result<(), ProjectError> {
+    pub fn tune(
+        &mut self,
+        pool: Option<&ThreadPool>,
+        rest: &mut dyn FnMut(),
+    ) -> Result<(), ProjectError> {
         const ROUNDS: usize = 15;
         const BUFFERS: usize = 3;
         const WORTH_IT: f64 = 0.9;
@@ -207,7 +235,11 @@ impl BackProjector {
             }
         }
         let [alone, shared] = times.map(|mut times| *times.select_nth_unstable(ROUNDS / 2).1);
-        self.bands.set_count(if shared.as_secs_f64() < WORTH_IT * alone.as_secs_f64() { choices[1] } else { 1 });
+        self.bands.set_count(if shared.as_secs_f64() < WORTH_IT * alone.as_secs_f64() {
+            choices[1]
+        } else {
+            1
+        });
         tracing::debug!("projecting takes {alone:?} on one thread, {shared:?} on {threads}");
         Ok(())
     }
@@ -217,7 +249,8 @@ impl BackProjector {
         let pixels = self.bands.pixels();
         let colors = if self.texture.is_some() { pixels } else { 0 };
         move || {
-            let (mut positions_m, mut colors_rgba) = (huge_pages::vec([0.0; 3], pixels), huge_pages::vec(0, colors));
+            let (mut positions_m, mut colors_rgba) =
+                (huge_pages::vec([0.0; 3], pixels), huge_pages::vec(0, colors));
             positions_m.clear();
             colors_rgba.clear();
             Points { positions_m, colors_rgba }

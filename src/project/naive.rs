@@ -3,8 +3,8 @@
 use super::DepthRange;
 use crate::camera::Intrinsics;
 
-/// All points of a depth image in row-major order, also those without depth: they are zeros, of which librealsense's own
-/// arithmetic makes some -0.0.
+/// All points of a depth image in row-major order, also those without depth: they are zeros, of
+/// which librealsense's own arithmetic makes some -0.0.
 ///
 /// Source: `rs2_deproject_pixel_to_point` in librealsense's `rsutil.h`.
 pub fn organized(depth: &[u16], camera: &Intrinsics, depth_units_m: f32) -> Vec<[f32; 3]> {
@@ -26,7 +26,12 @@ pub fn valid(depth: &[u16], camera: &Intrinsics, depth_units_m: f32) -> Vec<[f32
 }
 
 /// The same, of depths within a range alone.
-pub fn within(depth: &[u16], camera: &Intrinsics, depth_units_m: f32, range: DepthRange) -> Vec<[f32; 3]> {
+pub fn within(
+    depth: &[u16],
+    camera: &Intrinsics,
+    depth_units_m: f32,
+    range: DepthRange,
+) -> Vec<[f32; 3]> {
     let points = valid(depth, camera, depth_units_m);
     points.into_iter().filter(|&[.., z]| range.min_m <= z && z <= range.max_m).collect()
 }

@@ -4,23 +4,33 @@ use crate::camera::{ColorCamera, Intrinsics};
 use crate::color::nearest;
 use crate::frame::{ColorFormat, ColorImage};
 
-/// The colour of points that the colour camera does not see: grey. Of an alpha of 0 viewers make black.
+/// The colour of points that the colour camera does not see: grey. Of an alpha of 0 viewers make
+/// black.
 pub const UNSEEN_RGBA: u32 = 0x8080_80ff;
 /// Points that are coloured at a time.
 const CHUNK: usize = 64;
 /// The index of no pixel.
 const NOWHERE: u32 = u32::MAX;
 
-/// Looks points up in the colour camera's image: the point goes into that camera's frame by the extrinsics, then onto its image by its
-/// intrinsics, lens distortion included; the nearest pixel has the colour (`rs2_transform_point_to_point` and
-/// `rs2_project_point_to_pixel`, as librealsense's own texture coordinates).
+/// Looks points up in the colour camera's image: the point goes into that camera's frame by the
+/// extrinsics, then onto its image by its intrinsics, lens distortion included; the nearest pixel
+/// has the colour (`rs2_transform_point_to_point` and `rs2_project_point_to_pixel`, as
+/// librealsense's own texture coordinates).
 ///
-/// Occlusion is not solved: a point that something nearer hides from the colour camera gets that thing's colour.
+/// Occlusion is not solved: a point that something nearer hides from the colour camera gets that
+/// thing's colour.
 pub(super) struct Texture(pub ColorCamera);
 
 impl Texture {
-    pub(super) fn paint(&self, positions_m: &[[f32; 3]], image: Option<&ColorImage>, colors_rgba: &mut [u32]) {
-        let Some(image) = image.filter(|image| is_of(image, &self.0.intrinsics)) else { return colors_rgba.fill(UNSEEN_RGBA) };
+    pub(super) fn paint(
+        &self,
+        positions_m: &[[f32; 3]],
+        image: Option<&ColorImage>,
+        colors_rgba: &mut [u32],
+    ) {
+        let Some(image) = image.filter(|image| is_of(image, &self.0.intrinsics)) else {
+            return colors_rgba.fill(UNSEEN_RGBA);
+        };
         // Decided once for all points.
         match image.format {
             ColorFormat::Rgb8 => self.sample(positions_m, image, rgb8, colors_rgba),
@@ -30,13 +40,25 @@ impl Texture {
         }
     }
 
-    fn sample(&self, positions_m: &[[f32; 3]], image: &ColorImage, at: impl Fn(&[u8], usize) -> u32, colors_rgba: &mut [u32]) {
+    fn sample(
+        &self,
+        positions_m: &[[f32; 3]],
+        image: &ColorImage,
+        at: impl Fn(&[u8], usize) -> u32,
+        colors_rgba: &mut [u32],
+    ) {
         let camera = &self.0.intrinsics;
         if camera.is_distorted() {
             self.look_up(positions_m, image, |point| camera.pixel(point), at, colors_rgba);
         } else {
             let Intrinsics { fx, fy, ppx, ppy, .. } = *camera;
-            self.look_up(positions_m, image, |[x, y, z]| [x / z * fx + ppx, y / z * fy + ppy], at, colors_rgba);
+            self.look_up(
+                positions_m,
+                image,
+                |[x, y, z]| [x / z * fx + ppx, y / z * fy + ppy],
+                at,
+                colors_rgba,
+            );
         }
     }
 
@@ -51,7 +73,8 @@ impl Texture {
     ) {
         let from_depth = self.0.from_depth;
         let (columns, rows) = (image.width as f32, image.height as f32);
-        // Indices first, which the compiler computes several at a time, then colours, which it cannot look up so.
+        // Indices first, which the compiler computes several at a time, then colours, which it
+        // cannot look up so.
         let mut indices = [NOWHERE; CHUNK];
         for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
             for (index, &point) in indices.iter_mut().zip(points) {
@@ -59,12 +82,21 @@ impl Texture {
                 let [u, v] = pixel_of(point);
                 let column = nearest(u.clamp(0.0, columns - 1.0));
                 let row = nearest(v.clamp(0.0, rows - 1.0));
-                // Behind the camera is nothing, and what is not a number is nowhere. All of it is computed, without a branch.
-                let is_seen = (point[2] > 0.0) & (u >= -0.5) & (v >= -0.5) & (u < columns - 0.5) & (v < rows - 0.5);
+                // Behind the camera is nothing, and what is not a number is nowhere. All of it is
+                // computed, without a branch.
+                let is_seen = (point[2] > 0.0)
+                    & (u >= -0.5)
+                    & (v >= -0.5)
+                    & (u < columns - 0.5)
+                    & (v < rows - 0.5);
                 *index = if is_seen { row * image.width + column } else { NOWHERE };
             }
             for (color, &index) in colors.iter_mut().zip(&indices) {
-                *color = if index == NOWHERE { UNSEEN_RGBA } else { color_at(&image.bytes, index as usize) };
+                *color = if index == NOWHERE {
+                    UNSEEN_RGBA
+                } else {
+                    color_at(&image.bytes, index as usize)
+                };
             }
         }
     }
@@ -72,7 +104,8 @@ impl Texture {
 
 fn is_of(image: &ColorImage, intrinsics: &Intrinsics) -> bool {
     (image.width, image.height) == (intrinsics.width, intrinsics.height)
-        && image.bytes.len() == image.width as usize * image.height as usize * image.format.bytes_per_pixel()
+        && image.bytes.len()
+            == image.width as usize * image.height as usize * image.format.bytes_per_pixel()
 }
 
 #[inline]
@@ -93,7 +126,8 @@ fn mono8(bytes: &[u8], pixel: usize) -> u32 {
     rgba(bytes[pixel], bytes[pixel], bytes[pixel])
 }
 
-/// Two pixels share U and V. The integer arithmetic is that of librealsense's converter (BT.601, video range).
+/// Two pixels share U and V. The integer arithmetic is that of librealsense's converter (BT.601,
+/// video range).
 fn yuyv(bytes: &[u8], pixel: usize) -> u32 {
     let pair = pixel / 2 * 4;
     // An image of odd width has its last pixel without a V of its own.
@@ -101,7 +135,11 @@ fn yuyv(bytes: &[u8], pixel: usize) -> u32 {
     let (y, u, v) = (at(2 * pixel), at(pair + 1), at(pair + 3));
     let (c, d, e) = (y - 16, u - 128, v - 128);
     let channel = |t: i32| ((t + 128) >> 8).clamp(0, 255) as u8;
-    rgba(channel(298 * c + 409 * e), channel(298 * c - 100 * d - 208 * e), channel(298 * c + 516 * d))
+    rgba(
+        channel(298 * c + 409 * e),
+        channel(298 * c - 100 * d - 208 * e),
+        channel(298 * c + 516 * d),
+    )
 }
 
 #[cfg(test)]
@@ -128,8 +166,16 @@ mod tests {
 
     /// Red counts columns, green rows.
     fn image() -> ColorImage {
-        let bytes = (0..SIDE * SIDE).flat_map(|n| [(n % SIDE) as u8, (n / SIDE) as u8, 7]).collect();
-        ColorImage { number: 1, device_time: None, width: SIDE, height: SIDE, format: ColorFormat::Rgb8, bytes }
+        let bytes =
+            (0..SIDE * SIDE).flat_map(|n| [(n % SIDE) as u8, (n / SIDE) as u8, 7]).collect();
+        ColorImage {
+            number: 1,
+            device_time: None,
+            width: SIDE,
+            height: SIDE,
+            format: ColorFormat::Rgb8,
+            bytes,
+        }
     }
 
     fn painted(texture: &Texture, image: Option<&ColorImage>, points: &[[f32; 3]]) -> Vec<u32> {
@@ -153,7 +199,15 @@ mod tests {
     #[test]
     fn what_the_camera_does_not_see_is_marked() {
         let behind = [0.0, 0.0, -2.0];
-        let points = [at(-0.6, 3.0), at(7.6, 3.0), at(3.0, -0.6), at(3.0, 7.6), behind, [0.0; 3], [f32::NAN; 3]];
+        let points = [
+            at(-0.6, 3.0),
+            at(7.6, 3.0),
+            at(3.0, -0.6),
+            at(3.0, 7.6),
+            behind,
+            [0.0; 3],
+            [f32::NAN; 3],
+        ];
         assert_eq!(painted(&texture([0.0; 3]), Some(&image()), &points), [UNSEEN_RGBA; 7]);
         assert_eq!(painted(&texture([0.0; 3]), None, &[at(1.0, 1.0)]), [UNSEEN_RGBA]);
         let cut = ColorImage { bytes: vec![0; 5], ..image() };
@@ -163,7 +217,10 @@ mod tests {
     #[test]
     fn the_camera_stands_where_its_extrinsics_say() {
         // 0.2 m at 2 m are one pixel of ten at a focal length of 10.
-        assert_eq!(painted(&texture([0.2, 0.0, 0.0]), Some(&image()), &[at(2.0, 1.0)]), [0x0301_07ff]);
+        assert_eq!(
+            painted(&texture([0.2, 0.0, 0.0]), Some(&image()), &[at(2.0, 1.0)]),
+            [0x0301_07ff]
+        );
     }
 
     #[test]

@@ -36,12 +36,19 @@ impl FromStr for Roi {
             let (y, size) = rest.split_once(',')?;
             let (width, height) = size.split_once('x')?;
             let number = |text: &str| text.trim().parse().ok();
-            Some(Self { x: number(x)?, y: number(y)?, width: number(width)?, height: number(height)? })
+            Some(Self {
+                x: number(x)?,
+                y: number(y)?,
+                width: number(width)?,
+                height: number(height)?,
+            })
         };
         match parsed() {
             Some(roi) if roi.width > 0 && roi.height > 0 => Ok(roi),
             Some(_) => Err(format!("`{text}` holds no pixel")),
-            None => Err(format!("`{text}` is no region; one looks like 100,50,640x380: left, top, size, in pixels")),
+            None => Err(format!(
+                "`{text}` is no region; one looks like 100,50,640x380: left, top, size, in pixels"
+            )),
         }
     }
 }
@@ -98,9 +105,13 @@ impl View {
     pub(super) fn new(camera: &Intrinsics, roi: Option<Roi>) -> Result<Self, ProjectError> {
         let Intrinsics { width, height, .. } = *camera;
         let Roi { x, y, width: w, height: h } = roi.unwrap_or(Roi { x: 0, y: 0, width, height });
-        let fits = |from: u32, len: u32, all: u32| len > 0 && from.checked_add(len).is_some_and(|end| end <= all);
+        let fits = |from: u32, len: u32, all: u32| {
+            len > 0 && from.checked_add(len).is_some_and(|end| end <= all)
+        };
         match roi {
-            Some(roi) if !(fits(x, w, width) && fits(y, h, height)) => Err(ProjectError::Roi { roi, width, height }),
+            Some(roi) if !(fits(x, w, width) && fits(y, h, height)) => {
+                Err(ProjectError::Roi { roi, width, height })
+            }
             _ => Ok(Self { width: w, height: h, x, y }),
         }
     }
@@ -123,13 +134,19 @@ mod tests {
     #[test]
     fn a_range_takes_just_the_depths_within() {
         for units_m in [0.001, 0.0001, 0.000_25, 0.01] {
-            for (min_m, max_m) in [(0.0, f32::INFINITY), (0.3, 1.5), (1.0, 1.0), (0.0, 0.005), (6.5, 70.0)] {
+            for (min_m, max_m) in
+                [(0.0, f32::INFINITY), (0.3, 1.5), (1.0, 1.0), (0.0, 0.005), (6.5, 70.0)]
+            {
                 let range = DepthRange { min_m, max_m };
                 let scale = range.scale(units_m);
                 for d in 0..=u16::MAX {
                     let z = f32::from(d) * units_m;
                     let want = d > 0 && min_m <= z && z <= max_m;
-                    assert_eq!(scale.is_some_and(|s| s.counts(d)), want, "{d} in {range:?} with {units_m}");
+                    assert_eq!(
+                        scale.is_some_and(|s| s.counts(d)),
+                        want,
+                        "{d} in {range:?} with {units_m}"
+                    );
                 }
             }
         }

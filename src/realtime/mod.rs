@@ -1,11 +1,15 @@
-//! Threads that do not wait for other programs, and memory that is not swapped out, as far as the system permits it.
+//! Threads that do not wait for other programs, and memory that is not swapped out, as far as the
+//! system permits it.
 //!
-//! Nothing of it happens unless it is asked for. What is not permitted costs one line that says what to do, and the run goes on without
-//! it. What was granted is read back from the system, and stands in the report.
+//! Nothing of it happens unless it is asked for. What is not permitted costs one line that says
+//! what to do, and the run goes on without it. What was granted is read back from the system, and
+//! stands in the report.
 //!
-//! Threads inherit niceness and cores from the one that starts them. So do librealsense's, which hand over a camera's frames: the thread
-//! that opens a camera has those of capture ([`with_threads`]). They do not get its real-time priority: when librealsense starts, its threads
-//! wait for one another by spinning, and with real-time priority on one core that never ends.
+//! Threads inherit niceness and cores from the one that starts them. So do librealsense's, which
+//! hand over a camera's frames: the thread that opens a camera has those of capture
+//! ([`with_threads`]). They do not get its real-time priority: when librealsense starts, its
+//! threads wait for one another by spinning, and with real-time priority on one core that never
+//! ends.
 
 mod sys;
 
@@ -123,8 +127,8 @@ impl Ledger {
     }
 }
 
-/// Does something on a thread with this niceness and these cores, as all threads are that it starts. What is refused is not told: the
-/// thread that works with them asks for the same.
+/// Does something on a thread with this niceness and these cores, as all threads are that it
+/// starts. What is refused is not told: the thread that works with them asks for the same.
 ///
 /// # Panics
 /// If `f` does, or the system has no thread to give.
@@ -141,7 +145,10 @@ pub fn with_threads<T: Send>(scheduling: &Scheduling, f: impl FnOnce() -> T + Se
             scheduling.ask();
             f()
         });
-        thread.expect("a thread can be started").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        thread
+            .expect("a thread can be started")
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
@@ -154,20 +161,26 @@ impl Scheduling {
             let asked = sys::set_cores(&self.cores);
             let given = ThreadReport::here().cores;
             if asked.is_err() || given != list(&self.cores) {
-                refused.push(format!("cores {} cannot all be used; it runs on {given}", list(&self.cores)));
+                refused.push(format!(
+                    "cores {} cannot all be used; it runs on {given}",
+                    list(&self.cores)
+                ));
             }
         }
         match self.priority {
             Priority::Usual => {}
             Priority::Fifo(priority) => {
-                refused.extend(sys::set_fifo(priority).err().map(|error| fifo_refused(priority, &error)));
+                refused.extend(
+                    sys::set_fifo(priority).err().map(|error| fifo_refused(priority, &error)),
+                );
             }
             Priority::Nice(nice) => {
-                refused.extend(
-                    sys::set_nice(nice)
-                        .err()
-                        .map(|error| format!("nice {nice} is not permitted ({error}): {}", limit(&format!("nice {nice}")))),
-                );
+                refused.extend(sys::set_nice(nice).err().map(|error| {
+                    format!(
+                        "nice {nice} is not permitted ({error}): {}",
+                        limit(&format!("nice {nice}"))
+                    )
+                }));
             }
         }
         refused
@@ -182,13 +195,20 @@ fn fifo_refused(priority: i32, error: &io::Error) -> String {
             "real-time priority {priority} is refused by the kernel ({error}): take a nice value, such as -10, instead"
         );
     }
-    format!("real-time priority {priority} is not permitted ({error}): {}", allow_priority(priority))
+    format!(
+        "real-time priority {priority} is not permitted ({error}): {}",
+        allow_priority(priority)
+    )
 }
 
 fn lock_memory() -> Result<(), String> {
     // With a limit, what is made later may find no room, and the run would end for it.
     if let (Some(bytes), false) = (getrlimit(Resource::Memlock).current, may(CAP_IPC_LOCK)) {
-        return Err(format!("memory is not locked, since no more than {} MB may be: {}", bytes >> 20, allow_locking()));
+        return Err(format!(
+            "memory is not locked, since no more than {} MB may be: {}",
+            bytes >> 20,
+            allow_locking()
+        ));
     }
     sys::lock_memory().map_err(|error| format!("memory is not locked: {error}"))
 }
@@ -204,7 +224,9 @@ pub fn allow_locking() -> String {
 }
 
 fn limit(what: &str) -> String {
-    format!("echo \"$USER - {what}\" | sudo tee -a /etc/security/limits.d/90-depthcast.conf, then log in again")
+    format!(
+        "echo \"$USER - {what}\" | sudo tee -a /etc/security/limits.d/90-depthcast.conf, then log in again"
+    )
 }
 
 /// Whether this process has the capability.
@@ -215,7 +237,9 @@ fn may(capability: u64) -> bool {
 
 /// The effective ones, out of the text of `/proc/<pid>/status`.
 pub fn capabilities(status: &str) -> Option<u64> {
-    status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
+    status
+        .lines()
+        .find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok())
 }
 
 /// As the kernel writes it: `0-3,8`.
@@ -234,21 +258,32 @@ fn list(cores: &[usize]) -> String {
 impl ThreadReport {
     /// The calling thread.
     fn here() -> Self {
-        let read = |name: &str| std::fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default();
+        let read = |name: &str| {
+            std::fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default()
+        };
         Self::parse(&read("stat"), &read("status"))
     }
 
     /// See proc_pid_stat(5) and proc_pid_status(5).
     fn parse(stat: &str, status: &str) -> Self {
-        // The name, which may have anything in it, stands in brackets; the state behind it is field 3.
-        let fields: Vec<&str> = stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
-        let field = |number: usize| fields.get(number - 3).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default();
+        // The name, which may have anything in it, stands in brackets; the state behind it is field
+        // 3.
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
+        let field = |number: usize| {
+            fields.get(number - 3).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
+        };
         let policy = match field(41) {
             libc::SCHED_OTHER => "other".into(),
             libc::SCHED_FIFO => "fifo".into(),
             other => other.to_string(),
         };
-        let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default().trim().to_owned();
+        let cores = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         Self { name: String::new(), policy, priority: field(40), nice: field(19), cores }
     }
 }
@@ -283,12 +318,22 @@ mod tests {
     #[test]
     fn a_thread_is_read_as_the_kernel_tells_it() {
         // The name has a bracket and spaces.
-        let before = "S 1 2 3 0 -1 4194368 9 8 7 6 5 4 3 2 -21 0 12 0 100 200 300 18446744073709551615 ";
+        let before =
+            "S 1 2 3 0 -1 4194368 9 8 7 6 5 4 3 2 -21 0 12 0 100 200 300 18446744073709551615 ";
         let stat = format!("77 (a) b (c)) {before}1 1 1 1 1 0 0 0 0 0 0 0 17 1 20 1 0 0 0\n");
         let status = "Name:\ta) b (c\nCpus_allowed:\t2\nCpus_allowed_list:\t1\n";
-        let want = ThreadReport { policy: "fifo".into(), priority: 20, nice: 0, cores: "1".into(), name: String::new() };
+        let want = ThreadReport {
+            policy: "fifo".into(),
+            priority: 20,
+            nice: 0,
+            cores: "1".into(),
+            name: String::new(),
+        };
         assert_eq!(ThreadReport::parse(&stat, status), want);
-        assert_eq!(ThreadReport::parse("", ""), ThreadReport { policy: "other".into(), ..Default::default() });
+        assert_eq!(
+            ThreadReport::parse("", ""),
+            ThreadReport { policy: "other".into(), ..Default::default() }
+        );
     }
 
     #[test]
@@ -305,7 +350,10 @@ mod tests {
             let report = ledger.report().unwrap();
             assert_eq!((report.threads.len(), report.threads[0].nice), (2, 19));
             let [line] = &report.refused[..] else { panic!("{report:?}") };
-            assert!(line.starts_with("capture: cores 1023 cannot all be used; it runs on 0"), "{line}");
+            assert!(
+                line.starts_with("capture: cores 1023 cannot all be used; it runs on 0"),
+                "{line}"
+            );
             assert!(report.to_string().ends_with(", 1 refused"), "{report}");
         })
         .join()
@@ -316,7 +364,10 @@ mod tests {
     fn threads_inherit_what_the_one_that_starts_them_has() {
         let nice_of_child = || thread::spawn(|| ThreadReport::here().nice).join().unwrap();
         let before = ThreadReport::here().nice;
-        let inside = with_threads(&Scheduling { priority: Priority::Nice(19), cores: Vec::new() }, nice_of_child);
+        let inside = with_threads(
+            &Scheduling { priority: Priority::Nice(19), cores: Vec::new() },
+            nice_of_child,
+        );
         assert_eq!((inside, nice_of_child()), (19, before));
     }
 }

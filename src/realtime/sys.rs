@@ -5,12 +5,14 @@ use std::io;
 /// Cores that a set of the kernel's has room for.
 pub const MOST_CORES: usize = libc::CPU_SETSIZE as usize;
 
-/// First in, first out: before all threads without real-time priority and those with a lower one, until it waits for something. The
-/// threads that it starts are usual ones.
+/// First in, first out: before all threads without real-time priority and those with a lower one,
+/// until it waits for something. The threads that it starts are usual ones.
 pub(super) fn set_fifo(priority: i32) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: priority };
     // SAFETY: the parameters outlive the call.
-    done(unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) })
+    done(unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters)
+    })
 }
 
 pub(super) fn set_nice(nice: i32) -> io::Result<()> {
@@ -29,7 +31,8 @@ pub(super) fn set_cores(cores: &[usize]) -> io::Result<()> {
     done(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) })
 }
 
-/// Pages stay in memory once they are there, also those of later. None is fetched for it: buffers that are never used take no memory.
+/// Pages stay in memory once they are there, also those of later. None is fetched for it: buffers
+/// that are never used take no memory.
 pub(super) fn lock_memory() -> io::Result<()> {
     // SAFETY: no memory is changed by it.
     done(unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT) })

@@ -1,6 +1,8 @@
-//! ROS 2's encoding of messages: CDR, little endian (XCDR version 1), into a buffer that is used again and again.
+//! ROS 2's encoding of messages: CDR, little endian (XCDR version 1), into a buffer that is used
+//! again and again.
 //!
-//! Numbers stand at multiples of their size, counted from behind the four bytes that name the encoding.
+//! Numbers stand at multiples of their size, counted from behind the four bytes that name the
+//! encoding.
 
 /// The four bytes: plain CDR, little endian, no options.
 const ENCAPSULATION: [u8; 4] = [0, 1, 0, 0];

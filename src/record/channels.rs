@@ -20,18 +20,25 @@ pub struct Channels {
 }
 
 impl Channels {
-    pub fn add(writer: &mut Writer, depth: &DepthStream, color: Option<&ColorStream>) -> io::Result<Self> {
+    pub fn add(
+        writer: &mut Writer,
+        depth: &DepthStream,
+        color: Option<&ColorStream>,
+    ) -> io::Result<Self> {
         let lens = |name: &str| BTreeMap::from([("distortion".to_owned(), name.to_owned())]);
         let depth_lens = lens(depth.intrinsics.distortion.as_str());
-        let mut channels =
-            Self { depth_info: writer.channel(DEPTH_INFO, &schemas::CAMERA_INFO, &depth_lens)?, ..Self::default() };
+        let mut channels = Self {
+            depth_info: writer.channel(DEPTH_INFO, &schemas::CAMERA_INFO, &depth_lens)?,
+            ..Self::default()
+        };
         channels.depth_image(writer, depth, depth.depth_units_m)?;
         if let Some(color) = color {
             let image = BTreeMap::from(image_metadata(depth, color.nominal_fps));
             channels.color_image = writer.channel(COLOR_IMAGE, &schemas::IMAGE, &image)?;
             let color_lens = lens(color.intrinsics.distortion.as_str());
             channels.color_info = writer.channel(COLOR_INFO, &schemas::CAMERA_INFO, &color_lens)?;
-            channels.transforms = writer.channel(STATIC_TRANSFORMS, &schemas::TRANSFORMS, &BTreeMap::new())?;
+            channels.transforms =
+                writer.channel(STATIC_TRANSFORMS, &schemas::TRANSFORMS, &BTreeMap::new())?;
         }
         Ok(channels)
     }
@@ -42,7 +49,12 @@ impl Channels {
     }
 
     /// The channel for depth with these units.
-    pub fn depth_image(&mut self, writer: &mut Writer, depth: &DepthStream, units_m: f32) -> io::Result<u16> {
+    pub fn depth_image(
+        &mut self,
+        writer: &mut Writer,
+        depth: &DepthStream,
+        units_m: f32,
+    ) -> io::Result<u16> {
         if let Some((known_m, channel)) = self.depth_image
             && known_m.to_bits() == units_m.to_bits()
         {
@@ -58,5 +70,8 @@ impl Channels {
 
 /// Colour has the stamps of the depth stream's clock.
 fn image_metadata(depth: &DepthStream, nominal_fps: f64) -> [(String, String); 2] {
-    [("timestamp_domain".into(), depth.timestamp_domain.as_str().into()), ("nominal_fps".into(), nominal_fps.to_string())]
+    [
+        ("timestamp_domain".into(), depth.timestamp_domain.as_str().into()),
+        ("nominal_fps".into(), nominal_fps.to_string()),
+    ]
 }

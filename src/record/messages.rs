@@ -63,13 +63,24 @@ pub fn camera_info(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, camera: &
     cdr.u8(0);
 }
 
-/// `realsense2_camera_msgs/msg/Metadata`: a JSON text, with the names that realsense2_camera has for what a camera tells of a frame.
+/// `realsense2_camera_msgs/msg/Metadata`: a JSON text, with the names that realsense2_camera has
+/// for what a camera tells of a frame.
 pub fn metadata(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &FrameMeta) {
-    let FrameMetadata { frame_counter, sensor_timestamp_us, frame_timestamp_us, backend_timestamp_ms, exposure_us, gain } =
-        frame.metadata;
+    let FrameMetadata {
+        frame_counter,
+        sensor_timestamp_us,
+        frame_timestamp_us,
+        backend_timestamp_ms,
+        exposure_us,
+        gain,
+    } = frame.metadata;
     let mut json = format!(r#"{{"frame_number":{}"#, frame.number);
     if let Some(time) = frame.device_time {
-        json += &format!(r#","clock_domain":"{}","frame_timestamp":{:.6}"#, time.domain.as_str(), time.ms);
+        json += &format!(
+            r#","clock_domain":"{}","frame_timestamp":{:.6}"#,
+            time.domain.as_str(),
+            time.ms
+        );
     }
     for (name, value) in [
         ("frame_counter", frame_counter),
@@ -86,7 +97,8 @@ pub fn metadata(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &Fram
     cdr.string(&(json + "}"));
 }
 
-/// The distortion model by ROS's name, or by librealsense's where ROS has none; its coefficients, and how many of them there are.
+/// The distortion model by ROS's name, or by librealsense's where ROS has none; its coefficients,
+/// and how many of them there are.
 fn lens(camera: &Intrinsics) -> (&'static str, [f64; 5], usize) {
     if !camera.is_distorted() {
         return ("plumb_bob", [0.0; 5], 5);
@@ -94,7 +106,8 @@ fn lens(camera: &Intrinsics) -> (&'static str, [f64; 5], usize) {
     let coeffs = camera.coeffs.map(f64::from);
     match camera.distortion {
         Distortion::None | Distortion::BrownConrady => ("plumb_bob", coeffs, 5),
-        // The model has no fifth, so that one which is not zero stands there for no reason; but a replay has to have it.
+        // The model has no fifth, so that one which is not zero stands there for no reason; but a
+        // replay has to have it.
         Distortion::KannalaBrandt4 => ("equidistant", coeffs, if coeffs[4] == 0.0 { 4 } else { 5 }),
         Distortion::InverseBrownConrady => ("Inverse Brown Conrady", coeffs, 5),
         Distortion::ModifiedBrownConrady => ("Modified Brown Conrady", coeffs, 5),
@@ -102,9 +115,14 @@ fn lens(camera: &Intrinsics) -> (&'static str, [f64; 5], usize) {
     }
 }
 
-/// `tf2_msgs/msg/TFMessage` with the place of the `child` camera in the frame of the `parent`; `from_parent` takes points of the parent
-/// to the child, as librealsense's extrinsics do.
-pub fn transform(bytes: &mut Vec<u8>, stamp_ns: i64, [parent, child]: [&str; 2], from_parent: &Extrinsics) {
+/// `tf2_msgs/msg/TFMessage` with the place of the `child` camera in the frame of the `parent`;
+/// `from_parent` takes points of the parent to the child, as librealsense's extrinsics do.
+pub fn transform(
+    bytes: &mut Vec<u8>,
+    stamp_ns: i64,
+    [parent, child]: [&str; 2],
+    from_parent: &Extrinsics,
+) {
     let (translation_m, quaternion) = inverse(from_parent);
     let mut cdr = Cdr::new(bytes);
     cdr.len(1);
@@ -118,19 +136,26 @@ pub fn transform(bytes: &mut Vec<u8>, stamp_ns: i64, [parent, child]: [&str; 2],
 fn inverse(from_parent: &Extrinsics) -> ([f64; 3], [f64; 4]) {
     let [x, y, z, w] = quaternion(&from_parent.rotation.map(f64::from));
     let [tx, ty, tz] = from_parent.translation_m.map(|t| -f64::from(t));
-    // The opposite rotation is the conjugate. It is applied as the quaternion has it, which is a rotation where the matrix is one but
-    // for its rounding errors: so that the reader, who has only the quaternion, finds the translation again.
+    // The opposite rotation is the conjugate. It is applied as the quaternion has it, which is a
+    // rotation where the matrix is one but for its rounding errors: so that the reader, who has
+    // only the quaternion, finds the translation again.
     let [x, y, z] = [-x, -y, -z];
     let translation_m = [
-        (1.0 - 2.0 * (y * y + z * z)) * tx + 2.0 * (x * y - z * w) * ty + 2.0 * (x * z + y * w) * tz,
-        2.0 * (x * y + z * w) * tx + (1.0 - 2.0 * (x * x + z * z)) * ty + 2.0 * (y * z - x * w) * tz,
-        2.0 * (x * z - y * w) * tx + 2.0 * (y * z + x * w) * ty + (1.0 - 2.0 * (x * x + y * y)) * tz,
+        (1.0 - 2.0 * (y * y + z * z)) * tx
+            + 2.0 * (x * y - z * w) * ty
+            + 2.0 * (x * z + y * w) * tz,
+        2.0 * (x * y + z * w) * tx
+            + (1.0 - 2.0 * (x * x + z * z)) * ty
+            + 2.0 * (y * z - x * w) * tz,
+        2.0 * (x * z - y * w) * tx
+            + 2.0 * (y * z + x * w) * ty
+            + (1.0 - 2.0 * (x * x + y * y)) * tz,
     ];
     (translation_m, [x, y, z, w])
 }
 
-/// The quaternion (x, y, z, w) of a rotation that stands column by column. Shepperd's method: of the four ways to compute it, the one
-/// that divides by the largest component.
+/// The quaternion (x, y, z, w) of a rotation that stands column by column. Shepperd's method: of
+/// the four ways to compute it, the one that divides by the largest component.
 fn quaternion(&[xx, xy, xz, yx, yy, yz, zx, zy, zz]: &[f64; 9]) -> [f64; 4] {
     // Named by column and row: `xy` is the y of what becomes of the x axis.
     let squares = [1.0 + xx - yy - zz, 1.0 - xx + yy - zz, 1.0 - xx - yy + zz, 1.0 + xx + yy + zz];
@@ -204,7 +229,16 @@ mod tests {
     fn lenses_have_the_names_that_ros_knows_and_librealsenses_otherwise() {
         let coeffs = [0.1, 0.2, 0.3, 0.4, 0.0];
         let name = |distortion, coeffs| {
-            let camera = Intrinsics { width: 4, height: 4, fx: 4.0, fy: 4.0, ppx: 2.0, ppy: 2.0, distortion, coeffs };
+            let camera = Intrinsics {
+                width: 4,
+                height: 4,
+                fx: 4.0,
+                fy: 4.0,
+                ppx: 2.0,
+                ppy: 2.0,
+                distortion,
+                coeffs,
+            };
             let (name, _, count) = lens(&camera);
             (name, count)
         };

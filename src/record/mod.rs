@@ -1,4 +1,5 @@
-//! Recordings of our own: `.mcap` files with ROS 2 messages, which Foxglove, the ROS 2 tools and depthcast itself read.
+//! Recordings of our own: `.mcap` files with ROS 2 messages, which Foxglove, the ROS 2 tools and
+//! depthcast itself read.
 //!
 //! The reader stands in `source/recording`; both keep to these conventions:
 //!
@@ -10,21 +11,27 @@
 //! | [`COLOR_INFO`] | `sensor_msgs/msg/CameraInfo` | [`COLOR_FRAME`] |
 //! | [`STATIC_TRANSFORMS`] | `tf2_msgs/msg/TFMessage`: the colour camera as the depth camera's child | |
 //!
-//! - **Times.** `header.stamp` and `publish_time` are the device's time, in whole nanoseconds; the host's wall-clock time of arrival where
+//! - **Times.** `header.stamp` and `publish_time` are the device's time, in whole nanoseconds; the
+//! host's wall-clock time of arrival where
 //!   the device gave none. `log_time` is the wall-clock time of arrival; if the source is a recording, it is the stamp, so that the same
 //!   file always becomes the same bytes (but for the order of schemas and channels in the index, which `mcap` leaves to chance). `sequence` has the low 32 bits of the frame number.
-//! - **Metadata of channels.** Images: `timestamp_domain`, `nominal_fps`, and for depth `depth_units_m`, the shortest decimal of the
+//! - **Metadata of channels.** Images: `timestamp_domain`, `nominal_fps`, and for depth
+//! `depth_units_m`, the shortest decimal of the
 //!   `f32`. When a frame has other units, its channel is another one with the same topic. Camera infos: `distortion`, the model by
 //!   depthcast's own name.
-//! - **Lenses.** K has the `f32` values exactly. A lens that bends no ray is `plumb_bob` with five zeros. Brown-Conrady is `plumb_bob` with
+//! - **Lenses.** K has the `f32` values exactly. A lens that bends no ray is `plumb_bob` with five
+//! zeros. Brown-Conrady is `plumb_bob` with
 //!   k1, k2, p1, p2, k3; Kannala-Brandt is `equidistant` with k1 to k4. ROS has no name for librealsense's other models: they keep
 //!   librealsense's (`Inverse Brown Conrady`, `Modified Brown Conrady`, `Ftheta`), and their five coefficients.
-//! - **Transforms.** TF takes points of the child to the parent, so it has the inverse of [`crate::source::ColorStream::from_depth`].
-//! - **Chunks** end after [`CHUNK_TIME`], of recorded time and (unless the source is a recording) of the host's, and at [`CHUNK_BYTES`]. Each begins with all camera infos
+//! - **Transforms.** TF takes points of the child to the parent, so it has the inverse of
+//! [`crate::source::ColorStream::from_depth`].
+//! - **Chunks** end after [`CHUNK_TIME`], of recorded time and (unless the source is a recording)
+//! of the host's, and at [`CHUNK_BYTES`]. Each begins with all camera infos
 //!   and transforms, goes to the operating system in one write when it is whole, and the file has no other bytes: what a killed
 //!   process leaves is a valid beginning that lacks the last chunk. Chunks are not forced to the disk (no `fsync`), so a power failure
 //!   can cost the seconds that the kernel still had in memory.
-//! - A **metadata record** [`METADATA`] at the begin has depthcast's version, the source's name and kind, and what it told of itself.
+//! - A **metadata record** [`METADATA`] at the begin has depthcast's version, the source's name and
+//! kind, and what it told of itself.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -59,7 +66,8 @@ pub const DEPTH_FRAME: &str = "camera_depth_optical_frame";
 pub const COLOR_FRAME: &str = "camera_color_optical_frame";
 pub const METADATA: &str = "depthcast";
 
-/// The longest that a frame waits in memory for its chunk to end, and about the most time that a chunk covers.
+/// The longest that a frame waits in memory for its chunk to end, and about the most time that a
+/// chunk covers.
 pub const CHUNK_TIME: Duration = Duration::from_millis(500);
 /// Uncompressed bytes at which a chunk ends.
 pub const CHUNK_BYTES: u64 = 4 << 20;

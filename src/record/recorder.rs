@@ -18,7 +18,8 @@ use crate::source::{ColorStream, DepthStream, SourceInfo, SourceKind};
 use crate::stats::RecordingStats;
 use crate::words::count;
 
-/// Frames may wait for the recorder for this long, if that is no more than so many bytes: disks pause.
+/// Frames may wait for the recorder for this long, if that is no more than so many bytes: disks
+/// pause.
 const QUEUE_S: f64 = 1.0;
 const QUEUE_BYTES: u64 = 256 << 20;
 /// The most bytes of all messages beside images that a frame brings.
@@ -57,18 +58,27 @@ struct Chunk {
 }
 
 impl Recorder {
-    /// Creates the file at `path` and writes its begin. The source is needed for what it tells of itself.
+    /// Creates the file at `path` and writes its begin. The source is needed for what it tells of
+    /// itself.
     ///
     /// # Errors
-    /// If the file exists already and is not to be replaced, if it can't be written, or if its disk has less room than is to stay free.
-    pub fn create(path: &Path, source: &SourceInfo, options: RecordOptions, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+    /// If the file exists already and is not to be replaced, if it can't be written, or if its disk
+    /// has less room than is to stay free.
+    pub fn create(
+        path: &Path,
+        source: &SourceInfo,
+        options: RecordOptions,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<Self> {
         let name = path.display();
         if path.exists() && !options.overwrite {
             bail!("{name}: exists already; --force replaces it, another name keeps it");
         }
         // Before an old file is gone.
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let free_bytes = free_bytes(rustix::fs::statvfs(folder)).with_context(|| format!("{name}: cannot be written"))?;
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let free_bytes = free_bytes(rustix::fs::statvfs(folder))
+            .with_context(|| format!("{name}: cannot be written"))?;
         if let Some(text) = low_disk(free_bytes, options.min_free_bytes) {
             bail!("{name}: {text}; make room, or give a smaller --min-free");
         }
@@ -78,7 +88,8 @@ impl Recorder {
         } else {
             open.create_new(true)
         };
-        let file = open.write(true).open(path).with_context(|| format!("{name}: cannot be written"))?;
+        let file =
+            open.write(true).open(path).with_context(|| format!("{name}: cannot be written"))?;
         let color = source.color.clone().filter(|_| options.color);
         let stats = Arc::new(RecordingStats::new(name.to_string(), options.compression));
         let begin = || -> io::Result<(Writer, Channels)> {
@@ -126,13 +137,14 @@ impl Recorder {
     fn images_bytes(&self) -> u64 {
         let pixels = |width: u32, height: u32| u64::from(width) * u64::from(height);
         let (depth, color) = (&self.depth.intrinsics, self.color.as_ref());
-        let color_bytes =
-            color.map_or(0, |c| pixels(c.intrinsics.width, c.intrinsics.height) * c.format.bytes_per_pixel() as u64);
+        let color_bytes = color.map_or(0, |c| {
+            pixels(c.intrinsics.width, c.intrinsics.height) * c.format.bytes_per_pixel() as u64
+        });
         2 * pixels(depth.width, depth.height) + color_bytes
     }
 
-    /// Writes a frame, with its colour image where that is asked for and was not written with the frame before. Whatever becomes of
-    /// the frame is counted.
+    /// Writes a frame, with its colour image where that is asked for and was not written with the
+    /// frame before. Whatever becomes of the frame is counted.
     ///
     /// # Errors
     /// Why the recording has to end. [`finish`](Self::finish) saves what is in it.
@@ -142,14 +154,20 @@ impl Recorder {
         let times = self.times(stamp_ns, arrived_ns);
         let first_log_ns = *self.first_log_ns.get_or_insert(times.log_ns);
         let recorded_ns = u128::from(times.log_ns.saturating_sub(first_log_ns));
-        let is_over = self.options.max_duration.is_some_and(|limit| recorded_ns >= limit.as_nanos());
+        let is_over =
+            self.options.max_duration.is_some_and(|limit| recorded_ns >= limit.as_nanos());
         if let Err(ending) = if is_over { Err(Ending::MaxDuration) } else { self.make_room() } {
-            let counted = if ending.ends_the_run() { &self.stats.after_end } else { self.stats.dropped.as_ref() };
+            let counted = if ending.ends_the_run() {
+                &self.stats.after_end
+            } else {
+                self.stats.dropped.as_ref()
+            };
             counted.add(1);
             return Err(ending);
         }
         let is_first = self.chunk.begun.is_none();
-        let (begun_at, begun_log_ns) = *self.chunk.begun.get_or_insert((self.clock.now(), times.log_ns));
+        let (begun_at, begun_log_ns) =
+            *self.chunk.begun.get_or_insert((self.clock.now(), times.log_ns));
         self.chunk.frames += 1;
         if let Err(error) = self.write(frame, is_first, times, arrived_ns) {
             return Err(self.failed(&error));
@@ -170,7 +188,8 @@ impl Recorder {
         }
     }
 
-    /// Whether the chunk that begun then has to end. Where a recording's chunks end shall not depend on how fast this machine is.
+    /// Whether the chunk that begun then has to end. Where a recording's chunks end shall not
+    /// depend on how fast this machine is.
     fn has_waited(&self, begun_at: HostTime) -> bool {
         !self.is_recording && self.clock.now().since(begun_at) >= CHUNK_TIME
     }
@@ -196,7 +215,8 @@ impl Recorder {
         let Some(max_bytes) = self.options.max_bytes else { return Ok(()) };
         let frame_bytes = self.images_bytes() + SMALL_MESSAGES_BYTES;
         for is_last_try in [false, true] {
-            let growth_bytes = self.writer.as_ref().map_or(0, |writer| writer.growth_bytes(frame_bytes));
+            let growth_bytes =
+                self.writer.as_ref().map_or(0, |writer| writer.growth_bytes(frame_bytes));
             if self.stats.bytes.get() + growth_bytes <= max_bytes {
                 return Ok(());
             }
@@ -210,10 +230,19 @@ impl Recorder {
 
     fn times(&self, stamp_ns: i64, arrived_ns: i64) -> Times {
         let log_ns = if self.is_recording { stamp_ns } else { arrived_ns };
-        Times { log_ns: u64::try_from(log_ns).unwrap_or(0), stamp_ns: u64::try_from(stamp_ns).unwrap_or(0) }
+        Times {
+            log_ns: u64::try_from(log_ns).unwrap_or(0),
+            stamp_ns: u64::try_from(stamp_ns).unwrap_or(0),
+        }
     }
 
-    fn write(&mut self, frame: &DepthFrame, is_first: bool, times: Times, arrived_ns: i64) -> io::Result<()> {
+    fn write(
+        &mut self,
+        frame: &DepthFrame,
+        is_first: bool,
+        times: Times,
+        arrived_ns: i64,
+    ) -> io::Result<()> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
         let (bytes, channels) = (&mut self.message, &mut self.channels);
         let sequence = frame.meta.number as u32;
@@ -230,7 +259,10 @@ impl Recorder {
             }
         }
         let has_metadata = frame.meta.metadata != FrameMetadata::default()
-            || frame.meta.device_time.is_some_and(|time| time.domain != self.depth.timestamp_domain);
+            || frame
+                .meta
+                .device_time
+                .is_some_and(|time| time.domain != self.depth.timestamp_domain);
         // Before the image, so that who has come to that knows that there is something behind it.
         let metadata = if has_metadata { Some(Channels::depth_metadata(writer)?) } else { None };
         let depth_image = channels.depth_image(writer, &self.depth, frame.meta.depth_units_m)?;
@@ -241,12 +273,19 @@ impl Recorder {
             writer.message(metadata, sequence, times, bytes)?;
         }
 
-        let is_new = |image: &&Arc<ColorImage>| !self.last_color.as_ref().is_some_and(|last| Arc::ptr_eq(last, image));
+        let is_new = |image: &&Arc<ColorImage>| {
+            !self.last_color.as_ref().is_some_and(|last| Arc::ptr_eq(last, image))
+        };
         if let Some(image) = frame.color.as_ref().filter(|_| self.color.is_some()).filter(is_new) {
             let stamp_ns = image.device_time.map_or(arrived_ns, whole_ns);
             let times = self.times(stamp_ns, arrived_ns);
             let Some(writer) = &mut self.writer else { return Ok(()) };
-            messages::color_image(&mut self.message, times.stamp_ns.cast_signed(), COLOR_FRAME, image);
+            messages::color_image(
+                &mut self.message,
+                times.stamp_ns.cast_signed(),
+                COLOR_FRAME,
+                image,
+            );
             writer.message(self.channels.color_image, image.number as u32, times, &self.message)?;
             self.last_color = Some(Arc::clone(image));
             self.chunk.color_images += 1;
@@ -259,7 +298,9 @@ impl Recorder {
             return Err(self.failed(&error));
         }
         self.chunk_is_saved();
-        match free_bytes(rustix::fs::fstatvfs(&self.file)).map(|free| low_disk(free, self.options.min_free_bytes)) {
+        match free_bytes(rustix::fs::fstatvfs(&self.file))
+            .map(|free| low_disk(free, self.options.min_free_bytes))
+        {
             Ok(Some(text)) => Err(Ending::LowDisk(text)),
             // Who can't say how much room there is may have enough.
             Ok(None) | Err(_) => Ok(()),
@@ -277,23 +318,36 @@ impl Recorder {
         let lost = std::mem::take(&mut self.chunk).frames;
         self.stats.dropped.add(lost);
         let ended = self.writer.take().map_or(Ok(()), Writer::give_up);
-        let has_end = if ended.is_ok() { "it can be read, but has no index" } else { "it has no end, but can be read" };
+        let has_end = if ended.is_ok() {
+            "it can be read, but has no index"
+        } else {
+            "it has no end, but can be read"
+        };
         let (name, frames) = (self.path.display(), count(self.stats.frames.get(), "frame"));
-        Ending::Failed(format!("{name}: cannot be written ({error}); saved until then: {frames}; {has_end}"))
+        Ending::Failed(format!(
+            "{name}: cannot be written ({error}); saved until then: {frames}; {has_end}"
+        ))
     }
 }
 
 /// What the file tells of its source.
 fn metadata(source: &SourceInfo) -> BTreeMap<String, String> {
     let facts = source.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-    let own = [("version", env!("CARGO_PKG_VERSION")), ("source", &source.name), ("kind", source.kind.as_str())];
+    let own = [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("source", &source.name),
+        ("kind", source.kind.as_str()),
+    ];
     facts.chain(own.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect()
 }
 
-/// Whole milliseconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an f64.
+/// Whole milliseconds and their rest apart: as one number, nanoseconds since 1970 have more digits
+/// than an f64.
 fn whole_ns(time: DeviceTime) -> i64 {
     let whole_ms = time.ms.floor();
-    (whole_ms as i64).saturating_mul(1_000_000).saturating_add(((time.ms - whole_ms) * 1e6).round() as i64)
+    (whole_ms as i64)
+        .saturating_mul(1_000_000)
+        .saturating_add(((time.ms - whole_ms) * 1e6).round() as i64)
 }
 
 fn free_bytes(answer: rustix::io::Result<rustix::fs::StatVfs>) -> io::Result<u64> {
@@ -304,7 +358,11 @@ fn free_bytes(answer: rustix::io::Result<rustix::fs::StatVfs>) -> io::Result<u64
 fn low_disk(free_bytes: u64, min_free_bytes: u64) -> Option<String> {
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     (free_bytes < min_free_bytes).then(|| {
-        format!("its disk has {:.2} GiB free, and {:.2} GiB are to stay free (--min-free)", gib(free_bytes), gib(min_free_bytes))
+        format!(
+            "its disk has {:.2} GiB free, and {:.2} GiB are to stay free (--min-free)",
+            gib(free_bytes),
+            gib(min_free_bytes)
+        )
     })
 }
 

@@ -1,4 +1,5 @@
-//! The definitions of the messages that are written, as MCAP's `ros2msg` wants them: each followed by those it stands on.
+//! The definitions of the messages that are written, as MCAP's `ros2msg` wants them: each followed
+//! by those it stands on.
 
 /// A message type and its definition.
 pub struct Schema {

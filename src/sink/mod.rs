@@ -83,19 +83,22 @@ pub struct CameraView {
     pub hue: [u8; 3],
 }
 
-/// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken now is [`Offer::Busy`].
+/// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken
+/// now is [`Offer::Busy`].
 pub trait CloudSink: Send {
     /// A short name for reports, such as `web viewer`.
     fn name(&self) -> String;
 
     fn needs(&self) -> Needs;
 
-    /// Whether it is an error of the run, and not only worth a warning, if it can't hand over all at the end: a file has to be whole.
+    /// Whether it is an error of the run, and not only worth a warning, if it can't hand over all
+    /// at the end: a file has to be whole.
     fn must_finish(&self) -> bool {
         false
     }
 
-    /// The most clouds a second that it wants; followed where the newest frame wins. What is passed over for it is counted.
+    /// The most clouds a second that it wants; followed where the newest frame wins. What is passed
+    /// over for it is counted.
     fn max_rate_hz(&self) -> Option<f64> {
         None
     }
@@ -112,7 +115,8 @@ pub trait CloudSink: Send {
     /// Any error ends the run.
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
 
-    /// A cloud that was handed over and that the sink's library has let go of meanwhile; `None` if there is none now.
+    /// A cloud that was handed over and that the sink's library has let go of meanwhile; `None` if
+    /// there is none now.
     fn next_released(&mut self) -> Option<Released> {
         None
     }

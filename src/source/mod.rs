@@ -35,7 +35,8 @@ pub struct DepthStream {
     pub timestamp_domain: TimestampDomain,
 }
 
-/// Colour images that a source makes buffers for: enough for all frames that a run has in flight. What is not used takes no memory.
+/// Colour images that a source makes buffers for: enough for all frames that a run has in flight.
+/// What is not used takes no memory.
 const COLOR_BUFFERS: usize = 32;
 
 /// The colour stream beside it.
@@ -72,7 +73,8 @@ pub struct SourceInfo {
     pub kind: SourceKind,
     /// The camera's name or the path of the recording.
     pub name: String,
-    /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show them.
+    /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show
+    /// them.
     pub facts: Vec<(&'static str, String)>,
     pub stream: DepthStream,
     /// Where colour was asked for and is delivered with each depth frame.
@@ -84,7 +86,9 @@ pub struct SourceInfo {
 impl SourceInfo {
     /// The colour camera as the projection needs it.
     pub fn color_camera(&self) -> Option<ColorCamera> {
-        self.color.as_ref().map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth })
+        self.color
+            .as_ref()
+            .map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth })
     }
 }
 
@@ -99,7 +103,8 @@ pub enum Delivery {
     End,
 }
 
-/// What a damaged recording has lost, as far as that is known: what stood behind the place where a file was cut off nobody can tell.
+/// What a damaged recording has lost, as far as that is known: what stood behind the place where a
+/// file was cut off nobody can tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
     pub bytes_skipped: u64,
@@ -118,7 +123,11 @@ impl Damage {
 impl std::fmt::Display for Damage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (frames, bytes) = (count(self.frames_lost, "frame"), count(self.bytes_skipped, "byte"));
-        write!(f, "{frames} known to be lost, {} and {bytes} skipped", count(self.chunks_skipped, "chunk"))
+        write!(
+            f,
+            "{frames} known to be lost, {} and {bytes} skipped",
+            count(self.chunks_skipped, "chunk")
+        )
     }
 }
 
@@ -128,11 +137,16 @@ pub trait FrameSource: Send {
 
     /// Waits for the next frame, at most until `until`, and writes it into `frame`.
     ///
-    /// `frame` is of the stream's size. All its fields are the source's to set, `meta.arrived_at` included.
+    /// `frame` is of the stream's size. All its fields are the source's to set, `meta.arrived_at`
+    /// included.
     ///
     /// # Errors
     /// Any error ends the run, except one whose [`SourceError::kind`] is [`ErrorKind::Retry`].
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError>;
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError>;
 
     /// What was found damaged so far.
     fn damage(&self) -> Damage {

@@ -1,7 +1,7 @@
 //! What the motion sensors of a camera (its IMU) measure, beside its frames.
 //!
-//! Samples come hundreds of times a second, and nobody waits for anybody: the newest are kept, and each reader goes on where it was. One
-//! that comes too late is told how many it has missed.
+//! Samples come hundreds of times a second, and nobody waits for anybody: the newest are kept, and
+//! each reader goes on where it was. One that comes too late is told how many it has missed.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,7 +96,12 @@ mod tests {
     fn sample(n: u64) -> MotionSample {
         let kind = if n.is_multiple_of(3) { MotionKind::Accel } else { MotionKind::Gyro };
         let device_time = DeviceTime { ms: n as f64, domain: TimestampDomain::HardwareClock };
-        MotionSample { kind, xyz: [n as f32, 0.0, 0.0], arrived_at: HostTime::from_ns(n), device_time }
+        MotionSample {
+            kind,
+            xyz: [n as f32, 0.0, 0.0],
+            arrived_at: HostTime::from_ns(n),
+            device_time,
+        }
     }
 
     #[test]
@@ -110,9 +115,13 @@ mod tests {
             }
         }
         motion.read(&mut early, &mut got);
-        assert!(got.iter().enumerate().all(|(n, got)| *got == sample(n as u64)) && got.len() == 3 * KEPT);
+        assert!(
+            got.iter().enumerate().all(|(n, got)| *got == sample(n as u64))
+                && got.len() == 3 * KEPT
+        );
         let all = 3 * KEPT as u64;
-        let counts = MotionCounts { accel_samples: all / 3, gyro_samples: all / 3 * 2, missed_by_sinks: 0 };
+        let counts =
+            MotionCounts { accel_samples: all / 3, gyro_samples: all / 3 * 2, missed_by_sinks: 0 };
         assert_eq!(motion.counts(), counts);
         got.clear();
         motion.read(&mut late, &mut got);

@@ -1,12 +1,14 @@
 //! Gives each depth frame the colour image nearest in time. No I/O, no clock: images in, pairs out.
 //!
-//! Depth and colour come interleaved, each stream in the order of its stamps; what was seen at the same instant may come a little
-//! before or behind. So a depth frame waits here until no nearer colour image can come, or until it has waited long enough.
+//! Depth and colour come interleaved, each stream in the order of its stamps; what was seen at the
+//! same instant may come a little before or behind. So a depth frame waits here until no nearer
+//! colour image can come, or until it has waited long enough.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A colour image farther from a depth frame than this shows something else: colour has failed, or the stamps have jumped.
+/// A colour image farther from a depth frame than this shows something else: colour has failed, or
+/// the stamps have jumped.
 pub const MAX_APART: Duration = Duration::from_secs(1);
 const MAX_APART_NS: u64 = MAX_APART.as_nanos() as u64;
 /// Depth frames that wait, at most: a third of a second at 90 frames a second.
@@ -36,7 +38,8 @@ pub struct Pairs<D, C> {
 impl<D, C: Clone> Pairs<D, C> {
     pub fn new(patience: Patience) -> Self {
         // One more than the most, for the one that makes the others go.
-        let (depths, colors) = (VecDeque::with_capacity(MAX_DEPTHS + 1), VecDeque::with_capacity(MAX_COLORS + 1));
+        let (depths, colors) =
+            (VecDeque::with_capacity(MAX_DEPTHS + 1), VecDeque::with_capacity(MAX_COLORS + 1));
         Self { depths, colors, patience, hurried: 0 }
     }
 
@@ -66,11 +69,13 @@ impl<D, C: Clone> Pairs<D, C> {
         self.hurried = 0;
     }
 
-    /// The next depth frame, in the order of their coming, and its colour image, once that is certain.
+    /// The next depth frame, in the order of their coming, and its colour image, once that is
+    /// certain.
     pub fn next(&mut self) -> Option<(D, Option<C>)> {
         let (first_ns, newest_ns) = (self.depths.front()?.0, self.depths.back()?.0);
         let has_color = self.colors.back().is_some_and(|&(color_ns, _)| {
-            color_ns >= first_ns.saturating_sub(self.patience.near_ns) && color_ns.abs_diff(first_ns) <= MAX_APART_NS
+            color_ns >= first_ns.saturating_sub(self.patience.near_ns)
+                && color_ns.abs_diff(first_ns) <= MAX_APART_NS
         });
         let has_waited = newest_ns.abs_diff(first_ns) > self.patience.wait_ns;
         if !(has_color || has_waited || self.hurried > 0 || self.depths.len() > MAX_DEPTHS) {
@@ -96,7 +101,8 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// Feeds `d5` (depth at 5 ms), `c7` (colour at 7 ms) or `!` (hurry) one after the other; returns what comes out behind each.
+    /// Feeds `d5` (depth at 5 ms), `c7` (colour at 7 ms) or `!` (hurry) one after the other;
+    /// returns what comes out behind each.
     fn run(patience_ms: (i64, u64), images: &str) -> String {
         let patience = Patience { near_ns: patience_ms.0 * MS, wait_ns: patience_ms.1 * MS as u64 };
         let mut pairs: Pairs<i64, i64> = Pairs::new(patience);
@@ -109,7 +115,10 @@ mod tests {
                 _ => pairs.hurry(),
             }
             while let Some((depth, color)) = pairs.next() {
-                out.push(format!("{image}: {depth}-{}", color.map_or("none".into(), |c| c.to_string())));
+                out.push(format!(
+                    "{image}: {depth}-{}",
+                    color.map_or("none".into(), |c| c.to_string())
+                ));
             }
         }
         out.join(", ")
@@ -121,7 +130,10 @@ mod tests {
         assert_eq!(run((0, 66), "d0 c0 d33 c33"), "c0: 0-0, c33: 33-33");
         assert_eq!(run((0, 66), "c1 d10 d20 c34"), "c34: 10-1, c34: 20-34");
         assert_eq!(run((0, 66), "c0 c33 c66 d30 d35"), "d30: 30-33, d35: 35-33");
-        assert_eq!(run((0, 66), "c0 d11 d22 d33 c33 d44 c66"), "c33: 11-0, c33: 22-33, c33: 33-33, c66: 44-33");
+        assert_eq!(
+            run((0, 66), "c0 d11 d22 d33 c33 d44 c66"),
+            "c33: 11-0, c33: 22-33, c33: 33-33, c66: 44-33"
+        );
     }
 
     #[test]
@@ -145,7 +157,10 @@ mod tests {
             run((0, 66), "c5000 d5000 d9000 d9033 ! c9040 d9066 c9070"),
             "d5000: 5000-5000, !: 9000-none, !: 9033-none, c9070: 9066-9070"
         );
-        assert_eq!(run((0, 66), "c5000 d5000 d1000 c1000 d1033 c1033"), "d5000: 5000-5000, c1000: 1000-1000, c1033: 1033-1033");
+        assert_eq!(
+            run((0, 66), "c5000 d5000 d1000 c1000 d1033 c1033"),
+            "d5000: 5000-5000, c1000: 1000-1000, c1033: 1033-1033"
+        );
         assert_eq!(run((0, 66), "d5000 d1000 c1000"), "d1000: 5000-none, c1000: 1000-1000");
     }
 
@@ -159,7 +174,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever comes in whatever order: each depth frame goes out once, in order, and none is left behind.
+        /// Whatever comes in whatever order: each depth frame goes out once, in order, and none is
+        /// left behind.
         #[test]
         fn every_depth_frame_goes_out_once(images: Vec<(bool, u16)>, near_ns in 0i64..1000, wait_ns in 0u64..1000) {
             let mut pairs = Pairs::new(Patience { near_ns, wait_ns });

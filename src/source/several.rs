@@ -1,4 +1,5 @@
-//! Opening several sources at once: each on a thread of its own, so that one which hangs keeps none of the others waiting for long.
+//! Opening several sources at once: each on a thread of its own, so that one which hangs keeps none
+//! of the others waiting for long.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,13 +26,19 @@ pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
     };
     let begun: Vec<_> = openers.into_iter().map(begin).collect();
     let opened = begun.into_iter().map(|opening| {
-        let opening = opening.map_err(|error| SourceError::NoCamera(format!("cannot start a thread to open it: {error}")))?;
+        let opening = opening.map_err(|error| {
+            SourceError::NoCamera(format!("cannot start a thread to open it: {error}"))
+        })?;
         opening.recv_deadline(deadline).unwrap_or_else(|error| {
             let problem = match error {
-                channel::RecvTimeoutError::Timeout => format!("it could not be opened within {:.0} s", patience.as_secs_f64()),
+                channel::RecvTimeoutError::Timeout => {
+                    format!("it could not be opened within {:.0} s", patience.as_secs_f64())
+                }
                 channel::RecvTimeoutError::Disconnected => "opening it panicked".into(),
             };
-            Err(SourceError::NoCamera(format!("{problem}; unplug it and plug it in again, and start again")))
+            Err(SourceError::NoCamera(format!(
+                "{problem}; unplug it and plug it in again, and start again"
+            )))
         })
     });
     opened.collect()
@@ -52,9 +59,14 @@ mod tests {
             Box::new(unsupported),
             Box::new(|| panic!("on purpose")),
         ];
-        let errors = open_all(openers, Duration::from_millis(500)).into_iter().map(|opened| opened.err().unwrap().to_string());
+        let errors = open_all(openers, Duration::from_millis(500))
+            .into_iter()
+            .map(|opened| opened.err().unwrap().to_string());
         let errors: Vec<_> = errors.collect();
-        assert!(errors[0].starts_with("it could not be opened within") && errors[1] == "no", "{errors:?}");
+        assert!(
+            errors[0].starts_with("it could not be opened within") && errors[1] == "no",
+            "{errors:?}"
+        );
         assert!(errors[2].starts_with("opening it panicked"), "{errors:?}");
     }
 }

@@ -11,7 +11,8 @@ use crate::source::watch::Health;
 /// One of several cameras in the report's `cameras`.
 #[derive(Debug, Clone, Serialize)]
 pub struct CameraReport {
-    /// Its serial number; where two have the same, as two recordings of one camera do, the second ends with `-2`.
+    /// Its serial number; where two have the same, as two recordings of one camera do, the second
+    /// ends with `-2`.
     pub serial: String,
     /// As if it had run alone; absent if it could not be opened.
     #[serde(flatten)]
@@ -35,7 +36,8 @@ pub type CameraRun<'a> = (&'a str, Result<Run<'a>, &'a anyhow::Error>);
 impl Report {
     /// Of several cameras; `None` if none of them ran.
     pub fn of_cameras(cameras: &[CameraRun<'_>]) -> Option<Self> {
-        let runs: Vec<_> = cameras.iter().filter_map(|(_, run)| run.as_ref().ok().copied()).collect();
+        let runs: Vec<_> =
+            cameras.iter().filter_map(|(_, run)| run.as_ref().ok().copied()).collect();
         if runs.is_empty() {
             return None;
         }
@@ -50,18 +52,30 @@ impl Report {
         all.source.name = format!("{} cameras: {serials}", cameras.len());
         all.source.facts = [("cameras", serials)].into();
         (all.camera, all.motion) = (None, None);
-        let reports = || all.cameras.iter().filter_map(|camera| camera.report.as_ref().map(|report| (&camera.serial, report)));
+        let reports = || {
+            all.cameras
+                .iter()
+                .filter_map(|camera| camera.report.as_ref().map(|report| (&camera.serial, report)))
+        };
         let named = |serial: &str, line: &str| format!("camera {serial}: {line}");
         let damage = reports().fold(Damage::default(), |sum, (serial, report)| Damage {
             bytes_skipped: sum.bytes_skipped + report.damage.bytes_skipped,
             chunks_skipped: sum.chunks_skipped + report.damage.chunks_skipped,
             frames_lost: sum.frames_lost + report.damage.frames_lost,
-            notes: sum.notes.into_iter().chain(report.damage.notes.iter().map(|note| named(serial, note))).collect(),
+            notes: sum
+                .notes
+                .into_iter()
+                .chain(report.damage.notes.iter().map(|note| named(serial, note)))
+                .collect(),
         });
-        let warnings = reports().flat_map(|(serial, report)| report.warnings.iter().map(|line| named(serial, line)));
+        let warnings = reports()
+            .flat_map(|(serial, report)| report.warnings.iter().map(|line| named(serial, line)));
         let warnings = warnings.collect();
-        let errors: Vec<_> =
-            all.cameras.iter().filter_map(|camera| camera.error().map(|error| named(&camera.serial, error))).collect();
+        let errors: Vec<_> = all
+            .cameras
+            .iter()
+            .filter_map(|camera| camera.error().map(|error| named(&camera.serial, error)))
+            .collect();
         let error = (!errors.is_empty()).then(|| errors.join("; "));
         (all.damage, all.warnings, all.error) = (damage, warnings, error);
         Some(all)
@@ -79,7 +93,8 @@ pub(super) fn healths(cameras: &[CameraReport]) -> impl Iterator<Item = (String,
 /// A line for each camera, and what it streams.
 pub(super) fn table(cameras: &[CameraReport]) -> String {
     let mut out = format!("{} cameras\n", cameras.len());
-    let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
+    let mut line =
+        |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
     for camera in cameras {
         match &camera.report {
             Some(report) => line(format_args!("  {}  {}", camera.serial, report.source.line())),
@@ -94,7 +109,8 @@ pub(super) fn table(cameras: &[CameraReport]) -> String {
         let Some(report) = report else { continue };
         let (frames, total) = (&report.frames, &report.latency_us.total);
         let super::Drops { source, capture_queue, cloud_queue, .. } = report.drops;
-        let lost_at_viewer = report.sinks.first().map_or(0, |sink| sink.drops.busy + sink.drops.disconnected);
+        let lost_at_viewer =
+            report.sinks.first().map_or(0, |sink| sink.drops.busy + sink.drops.disconnected);
         let lost = source + capture_queue + cloud_queue + lost_at_viewer;
         line(format_args!(
             "{serial:<14} {:>9} {:>9.1} {:>9} {lost:>9} {:>10.1} {:>10.1}",

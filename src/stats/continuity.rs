@@ -11,8 +11,9 @@
 //! | a stamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
 //! | a stamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
 //!
-//! A frame that says itself that it is a restart (another lap of a recording, a camera that came back) is held against nothing. What
-//! came late stays counted as missing: it was, when the newest frame was wanted.
+//! A frame that says itself that it is a restart (another lap of a recording, a camera that came
+//! back) is held against nothing. What came late stays counted as missing: it was, when the newest
+//! frame was wanted.
 
 use serde::Serialize;
 
@@ -20,7 +21,8 @@ use super::Count;
 use crate::clock::HostTime;
 use crate::frame::FrameMeta;
 
-/// Frames that may be in each other's way between camera and program: librealsense's own queues hold no more.
+/// Frames that may be in each other's way between camera and program: librealsense's own queues
+/// hold no more.
 const LATE: u64 = 16;
 /// A stamp that is so far ahead of numbers and arrivals is no jitter of USB or of the system.
 const AHEAD_MS: f64 = 500.0;
@@ -94,7 +96,9 @@ impl Continuity {
         let by_arrivals_ms = ms_between(last.arrived_at, frame.arrived_at);
         // librealsense's mapping to the host's clock may correct itself by less than a period.
         before.domain == now.domain
-            && (passed_ms < -self.period_ms || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS || passed_ms.is_nan())
+            && (passed_ms < -self.period_ms
+                || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
+                || passed_ms.is_nan())
     }
 }
 
@@ -119,7 +123,14 @@ pub struct ContinuityCounts {
 
 impl ContinuityCounts {
     pub fn add(&self, found: SourceContinuity) {
-        let SourceContinuity { gaps, frames_missing, repeats, went_back, clock_jumps, clock_changes } = found;
+        let SourceContinuity {
+            gaps,
+            frames_missing,
+            repeats,
+            went_back,
+            clock_jumps,
+            clock_changes,
+        } = found;
         self.gaps.add(gaps);
         self.frames_missing.add(frames_missing);
         self.repeats.add(repeats);
@@ -165,7 +176,9 @@ mod tests {
 
     /// Frames with these numbers, stamped and arrived on time.
     fn numbers(numbers: &[u64]) -> SourceContinuity {
-        count(numbers.iter().enumerate().map(|(k, &n)| frame(n, k as f64 * 1e3 / FPS, k as u64 * 33)))
+        count(
+            numbers.iter().enumerate().map(|(k, &n)| frame(n, k as f64 * 1e3 / FPS, k as u64 * 33)),
+        )
     }
 
     #[test]
@@ -175,30 +188,41 @@ mod tests {
 
     #[test]
     fn gaps_and_the_frames_they_leave_out_are_counted_apart() {
-        assert_eq!(numbers(&[1, 2, 5, 6, 16]), SourceContinuity { gaps: 2, frames_missing: 2 + 9, ..Default::default() });
+        assert_eq!(
+            numbers(&[1, 2, 5, 6, 16]),
+            SourceContinuity { gaps: 2, frames_missing: 2 + 9, ..Default::default() }
+        );
     }
 
     #[test]
     fn a_repeat_is_no_gap() {
-        assert_eq!(numbers(&[1, 2, 2, 2, 3]), SourceContinuity { repeats: 2, ..Default::default() });
+        assert_eq!(
+            numbers(&[1, 2, 2, 2, 3]),
+            SourceContinuity { repeats: 2, ..Default::default() }
+        );
     }
 
     #[test]
     fn a_late_frame_opens_no_second_gap() {
-        let want = SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
+        let want =
+            SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
         assert_eq!(numbers(&[1, 2, 4, 3, 5, 6]), want);
     }
 
     #[test]
     fn a_counter_that_begins_anew_goes_back_once() {
-        let want = SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
+        let want =
+            SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
         assert_eq!(numbers(&[1000, 1001, 1, 2, 4, 5]), want);
     }
 
     #[test]
     fn a_restart_is_held_against_nothing() {
         let back = FrameMeta { is_restart: true, ..frame(1, -5e6, 20_000) };
-        assert_eq!(count([frame(900, 9e6, 0), back, frame(2, -5e6 + 33.0, 20_033)]), SourceContinuity::default());
+        assert_eq!(
+            count([frame(900, 9e6, 0), back, frame(2, -5e6 + 33.0, 20_033)]),
+            SourceContinuity::default()
+        );
     }
 
     #[test]

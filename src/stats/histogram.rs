@@ -1,8 +1,9 @@
 //! A histogram that threads record into while others read it, without a lock.
 //!
-//! Its buckets are those of an `hdrhistogram::Histogram` with the bounds 1 ns to [`LONGEST_NS`] and three digits; each is an atomic count
-//! that only grows. A reader that comes in between two increments sees one sample more or less, and never a wrong one. Reading makes
-//! an HdrHistogram of it; several are merged by adding to the same one.
+//! Its buckets are those of an `hdrhistogram::Histogram` with the bounds 1 ns to [`LONGEST_NS`] and
+//! three digits; each is an atomic count that only grows. A reader that comes in between two
+//! increments sees one sample more or less, and never a wrong one. Reading makes an HdrHistogram of
+//! it; several are merged by adding to the same one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +14,8 @@ use super::Latency;
 /// Longest duration that is told apart. Longer ones count as this.
 pub const LONGEST_NS: u64 = 60_000_000_000;
 const DIGITS: u8 = 3;
-/// Linear steps in a bucket: the power of two that three digits take. Each bucket but the first uses its upper half.
+/// Linear steps in a bucket: the power of two that three digits take. Each bucket but the first
+/// uses its upper half.
 const STEPS_LOG2: u32 = 11;
 const HALF: u64 = 1 << (STEPS_LOG2 - 1);
 const LEN: usize = index(LONGEST_NS) + 1;
@@ -47,7 +49,11 @@ pub(super) struct AtomicHistogram {
 
 impl Default for AtomicHistogram {
     fn default() -> Self {
-        Self { counts: (0..LEN).map(|_| AtomicU64::new(0)).collect(), sum_ns: AtomicU64::new(0), max_ns: AtomicU64::new(0) }
+        Self {
+            counts: (0..LEN).map(|_| AtomicU64::new(0)).collect(),
+            sum_ns: AtomicU64::new(0),
+            max_ns: AtomicU64::new(0),
+        }
     }
 }
 

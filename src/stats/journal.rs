@@ -1,6 +1,8 @@
-//! What happened to single frames, thread by thread: for a profiling session, which looks at each of them.
+//! What happened to single frames, thread by thread: for a profiling session, which looks at each
+//! of them.
 //!
-//! A thread writes into its own journal and brings it home when it ends. The memory is there from the start.
+//! A thread writes into its own journal and brings it home when it ends. The memory is there from
+//! the start.
 
 use crate::clock::HostTime;
 use crate::frame::FrameMeta;
@@ -21,7 +23,8 @@ impl From<&FrameMeta> for FrameId {
 /// What a thread did with a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// From its arrival until it was in the capture queue. `frames_missing` are those that the source announced as lost just before it.
+    /// From its arrival until it was in the capture queue. `frames_missing` are those that the
+    /// source announced as lost just before it.
     Captured { frames_missing: u64 },
     /// From the moment it was taken until its cloud was finished.
     Projected,
@@ -73,7 +76,8 @@ impl Journal {
         self.left_out
     }
 
-    /// The arrival of the last frame that is in here, where later ones had no room: of those it knows nothing.
+    /// The arrival of the last frame that is in here, where later ones had no room: of those it
+    /// knows nothing.
     pub fn full_at(&self) -> Option<HostTime> {
         let arrivals = self.entries.iter().map(|entry| entry.frame.arrived_at);
         (self.left_out > 0).then(|| arrivals.max().unwrap_or_default())
@@ -101,7 +105,10 @@ mod tests {
         for n in 0..capacity as u64 + 2 {
             journal.write(frame, Event::Projected, HostTime::from_ns(n), HostTime::from_ns(n + 1));
         }
-        assert_eq!((journal.entries().len(), journal.entries.capacity(), journal.left_out()), (capacity, capacity, 2));
+        assert_eq!(
+            (journal.entries().len(), journal.entries.capacity(), journal.left_out()),
+            (capacity, capacity, 2)
+        );
         let mut none = Journal::new(0);
         none.write(frame, Event::Projected, HostTime::default(), HostTime::default());
         assert!(none.entries().is_empty());

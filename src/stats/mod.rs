@@ -12,8 +12,9 @@
 //! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
 //!
-//! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over, `release` those of them that Rerun let
-//! go of before the end. The first four of a frame, added up, are its `total`.
+//! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over,
+//! `release` those of them that Rerun let go of before the end. The first four of a frame, added
+//! up, are its `total`.
 //!
 //! | file | duty |
 //! | --- | --- |

@@ -1,14 +1,17 @@
-//! The last samples of a stage with their times, for windows: one thread writes, others read, and nobody waits.
+//! The last samples of a stage with their times, for windows: one thread writes, others read, and
+//! nobody waits.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use crate::clock::HostTime;
 
-/// Samples kept: more than 10 s at 1,000 frames a second. A window over faster runs holds the newest of its samples.
+/// Samples kept: more than 10 s at 1,000 frames a second. A window over faster runs holds the
+/// newest of its samples.
 pub(super) const KEPT: usize = 1 << 14;
 
-/// A ring of [`KEPT`] samples. A reader copies what it wants and then looks how far the writer has come meanwhile: what may have been
-/// overwritten under its hands, it leaves out (a seqlock over the whole ring).
+/// A ring of [`KEPT`] samples. A reader copies what it wants and then looks how far the writer has
+/// come meanwhile: what may have been overwritten under its hands, it leaves out (a seqlock over
+/// the whole ring).
 pub(super) struct Recent {
     /// Time and value of each sample.
     slots: Box<[[AtomicU64; 2]]>,
@@ -48,7 +51,8 @@ impl Recent {
     }
 
     fn load(&self, index: u64) -> (HostTime, u64) {
-        let [at, value] = self.slots[index as usize % KEPT].each_ref().map(|part| part.load(Ordering::Relaxed));
+        let [at, value] =
+            self.slots[index as usize % KEPT].each_ref().map(|part| part.load(Ordering::Relaxed));
         (HostTime::from_ns(at), value)
     }
 
@@ -57,7 +61,8 @@ impl Recent {
         self.written.load(Ordering::Acquire)
     }
 
-    /// The samples since `since`, newest first, and the last one before them. Times have to have been pushed in order.
+    /// The samples since `since`, newest first, and the last one before them. Times have to have
+    /// been pushed in order.
     pub(super) fn since(&self, since: HostTime) -> Window {
         let written = self.written.load(Ordering::Acquire);
         let mut window = Window::default();

@@ -1,4 +1,5 @@
-//! What a recording counts: each captured frame is written, gave way, or came after the recording's end.
+//! What a recording counts: each captured frame is written, gave way, or came after the recording's
+//! end.
 
 use std::sync::{Arc, OnceLock};
 
@@ -7,7 +8,8 @@ use serde::Serialize;
 use super::Count;
 use crate::record::{Compression, Ending};
 
-/// The figures of a recording; `captured` frames are the sum of `frames`, `dropped` and `after_end`.
+/// The figures of a recording; `captured` frames are the sum of `frames`, `dropped` and
+/// `after_end`.
 pub struct RecordingStats {
     pub file: String,
     pub compression: Compression,
@@ -16,7 +18,8 @@ pub struct RecordingStats {
     /// Colour images that the operating system has.
     pub color_images: Count,
     pub bytes: Arc<Count>,
-    /// Frames that gave way because the disk was too slow, and those that were on their way to it when it failed or no longer answered.
+    /// Frames that gave way because the disk was too slow, and those that were on their way to it
+    /// when it failed or no longer answered.
     pub dropped: Arc<Count>,
     /// Frames that came when the recording had ended.
     pub after_end: Count,
@@ -43,7 +46,8 @@ impl RecordingStats {
         self.ending.get().is_some_and(Ending::ends_the_run)
     }
 
-    /// Its thread hangs, and of the frames that were captured those that it has not counted never reach the file.
+    /// Its thread hangs, and of the frames that were captured those that it has not counted never
+    /// reach the file.
     pub fn leave_behind(&self, captured: u64, problem: &str) {
         let counted = self.frames.get() + self.dropped.get() + self.after_end.get();
         self.dropped.add(captured.saturating_sub(counted));

@@ -46,10 +46,12 @@ pub struct Report {
     /// What came of its motion sensors, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub motion: Option<MotionCounts>,
-    /// Where several cameras ran at once: each one's report. The figures above are sums, and latencies of all frames.
+    /// Where several cameras ran at once: each one's report. The figures above are sums, and
+    /// latencies of all frames.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cameras: Vec<CameraReport>,
-    /// What the threads of the run were granted, where they asked the system for more than is usual.
+    /// What the threads of the run were granted, where they asked the system for more than is
+    /// usual.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub realtime: Option<RealtimeReport>,
     pub damage: Damage,
@@ -95,7 +97,8 @@ pub struct Latencies {
     pub total: Latency,
 }
 
-/// How evenly frames arrive and are handed over: the time from one to the next, and its change from one to the next.
+/// How evenly frames arrive and are handed over: the time from one to the next, and its change from
+/// one to the next.
 #[derive(Debug, Clone, Serialize)]
 pub struct Intervals {
     pub interval: Latency,
@@ -150,25 +153,41 @@ pub struct Run<'a> {
 }
 
 impl Report {
-    pub fn new(source: &SourceInfo, settings: &PipelineSettings, outcome: &Outcome, error: Option<&anyhow::Error>) -> Self {
+    pub fn new(
+        source: &SourceInfo,
+        settings: &PipelineSettings,
+        outcome: &Outcome,
+        error: Option<&anyhow::Error>,
+    ) -> Self {
         Self::of(&[Run { source, settings, outcome, error }])
     }
 
-    /// The figures of several runs beside each other: sums, and latencies of all their frames. What cannot be added is the first one's;
-    /// the end is that of the longest.
+    /// The figures of several runs beside each other: sums, and latencies of all their frames. What
+    /// cannot be added is the first one's; the end is that of the longest.
     pub(super) fn of(runs: &[Run<'_>]) -> Self {
         let Run { source, settings, outcome: first, error } = runs[0];
         let stats: Vec<&RunStats> = runs.iter().map(|run| &*run.outcome.stats).collect();
-        let longest = runs.iter().map(|run| run.outcome).max_by_key(|outcome| outcome.duration).unwrap_or(first);
+        let longest = runs
+            .iter()
+            .map(|run| run.outcome)
+            .max_by_key(|outcome| outcome.duration)
+            .unwrap_or(first);
         let sum = |count: fn(&RunStats) -> u64| stats.iter().map(|stats| count(stats)).sum();
-        let fps = |meter: fn(&RunStats) -> &Meter| stats.iter().map(|stats| meter(stats).fps()).sum();
-        let stage = |stage: fn(&RunStats) -> &Stage| Stage::merged(stats.iter().map(|stats| stage(stats)));
-        let sink = |index: usize| SinkReport::of(&stats.iter().map(|stats| &stats.sinks[index]).collect::<Vec<_>>());
+        let fps =
+            |meter: fn(&RunStats) -> &Meter| stats.iter().map(|stats| meter(stats).fps()).sum();
+        let stage =
+            |stage: fn(&RunStats) -> &Stage| Stage::merged(stats.iter().map(|stats| stage(stats)));
+        let sink = |index: usize| {
+            SinkReport::of(&stats.iter().map(|stats| &stats.sinks[index]).collect::<Vec<_>>())
+        };
         let sinks: Vec<_> = (0..stats[0].sinks.len()).map(sink).collect();
         let shown = &sinks[0];
         let (interval, jitter) = Meter::merged(stats.iter().map(|stats| &stats.captured));
-        let (shown_interval, shown_jitter) = Meter::merged(stats.iter().map(|stats| &stats.sinks[0].shown));
-        let period = stats[0].frame_period.filter(|_| stats.iter().all(|other| other.frame_period == stats[0].frame_period));
+        let (shown_interval, shown_jitter) =
+            Meter::merged(stats.iter().map(|stats| &stats.sinks[0].shown));
+        let period = stats[0]
+            .frame_period
+            .filter(|_| stats.iter().all(|other| other.frame_period == stats[0].frame_period));
         Self {
             schema: "depthcast.report.v1",
             version: env!("CARGO_PKG_VERSION"),
@@ -198,7 +217,11 @@ impl Report {
                 .fold(SourceContinuity::default(), SourceContinuity::and),
             time: SourceTime::merged(&stats.iter().map(|stats| &stats.time).collect::<Vec<_>>()),
             points: PointsReport { total: sum(|stats| stats.points.get()) },
-            fps: Rates { captured: fps(|stats| &stats.captured), projected: fps(|stats| &stats.projected), shown: shown.fps },
+            fps: Rates {
+                captured: fps(|stats| &stats.captured),
+                projected: fps(|stats| &stats.projected),
+                shown: shown.fps,
+            },
             latency_us: Latencies {
                 capture_queue: stage(|stats| &stats.capture_queue),
                 project: stage(|stats| &stats.project),
@@ -209,7 +232,10 @@ impl Report {
                 total: shown.latency_us.total,
             },
             interval_us: Intervals { interval, jitter, shown_interval, shown_jitter },
-            deadline: Deadline { period_us: period.map(|period| period.as_secs_f64() * 1e6), misses: shown.deadline_misses },
+            deadline: Deadline {
+                period_us: period.map(|period| period.as_secs_f64() * 1e6),
+                misses: shown.deadline_misses,
+            },
             sinks,
             recording: stats[0].recording.as_ref().map(|recording| recording.report()),
             camera: first.camera.clone(),
@@ -225,8 +251,16 @@ impl Report {
     /// The report for people, in lines of at most 100 columns.
     pub fn table(&self) -> String {
         let mut out = String::new();
-        let mut line = |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
-        line(format_args!("{}", if self.cameras.is_empty() { self.source.line() } else { cameras::table(&self.cameras) }));
+        let mut line =
+            |text: std::fmt::Arguments<'_>| writeln!(out, "{text}").expect("a String takes all");
+        line(format_args!(
+            "{}",
+            if self.cameras.is_empty() {
+                self.source.line()
+            } else {
+                cameras::table(&self.cameras)
+            }
+        ));
         let end = match self.end {
             End::EndOfInput => "end of input",
             End::Duration => "duration reached",
@@ -241,19 +275,39 @@ impl Report {
         ));
         line(format_args!("{:<14} {:>9} {:>9}   lost before it", "", "frames", "fps"));
         let rows = [
-            ("captured", self.frames.captured, self.fps.captured, self.drops.source, "by the source"),
-            ("projected", self.frames.projected, self.fps.projected, self.drops.capture_queue, "in the capture queue"),
+            (
+                "captured",
+                self.frames.captured,
+                self.fps.captured,
+                self.drops.source,
+                "by the source",
+            ),
+            (
+                "projected",
+                self.frames.projected,
+                self.fps.projected,
+                self.drops.capture_queue,
+                "in the capture queue",
+            ),
         ];
         for (name, frames, fps, lost, place) in rows {
             line(format_args!("{name:<14} {frames:>9} {fps:>9.1}   {lost} {place}"));
         }
         for sink in &self.sinks {
             let drops = &sink.drops;
-            let mut lost = format!("{} in the cloud queue, {} at the viewer", drops.cloud_queue, drops.viewer);
+            let mut lost =
+                format!("{} in the cloud queue, {} at the viewer", drops.cloud_queue, drops.viewer);
             if drops.viewer > 0 {
-                let reasons =
-                    [(drops.above_show_rate, "above the show rate"), (drops.busy, "busy"), (drops.disconnected, "disconnected")];
-                let reasons: Vec<_> = reasons.iter().filter(|r| r.0 > 0).map(|(n, why)| format!("{n} {why}")).collect();
+                let reasons = [
+                    (drops.above_show_rate, "above the show rate"),
+                    (drops.busy, "busy"),
+                    (drops.disconnected, "disconnected"),
+                ];
+                let reasons: Vec<_> = reasons
+                    .iter()
+                    .filter(|r| r.0 > 0)
+                    .map(|(n, why)| format!("{n} {why}"))
+                    .collect();
                 write!(lost, " ({})", reasons.join(", ")).expect("a String takes all");
             }
             line(format_args!(
@@ -267,8 +321,15 @@ impl Report {
         }
         if let Some(r) = &self.recording {
             let fps = r.frames as f64 / self.duration_s.max(1e-9);
-            let late = if r.after_end > 0 { format!(", {} after its end", r.after_end) } else { String::new() };
-            line(format_args!("{:<14} {:>9} {fps:>9.1}   {} before the disk{late}", "recorded", r.frames, r.dropped));
+            let late = if r.after_end > 0 {
+                format!(", {} after its end", r.after_end)
+            } else {
+                String::new()
+            };
+            line(format_args!(
+                "{:<14} {:>9} {fps:>9.1}   {} before the disk{late}",
+                "recorded", r.frames, r.dropped
+            ));
         }
         line(format_args!(
             "\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -305,8 +366,14 @@ impl Report {
             ));
         }
         if let Some(r) = &self.recording {
-            let colors = if r.color_images > 0 { format!(", {}", count(r.color_images, "colour image")) } else { String::new() };
-            let early = r.ended_early.map_or(String::new(), |why| format!("; ended early: {}", why.replace('_', " ")));
+            let colors = if r.color_images > 0 {
+                format!(", {}", count(r.color_images, "colour image"))
+            } else {
+                String::new()
+            };
+            let early = r
+                .ended_early
+                .map_or(String::new(), |why| format!("; ended early: {}", why.replace('_', " ")));
             let megabytes = r.bytes as f64 / 1e6;
             line(format_args!(
                 "\n{}: {}{colors}, {megabytes:.1} MB ({}){early}",
@@ -316,7 +383,11 @@ impl Report {
             ));
         }
         if let Age::Estimate { estimate_us: l, ahead_of_host } = &self.time.sensor_to_host_age {
-            let ahead = if *ahead_of_host > 0 { format!("  ({ahead_of_host} below 0)") } else { String::new() };
+            let ahead = if *ahead_of_host > 0 {
+                format!("  ({ahead_of_host} below 0)")
+            } else {
+                String::new()
+            };
             line(format_args!(
                 "{:<14} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1}{ahead}",
                 "age (estimate)", l.mean, l.p50, l.p90, l.p99, l.p999, l.max
@@ -329,16 +400,25 @@ impl Report {
             (c.clock_jumps, "after a jump of the device's clock"),
             (c.clock_changes, "stamped by another clock than the one before"),
         ];
-        let oddities: Vec<_> = oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
+        let oddities: Vec<_> =
+            oddities.iter().filter(|o| o.0 > 0).map(|(n, what)| format!("{n} {what}")).collect();
         if !oddities.is_empty() {
             line(format_args!("\nframes that came: {}", oddities.join(", ")));
         }
         if let Some(MotionCounts { accel_samples, gyro_samples, missed_by_sinks }) = self.motion {
-            let missed = if missed_by_sinks > 0 { format!(", {missed_by_sinks} not shown") } else { String::new() };
-            line(format_args!("\nmotion: {accel_samples} samples of acceleration, {gyro_samples} of turning{missed}"));
+            let missed = if missed_by_sinks > 0 {
+                format!(", {missed_by_sinks} not shown")
+            } else {
+                String::new()
+            };
+            line(format_args!(
+                "\nmotion: {accel_samples} samples of acceleration, {gyro_samples} of turning{missed}"
+            ));
         }
         let healths = self.camera.iter().map(|camera| ("the camera".into(), camera));
-        for (name, camera) in healths.chain(cameras::healths(&self.cameras)).filter(|(_, camera)| camera.stalls > 0) {
+        for (name, camera) in
+            healths.chain(cameras::healths(&self.cameras)).filter(|(_, camera)| camera.stalls > 0)
+        {
             line(format_args!("\n{}", health_lines(&name, camera)));
         }
         if let Some(realtime) = &self.realtime {
@@ -362,17 +442,21 @@ impl SourceReport {
     pub(super) fn line(&self) -> String {
         let Self { name, width, height, nominal_fps, depth_units_m, timestamp_domain, .. } = self;
         let clock = timestamp_domain.as_str();
-        format!("{name}: {width}x{height} at {nominal_fps:.0} fps, {depth_units_m} m per step, clock {clock}")
+        format!(
+            "{name}: {width}x{height} at {nominal_fps:.0} fps, {depth_units_m} m per step, clock {clock}"
+        )
     }
 }
 
 /// What happened to a watched camera.
 fn health_lines(name: &str, camera: &Health) -> String {
     let [stalls, restarts] = [count(camera.stalls, "stall"), count(camera.restarts, "restart")];
-    let [resets, reconnects] = [count(camera.resets, "reset"), count(camera.reconnects, "reconnect")];
+    let [resets, reconnects] =
+        [count(camera.resets, "reset"), count(camera.reconnects, "reconnect")];
     let (silent_s, state) = (camera.without_frames_s, camera.state.as_str());
-    let mut lines =
-        vec![format!("{name}: {stalls}, {silent_s:.1} s without frames; {restarts}, {resets}, {reconnects}; now {state}")];
+    let mut lines = vec![format!(
+        "{name}: {stalls}, {silent_s:.1} s without frames; {restarts}, {resets}, {reconnects}; now {state}"
+    )];
     if camera.changes_left_out > 0 {
         lines.push(format!("  {} earlier changes", camera.changes_left_out));
     }
@@ -387,7 +471,8 @@ impl SinkReport {
     /// Of a sink, or of several cameras' parts of one.
     fn of(parts: &[&SinkStats]) -> Self {
         let sum = |count: fn(&SinkStats) -> u64| parts.iter().map(|part| count(part)).sum();
-        let stage = |stage: fn(&SinkStats) -> &Stage| Stage::merged(parts.iter().map(|part| stage(part)));
+        let stage =
+            |stage: fn(&SinkStats) -> &Stage| Stage::merged(parts.iter().map(|part| stage(part)));
         Self {
             name: parts[0].name.clone(),
             shown: sum(|part| part.shown.count()),

@@ -21,7 +21,8 @@ pub struct Snapshot {
     pub drops: Drops,
     /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
     pub camera: Option<Monitor>,
-    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was reached.
+    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was
+    /// reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
     pub dropped_by_recorder: u64,
@@ -58,7 +59,8 @@ pub struct StageFigures {
 /// How many frames had which latency.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Distribution {
-    /// Latencies that count together: 0 to one step, one to two steps, and so on. 1, 2 or 5 times a power of ten.
+    /// Latencies that count together: 0 to one step, one to two steps, and so on. 1, 2 or 5 times a
+    /// power of ten.
     pub step_ms: f64,
     /// The last one has all longer latencies too.
     pub frames: [u64; BARS],
@@ -72,7 +74,10 @@ impl Distribution {
         let longest_ns = histogram_ns.value_at_quantile(0.999).max(1) as f64;
         let least_ns = longest_ns / (BARS - 1) as f64;
         let power = 10f64.powi(least_ns.log10().floor() as i32);
-        let step_ns = [1.0, 2.0, 5.0, 10.0].map(|digit| digit * power).into_iter().find(|&step_ns| step_ns >= least_ns)?;
+        let step_ns = [1.0, 2.0, 5.0, 10.0]
+            .map(|digit| digit * power)
+            .into_iter()
+            .find(|&step_ns| step_ns >= least_ns)?;
         let mut frames = [0; BARS];
         for value in histogram_ns.iter_recorded() {
             let bar = (value.value_iterated_to() as f64 / step_ns) as usize;
@@ -87,7 +92,12 @@ impl Snapshot {
     pub fn lost(&self) -> [(&'static str, u64); 4] {
         let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
         let viewer = viewer.saturating_sub(self.above_show_rate);
-        [("source", source), ("capture queue", capture_queue), ("cloud queue", cloud_queue), ("viewer", viewer)]
+        [
+            ("source", source),
+            ("capture queue", capture_queue),
+            ("cloud queue", cloud_queue),
+            ("viewer", viewer),
+        ]
     }
 
     /// The stage with this name in the last second.
@@ -103,7 +113,8 @@ impl Snapshot {
 
 impl RunStats {
     pub fn snapshot(&self, now: HostTime) -> Snapshot {
-        let [since_1s, since_10s] = WINDOWS_S.map(|s| HostTime::from_ns(now.as_ns().saturating_sub(s * 1_000_000_000)));
+        let [since_1s, since_10s] =
+            WINDOWS_S.map(|s| HostTime::from_ns(now.as_ns().saturating_sub(s * 1_000_000_000)));
         let of_stage = |(name, stage): (&'static str, &Stage)| StageFigures {
             name,
             count: stage.count(),
@@ -114,7 +125,8 @@ impl RunStats {
         let of_meter = |name, meter: &Meter| {
             let Latency { count, mean, .. } = meter.interval();
             let sum_s = mean * count as f64 / 1e6;
-            let (last_1s, last_10s) = (meter.recent_interval(since_1s), meter.recent_interval(since_10s));
+            let (last_1s, last_10s) =
+                (meter.recent_interval(since_1s), meter.recent_interval(since_10s));
             StageFigures { name, count, sum_s, last_1s, last_10s }
         };
         let sink = self.shown_by();
@@ -122,7 +134,10 @@ impl RunStats {
         let above_show_rate = sink.above_show_rate.get();
         let drops = Drops { viewer: above_show_rate + sink.lost(), ..self.drops() };
         let mut stages: Vec<_> = self.stages().into_iter().map(of_stage).collect();
-        stages.extend([of_meter("interval", &self.captured), of_meter("shown_interval", &sink.shown)]);
+        stages.extend([
+            of_meter("interval", &self.captured),
+            of_meter("shown_interval", &sink.shown),
+        ]);
         Snapshot {
             at: now,
             captured: self.captured.count(),
@@ -136,7 +151,10 @@ impl RunStats {
             drops,
             camera: self.camera.clone(),
             above_show_rate,
-            dropped_by_recorder: self.recording.as_ref().map_or(0, |recording| recording.dropped.get()),
+            dropped_by_recorder: self
+                .recording
+                .as_ref()
+                .map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),
             total: Distribution::of(&sink.total.histogram_ns()),
             connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
@@ -170,7 +188,11 @@ mod tests {
         }
         let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();
         assert_eq!((step_ms, frames.iter().sum::<u64>()), (0.05, 1000));
-        assert!(frames[..20].iter().all(|n| n.abs_diff(50) <= 1) && frames[20..].iter().all(|&n| n == 0), "{frames:?}");
+        assert!(
+            frames[..20].iter().all(|n| n.abs_diff(50) <= 1)
+                && frames[20..].iter().all(|&n| n == 0),
+            "{frames:?}"
+        );
         // One that is far off does not squeeze the others.
         histogram.record(30_000_000_000).unwrap();
         let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();

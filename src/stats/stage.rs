@@ -1,6 +1,7 @@
 //! Durations of one stage, and the rate of one kind of event.
 //!
-//! One thread records into each of them. Recording takes neither a lock nor memory; whoever reads never holds up who records.
+//! One thread records into each of them. Recording takes neither a lock nor memory; whoever reads
+//! never holds up who records.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -61,7 +62,9 @@ impl Quantiles {
     pub fn of(ns: &mut [u64]) -> Option<Self> {
         ns.sort_unstable();
         let last = ns.len().checked_sub(1)?;
-        let at = |q: f64| ns[((ns.len() as f64 * q).ceil() as usize).saturating_sub(1).min(last)] as f64 / 1e6;
+        let at = |q: f64| {
+            ns[((ns.len() as f64 * q).ceil() as usize).saturating_sub(1).min(last)] as f64 / 1e6
+        };
         Some(Self {
             count: ns.len() as u64,
             p50_ms: at(0.5),
@@ -81,7 +84,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Records that the stage lasted from `from` to `to`. For one thread alone, in the order of `to`.
+    /// Records that the stage lasted from `from` to `to`. For one thread alone, in the order of
+    /// `to`.
     pub fn record(&self, from: HostTime, to: HostTime) {
         let ns = to.ns_since(from);
         self.whole.record(ns);
@@ -115,12 +119,14 @@ impl Stage {
 
     /// Quantiles of what was recorded since `since`; `None` without any.
     pub fn recent(&self, since: HostTime) -> Option<Quantiles> {
-        let mut ns: Vec<u64> = self.recent_ns.since(since).samples.into_iter().map(|(_, ns)| ns).collect();
+        let mut ns: Vec<u64> =
+            self.recent_ns.since(since).samples.into_iter().map(|(_, ns)| ns).collect();
         Quantiles::of(&mut ns)
     }
 }
 
-/// Counts events and tells their rate by host time, the intervals between them, and how these change from one to the next.
+/// Counts events and tells their rate by host time, the intervals between them, and how these
+/// change from one to the next.
 #[derive(Default)]
 pub struct Meter {
     first_ns: AtomicU64,
@@ -163,24 +169,28 @@ impl Meter {
         self.interval.latency()
     }
 
-    /// The difference of each interval to the one before it, without its sign (the delay variation between consecutive frames, as RFC
-    /// 3393 has it): 0 for a steady rate, whatever that is.
+    /// The difference of each interval to the one before it, without its sign (the delay variation
+    /// between consecutive frames, as RFC 3393 has it): 0 for a steady rate, whatever that is.
     pub fn jitter(&self) -> Latency {
         self.jitter.latency()
     }
 
-    /// Intervals between the first and the last event, divided by the time between them; 0 for fewer than two events.
+    /// Intervals between the first and the last event, divided by the time between them; 0 for
+    /// fewer than two events.
     pub fn fps(&self) -> f64 {
         let last = self.events.last().map_or_else(HostTime::default, |last| last.0);
         rate(self.count(), HostTime::from_ns(self.first_ns.load(Ordering::Relaxed)), last)
     }
 
-    /// The same for the events from `since` to `now`, and the last one before them: also a rate below one event a window is told. While
-    /// there are none, it is what one event now would make it.
+    /// The same for the events from `since` to `now`, and the last one before them: also a rate
+    /// below one event a window is told. While there are none, it is what one event now would make
+    /// it.
     pub fn recent_fps(&self, since: HostTime, now: HostTime) -> f64 {
         let window = self.events.since(since);
         let count = window.samples.len() as u64;
-        let at = |sample: Option<&(HostTime, u64)>| sample.map_or_else(HostTime::default, |sample| sample.0);
+        let at = |sample: Option<&(HostTime, u64)>| {
+            sample.map_or_else(HostTime::default, |sample| sample.0)
+        };
         let (last, first) = (at(window.samples.first()), at(window.samples.last()));
         match window.before {
             Some(before) if count == 0 => rate(2, before, now),
@@ -193,7 +203,8 @@ impl Meter {
     pub fn recent_interval(&self, since: HostTime) -> Option<Quantiles> {
         let window = self.events.since(since);
         // The run's first event has no interval before it.
-        let len = window.samples.len() - usize::from(window.before.is_none() && !window.samples.is_empty());
+        let len = window.samples.len()
+            - usize::from(window.before.is_none() && !window.samples.is_empty());
         let mut ns: Vec<u64> = window.samples[..len].iter().map(|sample| sample.1).collect();
         Quantiles::of(&mut ns)
     }
@@ -226,7 +237,10 @@ mod tests {
         let (other, both) = (Stage::default(), |other| Stage::merged([&stage, other]));
         assert_eq!(both(&other), l);
         other.record(us(0), us(3000));
-        assert_eq!((both(&other).count, both(&other).mean, both(&other).max), (1001, 503_500.0 / 1001.0, 3000.0));
+        assert_eq!(
+            (both(&other).count, both(&other).mean, both(&other).max),
+            (1001, 503_500.0 / 1001.0, 3000.0)
+        );
     }
 
     #[test]
@@ -237,7 +251,10 @@ mod tests {
             stage.record(us(1_000_000 + n), us(1_000_000 + 2 * n));
         }
         let window = stage.recent(us(900_000)).unwrap();
-        assert_eq!((window.count, window.p50_ms, window.p90_ms, window.p99_ms), (100, 0.049, 0.089, 0.098));
+        assert_eq!(
+            (window.count, window.p50_ms, window.p90_ms, window.p99_ms),
+            (100, 0.049, 0.089, 0.098)
+        );
         assert_eq!((window.p999_ms, window.max_ms), (0.099, 0.099));
         assert_eq!(stage.recent(us(2_000_000)), None);
         assert_eq!((stage.count(), stage.sum_ns()), (101, 5_000_000 + 99 * 100 / 2 * 1000));

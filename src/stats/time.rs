@@ -1,8 +1,10 @@
-//! What frames tell of time before they came into the process: the clock that stamped them, how old they were, and the camera's metadata.
+//! What frames tell of time before they came into the process: the clock that stamped them, how old
+//! they were, and the camera's metadata.
 //!
-//! A frame's age is the host's wall clock at its arrival minus its stamp. That is sound for `global_time` alone, where librealsense has
-//! put the camera's clock on the host's wall clock, and an estimate there: the fit rests on how long requests over USB take, and follows
-//! both clocks' drift late. For all other stamps it is refused, with the reason.
+//! A frame's age is the host's wall clock at its arrival minus its stamp. That is sound for
+//! `global_time` alone, where librealsense has put the camera's clock on the host's wall clock, and
+//! an estimate there: the fit rests on how long requests over USB take, and follows both clocks'
+//! drift late. For all other stamps it is refused, with the reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -13,8 +15,12 @@ use super::{Count, Latency, Stage};
 use crate::clock::{Clock, HostTime, TimestampDomain};
 use crate::frame::{FrameMeta, FrameMetadata};
 
-const DOMAINS: [TimestampDomain; 4] =
-    [TimestampDomain::HardwareClock, TimestampDomain::SystemTime, TimestampDomain::GlobalTime, TimestampDomain::Unknown];
+const DOMAINS: [TimestampDomain; 4] = [
+    TimestampDomain::HardwareClock,
+    TimestampDomain::SystemTime,
+    TimestampDomain::GlobalTime,
+    TimestampDomain::Unknown,
+];
 
 /// The stamps and metadata of a run's frames, noted by the capture thread.
 #[derive(Default)]
@@ -44,7 +50,8 @@ pub struct TimeReport {
 pub enum Age {
     Estimate {
         estimate_us: Latency,
-        /// Frames that seem to have arrived before they were made, counted as of age 0: so wrong is the estimate.
+        /// Frames that seem to have arrived before they were made, counted as of age 0: so wrong is
+        /// the estimate.
         ahead_of_host: u64,
     },
     Refused {
@@ -74,7 +81,12 @@ impl Seen {
 
     /// Both cameras' values.
     fn and(self, other: Self) -> Self {
-        Self { frames: self.frames + other.frames, min: self.min.min(other.min), max: self.max.max(other.max), last: other.last }
+        Self {
+            frames: self.frames + other.frames,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            last: other.last,
+        }
     }
 }
 
@@ -88,7 +100,11 @@ impl SourceTime {
         match frame.device_time {
             None => self.unstamped.add(1),
             Some(stamp) => {
-                self.stamped[DOMAINS.iter().position(|&domain| domain == stamp.domain).unwrap_or(DOMAINS.len() - 1)].add(1);
+                self.stamped[DOMAINS
+                    .iter()
+                    .position(|&domain| domain == stamp.domain)
+                    .unwrap_or(DOMAINS.len() - 1)]
+                .add(1);
                 if self.is_live && stamp.domain == TimestampDomain::GlobalTime {
                     self.note_age(stamp.ms, frame.arrived_at, clock);
                 }
@@ -102,7 +118,8 @@ impl SourceTime {
 
     fn note_age(&self, stamp_ms: f64, arrived_at: HostTime, clock: &dyn Clock) {
         // The wall clock may have been set since the run began, and librealsense follows it.
-        let arrived_unix_ns = clock.unix_now_ns().saturating_sub_unsigned(clock.now().ns_since(arrived_at));
+        let arrived_unix_ns =
+            clock.unix_now_ns().saturating_sub_unsigned(clock.now().ns_since(arrived_at));
         // Milliseconds since 1970 as a float are good to a quarter of a microsecond.
         let age_ns = arrived_unix_ns.saturating_sub((stamp_ms * 1e6) as i64);
         self.ahead_of_host.add((age_ns < 0).into());
@@ -117,7 +134,9 @@ impl SourceTime {
     pub fn merged(cameras: &[&Self]) -> TimeReport {
         let sum = |count: &dyn Fn(&Self) -> u64| cameras.iter().map(|time| count(time)).sum();
         let mut frames_by_domain = BTreeMap::from([("none", sum(&|time| time.unstamped.get()))]);
-        frames_by_domain.extend((0..DOMAINS.len()).map(|i| (DOMAINS[i].as_str(), sum(&|time| time.stamped[i].get()))));
+        frames_by_domain.extend(
+            (0..DOMAINS.len()).map(|i| (DOMAINS[i].as_str(), sum(&|time| time.stamped[i].get()))),
+        );
         frames_by_domain.retain(|_, n| *n > 0);
         let mut metadata = BTreeMap::<_, Seen>::new();
         for time in cameras {
@@ -127,15 +146,23 @@ impl SourceTime {
                 metadata.entry(name).and_modify(|all| *all = all.and(seen)).or_insert(seen);
             }
         }
-        TimeReport { sensor_to_host_age: Self::age(cameras, &frames_by_domain), frames_by_domain, metadata }
+        TimeReport {
+            sensor_to_host_age: Self::age(cameras, &frames_by_domain),
+            frames_by_domain,
+            metadata,
+        }
     }
 
     fn age(cameras: &[&Self], frames_by_domain: &BTreeMap<&'static str, u64>) -> Age {
         let estimate_us = Stage::merged(cameras.iter().map(|time| &time.age));
         if estimate_us.count > 0 {
-            return Age::Estimate { estimate_us, ahead_of_host: cameras.iter().map(|time| time.ahead_of_host.get()).sum() };
+            return Age::Estimate {
+                estimate_us,
+                ahead_of_host: cameras.iter().map(|time| time.ahead_of_host.get()).sum(),
+            };
         }
-        let most = frames_by_domain.iter().max_by_key(|(_, n)| **n).map_or("none", |(name, _)| name);
+        let most =
+            frames_by_domain.iter().max_by_key(|(_, n)| **n).map_or("none", |(name, _)| name);
         let refused = match most {
             _ if !cameras.iter().any(|time| time.is_live) => {
                 "the frames do not come from a camera now: their stamps tell when they were recorded or made up"
@@ -171,7 +198,10 @@ mod tests {
             clock.advance(Duration::from_millis(3));
             let device_time = Some(DeviceTime { ms, domain });
             let metadata = FrameMetadata { exposure_us: Some(ms as u64), ..Default::default() };
-            time.note(&FrameMeta { arrived_at, device_time, metadata, ..Default::default() }, &clock);
+            time.note(
+                &FrameMeta { arrived_at, device_time, metadata, ..Default::default() },
+                &clock,
+            );
         }
         time.report()
     }
@@ -179,12 +209,20 @@ mod tests {
     #[test]
     fn the_age_of_a_mapped_stamp_is_an_estimate() {
         let time = time_of(true, TimestampDomain::GlobalTime, &[99_990.0, 99_983.0, 200_000.0]);
-        let Age::Estimate { estimate_us, ahead_of_host } = time.sensor_to_host_age else { panic!("{time:?}") };
+        let Age::Estimate { estimate_us, ahead_of_host } = time.sensor_to_host_age else {
+            panic!("{time:?}")
+        };
         assert_eq!((estimate_us.count, ahead_of_host), (3, 1));
         // To the width of the histogram's bins.
-        assert!((estimate_us.p50 - 10_000.0).abs() < 10.0 && (estimate_us.max - 20_000.0).abs() < 20.0, "{estimate_us:?}");
+        assert!(
+            (estimate_us.p50 - 10_000.0).abs() < 10.0 && (estimate_us.max - 20_000.0).abs() < 20.0,
+            "{estimate_us:?}"
+        );
         assert_eq!(time.frames_by_domain, BTreeMap::from([("global_time", 3)]));
-        assert_eq!(time.metadata["exposure_us"], Seen { frames: 3, min: 99_983, max: 200_000, last: 200_000 });
+        assert_eq!(
+            time.metadata["exposure_us"],
+            Seen { frames: 3, min: 99_983, max: 200_000, last: 200_000 }
+        );
         assert_eq!(time.metadata.len(), 1);
     }
 
@@ -196,9 +234,15 @@ mod tests {
             (true, TimestampDomain::Unknown, "not known which clock"),
             (false, TimestampDomain::GlobalTime, "do not come from a camera now"),
         ] {
-            let Age::Refused { refused } = time_of(is_live, domain, &[99_990.0]).sensor_to_host_age else { panic!("{domain:?}") };
+            let Age::Refused { refused } = time_of(is_live, domain, &[99_990.0]).sensor_to_host_age
+            else {
+                panic!("{domain:?}")
+            };
             assert!(refused.contains(want), "{refused}");
         }
-        assert!(matches!(time_of(true, TimestampDomain::GlobalTime, &[]).sensor_to_host_age, Age::Refused { .. }));
+        assert!(matches!(
+            time_of(true, TimestampDomain::GlobalTime, &[]).sensor_to_host_age,
+            Age::Refused { .. }
+        ));
     }
 }

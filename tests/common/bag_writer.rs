@@ -77,7 +77,10 @@ impl Default for Color {
             row_padding: 0,
             short_images: vec![],
             distortion: ("Inverse Brown Conrady", [0.1, -0.2, 0.001, 0.002, 0.3]),
-            places: Some([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.015, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]),
+            places: Some([
+                [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+                [0.015, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+            ]),
         }
     }
 }
@@ -111,7 +114,8 @@ impl Default for Spec {
 /// A bag and where its chunks stand.
 pub struct Bag {
     pub bytes: Vec<u8>,
-    /// The place of each chunk's record and of the data in it, and how many depth frames there are up to its end.
+    /// The place of each chunk's record and of the data in it, and how many depth frames there are
+    /// up to its end.
     pub chunks: Vec<ChunkPlace>,
 }
 
@@ -153,7 +157,10 @@ fn write(spec: &Spec) -> Writer {
     }
     if spec.has_color {
         writer.message(&format!("{color}/info"), &stream_info(spec.fps, spec.color.encoding));
-        writer.message(&format!("{color}/info/camera_info"), &camera_info(spec, spec.color.distortion));
+        writer.message(
+            &format!("{color}/info/camera_info"),
+            &camera_info(spec, spec.color.distortion),
+        );
     }
     writer.message("/device_0/info", &[string("Name"), string("Test camera")].concat());
     writer.message("/device_0/info", &[string("Serial Number"), string("0815")].concat());
@@ -161,7 +168,8 @@ fn write(spec: &Spec) -> Writer {
     if let Some((name, value)) = spec.units_option {
         writer.message(&format!("{sensor}/option/{name}/value"), &value.to_le_bytes());
     }
-    let color_stamps_ns = if spec.color.stamps_ns.is_empty() { &spec.stamps_ns } else { &spec.color.stamps_ns };
+    let color_stamps_ns =
+        if spec.color.stamps_ns.is_empty() { &spec.stamps_ns } else { &spec.color.stamps_ns };
     // An image brings its metadata, and the first one the place of its camera.
     let about = |writer: &mut Writer, stream: &str, is_first: bool, place: usize| {
         let metadata = format!("{stream}/image/metadata");
@@ -174,7 +182,11 @@ fn write(spec: &Spec) -> Writer {
             writer.message(&format!("{stream}/tf/0"), &values);
         }
     };
-    for i in 0..spec.stamps_ns.len().max(if spec.has_color { color_stamps_ns.len() + spec.color.frames_behind } else { 0 }) {
+    for i in 0..spec.stamps_ns.len().max(if spec.has_color {
+        color_stamps_ns.len() + spec.color.frames_behind
+    } else {
+        0
+    }) {
         if let Some(&stamp_ns) = spec.stamps_ns.get(i).filter(|_| spec.has_depth) {
             writer.message(&format!("{depth}/image/data"), &depth_image(spec, i, stamp_ns));
             writer.frames += 1;
@@ -184,7 +196,9 @@ fn write(spec: &Spec) -> Writer {
         if spec.color.has_own_chunks {
             writer.end_chunk();
         }
-        if let Some((image, &stamp_ns)) = image.and_then(|image| Some((image, color_stamps_ns.get(image)?))) {
+        if let Some((image, &stamp_ns)) =
+            image.and_then(|image| Some((image, color_stamps_ns.get(image)?)))
+        {
             writer.message(&format!("{color}/image/data"), &color_image(spec, image, stamp_ns));
             about(&mut writer, color, image == 0, 1);
         }
@@ -210,7 +224,13 @@ fn header(seq: u32, stamp_ns: u64) -> Vec<u8> {
 
 fn camera_info(spec: &Spec, (model, coeffs): (&str, [f64; 5])) -> Vec<u8> {
     let k = [spec.focal_px, 0.0, 7.5, 0.0, spec.focal_px, 5.5, 0.0, 0.0, 1.0];
-    let mut body = [header(0, 0), spec.height.to_le_bytes().to_vec(), spec.width.to_le_bytes().to_vec(), string(model)].concat();
+    let mut body = [
+        header(0, 0),
+        spec.height.to_le_bytes().to_vec(),
+        spec.width.to_le_bytes().to_vec(),
+        string(model),
+    ]
+    .concat();
     body.extend_from_slice(&5u32.to_le_bytes());
     for value in coeffs.iter().chain(&k).chain(&[0.0; 21]) {
         body.extend_from_slice(&value.to_le_bytes());
@@ -220,9 +240,22 @@ fn camera_info(spec: &Spec, (model, coeffs): (&str, [f64; 5])) -> Vec<u8> {
     body
 }
 
-fn image(seq: u32, stamp_ns: u64, size: (u32, u32), encoding: &str, is_bigendian: bool, step: u32, data: &[u8]) -> Vec<u8> {
-    let mut body =
-        [header(seq, stamp_ns), size.1.to_le_bytes().to_vec(), size.0.to_le_bytes().to_vec(), string(encoding)].concat();
+fn image(
+    seq: u32,
+    stamp_ns: u64,
+    size: (u32, u32),
+    encoding: &str,
+    is_bigendian: bool,
+    step: u32,
+    data: &[u8],
+) -> Vec<u8> {
+    let mut body = [
+        header(seq, stamp_ns),
+        size.1.to_le_bytes().to_vec(),
+        size.0.to_le_bytes().to_vec(),
+        string(encoding),
+    ]
+    .concat();
     body.push(u8::from(is_bigendian));
     body.extend_from_slice(&step.to_le_bytes());
     body.extend_from_slice(&(data.len() as u32).to_le_bytes());
@@ -234,7 +267,11 @@ fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
     let mut data = Vec::new();
     for row in depth_of(spec, i).chunks(spec.width as usize) {
         for value in row {
-            data.extend_from_slice(&if spec.is_bigendian { value.to_be_bytes() } else { value.to_le_bytes() });
+            data.extend_from_slice(&if spec.is_bigendian {
+                value.to_be_bytes()
+            } else {
+                value.to_le_bytes()
+            });
         }
         data.resize(data.len() + spec.row_padding as usize, 0xee);
     }
@@ -243,7 +280,15 @@ fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
         data.truncate(data.len() - step as usize);
     }
     let size = (spec.width, spec.height);
-    let mut body = image(100 + (i % spec.restart_after) as u32, stamp_ns, size, "mono16", spec.is_bigendian, step, &data);
+    let mut body = image(
+        100 + (i % spec.restart_after) as u32,
+        stamp_ns,
+        size,
+        "mono16",
+        spec.is_bigendian,
+        step,
+        &data,
+    );
     body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
     body
 }
@@ -310,7 +355,10 @@ impl Writer {
                 conn
             }
         };
-        self.chunk.extend(record(&[("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])], body));
+        self.chunk.extend(record(
+            &[("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])],
+            body,
+        ));
         *self.counts.entry(conn).or_default() += 1;
         self.messages.push((topic.to_owned(), body.to_vec()));
     }
@@ -322,26 +370,41 @@ impl Writer {
         let (name, data) = match self.packing {
             Packing::None => ("none", self.chunk.clone()),
             Packing::Lz4 => {
-                let info = FrameInfo::new().block_size(BlockSize::Max64KB).block_mode(BlockMode::Independent);
-                let mut encoder = FrameEncoder::with_frame_info(info.content_checksum(true), Vec::new());
+                let info = FrameInfo::new()
+                    .block_size(BlockSize::Max64KB)
+                    .block_mode(BlockMode::Independent);
+                let mut encoder =
+                    FrameEncoder::with_frame_info(info.content_checksum(true), Vec::new());
                 encoder.write_all(&self.chunk).expect("memory takes it");
                 ("lz4", encoder.finish().expect("memory takes it"))
             }
             Packing::Bz2 => {
-                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                let mut encoder =
+                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
                 encoder.write_all(&self.chunk).expect("memory takes it");
                 ("bz2", encoder.finish().expect("memory takes it"))
             }
         };
         let size = (self.chunk.len() as u32).to_le_bytes();
         let start = self.out.len();
-        self.out.extend(record(&[("compression", name.as_bytes()), ("op", &[5]), ("size", &size)], &data));
+        self.out.extend(record(
+            &[("compression", name.as_bytes()), ("op", &[5]), ("size", &size)],
+            &data,
+        ));
         let end = self.out.len();
-        let place = ChunkPlace { record: start..end, data: end - data.len()..end, frames_up_to_here: self.frames };
+        let place = ChunkPlace {
+            record: start..end,
+            data: end - data.len()..end,
+            frames_up_to_here: self.frames,
+        };
         self.places.push(place);
         for (conn, count) in &self.counts {
-            let fields: [(&str, &[u8]); 4] =
-                [("conn", &conn.to_le_bytes()), ("count", &count.to_le_bytes()), ("op", &[4]), ("ver", &[1, 0, 0, 0])];
+            let fields: [(&str, &[u8]); 4] = [
+                ("conn", &conn.to_le_bytes()),
+                ("count", &count.to_le_bytes()),
+                ("op", &[4]),
+                ("ver", &[1, 0, 0, 0]),
+            ];
             self.out.extend(record(&fields, &vec![0; *count as usize * 12]));
         }
         self.chunk_infos.push((start as u64, std::mem::take(&mut self.counts)));
@@ -364,7 +427,10 @@ impl Writer {
                     ("start_time", &[0; 8]),
                     ("ver", &[1, 0, 0, 0]),
                 ];
-                let pairs: Vec<u8> = counts.iter().flat_map(|(conn, n)| [conn.to_le_bytes(), n.to_le_bytes()].concat()).collect();
+                let pairs: Vec<u8> = counts
+                    .iter()
+                    .flat_map(|(conn, n)| [conn.to_le_bytes(), n.to_le_bytes()].concat())
+                    .collect();
                 self.out.extend(record(&fields, &pairs));
             }
             let bag_header = self.bag_header(index_pos);
@@ -388,7 +454,8 @@ impl Writer {
 }
 
 fn connection(conn: u32, topic: &str, message_type: &str) -> Vec<u8> {
-    let named: [(&str, &[u8]); 3] = [("conn", &conn.to_le_bytes()), ("op", &[7]), ("topic", topic.as_bytes())];
+    let named: [(&str, &[u8]); 3] =
+        [("conn", &conn.to_le_bytes()), ("op", &[7]), ("topic", topic.as_bytes())];
     // Its data are fields like those of a header, without a length before them.
     record(&named, &fields(&[("topic", topic.as_bytes()), ("type", message_type.as_bytes())]))
 }

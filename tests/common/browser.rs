@@ -1,7 +1,8 @@
-//! A headless Chromium, driven over its debugging pipe: pages are opened, looked at, reloaded and closed.
+//! A headless Chromium, driven over its debugging pipe: pages are opened, looked at, reloaded and
+//! closed.
 //!
-//! The pipe carries JSON, each message ended by a zero byte. The shell puts it where Chromium wants it: what it reads on 3, what it writes
-//! on 4.
+//! The pipe carries JSON, each message ended by a zero byte. The shell puts it where Chromium wants
+//! it: what it reads on 3, what it writes on 4.
 
 #![allow(dead_code, reason = "each user needs another part")]
 
@@ -48,14 +49,27 @@ pub struct Picture {
 impl Browser {
     /// `None` where there is no Chromium.
     pub fn start(width: u32, height: u32) -> Option<Self> {
-        let program = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
-            std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(name).is_file())
-        })?;
+        let program =
+            ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
+                std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+                    .any(|dir| dir.join(name).is_file())
+            })?;
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new("sh")
             .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", program])
-            .args(["--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking"])
-            .args(["--disable-component-update", "--disable-sync", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"])
+            .args([
+                "--headless",
+                "--no-sandbox",
+                "--disable-quic",
+                "--no-first-run",
+                "--disable-background-networking",
+            ])
+            .args([
+                "--disable-component-update",
+                "--disable-sync",
+                "--use-angle=swiftshader",
+                "--enable-unsafe-swiftshader",
+            ])
             .args(["--hide-scrollbars", "--remote-debugging-pipe"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
@@ -81,13 +95,21 @@ impl Browser {
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {
-        let answer = self.ask(session, method, params, PATIENCE).unwrap_or_else(|| panic!("{method}: no answer from chromium"));
+        let answer = self
+            .ask(session, method, params, PATIENCE)
+            .unwrap_or_else(|| panic!("{method}: no answer from chromium"));
         assert!(answer.get("error").is_none(), "{method}: {}", answer["error"]);
         answer["result"].clone()
     }
 
     /// The answer, be it a result or an error, or `None` if there is none in time.
-    fn ask(&mut self, session: Option<&str>, method: &str, params: Value, patience: Duration) -> Option<Value> {
+    fn ask(
+        &mut self,
+        session: Option<&str>,
+        method: &str,
+        params: Value,
+        patience: Duration,
+    ) -> Option<Value> {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if let Some(session) = session {
@@ -96,7 +118,8 @@ impl Browser {
         self.to.write_all(format!("{message}\0").as_bytes()).expect("chromium has ended");
         let (id, deadline) = (self.last, Instant::now() + patience);
         loop {
-            let answer = self.from.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
+            let answer =
+                self.from.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()?;
             if answer["id"] == id {
                 return Some(answer);
             }
@@ -111,12 +134,17 @@ impl Browser {
     }
 
     pub fn open(&mut self, address: &str) -> Page {
-        let target = self.call(None, "Target.createTarget", json!({"url": address}))["targetId"].as_str().unwrap().to_owned();
-        let attached = self.call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}));
+        let target = self.call(None, "Target.createTarget", json!({"url": address}))["targetId"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let attached =
+            self.call(None, "Target.attachToTarget", json!({"targetId": target, "flatten": true}));
         let session = attached["sessionId"].as_str().unwrap().to_owned();
         self.call(Some(&session), "Page.enable", json!({}));
         let [width, height] = self.size;
-        let metrics = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        let metrics =
+            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
         self.call(Some(&session), "Emulation.setDeviceMetricsOverride", metrics);
         let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
         self.call(Some(&session), "Emulation.setEmulatedMedia", dark);
@@ -131,14 +159,25 @@ impl Browser {
         self.call(None, "Target.closeTarget", json!({"targetId": page.target}));
     }
 
-    /// `None` if the page is too busy; one that is asked while it loads may never answer, or only that it is no active page yet.
+    /// `None` if the page is too busy; one that is asked while it loads may never answer, or only
+    /// that it is no active page yet.
     fn look(&mut self, page: &Page) -> Option<Picture> {
-        let answer = self.ask(Some(&page.session), "Page.captureScreenshot", json!({"format": "png"}), GLANCE)?;
+        let answer = self.ask(
+            Some(&page.session),
+            "Page.captureScreenshot",
+            json!({"format": "png"}),
+            GLANCE,
+        )?;
         Some(Picture::decode(from_base64(answer["result"]["data"].as_str()?)))
     }
 
     /// Looks until the page is as wanted, and keeps the last picture as `kept`.
-    pub fn look_until(&mut self, page: &Page, kept: &Path, wanted: impl Fn(&Picture) -> bool) -> Picture {
+    pub fn look_until(
+        &mut self,
+        page: &Page,
+        kept: &Path,
+        wanted: impl Fn(&Picture) -> bool,
+    ) -> Picture {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(picture) = self.look(page) {
@@ -157,7 +196,9 @@ impl Drop for Browser {
     fn drop(&mut self) {
         let _ = self.to.write_all(b"{\"id\":0,\"method\":\"Browser.close\"}\0");
         let deadline = Instant::now() + Duration::from_secs(5);
-        while Instant::now() < deadline && self.process.try_wait().is_ok_and(|status| status.is_none()) {
+        while Instant::now() < deadline
+            && self.process.try_wait().is_ok_and(|status| status.is_none())
+        {
             std::thread::sleep(Duration::from_millis(50));
         }
         let _ = self.process.kill();
@@ -172,15 +213,27 @@ impl Picture {
         let info = reader.next_frame(&mut bytes).unwrap();
         let channels = info.color_type.samples();
         assert!(channels >= 3 && info.bit_depth == png::BitDepth::Eight, "{info:?}");
-        let rgb = bytes[..info.buffer_size()].chunks_exact(channels).flat_map(|p| [p[0], p[1], p[2]]).collect();
+        let rgb = bytes[..info.buffer_size()]
+            .chunks_exact(channels)
+            .flat_map(|p| [p[0], p[1], p[2]])
+            .collect();
         Self { width: info.width as usize, height: info.height as usize, rgb, png }
     }
 
-    /// What share of the points of a region this holds for. A region goes from `across[0]` to `across[1]` of the width, and so down.
-    pub fn share(&self, [across, down]: [[f32; 2]; 2], holds: impl Fn(usize, usize) -> bool) -> f32 {
-        let range = |[from, to]: [f32; 2], size: usize| (from * size as f32) as usize..(to * size as f32) as usize;
-        let points = range(down, self.height).flat_map(|y| range(across, self.width).map(move |x| (x, y)));
-        let (held, all) = points.fold((0, 0), |(held, all), (x, y)| (held + usize::from(holds(x, y)), all + 1));
+    /// What share of the points of a region this holds for. A region goes from `across[0]` to
+    /// `across[1]` of the width, and so down.
+    pub fn share(
+        &self,
+        [across, down]: [[f32; 2]; 2],
+        holds: impl Fn(usize, usize) -> bool,
+    ) -> f32 {
+        let range = |[from, to]: [f32; 2], size: usize| {
+            (from * size as f32) as usize..(to * size as f32) as usize
+        };
+        let points =
+            range(down, self.height).flat_map(|y| range(across, self.width).map(move |x| (x, y)));
+        let (held, all) =
+            points.fold((0, 0), |(held, all), (x, y)| (held + usize::from(holds(x, y)), all + 1));
         held as f32 / all as f32
     }
 
@@ -206,7 +259,10 @@ fn from_base64(text: &str) -> Vec<u8> {
     };
     let digits: Vec<u8> = text.bytes().take_while(|&c| c != b'=').map(value).collect();
     let group = |digits: &[u8]| {
-        let bits = digits.iter().enumerate().fold(0, |bits, (i, &digit)| bits | u32::from(digit) << (18 - 6 * i));
+        let bits = digits
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (i, &digit)| bits | u32::from(digit) << (18 - 6 * i));
         bits.to_be_bytes()[1..digits.len()].to_vec()
     };
     digits.chunks(4).flat_map(group).collect()

@@ -1,4 +1,5 @@
-//! Writes small ROS 2 recordings in SQLite files as librealsense from 2.58 on does: text messages, packed images, metadata behind.
+//! Writes small ROS 2 recordings in SQLite files as librealsense from 2.58 on does: text messages,
+//! packed images, metadata behind.
 
 use std::path::Path;
 
@@ -112,7 +113,13 @@ pub fn text(text: &str) -> Vec<u8> {
     Cdr::default().string(text).end()
 }
 
-pub fn png_of(color: png::ColorType, depth: png::BitDepth, width: u32, height: u32, bytes: &[u8]) -> Vec<u8> {
+pub fn png_of(
+    color: png::ColorType,
+    depth: png::BitDepth,
+    width: u32,
+    height: u32,
+    bytes: &[u8],
+) -> Vec<u8> {
     let mut out = vec![];
     let mut encoder = png::Encoder::new(&mut out, width, height);
     encoder.set_color(color);
@@ -127,15 +134,21 @@ fn depth_message(spec: &Spec, i: u64, stamp_ns: u32) -> Vec<u8> {
     let begin = Cdr::default().header(stamp_ns, "Depth");
     let little: Vec<u8> = depth.iter().flat_map(|v| v.to_le_bytes()).collect();
     match spec.pixels {
-        Pixels::Raw => begin.u32(height).u32(width).string("mono16").u8(0).u32(2 * width).bytes(&little).end(),
+        Pixels::Raw => {
+            begin.u32(height).u32(width).string("mono16").u8(0).u32(2 * width).bytes(&little).end()
+        }
         Pixels::Png => {
             let big: Vec<u8> = depth.iter().flat_map(|v| v.to_be_bytes()).collect();
-            let png = png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, width, height, &big);
+            let png =
+                png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, width, height, &big);
             begin.string("16UC1; compressedDepth png").bytes(&[&[0; 12][..], &png].concat()).end()
         }
         Pixels::Zstd => {
             let packed = zstd::bulk::compress(&little, 1).unwrap();
-            begin.string(&format!("Z16; zstd; {width}x{height} step={}", 2 * width)).bytes(&packed).end()
+            begin
+                .string(&format!("Z16; zstd; {width}x{height} step={}", 2 * width))
+                .bytes(&packed)
+                .end()
         }
     }
 }
@@ -167,15 +180,21 @@ impl Writer {
         }
         self.topics.push(name.to_owned());
         let id = self.topics.len() as i64;
-        self.connection.execute("INSERT INTO topics VALUES (?1, ?2, ?3, 'cdr', '')", params![id, name, schema]).unwrap();
+        self.connection
+            .execute("INSERT INTO topics VALUES (?1, ?2, ?3, 'cdr', '')", params![id, name, schema])
+            .unwrap();
         id
     }
 
     pub fn message(&mut self, topic: &str, schema: &str, recorded_ns: i64, data: &[u8]) {
         let id = self.topic(topic, schema);
-        let packed = if self.is_packed { zstd::bulk::compress(data, 1).unwrap() } else { data.to_vec() };
+        let packed =
+            if self.is_packed { zstd::bulk::compress(data, 1).unwrap() } else { data.to_vec() };
         self.connection
-            .execute("INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, ?2, ?3)", params![id, recorded_ns, packed])
+            .execute(
+                "INSERT INTO messages(topic_id, timestamp, data) VALUES (?1, ?2, ?3)",
+                params![id, recorded_ns, packed],
+            )
             .unwrap();
     }
 
@@ -204,10 +223,16 @@ pub fn write_db3(path: &Path, spec: &Spec) {
             continue;
         }
         writer.text(&format!("{stream}/info"), 0, &format!("encoding={encoding};fps=30"));
-        let camera = format!("width={width};height={height};fx=20;ppx=8.5;fy=21;ppy=6.5;model=Brown Conrady;coeffs=0,0,0,0,0");
+        let camera = format!(
+            "width={width};height={height};fx=20;ppx=8.5;fy=21;ppy=6.5;model=Brown Conrady;coeffs=0,0,0,0,0"
+        );
         writer.text(&format!("{stream}/camera_info"), 0, &camera);
         let x = if stream == DEPTH { "0" } else { "0.25" };
-        writer.text(&format!("{stream}/tf/ref_1"), 0, &format!("rotation=1,0,0,0,1,0,0,0,1;translation={x},0,0"));
+        writer.text(
+            &format!("{stream}/tf/ref_1"),
+            0,
+            &format!("rotation=1,0,0,0,1,0,0,0,1;translation={x},0,0"),
+        );
     }
     for i in 0..spec.frames {
         let recorded_ns = 1000 + 1_000_000 * i as i64;
@@ -232,12 +257,25 @@ pub fn write_db3(path: &Path, spec: &Spec) {
             )
         };
         if !spec.no_metadata.contains(&i) {
-            writer.text(&format!("{DEPTH}/image/metadata"), recorded_ns, &metadata("depth_units=0.001000;"));
+            writer.text(
+                &format!("{DEPTH}/image/metadata"),
+                recorded_ns,
+                &metadata("depth_units=0.001000;"),
+            );
         }
         if spec.has_color {
-            let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, *width, *height, &color_of(spec, i));
-            let message =
-                Cdr::default().header(recorded_ns as u32 + 7, "Color").string("rgb8; png compressed bgr8").bytes(&png).end();
+            let png = png_of(
+                png::ColorType::Rgb,
+                png::BitDepth::Eight,
+                *width,
+                *height,
+                &color_of(spec, i),
+            );
+            let message = Cdr::default()
+                .header(recorded_ns as u32 + 7, "Color")
+                .string("rgb8; png compressed bgr8")
+                .bytes(&png)
+                .end();
             writer.message(
                 &format!("{COLOR}/image/data/compressed"),
                 "sensor_msgs/msg/CompressedImage",

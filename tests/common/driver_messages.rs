@@ -29,7 +29,8 @@ impl Image {
         is_bigendian: false,
         row_padding: 0,
     };
-    pub const COLOR: Self = Self { frame_id: "camera_color_optical_frame", encoding: "rgb8", ..Self::DEPTH };
+    pub const COLOR: Self =
+        Self { frame_id: "camera_color_optical_frame", encoding: "rgb8", ..Self::DEPTH };
 
     /// `pixels` has the rows without padding.
     pub fn message(&self, seq: u32, stamp_ns: u64, pixels: &[u8]) -> Vec<u8> {
@@ -58,11 +59,24 @@ impl Image {
 }
 
 /// `sensor_msgs/CompressedImage`.
-pub fn compressed_image(seq: u32, stamp_ns: u64, frame_id: &str, format: &str, data: &[u8]) -> Vec<u8> {
-    [header(seq, stamp_ns, frame_id), string(format), (data.len() as u32).to_le_bytes().to_vec(), data.to_vec()].concat()
+pub fn compressed_image(
+    seq: u32,
+    stamp_ns: u64,
+    frame_id: &str,
+    format: &str,
+    data: &[u8],
+) -> Vec<u8> {
+    [
+        header(seq, stamp_ns, frame_id),
+        string(format),
+        (data.len() as u32).to_le_bytes().to_vec(),
+        data.to_vec(),
+    ]
+    .concat()
 }
 
-/// Width, height and depth as RVL packs it: runs of zeros and of others by turns, of these the differences, in groups of three bits.
+/// Width, height and depth as RVL packs it: runs of zeros and of others by turns, of these the
+/// differences, in groups of three bits.
 pub fn rvl_of(width: u32, height: u32, depth: &[u16]) -> Vec<u8> {
     let mut nibbles = vec![];
     let mut put = |mut value: u32| loop {
@@ -87,7 +101,8 @@ pub fn rvl_of(width: u32, height: u32, depth: &[u16]) -> Vec<u8> {
         left = &left[zeros + others..];
     }
     nibbles.resize(nibbles.len().next_multiple_of(8), 0);
-    let word = |nibbles: &[u8]| nibbles.iter().fold(0u32, |word, nibble| word << 4 | u32::from(*nibble));
+    let word =
+        |nibbles: &[u8]| nibbles.iter().fold(0u32, |word, nibble| word << 4 | u32::from(*nibble));
     let words = nibbles.chunks(8).map(word);
     [width, height].into_iter().chain(words).flat_map(u32::to_le_bytes).collect()
 }
@@ -107,7 +122,14 @@ pub struct CameraInfo {
 impl Default for CameraInfo {
     fn default() -> Self {
         let frame_id = Image::DEPTH.frame_id;
-        Self { frame_id, width: 16, height: 12, model: "plumb_bob", d: vec![0.0; 5], k: [20.0, 21.0, 7.5, 5.5] }
+        Self {
+            frame_id,
+            width: 16,
+            height: 12,
+            model: "plumb_bob",
+            d: vec![0.0; 5],
+            k: [20.0, 21.0, 7.5, 5.5],
+        }
     }
 }
 
@@ -123,7 +145,9 @@ impl CameraInfo {
         let r = [last, 0.0, 0.0, 0.0, last, 0.0, 0.0, 0.0, last];
         // P is another camera's on purpose: what counts is K.
         let p = [99.0, 0.0, 98.0, 0.0, 0.0, 97.0, 96.0, 0.0, 0.0, 0.0, last, 0.0];
-        for value in self.d.iter().chain(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last]).chain(&r).chain(&p) {
+        for value in
+            self.d.iter().chain(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last]).chain(&r).chain(&p)
+        {
             body.extend(value.to_le_bytes());
         }
         // No binning, and an empty region of interest.
@@ -145,7 +169,11 @@ pub fn transforms(links: &[(&str, &str, [f64; 3], [f64; 4])]) -> Vec<u8> {
 
 /// `realsense2_camera/Extrinsics`.
 pub fn extrinsics(values: [f64; 12]) -> Vec<u8> {
-    [header(0, 0, "depth_to_color_extrinsics"), values.iter().flat_map(|v| v.to_le_bytes()).collect()].concat()
+    [
+        header(0, 0, "depth_to_color_extrinsics"),
+        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+    ]
+    .concat()
 }
 
 /// `realsense2_camera/Metadata`.

@@ -23,7 +23,8 @@ fn read_rows(data: &[u8], n: usize, color_bytes: usize, rgb: Option<[usize; 3]>)
     let row = 12 + color_bytes;
     assert_eq!(data.len(), n * row, "the data is as long as the header says");
     let positions = data.chunks_exact(row).flat_map(|row| floats(&row[..12])).collect();
-    let colors = rgb.map(|rgb| data.chunks_exact(row).map(|row| rgb.map(|i| row[12 + i])).collect());
+    let colors =
+        rgb.map(|rgb| data.chunks_exact(row).map(|row| rgb.map(|i| row[12 + i])).collect());
     Read { positions, colors }
 }
 
@@ -53,9 +54,15 @@ pub fn read_pcd(bytes: &[u8]) -> Read {
         line.split(' ').skip(1).collect::<Vec<_>>().join(" ")
     };
     let n: usize = field("POINTS").parse().unwrap();
-    assert_eq!((field("VERSION"), field("WIDTH"), field("HEIGHT")), ("0.7".into(), n.to_string(), "1".into()));
+    assert_eq!(
+        (field("VERSION"), field("WIDTH"), field("HEIGHT")),
+        ("0.7".into(), n.to_string(), "1".into())
+    );
     assert_eq!(field("VIEWPOINT"), "0 0 0 1 0 0 0");
-    match [field("FIELDS"), field("SIZE"), field("TYPE"), field("COUNT")].each_ref().map(String::as_str) {
+    match [field("FIELDS"), field("SIZE"), field("TYPE"), field("COUNT")]
+        .each_ref()
+        .map(String::as_str)
+    {
         ["x y z", "4 4 4", "F F F", "1 1 1"] => read_rows(data, n, 0, None),
         ["x y z rgb", "4 4 4 4", "F F F F", "1 1 1 1"] => read_rows(data, n, 4, Some([2, 1, 0])),
         other => panic!("{other:?}"),
@@ -68,7 +75,8 @@ pub fn read_npy(bytes: &[u8]) -> Read {
     assert!(end.is_multiple_of(64) && bytes[end - 1] == b'\n', "{end}");
     let header = std::str::from_utf8(&bytes[10..end]).unwrap();
     let data = &bytes[end..];
-    let want = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 3), }}", data.len() / 12);
+    let want =
+        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 3), }}", data.len() / 12);
     assert_eq!(header.trim_end(), want);
     read_rows(data, data.len() / 12, 0, None)
 }

@@ -1,4 +1,5 @@
-//! Small recordings of each kind, and where in them stands what each frame is made of: for tests of damage.
+//! Small recordings of each kind, and where in them stands what each frame is made of: for tests of
+//! damage.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -14,11 +15,13 @@ pub struct Kind {
     /// Its format and what packs it.
     pub name: &'static str,
     pub bytes: Vec<u8>,
-    /// Where that stands without which it need not open: what is told of streams before the first frame.
+    /// Where that stands without which it need not open: what is told of streams before the first
+    /// frame.
     pub vital: Vec<Range<usize>>,
     /// Where the bytes of each depth frame stand, with all that they are packed with.
     pub frames: Vec<Vec<Range<usize>>>,
-    /// No damage to a frame's bytes goes unnoticed. SQLite has no checksums; even where images have, their metadata are mere text.
+    /// No damage to a frame's bytes goes unnoticed. SQLite has no checksums; even where images
+    /// have, their metadata are mere text.
     pub has_checksums: bool,
 }
 
@@ -31,16 +34,31 @@ pub fn all() -> Vec<Kind> {
 
 fn spec() -> bag_writer::Spec {
     let stamps_ns = (0..FRAMES as u64).map(|i| 5_000_000_000 + i * 33_333_333).collect();
-    bag_writer::Spec { width: 32, height: 24, stamps_ns, has_color: true, frames_a_chunk: FRAMES_A_CHUNK, ..Default::default() }
+    bag_writer::Spec {
+        width: 32,
+        height: 24,
+        stamps_ns,
+        has_color: true,
+        frames_a_chunk: FRAMES_A_CHUNK,
+        ..Default::default()
+    }
 }
 
 fn bags() -> Vec<Kind> {
     use bag_writer::Packing::{Bz2, Lz4, None};
     let kind = |(name, packing)| {
         let Bag { bytes, chunks } = write_bag(&bag_writer::Spec { packing, ..spec() });
-        let chunk_of = |frame: usize| chunks.iter().find(|chunk| frame < chunk.frames_up_to_here).unwrap().record.clone();
+        let chunk_of = |frame: usize| {
+            chunks.iter().find(|chunk| frame < chunk.frames_up_to_here).unwrap().record.clone()
+        };
         let frames = (0..FRAMES).map(|frame| vec![chunk_of(frame)]).collect();
-        Kind { name, bytes, vital: vec![0..13, chunk_of(0)], frames, has_checksums: packing != None }
+        Kind {
+            name,
+            bytes,
+            vital: vec![0..13, chunk_of(0)],
+            frames,
+            has_checksums: packing != None,
+        }
     };
     [("bag none", None), ("bag lz4", Lz4), ("bag bz2", Bz2)].map(kind).into()
 }
@@ -50,15 +68,25 @@ fn mcaps() -> Vec<Kind> {
     const MESSAGES_A_CHUNK: usize = 9;
     const CHUNK: u8 = 6;
     let messages = messages_of(&spec());
-    let is_depth = |(_, (topic, _)): &(usize, &(String, Vec<u8>))| topic.ends_with("Depth_0/image/data");
-    let chunks_of_frames: Vec<usize> =
-        messages.iter().enumerate().filter(is_depth).map(|(message, _)| message / MESSAGES_A_CHUNK).collect();
+    let is_depth =
+        |(_, (topic, _)): &(usize, &(String, Vec<u8>))| topic.ends_with("Depth_0/image/data");
+    let chunks_of_frames: Vec<usize> = messages
+        .iter()
+        .enumerate()
+        .filter(is_depth)
+        .map(|(message, _)| message / MESSAGES_A_CHUNK)
+        .collect();
     let kind = |(name, packing)| {
         let layout = Layout { packing, messages_a_chunk: MESSAGES_A_CHUNK, ..Layout::default() };
         let bytes = converted(messages.clone(), &layout);
-        let chunks: Vec<_> = records(&bytes).into_iter().filter(|(op, _)| *op == CHUNK).map(|(_, place)| place).collect();
+        let chunks: Vec<_> = records(&bytes)
+            .into_iter()
+            .filter(|(op, _)| *op == CHUNK)
+            .map(|(_, place)| place)
+            .collect();
         // What comes before the first frame may fill chunks of its own.
-        let vital = std::iter::once(0..8).chain(chunks[..=chunks_of_frames[0]].iter().cloned()).collect();
+        let vital =
+            std::iter::once(0..8).chain(chunks[..=chunks_of_frames[0]].iter().cloned()).collect();
         let frames = chunks_of_frames.iter().map(|&chunk| vec![chunks[chunk].clone()]).collect();
         Kind { name, bytes, vital, frames, has_checksums: true }
     };
@@ -86,15 +114,35 @@ fn db3s() -> Vec<Kind> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("some.db3");
         let frames = FRAMES as u64;
-        write_db3(&path, &db3_writer::Spec { width: 32, height: 24, frames, pixels, has_color: true, ..Default::default() });
+        write_db3(
+            &path,
+            &db3_writer::Spec {
+                width: 32,
+                height: 24,
+                frames,
+                pixels,
+                has_color: true,
+                ..Default::default()
+            },
+        );
         let pages = Pages::of(&Connection::open(&path).unwrap());
-        let [images, metadata] = ["/image/data", "/image/metadata"].map(|part| pages.rows_of(&format!("Depth_0{part}")));
-        let frames = images.iter().zip(&metadata).map(|(&image, &text)| pages.of_rows([image, text])).collect();
+        let [images, metadata] =
+            ["/image/data", "/image/metadata"].map(|part| pages.rows_of(&format!("Depth_0{part}")));
+        let frames = images
+            .iter()
+            .zip(&metadata)
+            .map(|(&image, &text)| pages.of_rows([image, text]))
+            .collect();
         // The begin of the header, the topics, and the rows before the first image.
-        let vital = std::iter::once(0..100).chain(pages.topics.clone()).chain(pages.of_rows(0..images[0])).collect();
+        let vital = std::iter::once(0..100)
+            .chain(pages.topics.clone())
+            .chain(pages.of_rows(0..images[0]))
+            .collect();
         Kind { name, bytes: std::fs::read(path).unwrap(), vital, frames, has_checksums: false }
     };
-    [("db3 raw", Pixels::Raw), ("db3 PNG", Pixels::Png), ("db3 zstd", Pixels::Zstd)].map(kind).into()
+    [("db3 raw", Pixels::Raw), ("db3 PNG", Pixels::Png), ("db3 zstd", Pixels::Zstd)]
+        .map(kind)
+        .into()
 }
 
 /// On which pages of an SQLite file the rows of a recording stand, as SQLite itself tells.
@@ -110,18 +158,21 @@ impl Pages {
             .prepare("SELECT name, path, pageno, pgsize, ncell FROM dbstat WHERE pagetype <> 'internal' ORDER BY name, path")
             .unwrap();
         let mut stat = statement.query([]).unwrap();
-        // The path of a leaf, and for each of its cells the pages where it goes on: `/000/` and `/000/002+000000`.
+        // The path of a leaf, and for each of its cells the pages where it goes on: `/000/` and
+        // `/000/002+000000`.
         let mut leaves: BTreeMap<String, Vec<Vec<Range<usize>>>> = BTreeMap::new();
         let mut topics = vec![];
         while let Some(row) = stat.next().unwrap() {
             let (table, path): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
-            let [number, size, cells] = [2, 3, 4].map(|column| row.get::<_, u32>(column).unwrap() as usize);
+            let [number, size, cells] =
+                [2, 3, 4].map(|column| row.get::<_, u32>(column).unwrap() as usize);
             let place = (number - 1) * size..number * size;
             match (table.as_str(), path.split_once('+')) {
                 ("messages", None) => drop(leaves.insert(path, vec![vec![place]; cells])),
                 ("messages", Some((cell, _))) => {
                     let (leaf, cell) = cell.split_at(cell.len() - 3);
-                    leaves.get_mut(leaf).unwrap()[usize::from_str_radix(cell, 16).unwrap()].push(place);
+                    leaves.get_mut(leaf).unwrap()[usize::from_str_radix(cell, 16).unwrap()]
+                        .push(place);
                 }
                 ("topics", _) => topics.push(place),
                 _ => {}
@@ -130,7 +181,8 @@ impl Pages {
         let mut statement = connection
             .prepare("SELECT topics.name FROM messages JOIN topics ON topics.id = topic_id ORDER BY messages.id")
             .unwrap();
-        let names: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        let names: Vec<String> =
+            statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         let places: Vec<_> = leaves.into_values().flatten().collect();
         assert_eq!(names.len(), places.len());
         Self { rows: names.into_iter().zip(places).collect(), topics }
@@ -138,7 +190,12 @@ impl Pages {
 
     /// The rows with messages of topics whose names have this part.
     fn rows_of(&self, part: &str) -> Vec<usize> {
-        self.rows.iter().enumerate().filter(|(_, (name, _))| name.contains(part)).map(|(row, _)| row).collect()
+        self.rows
+            .iter()
+            .enumerate()
+            .filter(|(_, (name, _))| name.contains(part))
+            .map(|(row, _)| row)
+            .collect()
     }
 
     fn of_rows(&self, rows: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {

@@ -1,4 +1,5 @@
-//! Writes small MCAP files, in all the ways that recorders write them, and ROS 2 messages to put into them.
+//! Writes small MCAP files, in all the ways that recorders write them, and ROS 2 messages to put
+//! into them.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -58,8 +59,13 @@ pub const fn ros2(topic: &'static str, schema: &'static str) -> Channel<'static>
     Channel { topic, schema, encoding: "cdr", notes: &[] }
 }
 
-/// Writes the messages, each with the index of its channel, their sequence numbers counted up from 1 in each channel.
-pub fn write_mcap(layout: &Layout, channels: &[Channel<'_>], messages: &[(usize, Vec<u8>)]) -> Vec<u8> {
+/// Writes the messages, each with the index of its channel, their sequence numbers counted up from
+/// 1 in each channel.
+pub fn write_mcap(
+    layout: &Layout,
+    channels: &[Channel<'_>],
+    messages: &[(usize, Vec<u8>)],
+) -> Vec<u8> {
     let options = WriteOptions::new()
         .profile("ros2")
         .compression(match layout.packing {
@@ -77,14 +83,22 @@ pub fn write_mcap(layout: &Layout, channels: &[Channel<'_>], messages: &[(usize,
         .calculate_data_section_crc(layout.has_checksums)
         .calculate_summary_section_crc(layout.has_checksums);
     let mut writer = options.create(Cursor::new(Vec::new())).unwrap();
-    let device = [("serial", "0815"), ("device", "Test camera")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    writer.write_metadata(&Metadata { name: "depthcast".to_owned(), metadata: device.into() }).unwrap();
+    let device =
+        [("serial", "0815"), ("device", "Test camera")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+    writer
+        .write_metadata(&Metadata { name: "depthcast".to_owned(), metadata: device.into() })
+        .unwrap();
     let ids: Vec<u16> = channels
         .iter()
         .map(|channel| {
             let encoding = if channel.encoding == "ros1" { "ros1msg" } else { "ros2msg" };
-            let schema = writer.add_schema(channel.schema, encoding, b"uint32 height # and so on").unwrap();
-            let notes = channel.notes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
+            let schema =
+                writer.add_schema(channel.schema, encoding, b"uint32 height # and so on").unwrap();
+            let notes = channel
+                .notes
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>();
             writer.add_channel(schema, channel.topic, channel.encoding, &notes).unwrap()
         })
         .collect();
@@ -92,15 +106,21 @@ pub fn write_mcap(layout: &Layout, channels: &[Channel<'_>], messages: &[(usize,
     for (i, (channel, body)) in messages.iter().enumerate() {
         sequences[*channel] += 1;
         let time_ns = 1_000_000_000 + i as u64 * 33_333_333;
-        let header =
-            MessageHeader { channel_id: ids[*channel], sequence: sequences[*channel], log_time: time_ns, publish_time: time_ns };
+        let header = MessageHeader {
+            channel_id: ids[*channel],
+            sequence: sequences[*channel],
+            log_time: time_ns,
+            publish_time: time_ns,
+        };
         writer.write_to_known_channel(&header, body).unwrap();
         if (i + 1) % layout.messages_a_chunk == 0 {
             writer.flush().unwrap();
             if layout.has_extras {
                 let data = vec![5; 300].into();
                 let (name, media_type) = ("a file".to_owned(), "text/plain".to_owned());
-                writer.attach(&Attachment { log_time: 1, create_time: 1, name, media_type, data }).unwrap();
+                writer
+                    .attach(&Attachment { log_time: 1, create_time: 1, name, media_type, data })
+                    .unwrap();
                 writer.write_private_record(0x99, &[6; 40], Default::default()).unwrap();
             }
         }
@@ -169,7 +189,13 @@ impl Cdr {
 }
 
 /// `sensor_msgs/msg/Image`.
-pub fn ros2_image(stamp_ns: u64, (width, height): (u32, u32), encoding: &str, step_bytes: u32, data: &[u8]) -> Vec<u8> {
+pub fn ros2_image(
+    stamp_ns: u64,
+    (width, height): (u32, u32),
+    encoding: &str,
+    step_bytes: u32,
+    data: &[u8],
+) -> Vec<u8> {
     let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
     cdr.u32(height);
     cdr.u32(width);
@@ -182,7 +208,13 @@ pub fn ros2_image(stamp_ns: u64, (width, height): (u32, u32), encoding: &str, st
 }
 
 /// `sensor_msgs/msg/CameraInfo`; `k` is the camera matrix, row by row.
-pub fn ros2_camera_info(stamp_ns: u64, (width, height): (u32, u32), model: &str, coeffs: &[f64], k: [f64; 9]) -> Vec<u8> {
+pub fn ros2_camera_info(
+    stamp_ns: u64,
+    (width, height): (u32, u32),
+    model: &str,
+    coeffs: &[f64],
+    k: [f64; 9],
+) -> Vec<u8> {
     let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
     cdr.u32(height);
     cdr.u32(width);

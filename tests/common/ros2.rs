@@ -1,4 +1,5 @@
-//! Reads MCAP files with ROS 2 messages, for tests: with the `mcap` crate, and a decoder of its own.
+//! Reads MCAP files with ROS 2 messages, for tests: with the `mcap` crate, and a decoder of its
+//! own.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -124,7 +125,14 @@ impl From<mcap::Message<'_>> for Message {
         assert_eq!(message.channel.message_encoding, "cdr");
         let (topic, metadata) = (message.channel.topic.clone(), message.channel.metadata.clone());
         let (log_ns, publish_ns) = (message.log_time, message.publish_time);
-        Self { topic, metadata, sequence: message.sequence, log_ns, publish_ns, data: message.data.into_owned() }
+        Self {
+            topic,
+            metadata,
+            sequence: message.sequence,
+            log_ns,
+            publish_ns,
+            data: message.data.into_owned(),
+        }
     }
 }
 

@@ -37,7 +37,8 @@ pub enum Fault {
 #[derive(Clone)]
 pub struct Scripted<const BLOCKS: bool> {
     clock: Arc<dyn Clock>,
-    /// From these times on, the first from 0. If it is none, times count from the first frame: a busy machine may take long to come so far.
+    /// From these times on, the first from 0. If it is none, times count from the first frame: a
+    /// busy machine may take long to come so far.
     faults: Vec<(Duration, Fault)>,
     first_frame_at: Arc<OnceLock<HostTime>>,
     /// Turns the count of frames since the start into their numbers.
@@ -169,7 +170,10 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             self.healed = Some(place);
         }
         (self.is_started, self.sent, self.due) = (true, 0, self.clock.now());
-        Ok(Started { info: info(if fault == Fault::OtherSize { 16 } else { 8 }), serial: Some(found.into()) })
+        Ok(Started {
+            info: info(if fault == Fault::OtherSize { 16 } else { 8 }),
+            serial: Some(found.into()),
+        })
     }
 
     fn stop(&mut self) {
@@ -178,7 +182,11 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
         }
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / FPS);
         match self.fault().1 {
             Fault::Errors => return Err(sdk(ErrorKind::Retry)),
@@ -189,7 +197,9 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             }
         }
         if !self.floods {
-            self.due = self.due.max(HostTime::from_ns(self.clock.now().as_ns().saturating_sub(PERIOD.as_nanos() as u64)));
+            self.due = self.due.max(HostTime::from_ns(
+                self.clock.now().as_ns().saturating_sub(PERIOD.as_nanos() as u64),
+            ));
             if self.due.plus(PERIOD) > until {
                 self.clock.sleep_until(until);
                 return Ok(Delivery::Idle);
@@ -203,9 +213,16 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             number: (self.numbers)(self.sent),
             is_restart: false,
             arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime { ms: self.sent as f64 * 1e3 / FPS as f64, domain: TimestampDomain::HardwareClock }),
+            device_time: Some(DeviceTime {
+                ms: self.sent as f64 * 1e3 / FPS as f64,
+                domain: TimestampDomain::HardwareClock,
+            }),
             depth_units_m: 0.001,
-            metadata: FrameMetadata { frame_counter: Some(self.sent), exposure_us: Some(8000), ..Default::default() },
+            metadata: FrameMetadata {
+                frame_counter: Some(self.sent),
+                exposure_us: Some(8000),
+                ..Default::default()
+            },
         };
         Ok(Delivery::Frame)
     }

@@ -1,4 +1,5 @@
-//! Cameras of librealsense's software device: a D435i's sensors, streams and options, and a thread that sends its frames on time.
+//! Cameras of librealsense's software device: a D435i's sensors, streams and options, and a thread
+//! that sends its frames on time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +10,8 @@ use depthcast::camera::{Distortion, Extrinsics, Intrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::FrameMetadata;
 use depthcast::source::realsense::{
-    SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind,
+    SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream,
+    StreamKind,
 };
 
 /// How far the colour camera stands right of the depth camera.
@@ -23,7 +25,16 @@ pub const GYRO: [f32; 3] = [0.01, 0.02, -0.03];
 pub fn lens(width: u32, height: u32) -> Intrinsics {
     let f = width as f32 * 0.6;
     let (ppx, ppy) = (width as f32 / 2.0, height as f32 / 2.0);
-    Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion: Distortion::None, coeffs: [0.0; 5] }
+    Intrinsics {
+        width,
+        height,
+        fx: f,
+        fy: f,
+        ppx,
+        ppy,
+        distortion: Distortion::None,
+        coeffs: [0.0; 5],
+    }
 }
 
 pub fn option(name: &str, [min, max, step, default]: [f32; 4]) -> SoftwareOption {
@@ -56,7 +67,10 @@ pub fn d435i(serial: &str, usb: &str, depth_modes: &[(u32, u32, i32)]) -> Softwa
         },
     };
     let kinds = [StreamKind::Depth, StreamKind::Infrared(1), StreamKind::Infrared(2)];
-    let fixed = |name: &str, value: f32| SoftwareOption { is_writable: false, ..option(name, [value, value, 0.0, value]) };
+    let fixed = |name: &str, value: f32| SoftwareOption {
+        is_writable: false,
+        ..option(name, [value, value, 0.0, value])
+    };
     let stereo = SoftwareSensor {
         name: "Stereo Module".into(),
         streams: depth_modes.iter().flat_map(|mode| kinds.map(|kind| image(kind, mode))).collect(),
@@ -69,14 +83,20 @@ pub fn d435i(serial: &str, usb: &str, depth_modes: &[(u32, u32, i32)]) -> Softwa
             option("Emitter Enabled", [0.0, 2.0, 1.0, 1.0]),
             option("Emitter On Off", [0.0, 1.0, 1.0, 0.0]),
             // In powers of two: librealsense wants values that are whole steps to the last bit.
-            option("Depth Units", [0.125 * UNITS_M, 16.0 * UNITS_M, 0.125 * UNITS_M, 2.0 * UNITS_M]),
+            option(
+                "Depth Units",
+                [0.125 * UNITS_M, 16.0 * UNITS_M, 0.125 * UNITS_M, 2.0 * UNITS_M],
+            ),
             fixed("Stereo Baseline", 50.0),
             fixed("Asic Temperature", 41.0),
         ],
     };
     let rgb = SoftwareSensor {
         name: "RGB Camera".into(),
-        streams: [(848, 480, 30), (640, 480, 30), (640, 480, 60)].iter().map(|mode| image(StreamKind::Color, mode)).collect(),
+        streams: [(848, 480, 30), (640, 480, 30), (640, 480, 60)]
+            .iter()
+            .map(|mode| image(StreamKind::Color, mode))
+            .collect(),
         options: vec![
             option("Enable Auto Exposure", [0.0, 1.0, 1.0, 1.0]),
             option("Exposure", [1.0, 10_000.0, 1.0, 156.0]),
@@ -84,7 +104,12 @@ pub fn d435i(serial: &str, usb: &str, depth_modes: &[(u32, u32, i32)]) -> Softwa
         ],
     };
     let motion = |kind, fps| SoftwareStream { kind, fps, intrinsics: None, from_depth: None };
-    let motions = [(StreamKind::Accel, 100), (StreamKind::Accel, 200), (StreamKind::Gyro, 200), (StreamKind::Gyro, 400)];
+    let motions = [
+        (StreamKind::Accel, 100),
+        (StreamKind::Accel, 200),
+        (StreamKind::Gyro, 200),
+        (StreamKind::Gyro, 400),
+    ];
     let imu = SoftwareSensor {
         name: "Motion Module".into(),
         streams: motions.iter().map(|&(kind, fps)| motion(kind, fps)).collect(),
@@ -100,13 +125,15 @@ pub struct Image {
     pub bytes: Vec<u8>,
 }
 
-/// Frames of each stream that may be on their way through librealsense and the source before the sender waits: fewer than are lost.
+/// Frames of each stream that may be on their way through librealsense and the source before the
+/// sender waits: fewer than are lost.
 const MOST_IN_FLIGHT: usize = 6;
 
-/// Sends frames until it is dropped; all of a moment have one time stamp. The sensor's clock begins with the sender.
+/// Sends frames until it is dropped; all of a moment have one time stamp. The sensor's clock begins
+/// with the sender.
 ///
-/// A camera would go on where a busy machine does not keep up. This one waits, unless it `is_strict`: tests are about what is lost on the
-/// way, not about how fast the machine is.
+/// A camera would go on where a busy machine does not keep up. This one waits, unless it
+/// `is_strict`: tests are about what is lost on the way, not about how fast the machine is.
 pub struct Sender {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Sent>>,
@@ -134,10 +161,13 @@ impl Sender {
             let mut motions_sent = vec![0; motion.len()];
             for tick in 0.. {
                 let at = Duration::from_secs_f64(f64::from(tick) / f64::from(rate_hz));
-                let earliest = Duration::from_secs_f64(0.5 / f64::from(rate_hz)).saturating_sub(last.elapsed());
+                let earliest = Duration::from_secs_f64(0.5 / f64::from(rate_hz))
+                    .saturating_sub(last.elapsed());
                 std::thread::sleep(at.saturating_sub(begin.elapsed()).max(earliest));
                 last = Instant::now();
-                while !is_strict && device.in_flight() > MOST_IN_FLIGHT * images.len().max(1) && !is_over.load(Ordering::Relaxed)
+                while !is_strict
+                    && device.in_flight() > MOST_IN_FLIGHT * images.len().max(1)
+                    && !is_over.load(Ordering::Relaxed)
                 {
                     std::thread::sleep(Duration::from_millis(1));
                 }
@@ -154,7 +184,14 @@ impl Sender {
                     while f64::from(*sent) / f64::from(*fps) <= at.as_secs_f64() {
                         let at = Duration::from_secs_f64(f64::from(*sent) / f64::from(*fps));
                         *sent += 1;
-                        send(&device, *kind, *fps, *sent, at, &value.map(f32::to_le_bytes).concat());
+                        send(
+                            &device,
+                            *kind,
+                            *fps,
+                            *sent,
+                            at,
+                            &value.map(f32::to_le_bytes).concat(),
+                        );
                     }
                 }
             }
@@ -178,7 +215,14 @@ impl Drop for Sender {
     }
 }
 
-fn send(device: &SoftwareDevice, kind: StreamKind, fps: i32, number: i32, at: Duration, bytes: &[u8]) {
+fn send(
+    device: &SoftwareDevice,
+    kind: StreamKind,
+    fps: i32,
+    number: i32,
+    at: Duration,
+    bytes: &[u8],
+) {
     let us = at.as_micros() as u64;
     let metadata = FrameMetadata {
         frame_counter: Some(number as u64),
@@ -189,13 +233,20 @@ fn send(device: &SoftwareDevice, kind: StreamKind, fps: i32, number: i32, at: Du
         gain: Some(16),
     };
     let timestamp_ms = at.as_secs_f64() * 1e3;
-    let frame = SoftwareFrame { number, timestamp_ms, domain: TimestampDomain::HardwareClock, bytes, metadata };
+    let frame = SoftwareFrame {
+        number,
+        timestamp_ms,
+        domain: TimestampDomain::HardwareClock,
+        bytes,
+        metadata,
+    };
     device.send(kind, fps, &frame).unwrap();
 }
 
 /// A wall at `depth_m`, with its left half a tenth nearer.
 pub fn wall(width: u32, height: u32, units_m: f32, depth_m: f32) -> Vec<u8> {
-    let steps = |u: u32| ((if u < width / 2 { 0.9 * depth_m } else { depth_m }) / units_m).round() as u16;
+    let steps =
+        |u: u32| ((if u < width / 2 { 0.9 * depth_m } else { depth_m }) / units_m).round() as u16;
     (0..height).flat_map(|_| (0..width).flat_map(|u| steps(u).to_le_bytes())).collect()
 }
 

@@ -21,12 +21,16 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new() -> Self {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let master =
+            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })
+            .unwrap();
         let name = ptsname(&master, vec![]).unwrap();
-        let slave = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let slave =
+            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+                .unwrap();
         let keyboard = File::from(master);
         let mut screen = keyboard.try_clone().unwrap();
         let shown = Arc::new(Mutex::new(String::new()));
@@ -42,11 +46,18 @@ impl Terminal {
         new
     }
 
-    /// Starts the program with this as its terminal, on which it reads and tells, in a session of its own.
+    /// Starts the program with this as its terminal, on which it reads and tells, in a session of
+    /// its own.
     pub fn start(&self, program: &str, args: &[&str]) -> Child {
         let slave = || Stdio::from(self.slave.try_clone().unwrap());
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg(program).args(args).env_remove("DISPLAY").env("TERM", "xterm").env_remove("NO_COLOR");
+        command
+            .arg("--ctty")
+            .arg(program)
+            .args(args)
+            .env_remove("DISPLAY")
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR");
         command.stdin(slave()).stderr(slave()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
@@ -61,7 +72,10 @@ impl Terminal {
 
     pub fn takes_single_keys(&self) -> bool {
         let mode = tcgetattr(&self.slave).unwrap();
-        assert!(mode.output_modes.contains(OutputModes::OPOST) && mode.local_modes.contains(LocalModes::ISIG));
+        assert!(
+            mode.output_modes.contains(OutputModes::OPOST)
+                && mode.local_modes.contains(LocalModes::ISIG)
+        );
         !mode.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
     }
 
@@ -76,8 +90,19 @@ impl Terminal {
             if self.shown().contains(text) {
                 return std::mem::take(&mut self.shown.lock().unwrap());
             }
-            let last: String = self.shown().chars().rev().take(500).collect::<Vec<_>>().into_iter().rev().collect();
-            assert!(since.elapsed() < Duration::from_secs(20), "'{text}' was never shown: {last:?}");
+            let last: String = self
+                .shown()
+                .chars()
+                .rev()
+                .take(500)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+                .collect();
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "'{text}' was never shown: {last:?}"
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }

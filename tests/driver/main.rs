@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use common::bag_writer::{Packing, Writer};
 use common::db3_writer::png_of;
-use common::driver_messages::{CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms};
+use common::driver_messages::{
+    CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms,
+};
 use common::mcap_writer::{Channel, Layout, ros2, ros2_camera_info, ros2_image, write_mcap};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::camera::{Distortion, Extrinsics};
@@ -47,7 +49,11 @@ fn color_of(i: usize) -> Vec<u8> {
 fn depth_frames(writer: &mut Writer, n: usize) {
     for i in 0..n {
         writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-        writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)));
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
+        );
         writer.end_chunk();
     }
 }
@@ -56,9 +62,17 @@ fn depth_frames(writer: &mut Writer, n: usize) {
 fn depth_and_color(writer: &mut Writer, n: usize) {
     for i in 0..n {
         writer.typed(COLOR_INFO, INFO, &color_info().message());
-        writer.typed(COLOR, IMAGE, &Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i)));
+        writer.typed(
+            COLOR,
+            IMAGE,
+            &Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i)),
+        );
         writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-        writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)));
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
+        );
         writer.end_chunk();
     }
 }
@@ -80,14 +94,20 @@ fn with_topic(topic: &str) -> ReplayOptions {
     ReplayOptions { topic: Some(topic.to_owned()), ..at_once() }
 }
 
-fn replay(bytes: &[u8], options: ReplayOptions) -> Result<(SourceInfo, Vec<DepthFrame>), SourceError> {
+fn replay(
+    bytes: &[u8],
+    options: ReplayOptions,
+) -> Result<(SourceInfo, Vec<DepthFrame>), SourceError> {
     let file = File::new();
     let mut source = open(&file.put(bytes), options)?;
     let frames = drain(&mut source);
     // Some tests write no index, which is all that may be amiss.
     let damage = source.damage();
     let is_told = |note: &String| note.ends_with("there is no index: the recording was not closed");
-    assert!(damage.notes.iter().all(is_told) && damage.frames_lost + damage.bytes_skipped == 0, "{damage:?}");
+    assert!(
+        damage.notes.iter().all(is_told) && damage.frames_lost + damage.bytes_skipped == 0,
+        "{damage:?}"
+    );
     Ok((source.info().clone(), frames))
 }
 
@@ -120,19 +140,31 @@ fn a_drivers_bag_gives_every_frame_once_with_its_facts() {
         assert_eq!((info.stream.depth_units_m, info.stream.nominal_fps), (0.001, 30.0));
         assert_eq!(info.stream.timestamp_domain, TimestampDomain::Unknown);
         assert_eq!(fact(&info, "depth topic"), DEPTH);
-        assert!(fact(&info, "depth units").contains("REP 118") && fact(&info, "frame rate").contains("30/s by the first"));
+        assert!(
+            fact(&info, "depth units").contains("REP 118")
+                && fact(&info, "frame rate").contains("30/s by the first")
+        );
         assert_eq!(info.expected_frames, is_closed.then_some(12));
         let frames = drain(&mut source);
         assert_eq!(numbers(&frames), (100..112).collect::<Vec<u64>>());
         for (i, frame) in frames.iter().enumerate() {
             assert_eq!(frame.depth, depth_of(i));
-            assert_eq!(frame.meta.device_time.unwrap().ms, 1_700_000_000_000.0 + (i as f64 * 33.333_333));
+            assert_eq!(
+                frame.meta.device_time.unwrap().ms,
+                1_700_000_000_000.0 + (i as f64 * 33.333_333)
+            );
         }
         let told = inspect(&path).unwrap();
         assert_eq!((told.complete, told.streams.len()), (is_closed, 1));
         let depth = &told.streams[0];
-        assert_eq!((depth.kind.as_str(), depth.topic.as_str(), depth.encoding.as_deref()), ("depth", DEPTH, Some("16UC1")));
-        assert_eq!((depth.frames, depth.first_frame_number, depth.last_frame_number), (12, Some(100), Some(111)));
+        assert_eq!(
+            (depth.kind.as_str(), depth.topic.as_str(), depth.encoding.as_deref()),
+            ("depth", DEPTH, Some("16UC1"))
+        );
+        assert_eq!(
+            (depth.frames, depth.first_frame_number, depth.last_frame_number),
+            (12, Some(100), Some(111))
+        );
         assert_eq!(
             (depth.width, depth.fx, depth.depth_units_m, depth.nominal_fps),
             (Some(16), Some(20.0), Some(0.001), Some(30.0))
@@ -157,12 +189,27 @@ fn depth_has_several_encodings_byte_orders_and_paddings() {
 #[test]
 fn metres_as_floats_become_millimetres() {
     for (is_bigendian, row_padding) in [(false, 0), (true, 8)] {
-        let image = Image { encoding: "32FC1", width: 4, height: 2, is_bigendian, row_padding, ..Image::DEPTH };
+        let image = Image {
+            encoding: "32FC1",
+            width: 4,
+            height: 2,
+            is_bigendian,
+            row_padding,
+            ..Image::DEPTH
+        };
         let metres = [1.2345f32, 0.0004, f32::NAN, f32::INFINITY, -1.0, 65.535, 65.6, 0.25];
         let bytes = |m: &f32| if is_bigendian { m.to_be_bytes() } else { m.to_le_bytes() };
         let mut writer = writer();
-        writer.typed(DEPTH_INFO, INFO, &CameraInfo { width: 4, height: 2, ..Default::default() }.message());
-        writer.typed(DEPTH, IMAGE, &image.message(1, 5, &metres.iter().flat_map(bytes).collect::<Vec<_>>()));
+        writer.typed(
+            DEPTH_INFO,
+            INFO,
+            &CameraInfo { width: 4, height: 2, ..Default::default() }.message(),
+        );
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &image.message(1, 5, &metres.iter().flat_map(bytes).collect::<Vec<_>>()),
+        );
         let (info, frames) = replay(&writer.finish(true).bytes, at_once()).unwrap();
         // 1.2345 as a float is a little more than that.
         assert_eq!(frames[0].depth, [1235, 0, 0, 0, 0, 65535, 0, 250]);
@@ -179,14 +226,22 @@ fn of_several_depth_topics_the_user_chooses() {
         for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50)] {
             let info = topic.rsplit_once('/').unwrap().0.to_owned() + "/camera_info";
             writer.typed(&info, INFO, &CameraInfo::default().message());
-            writer.typed(topic, IMAGE, &Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i + offset)));
+            writer.typed(
+                topic,
+                IMAGE,
+                &Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i + offset)),
+            );
         }
-        let infrared = Image { encoding: "mono8", frame_id: "camera_infra1_optical_frame", ..Image::DEPTH };
-        writer.typed("/camera/infra1/image_rect_raw", IMAGE, &infrared.message(i as u32, stamp_ns(i), &[9; 16 * 12]));
+        let infrared =
+            Image { encoding: "mono8", frame_id: "camera_infra1_optical_frame", ..Image::DEPTH };
+        writer.typed(
+            "/camera/infra1/image_rect_raw",
+            IMAGE,
+            &infrared.message(i as u32, stamp_ns(i), &[9; 16 * 12]),
+        );
     }
     let bytes = writer.finish(true).bytes;
-    let first =
-        "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
+    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
     let unclear = refused(&bytes, at_once(), &["several", "--topic", first]);
     assert!(matches!(unclear, SourceError::Unsupported(_)));
     for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50), (&ALIGNED[1..], 50)] {
@@ -201,10 +256,19 @@ fn of_several_depth_topics_the_user_chooses() {
         &["image_rect_ra: there is no such stream; depth is on: /camera/depth"],
     );
     assert!(matches!(typo, SourceError::Unsupported(_)));
-    refused(&bytes, with_topic("/camera/aligned_depth/image_raw"), &["depth is on: /camera/aligned"]);
-    refused(&bytes, with_topic("/camera/infra1/image_rect_raw"), &["this is no depth (infrared, mono8); depth is on: "]);
+    refused(
+        &bytes,
+        with_topic("/camera/aligned_depth/image_raw"),
+        &["depth is on: /camera/aligned"],
+    );
+    refused(
+        &bytes,
+        with_topic("/camera/infra1/image_rect_raw"),
+        &["this is no depth (infrared, mono8); depth is on: "],
+    );
     let info = inspect(&File::new().put(&bytes)).unwrap();
-    let kinds: Vec<(&str, u64)> = info.streams.iter().map(|s| (s.kind.as_str(), s.frames)).collect();
+    let kinds: Vec<(&str, u64)> =
+        info.streams.iter().map(|s| (s.kind.as_str(), s.frames)).collect();
     assert_eq!(kinds, [("depth", 3), ("depth", 3), ("infrared", 3)]);
 }
 
@@ -216,15 +280,38 @@ fn sixteen_bits_without_a_word_about_depth_are_depth_only_where_nothing_else_is(
         for (topic, image) in [&[("/a/image", &plain)], others].concat() {
             writer.typed(topic, IMAGE, &image.depth_message(1, 5, &depth_of(4)));
         }
-        writer.typed("/a/camera_info", INFO, &CameraInfo { frame_id: "cam", ..Default::default() }.message());
-        writer.typed("/camera/depth/camera_info", INFO, &CameraInfo { k: [44.0; 4], ..Default::default() }.message());
+        writer.typed(
+            "/a/camera_info",
+            INFO,
+            &CameraInfo { frame_id: "cam", ..Default::default() }.message(),
+        );
+        writer.typed(
+            "/camera/depth/camera_info",
+            INFO,
+            &CameraInfo { k: [44.0; 4], ..Default::default() }.message(),
+        );
         writer.finish(true).bytes
     };
     assert_eq!(replay(&write(&[]), at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
-    assert_eq!(replay(&write(&[(DEPTH, &Image::DEPTH)]), at_once()).unwrap().0.stream.intrinsics.fx, 44.0);
+    assert_eq!(
+        replay(&write(&[(DEPTH, &Image::DEPTH)]), at_once()).unwrap().0.stream.intrinsics.fx,
+        44.0
+    );
     let by_frame = Image { encoding: "mono16", frame_id: "left_depth_frame", ..Image::DEPTH };
-    assert_eq!(replay(&write(&[("/camera/depth/x", &by_frame)]), at_once()).unwrap().0.stream.intrinsics.fx, 44.0);
-    refused(&write(&[("/b/image", &plain)]), at_once(), &["has no depth stream; it has: Infrared (mono16 16x12)"]);
+    assert_eq!(
+        replay(&write(&[("/camera/depth/x", &by_frame)]), at_once())
+            .unwrap()
+            .0
+            .stream
+            .intrinsics
+            .fx,
+        44.0
+    );
+    refused(
+        &write(&[("/b/image", &plain)]),
+        at_once(),
+        &["has no depth stream; it has: Infrared (mono16 16x12)"],
+    );
 }
 
 #[test]
@@ -254,11 +341,23 @@ fn a_camera_info_may_come_late_and_has_to_be_one() {
         });
         assert_eq!(replay(&better, at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
         let unknown = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &zeros.message()));
-        refused(&unknown, at_once(), &["its depth stream has a camera info of zeros (/camera/depth/camera_info)"]);
-        refused(&write(&|_, _| {}), at_once(), &["the intrinsics of its depth stream (/camera/depth/camera_info) are missing"]);
+        refused(
+            &unknown,
+            at_once(),
+            &["its depth stream has a camera info of zeros (/camera/depth/camera_info)"],
+        );
+        refused(
+            &write(&|_, _| {}),
+            at_once(),
+            &["the intrinsics of its depth stream (/camera/depth/camera_info) are missing"],
+        );
         let other_size = CameraInfo { width: 640, height: 480, ..Default::default() };
         let wrong = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &other_size.message()));
-        refused(&wrong, at_once(), &["images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"]);
+        refused(
+            &wrong,
+            at_once(),
+            &["images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"],
+        );
         // Under another name it is found by its frame and size, if it is the only one.
         let elsewhere = write(&|_, writer| {
             writer.typed("/calibration", INFO, &CameraInfo::default().message());
@@ -277,34 +376,61 @@ fn a_camera_info_may_come_late_and_has_to_be_one() {
 fn lenses_have_ros_names() {
     let lens = |model, d: &[f64]| {
         let mut writer = writer();
-        writer.typed(DEPTH_INFO, INFO, &CameraInfo { model, d: d.to_vec(), ..Default::default() }.message());
+        writer.typed(
+            DEPTH_INFO,
+            INFO,
+            &CameraInfo { model, d: d.to_vec(), ..Default::default() }.message(),
+        );
         writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(1, 5, &depth_of(0)));
-        replay(&writer.finish(true).bytes, at_once()).map(|(info, _)| info.stream.intrinsics).map_err(|e| e.to_string())
+        replay(&writer.finish(true).bytes, at_once())
+            .map(|(info, _)| info.stream.intrinsics)
+            .map_err(|e| e.to_string())
     };
     let five = [0.1, -0.2, 0.001, 0.002, 0.3];
     let brown = lens("plumb_bob", &five).unwrap();
-    assert_eq!((brown.distortion, brown.coeffs), (Distortion::BrownConrady, five.map(|v| v as f32)));
+    assert_eq!(
+        (brown.distortion, brown.coeffs),
+        (Distortion::BrownConrady, five.map(|v| v as f32))
+    );
     assert_eq!(lens("rational_polynomial", &[&five[..], &[0.0; 3]].concat()).unwrap(), brown);
     let error = lens("rational_polynomial", &[&five[..], &[0.0, 0.0, 0.1]].concat()).unwrap_err();
-    assert!(error.contains("its depth stream has the lens distortion model 'rational_polynomial' with more"), "{error}");
+    assert!(
+        error.contains(
+            "its depth stream has the lens distortion model 'rational_polynomial' with more"
+        ),
+        "{error}"
+    );
     let fisheye = lens("equidistant", &five[..4]).unwrap();
-    assert_eq!((fisheye.distortion, fisheye.coeffs), (Distortion::KannalaBrandt4, [0.1, -0.2, 0.001, 0.002, 0.0]));
+    assert_eq!(
+        (fisheye.distortion, fisheye.coeffs),
+        (Distortion::KannalaBrandt4, [0.1, -0.2, 0.001, 0.002, 0.0])
+    );
     assert_eq!(lens("", &[]).unwrap().distortion, Distortion::None);
-    assert_eq!(lens("Inverse Brown Conrady", &five).unwrap().distortion, Distortion::InverseBrownConrady);
+    assert_eq!(
+        lens("Inverse Brown Conrady", &five).unwrap().distortion,
+        Distortion::InverseBrownConrady
+    );
     assert!(lens("rubber sheet", &five).unwrap_err().contains("'rubber sheet'"));
 }
 
 #[test]
 fn metadata_tell_the_clock() {
     for (json, want) in [
-        (r#"{"frame_number":7,"clock_domain":"global_time","frame_timestamp":1.5}"#, TimestampDomain::GlobalTime),
+        (
+            r#"{"frame_number":7,"clock_domain":"global_time","frame_timestamp":1.5}"#,
+            TimestampDomain::GlobalTime,
+        ),
         (r#"{"clock_domain":"system_time"}"#, TimestampDomain::SystemTime),
         (r#"{"clock_domain":"hardware_clock""#, TimestampDomain::Unknown),
         ("{}", TimestampDomain::Unknown),
     ] {
         let mut writer = writer();
         depth_frames(&mut writer, 2);
-        writer.typed("/camera/color/metadata", "realsense2_camera/Metadata", &metadata(r#"{"clock_domain":"hardware_clock"}"#));
+        writer.typed(
+            "/camera/color/metadata",
+            "realsense2_camera/Metadata",
+            &metadata(r#"{"clock_domain":"hardware_clock"}"#),
+        );
         writer.typed("/camera/depth/metadata", "realsense2_camera/Metadata", &metadata(json));
         depth_frames(&mut writer, 2);
         let bytes = writer.finish(true).bytes;
@@ -322,7 +448,11 @@ fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
         let mut writer = writer();
         for (i, &number) in numbers.iter().enumerate() {
             writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-            writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(number, stamp_ns(i), &depth_of(i)));
+            writer.typed(
+                DEPTH,
+                IMAGE,
+                &Image::DEPTH.depth_message(number, stamp_ns(i), &depth_of(i)),
+            );
             writer.end_chunk();
         }
         writer.finish(true).bytes
@@ -334,7 +464,8 @@ fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
         numbers(&replay(&write(&counted), section.clone()).unwrap().1),
         counted[5..].iter().map(|&n| u64::from(n)).collect::<Vec<_>>()
     );
-    // Converters from ROS 2 write the same number everywhere: frames are counted then, also where a replay begins later.
+    // Converters from ROS 2 write the same number everywhere: frames are counted then, also where a
+    // replay begins later.
     let idle = write(&[0; 12]);
     assert_eq!(numbers(&replay(&idle, at_once()).unwrap().1), (1..=12).collect::<Vec<u64>>());
     assert_eq!(numbers(&replay(&idle, section).unwrap().1), (6..=12).collect::<Vec<u64>>());
@@ -352,7 +483,10 @@ fn images_of_another_size_are_lost_and_told() {
     let mut source = open(&file.put(&writer.finish(true).bytes), at_once()).unwrap();
     assert_eq!(drain(&mut source).len(), 3);
     let damage = source.damage();
-    assert!(damage.frames_lost == 1 && damage.notes[0].contains("8x4 in a stream of 16x12"), "{damage:?}");
+    assert!(
+        damage.frames_lost == 1 && damage.notes[0].contains("8x4 in a stream of 16x12"),
+        "{damage:?}"
+    );
 }
 
 #[test]
@@ -373,7 +507,11 @@ fn absurd_sizes_and_lenses_are_refused() {
 #[test]
 fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
     let mut writer = Writer::new(Packing::None);
-    writer.typed("/tf_static", TF, &transforms(&[("camera_link", "camera_depth_optical_frame", [0.0; 3], STRAIGHT)]));
+    writer.typed(
+        "/tf_static",
+        TF,
+        &transforms(&[("camera_link", "camera_depth_optical_frame", [0.0; 3], STRAIGHT)]),
+    );
     depth_frames(&mut writer, 3);
     let bytes = writer.finish(true).bytes;
     let file = File::new();
@@ -396,7 +534,8 @@ fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
 
 #[test]
 fn ros_2_frames_are_counted_unless_our_own_recorder_did() {
-    const OWN: &[(&str, &str)] = &[("depth_units_m", "0.0001"), ("nominal_fps", "90"), ("timestamp_domain", "global_time")];
+    const OWN: &[(&str, &str)] =
+        &[("depth_units_m", "0.0001"), ("nominal_fps", "90"), ("timestamp_domain", "global_time")];
     const OTHER_UNITS: &[(&str, &str)] =
         &[("depth_units_m", "0.0005"), ("nominal_fps", "90"), ("timestamp_domain", "global_time")];
     let k = [f64::from(600.1f32), 0.0, 7.5, 0.0, 21.0, 5.5, 0.0, 0.0, 1.0];
@@ -405,18 +544,26 @@ fn ros_2_frames_are_counted_unless_our_own_recorder_did() {
         let bytes: Vec<u8> = depth_of(i).iter().flat_map(|v| v.to_le_bytes()).collect();
         (1, ros2_image(stamp_ns(i), (16, 12), "16UC1", 32, &bytes))
     };
-    let camera_info =
-        Channel { notes: &[("distortion", "inverse_brown_conrady")], ..ros2(DEPTH_INFO, "sensor_msgs/msg/CameraInfo") };
+    let camera_info = Channel {
+        notes: &[("distortion", "inverse_brown_conrady")],
+        ..ros2(DEPTH_INFO, "sensor_msgs/msg/CameraInfo")
+    };
     let depth = ros2(DEPTH, "sensor_msgs/msg/Image");
     let section = ReplayOptions { from: Some(Duration::from_millis(150)), ..at_once() };
     let messages: Vec<_> = std::iter::once((0, info)).chain((0..20).map(image)).collect();
     let foreign = write_mcap(&Layout::default(), &[camera_info, depth], &messages);
     let (told, frames) = replay(&foreign, at_once()).unwrap();
     assert_eq!((told.stream.depth_units_m, told.stream.nominal_fps), (0.001, 30.0));
-    assert_eq!((told.stream.intrinsics.fx, told.stream.intrinsics.distortion), (600.1, Distortion::InverseBrownConrady));
+    assert_eq!(
+        (told.stream.intrinsics.fx, told.stream.intrinsics.distortion),
+        (600.1, Distortion::InverseBrownConrady)
+    );
     assert_eq!(numbers(&frames), (1..=20).collect::<Vec<u64>>());
     assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i)));
-    assert_eq!(numbers(&replay(&foreign, section.clone()).unwrap().1), (6..=20).collect::<Vec<u64>>());
+    assert_eq!(
+        numbers(&replay(&foreign, section.clone()).unwrap().1),
+        (6..=20).collect::<Vec<u64>>()
+    );
 
     // The writer counts the messages of each channel by itself, which shows whose count is taken.
     let own = Channel { notes: OWN, ..depth };
@@ -432,5 +579,8 @@ fn ros_2_frames_are_counted_unless_our_own_recorder_did() {
     let units: Vec<f32> = frames.iter().map(|frame| frame.meta.depth_units_m).collect();
     assert_eq!(units, [&[0.0001; 14][..], &[0.0005]].concat());
     let told = &inspect(&File::new().put(&recorded)).unwrap().streams[0];
-    assert_eq!((told.first_frame_number, told.last_frame_number, told.frames), (Some(1), Some(1), 15));
+    assert_eq!(
+        (told.first_frame_number, told.last_frame_number, told.frames),
+        (Some(1), Some(1), 15)
+    );
 }

@@ -20,7 +20,8 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         let mut writer = writer();
         for i in 0..3 {
             let data = packed_depth(&depth_of(i + 10));
-            let image = compressed_image(4 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, &data);
+            let image =
+                compressed_image(4 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, &data);
             writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
         }
         if raw {
@@ -32,19 +33,31 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     const PNG: &str = "16UC1; compressedDepth png";
     let (info, frames) = replay(&write(PNG, true), at_once()).unwrap();
     assert_eq!((fact(&info, "depth topic"), frames.len()), (DEPTH, 2));
-    for (bytes, options) in [(write(PNG, true), with_topic(&compressed)), (write("16UC1; compressedDepth", false), at_once())] {
+    for (bytes, options) in [
+        (write(PNG, true), with_topic(&compressed)),
+        (write("16UC1; compressedDepth", false), at_once()),
+    ] {
         let (info, frames) = replay(&bytes, options).unwrap();
-        assert_eq!((fact(&info, "depth topic"), info.expected_frames), (compressed.as_str(), Some(3)));
+        assert_eq!(
+            (fact(&info, "depth topic"), info.expected_frames),
+            (compressed.as_str(), Some(3))
+        );
         assert_eq!(numbers(&frames), [4, 5, 6]);
         assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i + 10)));
         assert_eq!(frames[0].meta.depth_units_m, 0.001);
     }
     for format in ["16UC1; jpeg compressed ", "16UC1; compressedDepth draco"] {
-        let words = [&format!("compressed as '{format}'"), "record the raw topic (/camera/depth/image_rect_raw)"];
+        let words = [
+            &format!("compressed as '{format}'"),
+            "record the raw topic (/camera/depth/image_rect_raw)",
+        ];
         refused(&write(format, false), at_once(), &words);
         let info = inspect(&File::new().put(&write(format, false))).unwrap();
         let depth = &info.streams[0];
-        assert_eq!((depth.kind.as_str(), depth.encoding.as_deref(), depth.frames), ("depth", Some(format), 3));
+        assert_eq!(
+            (depth.kind.as_str(), depth.encoding.as_deref(), depth.frames),
+            ("depth", Some(format), 3)
+        );
         assert_eq!((depth.fx, depth.width), (Some(20.0), Some(16)));
         assert!(info.damage.is_none(), "{:?}", info.damage);
     }
@@ -86,14 +99,21 @@ fn metres_that_were_quantised_become_millimetres() {
     data[8..12].copy_from_slice(&b.to_le_bytes());
     let (info, frames) = replay_packed("32FC1; compressedDepth png", &data);
     let millimetres = |inverse: f32| (1000.0 * a / (inverse - b)).round() as u16;
-    assert_eq!(frames[0].depth[..4], [0, millimetres(1000.0), millimetres(10_000.0), millimetres(65_535.0)]);
-    assert_eq!((frames[0].depth[1], info.stream.depth_units_m, frames[0].meta.depth_units_m), (5027, 0.001, 0.001));
+    assert_eq!(
+        frames[0].depth[..4],
+        [0, millimetres(1000.0), millimetres(10_000.0), millimetres(65_535.0)]
+    );
+    assert_eq!(
+        (frames[0].depth[1], info.stream.depth_units_m, frames[0].meta.depth_units_m),
+        (5027, 0.001, 0.001)
+    );
     assert!(fact(&info, "depth units").contains("floats, rounded"), "{:?}", info.facts);
 }
 
 #[test]
 fn rvl_is_unpacked() {
-    let depth: Vec<u16> = (0..16 * 12).map(|i| if i % 7 < 2 { 0 } else { 1000 + (i * i) as u16 }).collect();
+    let depth: Vec<u16> =
+        (0..16 * 12).map(|i| if i % 7 < 2 { 0 } else { 1000 + (i * i) as u16 }).collect();
     let data = [&[0; 12][..], &rvl_of(16, 12, &depth)].concat();
     let (_, frames) = replay_packed("16UC1; compressedDepth rvl", &data);
     assert_eq!(frames[0].depth, depth);
@@ -110,7 +130,8 @@ fn packed_color(format: &str, images: &[&[u8]]) -> Vec<u8> {
     let info = CameraInfo { frame_id: Image::DEPTH.frame_id, ..color_info() };
     writer.typed(COLOR_INFO, INFO, &info.message());
     for (i, data) in images.iter().enumerate() {
-        let image = compressed_image(7 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, data);
+        let image =
+            compressed_image(7 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, data);
         writer.typed(&format!("{COLOR}/compressed"), "sensor_msgs/CompressedImage", &image);
     }
     depth_frames(&mut writer, images.len());
@@ -121,7 +142,10 @@ fn packed_color(format: &str, images: &[&[u8]]) -> Vec<u8> {
 fn colour_that_a_transport_has_packed_is_unpacked() {
     let (rgb, grey): (Vec<u8>, Vec<u8>) = {
         let pixels = (0..12u8).flat_map(|y| (0..16u8).map(move |x| (x, y)));
-        (pixels.clone().flat_map(|(x, y)| [16 * x, 20 * y, 128]).collect(), pixels.map(|(x, _)| 16 * x).collect())
+        (
+            pixels.clone().flat_map(|(x, y)| [16 * x, 20 * y, 128]).collect(),
+            pixels.map(|(x, _)| 16 * x).collect(),
+        )
     };
     let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, 16, 12, &rgb);
     let grey_png = png_of(png::ColorType::Grayscale, png::BitDepth::Eight, 16, 12, &grey);
@@ -147,10 +171,17 @@ fn colour_that_a_transport_has_packed_is_unpacked() {
         let info = inspect(&File::new().put(&bytes)).unwrap();
         assert!(info.damage.is_none(), "{format}: {:?}", info.damage);
         let color = info.streams.iter().find(|s| s.kind == "color").unwrap();
-        assert_eq!((color.frames, color.encoding.as_deref(), color.width), (2, Some(format), Some(16)));
+        assert_eq!(
+            (color.frames, color.encoding.as_deref(), color.width),
+            (2, Some(format), Some(16))
+        );
     }
     let bayer = packed_color("bayer_rggb8; jpeg compressed ", &[GREY_JPEG]);
-    refused(&bayer, with_color(), &["has the pixel format 'bayer_rggb8; jpeg compressed ', which depthcast does not read"]);
+    refused(
+        &bayer,
+        with_color(),
+        &["has the pixel format 'bayer_rggb8; jpeg compressed ', which depthcast does not read"],
+    );
 }
 
 #[test]
@@ -166,6 +197,9 @@ fn a_damaged_jpeg_costs_itself() {
     assert_eq!(colors, [7, 7, 10, 10]);
     let damage = source.damage();
     assert_eq!((damage.frames_lost, damage.notes.len()), (0, 2), "{damage:?}");
-    assert!(damage.notes[0].contains("a colour image cannot be read: a damaged JPEG image"), "{damage:?}");
+    assert!(
+        damage.notes[0].contains("a colour image cannot be read: a damaged JPEG image"),
+        "{damage:?}"
+    );
     assert_eq!(inspect(&path).unwrap().damage.notes.len(), 2);
 }

@@ -13,7 +13,11 @@ fn the_colour_camera_stands_where_the_frames_say() {
         ("camera_color_frame", "camera_color_optical_frame", [0.0; 3], OPTICAL),
     ];
     let near = |place: &Extrinsics, want: [f32; 3]| {
-        let pairs = place.rotation.iter().zip(Extrinsics::IDENTITY.rotation).chain(place.translation_m.iter().zip(want));
+        let pairs = place
+            .rotation
+            .iter()
+            .zip(Extrinsics::IDENTITY.rotation)
+            .chain(place.translation_m.iter().zip(want));
         pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6)
     };
     for is_closed in [true, false] {
@@ -26,7 +30,8 @@ fn the_colour_camera_stands_where_the_frames_say() {
             depth_and_color(&mut writer, 3);
             if is_late {
                 for (i, link) in links.into_iter().enumerate() {
-                    let (topic, kind) = if i % 2 == 0 { ("/tf", "tf/tfMessage") } else { ("/tf_static", TF) };
+                    let (topic, kind) =
+                        if i % 2 == 0 { ("/tf", "tf/tfMessage") } else { ("/tf_static", TF) };
                     writer.typed(topic, kind, &transforms(&[link]));
                 }
             }
@@ -42,7 +47,11 @@ fn the_colour_camera_stands_where_the_frames_say() {
         let mut writer = writer();
         // The driver's own extrinsics are the exact ones.
         let place = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.014, 0.5, 0.25];
-        writer.typed("/camera/extrinsics/depth_to_color", "realsense2_camera/Extrinsics", &extrinsics(place));
+        writer.typed(
+            "/camera/extrinsics/depth_to_color",
+            "realsense2_camera/Extrinsics",
+            &extrinsics(place),
+        );
         writer.typed("/tf_static", TF, &transforms(&links));
         depth_and_color(&mut writer, 3);
         let (info, _) = replay(&writer.finish(is_closed).bytes, with_color()).unwrap();
@@ -61,7 +70,11 @@ fn depth_that_was_aligned_to_colour_stands_where_colour_does() {
     let mut writer = writer();
     let aligned = Image { frame_id: Image::COLOR.frame_id, ..Image::DEPTH };
     for i in 0..2 {
-        writer.typed("/camera/aligned_depth_to_color/image_raw", IMAGE, &aligned.depth_message(1, stamp_ns(i), &depth_of(i)));
+        writer.typed(
+            "/camera/aligned_depth_to_color/image_raw",
+            IMAGE,
+            &aligned.depth_message(1, stamp_ns(i), &depth_of(i)),
+        );
         writer.typed("/camera/aligned_depth_to_color/camera_info", INFO, &color_info().message());
         writer.typed(COLOR, IMAGE, &Image::COLOR.message(1, stamp_ns(i), &color_of(i)));
         writer.typed(COLOR_INFO, INFO, &color_info().message());
@@ -75,12 +88,19 @@ fn depth_that_was_aligned_to_colour_stands_where_colour_does() {
 fn the_colour_beside_the_depth_is_taken() {
     let mut writer = writer();
     let same_place = Image { frame_id: Image::DEPTH.frame_id, ..Image::COLOR };
-    for topic in ["/another/color/image_raw", "/camera/color/image_raw", "/camera/color/image_rotated"] {
+    for topic in
+        ["/another/color/image_raw", "/camera/color/image_raw", "/camera/color/image_rotated"]
+    {
         let info = CameraInfo { k: [topic.len() as f64; 4], ..Default::default() };
-        writer.typed(&format!("{}/camera_info", topic.rsplit_once('/').unwrap().0), INFO, &info.message());
+        writer.typed(
+            &format!("{}/camera_info", topic.rsplit_once('/').unwrap().0),
+            INFO,
+            &info.message(),
+        );
         writer.typed(topic, IMAGE, &same_place.message(1, stamp_ns(0), &color_of(topic.len())));
     }
-    let jpeg = compressed_image(1, 5, Image::DEPTH.frame_id, "rgb8; jpeg compressed bgr8", packed::JPEG);
+    let jpeg =
+        compressed_image(1, 5, Image::DEPTH.frame_id, "rgb8; jpeg compressed bgr8", packed::JPEG);
     writer.typed("/camera/color/image_raw/compressed", "sensor_msgs/CompressedImage", &jpeg);
     depth_frames(&mut writer, 2);
     let bytes = writer.finish(true).bytes;
@@ -88,6 +108,9 @@ fn the_colour_beside_the_depth_is_taken() {
     assert_eq!(frames[0].color.as_ref().unwrap().bytes, color_of("/camera/color/image_raw".len()));
     let info = inspect(&File::new().put(&bytes)).unwrap();
     let jpeg = info.streams.iter().find(|s| s.topic.ends_with("/compressed")).unwrap();
-    assert_eq!((jpeg.kind.as_str(), jpeg.encoding.as_deref(), jpeg.frames), ("color", Some("rgb8; jpeg compressed bgr8"), 1));
+    assert_eq!(
+        (jpeg.kind.as_str(), jpeg.encoding.as_deref(), jpeg.frames),
+        ("color", Some("rgb8; jpeg compressed bgr8"), 1)
+    );
     assert_eq!((jpeg.width, jpeg.fx), (Some(16), Some(23.0)), "its lens is that of the raw images");
 }

@@ -5,7 +5,9 @@ use super::*;
 #[test]
 fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond() {
     let us = Duration::from_micros;
-    for (source, project, sink) in [(0, 0, 0), (700, 0, 0), (0, 1300, 0), (0, 0, 2100), (5, 60, 9), (40_000, 3, 11_000)] {
+    for (source, project, sink) in
+        [(0, 0, 0), (700, 0, 0), (0, 1300, 0), (0, 0, 2100), (5, 60, 9), (40_000, 3, 11_000)]
+    {
         let delays = Delays { source: us(source), project: us(project), sink: us(sink) };
         let clock = TestClock::new(None);
         let sleep = {
@@ -13,9 +15,12 @@ fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond()
             move |duration| clock.time.advance(duration)
         };
         let outcome = in_step(clock, sleep, delays, 30);
-        let [capture_queue, project, log] = [delays.source, delays.project, delays.sink].map(|d| d.as_nanos() as u64);
+        let [capture_queue, project, log] =
+            [delays.source, delays.project, delays.sink].map(|d| d.as_nanos() as u64);
         let total = capture_queue + project + log;
-        let want: Vec<_> = (1..=30).map(|number| Road { number, capture_queue, project, cloud_queue: 0, log, total }).collect();
+        let want: Vec<_> = (1..=30)
+            .map(|number| Road { number, capture_queue, project, cloud_queue: 0, log, total })
+            .collect();
         assert_eq!(roads(&outcome), want);
         // And the figures that a user sees, quantiles within the three digits of the histogram.
         let stats = &outcome.stats;
@@ -74,16 +79,25 @@ fn in_real_time_too_a_delay_is_in_its_stage_and_nowhere_else() {
         assert_eq!(roads.len() as u64, FRAMES);
         for (index, part) in parts.into_iter().enumerate() {
             if index == delayed {
-                assert!(roads.iter().all(|road| part(road) >= delay_ns && road.total >= part(road)), "{roads:?}");
+                assert!(
+                    roads.iter().all(|road| part(road) >= delay_ns && road.total >= part(road)),
+                    "{roads:?}"
+                );
             } else {
-                // What waking a thread takes on a busy machine is in here; a delay that leaked would be in all frames.
-                assert!(median(&roads, part) < delay_ns / 2, "{delayed} leaks into {index}: {roads:?}");
+                // What waking a thread takes on a busy machine is in here; a delay that leaked
+                // would be in all frames.
+                assert!(
+                    median(&roads, part) < delay_ns / 2,
+                    "{delayed} leaks into {index}: {roads:?}"
+                );
             }
         }
         let slept = slept.lock().unwrap();
         if delayed == 3 {
-            // Nothing but the sleep is in `log`: the median of the differences is what reading a clock takes.
-            let mut beyond: Vec<_> = roads.iter().zip(&*slept).map(|(road, slept)| road.log - slept).collect();
+            // Nothing but the sleep is in `log`: the median of the differences is what reading a
+            // clock takes.
+            let mut beyond: Vec<_> =
+                roads.iter().zip(&*slept).map(|(road, slept)| road.log - slept).collect();
             beyond.sort_unstable();
             assert!(beyond[beyond.len() / 2] < 50_000.max(delay_ns / 20), "{beyond:?}");
         }

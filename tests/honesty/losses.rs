@@ -16,20 +16,23 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
             next += 1;
             if meta.number > 20 + lost { Delivery::End } else { Delivery::Frame }
         });
-        let outcome = Probe::new(|_| Offer::Taken).run(source, settings(Policy::Lossless, 2, 2), clock);
+        let outcome =
+            Probe::new(|_| Offer::Taken).run(source, settings(Policy::Lossless, 2, 2), clock);
         assert_eq!(drops(&outcome), [lost, 0, 0, 0, 0, 0]);
 
         // In the capture queue: the projection holds the first frame until more have come than fit.
         let gate = Arc::new(Gate::default());
         let clock = TestClock::new(Some(&gate));
         let source = more_than_fit(lost, gate, || ());
-        let settings_of = PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Newest, 3, 64) };
+        let settings_of =
+            PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Newest, 3, 64) };
         let outcome = Probe::new(|_| Offer::Taken).run(source, settings_of, clock);
         assert_eq!(drops(&outcome), [0, lost, 0, 0, 0, 0]);
         let numbers: Vec<_> = roads(&outcome).iter().map(|road| road.number).collect();
         assert_eq!(numbers, [1, 2 + lost, 3 + lost, 4 + lost], "the newest ones stay");
 
-        // In the cloud queue: the sink holds the first cloud. A second sink tells when the others are made.
+        // In the cloud queue: the sink holds the first cloud. A second sink tells when the others
+        // are made.
         let gate = Arc::new(Gate::default());
         let held = Arc::clone(&gate);
         let (made_tx, made) = channel();
@@ -46,28 +49,46 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
         });
         let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(probe), Box::new(second)];
         let clock = TestClock::new(None);
-        let outcome = pipeline::run(source, sinks, settings(Policy::Newest, 64, 3), clock, Stop::default(), &mut |_| {}).unwrap();
+        let outcome = pipeline::run(
+            source,
+            sinks,
+            settings(Policy::Newest, 64, 3),
+            clock,
+            Stop::default(),
+            &mut |_| {},
+        )
+        .unwrap();
         assert_frames_add_up(&outcome);
         assert_eq!(drops(&outcome), [0, 0, lost, 0, 0, 0]);
         assert_eq!(outcome.stats.sinks[1].shown.count(), 4 + lost, "the other sink loses nothing");
 
         // At the viewer: it is busy, or gone.
         for (offer, index) in [(Offer::Busy, 4), (Offer::Disconnected, 5)] {
-            let outcome = one_by_one(20, None, move |number| if number <= lost { offer } else { Offer::Taken });
+            let outcome = one_by_one(
+                20,
+                None,
+                move |number| if number <= lost { offer } else { Offer::Taken },
+            );
             let mut want = [0; 6];
             want[index] = lost;
             assert_eq!(drops(&outcome), want);
         }
     }
-    // At the viewer: of 20 frames 10 ms apart, those at 10, 40, 80, 120, 160 and 200 ms are shown at 25 Hz.
+    // At the viewer: of 20 frames 10 ms apart, those at 10, 40, 80, 120, 160 and 200 ms are shown
+    // at 25 Hz.
     let outcome = one_by_one(20, Some(25.0), |_| Offer::Taken);
     assert_eq!(drops(&outcome), [0, 0, 0, 14, 0, 0]);
     let numbers: Vec<_> = roads(&outcome).iter().map(|road| road.number).collect();
     assert_eq!(numbers, [1, 4, 8, 12, 16, 20]);
 }
 
-/// A frame, and when somebody is held with it, so many more than the three that a queue takes; `before_next` comes before each of them.
-fn more_than_fit(lost: u64, gate: Arc<Gate>, mut before_next: impl FnMut() + Send + 'static) -> Box<dyn FrameSource> {
+/// A frame, and when somebody is held with it, so many more than the three that a queue takes;
+/// `before_next` comes before each of them.
+fn more_than_fit(
+    lost: u64,
+    gate: Arc<Gate>,
+    mut before_next: impl FnMut() + Send + 'static,
+) -> Box<dyn FrameSource> {
     let mut next = 1;
     script(move |meta| {
         if next > 1 {
@@ -99,8 +120,13 @@ fn drops(outcome: &Outcome) -> [u64; 6] {
     ]
 }
 
-/// Frames 10 ms apart where the newest wins, each of which goes all the way before the next one comes.
-fn one_by_one(count: u64, max_rate_hz: Option<f64>, mut offer: impl FnMut(u64) -> Offer + Send + 'static) -> Outcome {
+/// Frames 10 ms apart where the newest wins, each of which goes all the way before the next one
+/// comes.
+fn one_by_one(
+    count: u64,
+    max_rate_hz: Option<f64>,
+    mut offer: impl FnMut(u64) -> Offer + Send + 'static,
+) -> Outcome {
     let clock = TestClock::new(None);
     let (done_tx, done): (_, Receiver<()>) = channel();
     let mut next = 1;

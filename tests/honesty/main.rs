@@ -1,9 +1,10 @@
-//! The figures under attempts to prove them wrong: delays and drops of known size, put in at every place, have to be found there, whole, and
-//! nowhere else.
+//! The figures under attempts to prove them wrong: delays and drops of known size, put in at every
+//! place, have to be found there, whole, and nowhere else.
 //!
-//! Where the accounting is to be proven, time is a clock that stands still until somebody moves it: the figures are then exact. Where
-//! real time is the point, frames are compared with what the test's own parts measured of them, and bounds are those that a busy machine
-//! cannot break: a sleep is never too short.
+//! Where the accounting is to be proven, time is a clock that stands still until somebody moves it:
+//! the figures are then exact. Where real time is the point, frames are compared with what the
+//! test's own parts measured of them, and bounds are those that a busy machine cannot break: a
+//! sleep is never too short.
 
 mod delays;
 mod losses;
@@ -59,7 +60,8 @@ impl Gate {
     }
 }
 
-/// Time that only this test moves. Who sleeps passes the gate first, if there is one; here that is the projection.
+/// Time that only this test moves. Who sleeps passes the gate first, if there is one; here that is
+/// the projection.
 struct TestClock {
     time: ManualClock,
     gate: Option<Arc<Gate>>,
@@ -94,7 +96,8 @@ impl Clock for TestClock {
 
 type Step = Box<dyn FnMut(&mut FrameMeta) -> Delivery + Send>;
 
-/// Delivers what its script says: it sets number and arrival of the next frame. The rate that it promises is 100 Hz.
+/// Delivers what its script says: it sets number and arrival of the next frame. The rate that it
+/// promises is 100 Hz.
 struct Script {
     info: SourceInfo,
     step: Step,
@@ -103,9 +106,19 @@ struct Script {
 fn script(step: impl FnMut(&mut FrameMeta) -> Delivery + Send + 'static) -> Box<dyn FrameSource> {
     let (width, height) = (16, 16);
     let distortion = Distortion::None;
-    let intrinsics = Intrinsics { width, height, fx: 10.0, fy: 10.0, ppx: 8.0, ppy: 8.0, distortion, coeffs: [0.0; 5] };
+    let intrinsics = Intrinsics {
+        width,
+        height,
+        fx: 10.0,
+        fy: 10.0,
+        ppx: 8.0,
+        ppy: 8.0,
+        distortion,
+        coeffs: [0.0; 5],
+    };
     let timestamp_domain = TimestampDomain::Unknown;
-    let stream = DepthStream { intrinsics, nominal_fps: 100.0, depth_units_m: 0.001, timestamp_domain };
+    let stream =
+        DepthStream { intrinsics, nominal_fps: 100.0, depth_units_m: 0.001, timestamp_domain };
     let (kind, name, facts) = (SourceKind::Synthetic, "script".into(), Vec::new());
     let info = SourceInfo { kind, name, facts, stream, color: None, expected_frames: None };
     Box::new(Script { info, step: Box::new(step) })
@@ -124,7 +137,8 @@ impl FrameSource for Script {
 
 type OnCloud = Box<dyn FnMut(&Cloud) -> Offer + Send>;
 
-/// Does with each cloud what its function says. When all that the pipeline writes about a cloud is written, it says so.
+/// Does with each cloud what its function says. When all that the pipeline writes about a cloud is
+/// written, it says so.
 struct Probe {
     on_cloud: OnCloud,
     done: Option<Sender<()>>,
@@ -135,12 +149,24 @@ struct Probe {
 
 impl Probe {
     fn new(on_cloud: impl FnMut(&Cloud) -> Offer + Send + 'static) -> Self {
-        Self { on_cloud: Box::new(on_cloud), done: None, offered: false, readings: 0, max_rate_hz: None }
+        Self {
+            on_cloud: Box::new(on_cloud),
+            done: None,
+            offered: false,
+            readings: 0,
+            max_rate_hz: None,
+        }
     }
 
-    fn run(self, source: Box<dyn FrameSource>, settings: PipelineSettings, clock: Arc<dyn Clock>) -> Outcome {
+    fn run(
+        self,
+        source: Box<dyn FrameSource>,
+        settings: PipelineSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Outcome {
         let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(self)];
-        let outcome = pipeline::run(source, sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+        let outcome =
+            pipeline::run(source, sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
         assert_eq!(outcome.error.as_ref().map(|error| format!("{error:#}")), None);
         assert_frames_add_up(&outcome);
         outcome
@@ -166,8 +192,8 @@ impl CloudSink for Probe {
     }
     fn next_released(&mut self) -> Option<Released> {
         // A cloud that is passed over is not offered, but the time was read for it.
-        let had_a_cloud =
-            std::mem::take(&mut self.offered) | (std::mem::replace(&mut self.readings, READINGS.get()) != READINGS.get());
+        let had_a_cloud = std::mem::take(&mut self.offered)
+            | (std::mem::replace(&mut self.readings, READINGS.get()) != READINGS.get());
         if let Some(done) = self.done.as_ref().filter(|_| had_a_cloud) {
             let _ = done.send(());
         }
@@ -210,7 +236,8 @@ struct Road {
 /// The frames that were handed over.
 fn roads(outcome: &Outcome) -> Vec<Road> {
     let projected = outcome.journals.project.entries();
-    let handed_over = outcome.journals.sinks[0].entries().iter().filter(|entry| entry.event == Event::HandedOver);
+    let handed_over =
+        outcome.journals.sinks[0].entries().iter().filter(|entry| entry.event == Event::HandedOver);
     let road = |shown: &depthcast::stats::journal::Entry| {
         let made = projected.iter().find(|made| made.frame == shown.frame).unwrap();
         Road {
@@ -225,21 +252,29 @@ fn roads(outcome: &Outcome) -> Vec<Road> {
     handed_over.map(road).collect()
 }
 
-/// What holds in every run: each frame is where it was counted, each stage of a frame is in the total once, and the figures of the stages are
-/// those of the single frames.
+/// What holds in every run: each frame is where it was counted, each stage of a frame is in the
+/// total once, and the figures of the stages are those of the single frames.
 fn assert_frames_add_up(outcome: &Outcome) {
     let stats = &outcome.stats;
     let (captured, projected) = (stats.captured.count(), stats.projected.count());
     assert_eq!(captured, projected + stats.dropped_capture_queue.get());
     let sink = &stats.sinks[0];
-    assert_eq!(projected, sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer());
+    assert_eq!(
+        projected,
+        sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer()
+    );
     let roads = roads(outcome);
     assert_eq!(roads.len() as u64, sink.shown.count());
     for road in &roads {
-        assert_eq!(road.total, road.capture_queue + road.project + road.cloud_queue + road.log, "{road:?}");
+        assert_eq!(
+            road.total,
+            road.capture_queue + road.project + road.cloud_queue + road.log,
+            "{road:?}"
+        );
     }
     let of_roads = |part: fn(&Road) -> u64| {
-        let (sum, max) = (roads.iter().map(part).sum::<u64>(), roads.iter().map(part).max().unwrap_or(0));
+        let (sum, max) =
+            (roads.iter().map(part).sum::<u64>(), roads.iter().map(part).max().unwrap_or(0));
         (roads.len() as u64, sum as f64 / roads.len().max(1) as f64 / 1e3, max as f64 / 1e3)
     };
     let of_stage = |Latency { count, mean, max, .. }: Latency| (count, mean, max);
@@ -251,7 +286,10 @@ fn assert_frames_add_up(outcome: &Outcome) {
         assert_eq!(of_stage(stats.capture_queue.latency()), of_roads(|road| road.capture_queue));
         assert_eq!(of_stage(stats.project.latency()), of_roads(|road| road.project));
         assert_eq!(of_stage(sink.cloud_queue.latency()), of_roads(|road| road.cloud_queue));
-        assert_eq!(of_stage(stats.arrival_to_cloud.latency()), of_roads(|road| road.capture_queue + road.project));
+        assert_eq!(
+            of_stage(stats.arrival_to_cloud.latency()),
+            of_roads(|road| road.capture_queue + road.project)
+        );
     }
 }
 
@@ -264,7 +302,12 @@ struct Delays {
 }
 
 /// Frames every 100 ms, each of which goes all the way before the next one comes.
-fn in_step(clock: Arc<dyn Clock>, sleep: impl Fn(Duration) + Clone + Send + 'static, delays: Delays, count: u64) -> Outcome {
+fn in_step(
+    clock: Arc<dyn Clock>,
+    sleep: impl Fn(Duration) + Clone + Send + 'static,
+    delays: Delays,
+    count: u64,
+) -> Outcome {
     let (done_tx, done): (_, Receiver<()>) = channel();
     let mut next = 1;
     let source = script({

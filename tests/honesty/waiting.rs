@@ -2,9 +2,13 @@
 
 use super::*;
 
-/// Frames every 10 ms: one, and when somebody is held with it, four more; 60 ms later it is let go. From the third on, `before_next` comes
-/// before each, and before the end.
-fn five_behind(gate: Arc<Gate>, clock: Arc<TestClock>, mut before_next: impl FnMut() + Send + 'static) -> Box<dyn FrameSource> {
+/// Frames every 10 ms: one, and when somebody is held with it, four more; 60 ms later it is let go.
+/// From the third on, `before_next` comes before each, and before the end.
+fn five_behind(
+    gate: Arc<Gate>,
+    clock: Arc<TestClock>,
+    mut before_next: impl FnMut() + Send + 'static,
+) -> Box<dyn FrameSource> {
     let mut next = 1;
     script(move |meta| {
         if next == 2 {
@@ -30,9 +34,11 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(Some(&gate));
     let source = five_behind(gate, Arc::clone(&clock), || ()); // frame 1 is with the projection, and stays there
-    let settings = PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
+    let settings =
+        PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
     let outcome = Probe::new(|_| Offer::Taken).run(source, settings, clock);
-    let got: Vec<_> = roads(&outcome).iter().map(|road| (road.capture_queue / MS, road.project / MS)).collect();
+    let got: Vec<_> =
+        roads(&outcome).iter().map(|road| (road.capture_queue / MS, road.project / MS)).collect();
     assert_eq!(got, [(0, 100), (90, 1), (81, 1), (72, 1), (63, 1)]);
 }
 
@@ -41,7 +47,8 @@ fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(None);
     let (made_tx, made) = channel();
-    // Cloud 1 is with the sink, and stays there; the one before each frame that follows waits for the sink.
+    // Cloud 1 is with the sink, and stays there; the one before each frame that follows waits for
+    // the sink.
     let source = five_behind(Arc::clone(&gate), Arc::clone(&clock), move || made.recv().unwrap());
     let probe = Probe::new({
         let clock = Arc::clone(&clock);
@@ -62,9 +69,20 @@ fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
         Offer::Taken
     });
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(probe), Box::new(second)];
-    let outcome = pipeline::run(source, sinks, settings(Policy::Lossless, 2, 4), clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome = pipeline::run(
+        source,
+        sinks,
+        settings(Policy::Lossless, 2, 4),
+        clock,
+        Stop::default(),
+        &mut |_| {},
+    )
+    .unwrap();
     assert_frames_add_up(&outcome);
-    let got: Vec<_> = roads(&outcome).iter().map(|road| (road.cloud_queue / MS, road.log / MS, road.total / MS)).collect();
+    let got: Vec<_> = roads(&outcome)
+        .iter()
+        .map(|road| (road.cloud_queue / MS, road.log / MS, road.total / MS))
+        .collect();
     assert_eq!(got, [(0, 100, 100), (90, 1, 91), (81, 1, 82), (72, 1, 73), (63, 1, 64)]);
 }
 
@@ -97,7 +115,11 @@ fn a_stall_is_in_the_tail_of_all_frames_that_came_meanwhile() {
         if begin < arrived_at && arrived_at < end {
             waited += 1;
             let total = entry.to.ns_since(arrived_at);
-            assert!(total >= end.ns_since(arrived_at), "frame {} forgets its waiting", entry.frame.number);
+            assert!(
+                total >= end.ns_since(arrived_at),
+                "frame {} forgets its waiting",
+                entry.frame.number
+            );
             long_ones += u64::from(total >= STALL.as_nanos() as u64 / 2);
         }
     }
@@ -105,14 +127,20 @@ fn a_stall_is_in_the_tail_of_all_frames_that_came_meanwhile() {
     assert!(waited >= 20 && long_ones >= waited / 3, "{waited} frames, {long_ones} of them long");
     let sink = &outcome.stats.sinks[0];
     assert!(sink.total.latency().p90 >= 100e3, "{:?}", sink.total.latency());
-    // What the machine was too busy for, the source announced: no frame is missing without being counted.
-    let first_to_last = outcome.journals.capture.entries().iter().map(|entry| entry.frame.number).max().unwrap();
-    assert_eq!(first_to_last, outcome.stats.captured.count() + outcome.stats.continuity.get().frames_missing);
+    // What the machine was too busy for, the source announced: no frame is missing without being
+    // counted.
+    let first_to_last =
+        outcome.journals.capture.entries().iter().map(|entry| entry.frame.number).max().unwrap();
+    assert_eq!(
+        first_to_last,
+        outcome.stats.captured.count() + outcome.stats.continuity.get().frames_missing
+    );
 }
 
 #[test]
 fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
-    // 200 ms in which nobody fetches: of the 20 frames that were due, four wait, and have waited since they were due.
+    // 200 ms in which nobody fetches: of the 20 frames that were due, four wait, and have waited
+    // since they were due.
     let clock = TestClock::new(None);
     let options = SyntheticOptions { width: 16, height: 12, fps: 100.0, seed: 1, color: false };
     let mut camera = SyntheticCamera::new(options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
@@ -124,7 +152,11 @@ fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
         fn info(&self) -> &SourceInfo {
             &self.0
         }
-        fn next_frame(&mut self, frame: &mut DepthFrame, _: HostTime) -> Result<Delivery, SourceError> {
+        fn next_frame(
+            &mut self,
+            frame: &mut DepthFrame,
+            _: HostTime,
+        ) -> Result<Delivery, SourceError> {
             Ok((self.1)(frame))
         }
     }

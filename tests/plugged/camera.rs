@@ -1,6 +1,7 @@
-//! A camera that the program believes to be plugged in. Compiled to a library of its own, which is loaded before librealsense
-//! (`LD_PRELOAD`): whenever the program asks for the cameras that are there, it is given one of librealsense's software device. What is wrong with it says the
-//! file `PLUGGED_FAULT`, at any time; what happens to it is written to `PLUGGED_LOG`.
+//! A camera that the program believes to be plugged in. Compiled to a library of its own, which is
+//! loaded before librealsense (`LD_PRELOAD`): whenever the program asks for the cameras that are
+//! there, it is given one of librealsense's software device. What is wrong with it says the file
+//! `PLUGGED_FAULT`, at any time; what happens to it is written to `PLUGGED_LOG`.
 //!
 //! | fault | |
 //! | --- | --- |
@@ -144,7 +145,8 @@ struct Camera {
 // SAFETY: librealsense's handles belong to no thread; they are used behind the lock.
 unsafe impl Send for Camera {}
 
-/// Held while the program starts or stops a stream: librealsense locks nothing of a software sensor.
+/// Held while the program starts or stops a stream: librealsense locks nothing of a software
+/// sensor.
 static CAMERA: Mutex<Option<Camera>> = Mutex::new(None);
 /// The streams that the next start will start.
 static ENABLED: Mutex<Vec<c_int>> = Mutex::new(Vec::new());
@@ -241,7 +243,8 @@ impl Camera {
         // librealsense hands over what a software sensor sends, whether it was asked for or not.
         for (kind, sensor, profile, fps, bytes) in self.streams.iter().filter(|stream| self.on.contains(&stream.0)) {
             let (sensor, profile, deleter, domain) = (*sensor, *profile, keep, 0);
-            // SAFETY: sensor and profile are this camera's; what is sent lives as long as the program.
+            // SAFETY: sensor and profile are this camera's; what is sent lives as long as the
+            // program.
             unsafe {
                 if [ACCEL, GYRO].contains(kind) {
                     let each = fps / FPS;

@@ -1,5 +1,5 @@
-//! The program itself with a camera that seems to be plugged in (`camera.rs`), and all that can be wrong with one: what it says, what it
-//! counts, how it ends.
+//! The program itself with a camera that seems to be plugged in (`camera.rs`), and all that can be
+//! wrong with one: what it says, what it counts, how it ends.
 #![cfg(feature = "realsense")]
 
 #[path = "../common/mod.rs"]
@@ -18,10 +18,14 @@ fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     LIBRARY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plugged/camera.rs");
-        let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plugged-{}.so", std::process::id()));
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("plugged-{}.so", std::process::id()));
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let mut command = Command::new(rustc);
-        command.args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-o"]).arg(&library).arg(source);
+        command
+            .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-o"])
+            .arg(&library)
+            .arg(source);
         assert!(command.status().unwrap().success(), "the camera cannot be compiled");
         library
     })
@@ -75,7 +79,11 @@ impl Run {
 
     /// The newest figures.
     fn stats(&self) -> Value {
-        self.read("stats").lines().filter_map(|line| serde_json::from_str(line).ok()).next_back().unwrap_or_default()
+        self.read("stats")
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .next_back()
+            .unwrap_or_default()
     }
 
     fn captured(&self) -> u64 {
@@ -85,7 +93,12 @@ impl Run {
     fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !holds() {
-            assert!(Instant::now() < deadline, "{what}: not within 30 s: {} {}", self.read("stderr"), self.read("log"));
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within 30 s: {} {}",
+                self.read("stderr"),
+                self.read("log")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -103,11 +116,24 @@ impl Run {
     /// Name and policy of the threads that may run on core 0 alone.
     fn pinned(&self) -> Vec<(String, String)> {
         let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().flatten().map(|task| task.path());
-        let pinned = tasks.filter(|task| read(task.join("status")).contains("Cpus_allowed_list:\t0\n"));
-        let policy = |stat: &str| stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(38)).map(str::to_owned);
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .unwrap()
+            .flatten()
+            .map(|task| task.path());
+        let pinned =
+            tasks.filter(|task| read(task.join("status")).contains("Cpus_allowed_list:\t0\n"));
+        let policy = |stat: &str| {
+            stat.rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(38))
+                .map(str::to_owned)
+        };
         pinned
-            .map(|task| (read(task.join("comm")).trim().to_owned(), policy(&read(task.join("stat"))).unwrap_or_default()))
+            .map(|task| {
+                (
+                    read(task.join("comm")).trim().to_owned(),
+                    policy(&read(task.join("stat"))).unwrap_or_default(),
+                )
+            })
             .collect()
     }
 
@@ -119,12 +145,18 @@ impl Run {
     fn end(mut self) -> Ended {
         self.wait_until("it ends", || self.is_over());
         let status = self.child.wait().unwrap();
-        Ended { code: status.code(), stdout: self.read("stdout"), stderr: self.read("stderr"), log: self.read("log") }
+        Ended {
+            code: status.code(),
+            stdout: self.read("stdout"),
+            stderr: self.read("stderr"),
+            log: self.read("log"),
+        }
     }
 
     fn is_over(&self) -> bool {
         // A zombie until it is waited for.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
         stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
     }
 }
@@ -146,7 +178,8 @@ struct Ended {
 impl Ended {
     /// Of a run that captured something.
     fn report(&self) -> Value {
-        let report = serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stderr));
+        let report =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stderr));
         common::assert_identities(&report);
         report
     }
@@ -159,7 +192,12 @@ impl Ended {
     /// The states that the camera went through.
     fn states(&self) -> Vec<String> {
         let report = self.report();
-        report["camera"]["changes"].as_array().unwrap().iter().map(|c| c["to"].as_str().unwrap().to_owned()).collect()
+        report["camera"]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["to"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     fn counts(&self) -> [u64; 4] {
@@ -170,7 +208,15 @@ impl Ended {
 
 #[test]
 fn a_cable_that_is_pulled_for_ten_seconds_costs_ten_seconds_and_the_camera_is_tuned_again() {
-    let run = Run::streaming(&["--laser-power-mw", "180", "--gain", "32", "--realtime", "--capture-cores", "0"]);
+    let run = Run::streaming(&[
+        "--laser-power-mw",
+        "180",
+        "--gain",
+        "32",
+        "--realtime",
+        "--capture-cores",
+        "0",
+    ]);
     let before_mb = run.memory_mb();
     let pinned_before = run.pinned();
     run.set("unplugged");
@@ -192,12 +238,24 @@ fn a_cable_that_is_pulled_for_ten_seconds_costs_ten_seconds_and_the_camera_is_tu
     assert_eq!(report["drops"]["source"], 0, "what began anew has no gap");
     // The camera that came back had forgotten all.
     let starts: Vec<_> = ended.log.lines().filter(|line| line.starts_with("start ")).collect();
-    let tuned = |line: &&str| line.contains("Laser Power 180") && line.contains("Gain 32") && line.contains("Auto Exposure 0");
+    let tuned = |line: &&str| {
+        line.contains("Laser Power 180")
+            && line.contains("Gain 32")
+            && line.contains("Auto Exposure 0")
+    };
     assert!(starts.len() == 2 && starts.iter().all(tuned), "{}", ended.log);
-    // librealsense's threads share capture's core, and not its priority, with which they would wait for each other for ever.
+    // librealsense's threads share capture's core, and not its priority, with which they would wait
+    // for each other for ever.
     for pinned in [pinned_before, pinned_after] {
-        let real_time: Vec<_> = pinned.iter().filter(|thread| thread.1 != "0").map(|thread| thread.0.as_str()).collect();
-        assert!(pinned.len() > 3 && (real_time.is_empty() || real_time == ["capture"]), "{pinned:?}");
+        let real_time: Vec<_> = pinned
+            .iter()
+            .filter(|thread| thread.1 != "0")
+            .map(|thread| thread.0.as_str())
+            .collect();
+        assert!(
+            pinned.len() > 3 && (real_time.is_empty() || real_time == ["capture"]),
+            "{pinned:?}"
+        );
     }
     assert!(after_mb <= before_mb + 10, "{before_mb} MB before, {after_mb} MB after");
 }
@@ -206,7 +264,11 @@ fn a_cable_that_is_pulled_for_ten_seconds_costs_ten_seconds_and_the_camera_is_tu
 fn a_stall_is_healed_by_a_restart_or_a_reset() {
     for (fault, states, counts) in [
         ("silent until start", &["streaming", "stalled", "streaming"][..], [1, 1, 0, 0]),
-        ("silent until reset", &["streaming", "stalled", "resetting", "reconnecting", "streaming"], [1, 1, 1, 1]),
+        (
+            "silent until reset",
+            &["streaming", "stalled", "resetting", "reconnecting", "streaming"],
+            [1, 1, 1, 1],
+        ),
     ] {
         let run = Run::streaming(&[]);
         run.set(fault);
@@ -216,7 +278,11 @@ fn a_stall_is_healed_by_a_restart_or_a_reset() {
         run.signal(Signal::INT);
         let ended = run.end();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        assert_eq!((ended.states(), ended.counts()), (states.iter().map(ToString::to_string).collect(), counts), "{fault}");
+        assert_eq!(
+            (ended.states(), ended.counts()),
+            (states.iter().map(ToString::to_string).collect(), counts),
+            "{fault}"
+        );
         assert_eq!(ended.log.matches("reset").count() as u64, counts[2], "{}", ended.log);
     }
 }
@@ -225,13 +291,21 @@ fn a_stall_is_healed_by_a_restart_or_a_reset() {
 fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
     // From the start: there is nothing to report.
     for (fault, args, reason) in [
-        ("unplugged", &[][..], "no RealSense camera found: check that it is plugged into a USB 3 port"),
+        (
+            "unplugged",
+            &[][..],
+            "no RealSense camera found: check that it is plugged into a USB 3 port",
+        ),
         ("other", &["--serial", "111"], "111"),
         ("errors", &[], "librealsense: "),
     ] {
         let ended = Run::start(fault, args).end();
         assert_eq!(ended.code, Some(1), "{fault}: {}", ended.stderr);
-        assert!(ended.reason().starts_with("depthcast: ") && ended.reason().contains(reason), "{fault}: {}", ended.stderr);
+        assert!(
+            ended.reason().starts_with("depthcast: ") && ended.reason().contains(reason),
+            "{fault}: {}",
+            ended.stderr
+        );
         assert!(ended.stdout.is_empty());
     }
     // Later.
@@ -254,7 +328,12 @@ fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
         assert!(report["error"].as_str().unwrap().contains(reason), "{report}");
         assert!(!ended.stderr.contains('\x1b'), "colours are for terminals: {}", ended.stderr);
         if fault == "other" {
-            assert_eq!(ended.stderr.matches("there is 222, and not 111, which is waited for").count(), 1, "{}", ended.stderr);
+            assert_eq!(
+                ended.stderr.matches("there is 222, and not 111, which is waited for").count(),
+                1,
+                "{}",
+                ended.stderr
+            );
         }
     }
 }
@@ -262,7 +341,10 @@ fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
 #[test]
 fn what_this_camera_does_not_have_is_exit_code_2() {
     for (args, reason) in [
-        (&["--depth", "848x480@90"][..], "--depth 848x480@90: the camera has no such depth profile"),
+        (
+            &["--depth", "848x480@90"][..],
+            "--depth 848x480@90: the camera has no such depth profile",
+        ),
         (&["--laser-power-mw", "1000"], "camera.laser_power_mw is 1000"),
         (&["--option", "Warp=1"], "this camera has no such option"),
     ] {
@@ -293,12 +375,25 @@ fn a_flood_is_counted_and_grows_no_memory() {
     let report = ended.report();
     let count = |pointer: &str| report.pointer(pointer).unwrap().as_u64().unwrap();
     let told = count("/frames/captured") + count("/drops/source");
-    // The camera's own count of the first and the last that came, and of all that it sent until it was stopped.
+    // The camera's own count of the first and the last that came, and of all that it sent until it
+    // was stopped.
     let counter = |figure: &str| count(&format!("/time/metadata/frame_counter/{figure}"));
     assert_eq!(told, counter("last") - counter("min") + 1);
-    let sent = ended.log.lines().rev().find_map(|line| line.strip_prefix("stop after ")?.parse::<u64>().ok()).unwrap();
+    let sent = ended
+        .log
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("stop after ")?.parse::<u64>().ok())
+        .unwrap();
     assert!(told > 500 && counter("last") <= sent, "{told} of {sent}");
-    assert_eq!((count("/source_continuity/went_back"), count("/source_continuity/repeats"), ended.counts()[0]), (0, 0, 0));
+    assert_eq!(
+        (
+            count("/source_continuity/went_back"),
+            count("/source_continuity/repeats"),
+            ended.counts()[0]
+        ),
+        (0, 0, 0)
+    );
     assert!(after_mb <= before_mb + 30, "{before_mb} MB before, {after_mb} MB after");
 }
 
@@ -315,7 +410,10 @@ fn frames_out_of_order_and_a_count_that_begins_anew_are_told_apart() {
         let continuity = &ended.report()["source_continuity"];
         let count = |name: &str| continuity[name].as_u64().unwrap();
         if fault == "anew" {
-            assert!((1..=3).contains(&count("went_back")) && ended.counts()[0] == 0, "{continuity}");
+            assert!(
+                (1..=3).contains(&count("went_back")) && ended.counts()[0] == 0,
+                "{continuity}"
+            );
         } else {
             assert!(count("went_back") >= 10 && count("gaps") >= 10, "{continuity}");
         }
@@ -342,7 +440,12 @@ fn it_stops_within_two_seconds_in_every_state() {
         let took = asked_at.elapsed();
         assert!(took < Duration::from_secs(2), "{first}, {then}: {took:?}: {}", ended.stderr);
         if first == "none" {
-            assert_eq!((ended.code, &ended.report()["end"]), (Some(0), &"interrupted".into()), "{}", ended.stderr);
+            assert_eq!(
+                (ended.code, &ended.report()["end"]),
+                (Some(0), &"interrupted".into()),
+                "{}",
+                ended.stderr
+            );
         }
     }
 }
@@ -353,23 +456,38 @@ fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_on
     let all = Run::start("none", &["--all", "--frames", "30"]).end();
     let report = all.report();
     let camera = &report["cameras"][0];
-    assert_eq!((all.code, camera["serial"].as_str(), frames(camera)), (Some(0), Some("111"), Some(30)), "{}", all.stderr);
+    assert_eq!(
+        (all.code, camera["serial"].as_str(), frames(camera)),
+        (Some(0), Some("111"), Some(30)),
+        "{}",
+        all.stderr
+    );
     assert_eq!(camera["camera"]["state"], "streaming");
 
     let one = Run::start("none", &["--serial", "111", "--serial", "999", "--frames", "30"]).end();
     let report = one.report();
     let [there, missing] = [0, 1].map(|index| &report["cameras"][index]);
-    assert_eq!((one.code, there["serial"].as_str(), frames(there)), (Some(1), Some("111"), Some(30)), "{}", one.stderr);
+    assert_eq!(
+        (one.code, there["serial"].as_str(), frames(there)),
+        (Some(1), Some("111"), Some(30)),
+        "{}",
+        one.stderr
+    );
     assert_eq!((missing["serial"].as_str(), frames(missing)), (Some("999"), None));
     let error = "--serial 999: no such camera; there is 111";
     assert_eq!(
         (&missing["error"], one.reason()),
         (&error.into(), format!("depthcast: 1 of 2 cameras failed: camera 999: {error}").as_str())
     );
-    assert!(one.stderr.contains("camera 999: ") && one.stderr.contains("the others go on without it"), "{}", one.stderr);
+    assert!(
+        one.stderr.contains("camera 999: ") && one.stderr.contains("the others go on without it"),
+        "{}",
+        one.stderr
+    );
 }
 
-/// What is saved of an entity: how many rows, and of all of them the values of one component, as `f`'s bytes.
+/// What is saved of an entity: how many rows, and of all of them the values of one component, as
+/// `f`'s bytes.
 #[cfg(feature = "viewer")]
 mod saved {
     use std::io::BufReader;
@@ -379,13 +497,18 @@ mod saved {
     use rerun::log::{Chunk, LogMsg};
 
     pub fn chunks(path: &Path, entity: &str) -> Vec<Chunk> {
-        let messages = DecoderApp::decode_eager(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        let messages =
+            DecoderApp::decode_eager(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
         let chunk = |message: LogMsg| match message {
-            LogMsg::ArrowMsg(store, message) if store.is_recording() => Chunk::from_arrow_msg(&message).ok(),
+            LogMsg::ArrowMsg(store, message) if store.is_recording() => {
+                Chunk::from_arrow_msg(&message).ok()
+            }
             _ => None,
         };
         let chunks = messages.filter_map(|message| chunk(message.unwrap()));
-        chunks.filter(|chunk| chunk.entity_path().to_string() == entity && !chunk.is_static()).collect()
+        chunks
+            .filter(|chunk| chunk.entity_path().to_string() == entity && !chunk.is_static())
+            .collect()
     }
 
     /// The bytes of each image.
@@ -393,7 +516,13 @@ mod saved {
         let component = rerun::Image::descriptor_buffer().component;
         chunks(path, entity)
             .iter()
-            .flat_map(|chunk| chunk.iter_slices::<&[u8]>(component).flatten().map(|bytes| bytes.to_vec()).collect::<Vec<_>>())
+            .flat_map(|chunk| {
+                chunk
+                    .iter_slices::<&[u8]>(component)
+                    .flatten()
+                    .map(|bytes| bytes.to_vec())
+                    .collect::<Vec<_>>()
+            })
             .collect()
     }
 
@@ -401,7 +530,9 @@ mod saved {
         let component = rerun::Scalars::descriptor_scalars().component;
         chunks(path, entity)
             .iter()
-            .flat_map(|chunk| chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect::<Vec<_>>())
+            .flat_map(|chunk| {
+                chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect::<Vec<_>>()
+            })
             .collect()
     }
 }
@@ -411,7 +542,16 @@ mod saved {
 fn images_and_motion_are_shown_where_they_are_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.rrd");
-    let asked = ["--infrared", "--color", "640x480@30", "--imu", "--max-points", "1000", "--save", file.to_str().unwrap()];
+    let asked = [
+        "--infrared",
+        "--color",
+        "640x480@30",
+        "--imu",
+        "--max-points",
+        "1000",
+        "--save",
+        file.to_str().unwrap(),
+    ];
     let run = Run::streaming(&asked);
     run.wait_until("three seconds", || run.captured() > 90);
     run.signal(Signal::TERM);
@@ -428,13 +568,20 @@ fn images_and_motion_are_shown_where_they_are_asked_for() {
             assert_eq!([at(0), at(320), at(639)], [0, 127, 254], "{entity}");
         }
     }
-    for (entity, name, want) in
-        [("/imu/accel", "accel_samples", [0.0, -9.81, 0.0]), ("/imu/gyro", "gyro_samples", [0.01, 0.02, -0.03])]
-    {
+    for (entity, name, want) in [
+        ("/imu/accel", "accel_samples", [0.0, -9.81, 0.0]),
+        ("/imu/gyro", "gyro_samples", [0.01, 0.02, -0.03]),
+    ] {
         let samples = saved::scalars(&file, entity);
         let counted = report["motion"][name].as_u64().unwrap() as usize;
-        assert!(samples.len() > 200 && samples.len() <= counted, "{} of {counted}: {entity}", samples.len());
-        let is_it = |sample: &Vec<f64>| sample.len() == 3 && sample.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(
+            samples.len() > 200 && samples.len() <= counted,
+            "{} of {counted}: {entity}",
+            samples.len()
+        );
+        let is_it = |sample: &Vec<f64>| {
+            sample.len() == 3 && sample.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
         assert!(samples.iter().all(is_it), "{:?}", samples[0]);
     }
     assert_eq!(report["motion"]["missed_by_sinks"], 0);
@@ -442,5 +589,8 @@ fn images_and_motion_are_shown_where_they_are_asked_for() {
     let run = Run::streaming(&["--save", file.to_str().unwrap()]);
     run.signal(Signal::TERM);
     assert_eq!(run.end().code, Some(0));
-    assert!(saved::chunks(&file, "/images/color").is_empty() && saved::chunks(&file, "/imu/accel").is_empty());
+    assert!(
+        saved::chunks(&file, "/images/color").is_empty()
+            && saved::chunks(&file, "/imu/accel").is_empty()
+    );
 }

@@ -20,11 +20,20 @@ use crate::common::scripted::FastClock;
 fn limits_end_recording_and_run() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("short.mcap");
-    let output = record(&out, &["--max-duration", "500ms"], &[&SMALL_DEMO[..], &["--duration", "20s"]].concat());
+    let output = record(
+        &out,
+        &["--max-duration", "500ms"],
+        &[&SMALL_DEMO[..], &["--duration", "20s"]].concat(),
+    );
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let short = report(&output);
-    assert_eq!((&short["end"], &short["recording"]["ended_early"]), (&"recording_limit".into(), &"max_duration".into()));
-    let messages_in = |path: &Path| of_topic(&messages(path), DEPTH_IMAGE).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (&short["end"], &short["recording"]["ended_early"]),
+        (&"recording_limit".into(), &"max_duration".into())
+    );
+    let messages_in = |path: &Path| {
+        of_topic(&messages(path), DEPTH_IMAGE).into_iter().cloned().collect::<Vec<_>>()
+    };
     let depth = messages_in(&out);
     assert_eq!(short["recording"]["frames"], depth.len());
     let length_ns = depth.last().unwrap().log_ns - depth[0].log_ns;
@@ -36,7 +45,10 @@ fn limits_end_recording_and_run() {
         let output = record(&out, &options, &[&SMALL_DEMO[..], &["--duration", "20s"]].concat());
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let small = report(&output);
-        assert_eq!((&small["end"], &small["recording"]["ended_early"]), (&"recording_limit".into(), &"max_size".into()));
+        assert_eq!(
+            (&small["end"], &small["recording"]["ended_early"]),
+            (&"recording_limit".into(), &"max_size".into())
+        );
         let bytes = std::fs::metadata(&out).unwrap().len();
         assert!((150_000..=200_000).contains(&bytes), "{compression}: {bytes}");
         assert_eq!(small["recording"]["frames"], messages_in(&out).len());
@@ -49,7 +61,10 @@ fn recorded_time_counts_for_the_limit_of_a_conversion() {
     let bag = made_bag(dir.path(), &Spec::default());
     let out = dir.path().join("part.mcap");
     let report = convert(&bag, &out, &["--max-duration", "100ms"]);
-    assert_eq!((&report["recording"]["frames"], &report["recording"]["dropped"]), (&4.into(), &0.into()));
+    assert_eq!(
+        (&report["recording"]["frames"], &report["recording"]["dropped"]),
+        (&4.into(), &0.into())
+    );
 }
 
 #[test]
@@ -73,13 +88,31 @@ fn what_cannot_be_recorded_is_refused_before_anything_runs() {
     refused(&path("x.db3"), &[], &demo, 2, &["x.db3", ".mcap"]);
     refused(&path("x"), &[], &demo, 2, &[".mcap"]);
     refused(&path("x.bag"), &[], &demo, 2, &["x.bag", "librealsense", "-- live"]);
-    refused(&path("x.bag"), &[], &["--", "live", "--from-file", "y.bag", "--view", "none"], 2, &["x.bag", "camera"]);
-    refused(&path("x.bag"), &["--max-size", "1GB"], &["--", "live", "--view", "none"], 2, &["no limits"]);
+    refused(
+        &path("x.bag"),
+        &[],
+        &["--", "live", "--from-file", "y.bag", "--view", "none"],
+        2,
+        &["x.bag", "camera"],
+    );
+    refused(
+        &path("x.bag"),
+        &["--max-size", "1GB"],
+        &["--", "live", "--view", "none"],
+        2,
+        &["no limits"],
+    );
     refused(&path("x.mcap"), &["--min-free", "900TiB"], &demo, 1, &["free", "--min-free"]);
     refused(&path("no/such/folder/x.mcap"), &[], &demo, 1, &["x.mcap", "cannot be written"]);
     refused(&path("x.mcap"), &[], &[], 2, &["demo|live|replay"]);
     refused(&path("x.mcap"), &[], &["--", "fly"], 2, &["fly"]);
-    refused(&path("x.mcap"), &[], &["--", "demo", "--nonsense"], 2, &["--nonsense", "depthcast record"]);
+    refused(
+        &path("x.mcap"),
+        &[],
+        &["--", "demo", "--nonsense"],
+        2,
+        &["--nonsense", "depthcast record"],
+    );
     refused(&path("x.mcap"), &["--max-size", "much"], &demo, 2, &["--max-size"]);
     // The recording that is read under another name.
     let link = path("link.mcap");
@@ -101,7 +134,10 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3M", "tmpfs"]).arg(dir.path()).output();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3M", "tmpfs"])
+            .arg(dir.path())
+            .output();
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(dir));
         }
@@ -124,21 +160,42 @@ fn a_full_disk_ends_the_recording_and_not_the_run() {
     let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = report(&output);
-    assert_eq!((&report["end"], &report["frames"]["captured"]), (&"frames".into(), &150.into()), "{report}");
+    assert_eq!(
+        (&report["end"], &report["frames"]["captured"]),
+        (&"frames".into(), &150.into()),
+        "{report}"
+    );
     assert_eq!(report["recording"]["ended_early"], "failed");
-    let (saved, later) = (report["recording"]["frames"].as_u64().unwrap(), report["recording"]["after_end"].as_u64().unwrap());
+    let (saved, later) = (
+        report["recording"]["frames"].as_u64().unwrap(),
+        report["recording"]["after_end"].as_u64().unwrap(),
+    );
     assert!(saved >= 30 && later >= 30, "{report}");
     // The file has an end, and all that the report says.
     assert_eq!(of_topic(&messages(&out), DEPTH_IMAGE).len() as u64, saved);
     let said = said(&output);
-    assert!(said.contains("the run goes on") && said.contains("full.mcap") && said.contains("saved"), "{said}");
+    assert!(
+        said.contains("the run goes on") && said.contains("full.mcap") && said.contains("saved"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_full_disk_ends_a_conversion() {
     let Some(disk) = SmallDisk::mount() else { return };
     let out = disk.0.path().join("full.mcap");
-    let demo = ["--", "demo", "--depth", "160x120@50", "--duration", "30s", "--view", "none", "--policy", "lossless"];
+    let demo = [
+        "--",
+        "demo",
+        "--depth",
+        "160x120@50",
+        "--duration",
+        "30s",
+        "--view",
+        "none",
+        "--policy",
+        "lossless",
+    ];
     let started = Instant::now();
     let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
     assert!(started.elapsed() < Duration::from_secs(20));
@@ -152,14 +209,21 @@ fn a_full_disk_ends_a_conversion() {
 fn a_disk_that_gets_too_full_ends_the_run_in_order() {
     let Some(disk) = SmallDisk::mount() else { return };
     let out = disk.0.path().join("low.mcap");
-    let demo = ["--", "demo", "--depth", "160x120@50", "--duration", "30s", "--view", "none", "--json"];
+    let demo =
+        ["--", "demo", "--depth", "160x120@50", "--duration", "30s", "--view", "none", "--json"];
     let output = record(&out, &["--min-free", "1MiB", "--compression", "none"], &demo);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = report(&output);
-    assert_eq!((&report["end"], &report["recording"]["ended_early"]), (&"recording_limit".into(), &"min_free".into()));
+    assert_eq!(
+        (&report["end"], &report["recording"]["ended_early"]),
+        (&"recording_limit".into(), &"min_free".into())
+    );
     assert!(said(&output).contains("--min-free"));
     assert_eq!(report["recording"]["frames"], of_topic(&messages(&out), DEPTH_IMAGE).len());
-    assert!(mcap::Summary::read(&std::fs::read(&out).unwrap()).unwrap().is_some(), "it has an index");
+    assert!(
+        mcap::Summary::read(&std::fs::read(&out).unwrap()).unwrap().is_some(),
+        "it has an index"
+    );
 }
 
 #[test]
@@ -178,7 +242,8 @@ fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
             bytes
         }
     });
-    let demo = ["--", "demo", "--depth", "160x120@40", "--duration", "3s", "--view", "none", "--json"];
+    let demo =
+        ["--", "demo", "--depth", "160x120@40", "--duration", "3s", "--view", "none", "--json"];
     let output = record(&out, &["--force", "--min-free", "0", "--compression", "none"], &demo);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = report(&output);
@@ -196,12 +261,18 @@ fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
     assert!(depth.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
 }
 
-/// Three seconds of a camera, into `sink` and recorded to `out`, a pipe that somebody reads: all ten times as fast.
+/// Three seconds of a camera, into `sink` and recorded to `out`, a pipe that somebody reads: all
+/// ten times as fast.
 fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
     let options = SyntheticOptions { width: 160, height: 120, fps: 30.0, seed: 1, color: false };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
-    let options = RecordOptions { min_free_bytes: 0, overwrite: true, compression: Compression::None, ..Default::default() };
+    let options = RecordOptions {
+        min_free_bytes: 0,
+        overwrite: true,
+        compression: Compression::None,
+        ..Default::default()
+    };
     let recorder = Recorder::create(out, camera.info(), options, Arc::clone(&clock)).unwrap();
     let settings = PipelineSettings {
         policy: Policy::Newest,
@@ -216,11 +287,16 @@ fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
         project: ProjectOptions::default(),
     };
     let outlets = Outlets { sinks: vec![sink], recorder: Some(recorder) };
-    let outcome = pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    let outcome =
+        pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
     let (stats, recording) = (&outcome.stats, outcome.stats.recording.as_ref().unwrap().report());
     assert_eq!(stats.captured.count(), recording.frames + recording.dropped + recording.after_end);
     let sink = &stats.sinks[0];
-    assert_eq!(stats.projected.count(), sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer());
+    assert_eq!(
+        stats.projected.count(),
+        sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer()
+    );
     outcome
 }
 
@@ -244,7 +320,12 @@ fn a_disk_that_pauses_for_long_gets_all_that_waits() {
     // 20 seconds of the run's clock: longer than a viewer would be waited for.
     let reader = pipe(&out, Duration::from_secs(2));
     let outcome = run_fast(&out, Box::new(NullSink));
-    assert!(outcome.error.is_none() && outcome.warnings.is_empty(), "{:?} {:?}", outcome.error, outcome.warnings);
+    assert!(
+        outcome.error.is_none() && outcome.warnings.is_empty(),
+        "{:?} {:?}",
+        outcome.error,
+        outcome.warnings
+    );
     let recording = outcome.stats.recording.as_ref().unwrap().report();
     assert_eq!((recording.ended_early, recording.problem), (None, None));
     let read = dir.path().join("read.mcap");
@@ -293,7 +374,11 @@ fn a_disk_that_does_not_answer_is_an_error_and_every_frame_is_accounted_for() {
     }
     let recording = outcome.stats.recording.as_ref().unwrap().report();
     assert_eq!(recording.ended_early, Some("failed"));
-    assert!(recording.dropped > 50 && recording.problem.is_some_and(|text| text.contains("not whole")), "{}", recording.dropped);
+    assert!(
+        recording.dropped > 50 && recording.problem.is_some_and(|text| text.contains("not whole")),
+        "{}",
+        recording.dropped
+    );
 }
 
 #[test]
@@ -324,7 +409,11 @@ fn a_killed_recording_lacks_no_more_than_the_last_second() {
                 let messages = messages_so_far(&out);
                 let depth = of_topic(&messages, DEPTH_IMAGE);
                 let missing_ns = killed_ns.saturating_sub(depth.last().unwrap().log_ns);
-                assert!(missing_ns < 1_000_000_000, "moment {moment}: {} ms are missing", missing_ns / 1_000_000);
+                assert!(
+                    missing_ns < 1_000_000_000,
+                    "moment {moment}: {} ms are missing",
+                    missing_ns / 1_000_000
+                );
                 for pair in depth.windows(2) {
                     assert!(pair[0].sequence < pair[1].sequence);
                 }

@@ -1,4 +1,5 @@
-//! `profile --against OTHER -- ...`: this program and another build of it in turns, so that what the machine does meanwhile strikes both.
+//! `profile --against OTHER -- ...`: this program and another build of it in turns, so that what
+//! the machine does meanwhile strikes both.
 
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
@@ -20,8 +21,8 @@ use crate::profile::compare::{Comparison, MIN_REPETITIONS};
 use crate::profile::report::ProfileReport;
 use crate::profile::{self, turns};
 
-/// Many short turns tell more than few long ones: their number is what makes the interval narrow, and a pair that takes seconds is over
-/// before the machine has become another.
+/// Many short turns tell more than few long ones: their number is what makes the interval narrow,
+/// and a pair that takes seconds is over before the machine has become another.
 const TURNS: usize = 10;
 /// Of each turn after its warm-up, where neither a flag nor the input ends it.
 const LENGTH: &str = "3s";
@@ -43,7 +44,8 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     let of_config = run.settings(Preset::Profiling, Config::default())?.profile;
     let turns = args.repetitions.or(of_config.repetitions).unwrap_or(TURNS);
     if turns < MIN_REPETITIONS {
-        let more = format!("measure with --repetitions {MIN_REPETITIONS} or more, {TURNS} are good");
+        let more =
+            format!("measure with --repetitions {MIN_REPETITIONS} or more, {TURNS} are good");
         let text = format!("{turns} turns do not tell the noise; {more}");
         return Err(UsageError(text).into());
     }
@@ -52,7 +54,11 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     let other = if other.is_file() { std::path::absolute(other)? } else { other.to_owned() };
     ensure_profiles(&other)?;
     let this = std::env::current_exe().context("this program's own file is not known")?;
-    let mut sides = [("first", other), ("second", this)].map(|(name, program)| Side { name, program, reports: Vec::new() });
+    let mut sides = [("first", other), ("second", this)].map(|(name, program)| Side {
+        name,
+        program,
+        reports: Vec::new(),
+    });
 
     let mut words = args.run.clone();
     if !source.has_end() && run.duration.is_none() && run.frames.is_none() {
@@ -62,12 +68,16 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     take_turns(&mut sides, turns, args.warm_up, &words)?;
     let mut joined = Vec::new();
     for Side { name, program, reports } in sides {
-        let (mut report, measured) = turns::join(reports).with_context(|| format!("the {name}: {}", program.display()))?;
+        let (mut report, measured) =
+            turns::join(reports).with_context(|| format!("the {name}: {}", program.display()))?;
         report.in_turns = u64::try_from(began.as_millis()).ok();
         report.command = command_line(args);
         if report.cells.iter().any(|cell| cell.repetitions.len() < turns) {
             for cell in &mut report.cells {
-                cell.warnings.push(format!("interrupted: {} of {turns} turns were measured", cell.repetitions.len()));
+                cell.warnings.push(format!(
+                    "interrupted: {} of {turns} turns were measured",
+                    cell.repetitions.len()
+                ));
             }
         }
         report.environment.versions.push(("program".into(), program.display().to_string()));
@@ -78,13 +88,20 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     let file = args.out.join("compare.json");
     std::fs::write(&file, serde_json::to_string_pretty(&comparison)? + "\n")
         .with_context(|| format!("{}: cannot be written", file.display()))?;
-    let files =
-        format!("\n{}: compare.json; first and second: report.html, report.md, report.json, *.hgrm\n", args.out.display());
+    let files = format!(
+        "\n{}: compare.json; first and second: report.html, report.md, report.json, *.hgrm\n",
+        args.out.display()
+    );
     tell(&comparison, args.json, &files)
 }
 
 /// Until all are taken, or a signal comes.
-fn take_turns(sides: &mut [Side; 2], turns: usize, warm_up: Option<Duration>, words: &[OsString]) -> anyhow::Result<()> {
+fn take_turns(
+    sides: &mut [Side; 2],
+    turns: usize,
+    warm_up: Option<Duration>,
+    words: &[OsString],
+) -> anyhow::Result<()> {
     let stop = stop_on_signals(None)?;
     for turn in 1..=turns {
         // Neither is always the one that comes after the other.
@@ -113,7 +130,8 @@ fn ensure_profiles(program: &Path) -> anyhow::Result<()> {
     help.args(["profile", "--help"]).stdin(Stdio::null());
     let said = help.output().with_context(|| format!("{name}: cannot be started; {ADVICE}"))?;
     if !String::from_utf8_lossy(&said.stdout).contains("--repetitions") {
-        let said: Vec<_> = String::from_utf8_lossy(&said.stderr).lines().map(str::to_owned).collect();
+        let said: Vec<_> =
+            String::from_utf8_lossy(&said.stderr).lines().map(str::to_owned).collect();
         let why = why(&said).unwrap_or("it does not know of repetitions");
         bail!("{name}: is no depthcast that can profile: {why}; {ADVICE}");
     }
@@ -138,22 +156,34 @@ fn measure(
         command.args(["--warm-up", &format!("{}s", time.as_secs_f64())]);
     }
     command.arg("--").args(words);
-    let (status, said) = run(command, label, stop).with_context(|| format!("{}: cannot be run", program.display()))?;
+    let (status, said) = run(command, label, stop)
+        .with_context(|| format!("{}: cannot be run", program.display()))?;
     if stop.is_asked() {
         return Ok(None);
     }
     if !status.success() {
-        let advice = if status.code() == Some(2) { "; what is measured has to be what both builds know" } else { "" };
+        let advice = if status.code() == Some(2) {
+            "; what is measured has to be what both builds know"
+        } else {
+            ""
+        };
         let why = why(&said).map_or_else(|| status.to_string(), str::to_owned);
         bail!("{label}: {} failed: {why}{advice}", program.display());
     }
-    profile::read(folder.path()).with_context(|| format!("{label}: {}", program.display())).map(Some)
+    profile::read(folder.path())
+        .with_context(|| format!("{label}: {}", program.display()))
+        .map(Some)
 }
 
 /// Runs it to its end, or until it has to stop, and passes on what it says; which is also returned.
-fn run(mut command: Command, label: &str, stop: &Stop) -> anyhow::Result<(ExitStatus, Vec<String>)> {
+fn run(
+    mut command: Command,
+    label: &str,
+    stop: &Stop,
+) -> anyhow::Result<(ExitStatus, Vec<String>)> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    // Else Ctrl-C on a terminal would reach it too, and what is passed on would be its second signal, at which it drops everything.
+    // Else Ctrl-C on a terminal would reach it too, and what is passed on would be its second
+    // signal, at which it drops everything.
     let mut child = command.process_group(0).spawn()?;
     let lines = lines(child.stderr.take().context("its messages are not to be had")?)?;
     let mut said = Vec::new();
@@ -210,7 +240,9 @@ const ERROR: &str = "depthcast: ";
 /// The line that says why: depthcast's own, that of its command line, or the last.
 fn why(said: &[String]) -> Option<&str> {
     let with = |begin: &str| said.iter().rev().find_map(|line| line.strip_prefix(begin));
-    with(ERROR).or_else(|| with("error: ")).or_else(|| said.iter().map(|line| line.trim()).rfind(|line| !line.is_empty()))
+    with(ERROR)
+        .or_else(|| with("error: "))
+        .or_else(|| said.iter().map(|line| line.trim()).rfind(|line| !line.is_empty()))
 }
 
 #[cfg(test)]
@@ -227,7 +259,10 @@ mod tests {
     fn the_line_that_says_why_is_found() {
         let said = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
         for (text, line) in [
-            ("combination 1\ndepthcast: no camera; plug one in\nlater", Some("no camera; plug one in")),
+            (
+                "combination 1\ndepthcast: no camera; plug one in\nlater",
+                Some("no camera; plug one in"),
+            ),
             (
                 "error: unexpected argument '--x' found\n\nUsage: y\n\nFor more information, try '--help'.",
                 Some("unexpected argument '--x' found"),
@@ -241,7 +276,8 @@ mod tests {
 
     #[test]
     fn what_a_program_says_last_is_heard_though_somebody_holds_its_pipe() {
-        let (status, said) = run(shell("sleep 5 & echo one >&2; exit 4"), "test", &Stop::default()).unwrap();
+        let (status, said) =
+            run(shell("sleep 5 & echo one >&2; exit 4"), "test", &Stop::default()).unwrap();
         assert_eq!((status.code(), said), (Some(4), vec!["one".to_owned()]));
     }
 
@@ -252,6 +288,9 @@ mod tests {
         let script = "trap 'echo told >&2; n=1' INT; while [ -z \"$n\" ]; do sleep 0.02; done; sleep 0.3; exit 1";
         let (status, said) = run(shell(script), "test", &stop).unwrap();
         // Told before the trap was set it has ended at once.
-        assert!(status.code() == Some(1) && said == ["told"] || status.code().is_none(), "{status}: {said:?}");
+        assert!(
+            status.code() == Some(1) && said == ["told"] || status.code().is_none(),
+            "{status}: {said:?}"
+        );
     }
 }

@@ -67,12 +67,22 @@ pub(super) fn count(depth: &[u16], scale: &DepthScale) -> usize {
 
 /// As above.
 #[target_feature(enable = "avx2")]
-pub(super) fn decimate(decimator: &Decimator, depth: &[u16], stride: usize, scale: &DepthScale, out: &mut [u16]) {
+pub(super) fn decimate(
+    decimator: &Decimator,
+    depth: &[u16],
+    stride: usize,
+    scale: &DepthScale,
+    out: &mut [u16],
+) {
     decimator.run(depth, stride, scale.range(), out);
 }
 
 #[target_feature(enable = "avx2,popcnt")]
-pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) {
+pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) {
     let constants = Constants::new(scale);
     for (row, out) in block.rows().zip(out.chunks_exact_mut(block.width)) {
         if block.width < LANES {
@@ -85,14 +95,23 @@ pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block
 
 #[inline]
 #[target_feature(enable = "avx2,popcnt")]
-fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constants, row: Row<'_>, out: &mut Places) {
+fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    constants: &Constants,
+    row: Row<'_>,
+    out: &mut Places,
+) {
     let width = out.len();
     let same_ray_y = _mm256_set1_ps(row.ray_y[0]);
     let ray_y = |i: usize| if OWN_RAY_Y { load(&row.ray_y[i..]) } else { same_ray_y };
     // The last group ends with the row; where it overlaps the one before, it writes the same.
     // Chunks, so that no length is checked in the loop.
-    let groups =
-        row.depth.as_chunks::<LANES>().0.iter().zip(row.ray_x.as_chunks::<LANES>().0).zip(out.as_chunks_mut::<LANES>().0);
+    let groups = row
+        .depth
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(row.ray_x.as_chunks::<LANES>().0)
+        .zip(out.as_chunks_mut::<LANES>().0);
     for (i, ((depth, ray_x), places)) in groups.enumerate() {
         group::<IN_RANGE>(constants, depth, ray_x, ray_y(i * LANES), places);
     }
@@ -100,22 +119,40 @@ fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constan
         return;
     }
     let last = width - LANES;
-    group::<IN_RANGE>(constants, &row.depth[last..], &row.ray_x[last..], ray_y(last), &mut out[last..]);
+    group::<IN_RANGE>(
+        constants,
+        &row.depth[last..],
+        &row.ray_x[last..],
+        ray_y(last),
+        &mut out[last..],
+    );
 }
 
-/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is not that already: with `IN_RANGE`.
+/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is
+/// not that already: with `IN_RANGE`.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn group<const IN_RANGE: bool>(constants: &Constants, depth: &[u16], ray_x: &[f32], ray_y: __m256, out: &mut Places) {
+fn group<const IN_RANGE: bool>(
+    constants: &Constants,
+    depth: &[u16],
+    ray_x: &[f32],
+    ray_y: __m256,
+    out: &mut Places,
+) {
     let depth = load_u16(depth);
-    let z = constants.z(if IN_RANGE { _mm_and_si128(depth, constants.counting(depth)) } else { depth });
+    let z =
+        constants.z(if IN_RANGE { _mm_and_si128(depth, constants.counting(depth)) } else { depth });
     let x = _mm256_mul_ps(load(ray_x), z);
     let y = _mm256_mul_ps(ray_y, z);
     store(interleave([x, y, z]), out.first_chunk_mut().expect("a whole group"));
 }
 
 #[target_feature(enable = "avx2,popcnt")]
-pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) -> usize {
+pub(super) fn compact<const OWN_RAY_Y: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) -> usize {
     let constants = Constants::new(scale);
     let mut n = 0;
     for row in block.rows() {
@@ -125,7 +162,9 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
         let (own_ray_y, _) = row.ray_y.as_chunks::<LANES>();
         for (i, (depth, ray_x)) in groups.iter().zip(ray_x).enumerate() {
             let depth = load_u16(depth);
-            let mask = _mm_movemask_epi8(_mm_packs_epi16(constants.counting(depth), _mm_setzero_si128())) as usize;
+            let mask =
+                _mm_movemask_epi8(_mm_packs_epi16(constants.counting(depth), _mm_setzero_si128()))
+                    as usize;
             let lanes = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(SQUEEZE[mask & 0xff].cast_signed()));
             let squeeze = |v| _mm256_permutevar8x32_ps(v, lanes);
             let z = squeeze(constants.z(depth));
@@ -144,7 +183,8 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
     n
 }
 
-/// Lanes of x, y and z together as `x y z x y z ...` (Intel's "3D vector normalization" transposition, backwards).
+/// Lanes of x, y and z together as `x y z x y z ...` (Intel's "3D vector normalization"
+/// transposition, backwards).
 #[inline]
 #[target_feature(enable = "avx2")]
 fn interleave([x, y, z]: [__m256; 3]) -> [__m256; 3] {

@@ -8,8 +8,9 @@ use super::{Block, DepthScale, Places, Row, portable};
 /// Pixels in a group.
 const LANES: usize = 16;
 
-/// The indices that bring lanes of x, y and z together as `x y z x y z ...` in three vectors. Two steps for each: x with y, then z into
-/// every third lane; a masked permutation of one vector is cheaper than a second one of two.
+/// The indices that bring lanes of x, y and z together as `x y z x y z ...` in three vectors. Two
+/// steps for each: x with y, then z into every third lane; a masked permutation of one vector is
+/// cheaper than a second one of two.
 struct Interleave {
     xy: [__m512i; 3],
     z: [__m512i; 3],
@@ -90,7 +91,11 @@ impl Constants {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) {
+pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) {
     let constants = Constants::new(scale);
     for (row, out) in block.rows().zip(out.chunks_exact_mut(block.width)) {
         if block.width < LANES {
@@ -103,12 +108,16 @@ pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constants, row: Row<'_>, out: &mut Places) {
+fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    constants: &Constants,
+    row: Row<'_>,
+    out: &mut Places,
+) {
     let width = out.len();
     let same_ray_y = _mm512_set1_ps(row.ray_y[0]);
     let ray_y = |i: usize| if OWN_RAY_Y { load(&row.ray_y[i..]) } else { same_ray_y };
-    // The first and the last group stand at the row's ends, those between so that they fill whole cache lines. Where groups overlap,
-    // they write the same.
+    // The first and the last group stand at the row's ends, those between so that they fill whole
+    // cache lines. Where groups overlap, they write the same.
     group::<IN_RANGE>(constants, row.depth, row.ray_x, ray_y(0), out);
     let first = aligned_within(out.as_ptr().addr());
     // Chunks, so that no length is checked in the loop.
@@ -125,22 +134,43 @@ fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constan
         return;
     }
     let last = width - LANES;
-    group::<IN_RANGE>(constants, &row.depth[last..], &row.ray_x[last..], ray_y(last), &mut out[last..]);
+    group::<IN_RANGE>(
+        constants,
+        &row.depth[last..],
+        &row.ray_x[last..],
+        ray_y(last),
+        &mut out[last..],
+    );
 }
 
-/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is not that already: with `IN_RANGE`.
+/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is
+/// not that already: with `IN_RANGE`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn group<const IN_RANGE: bool>(constants: &Constants, depth: &[u16], ray_x: &[f32], ray_y: __m512, out: &mut Places) {
+fn group<const IN_RANGE: bool>(
+    constants: &Constants,
+    depth: &[u16],
+    ray_x: &[f32],
+    ray_y: __m512,
+    out: &mut Places,
+) {
     let depth = load_u16(depth);
-    let z = constants.z(if IN_RANGE { _mm256_maskz_mov_epi16(constants.counting(depth), depth) } else { depth });
+    let z = constants.z(if IN_RANGE {
+        _mm256_maskz_mov_epi16(constants.counting(depth), depth)
+    } else {
+        depth
+    });
     let x = _mm512_mul_ps(load(ray_x), z);
     let y = _mm512_mul_ps(ray_y, z);
     store(constants.interleave.run([x, y, z]), out.first_chunk_mut().expect("a whole group"));
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) -> usize {
+pub(super) fn compact<const OWN_RAY_Y: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) -> usize {
     let constants = Constants::new(scale);
     let mut n = 0;
     for row in block.rows() {
@@ -159,7 +189,8 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
             let y = _mm512_mul_ps(ray_y, z);
             let count = counting.count_ones() as usize;
             if has_room {
-                // SAFETY: the row began with room for all its pixels, and each group before has taken no more than its own.
+                // SAFETY: the row began with room for all its pixels, and each group before has
+                // taken no more than its own.
                 let places = unsafe { &mut *out.as_mut_ptr().add(n).cast() };
                 store(constants.interleave.run([x, y, z]), places);
             } else {
@@ -177,15 +208,16 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
 
 /// Brings the lanes of `mask` together at the begin. In most images most groups are whole.
 ///
-/// The other lanes keep what `v` had there. To fill them with zeros instead would let the result depend on the register's old value,
-/// which on AMD's processors makes a chain through all groups.
+/// The other lanes keep what `v` had there. To fill them with zeros instead would let the result
+/// depend on the register's old value, which on AMD's processors makes a chain through all groups.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn squeeze(mask: __mmask16, v: __m512) -> __m512 {
     if mask == __mmask16::MAX { v } else { _mm512_mask_compress_ps(v, mask, v) }
 }
 
-/// The index, from 1 to 16, of the first point behind the one at `address` that begins a cache line.
+/// The index, from 1 to 16, of the first point behind the one at `address` that begins a cache
+/// line.
 fn aligned_within(address: usize) -> usize {
     let words_over = address / size_of::<f32>() % 16;
     // 3 * index = -words_over modulo 16, and 3 * 11 = 33 = 1 modulo 16.
@@ -239,7 +271,10 @@ mod tests {
         for address in (0..64).step_by(size_of::<f32>()) {
             let index = aligned_within(address);
             assert!((1..=LANES).contains(&index), "{index} from {address}");
-            assert!((address + index * size_of::<[f32; 3]>()).is_multiple_of(64), "{index} from {address}");
+            assert!(
+                (address + index * size_of::<[f32; 3]>()).is_multiple_of(64),
+                "{index} from {address}"
+            );
         }
     }
 }

@@ -7,13 +7,15 @@
 //! | `neon` | aarch64 | `std::arch` |
 //! | `floor` | measuring | copies the same bytes without any arithmetic: what memory allows |
 //!
-//! Why by hand: left to the compiler, organised rows took 1.9 times the floor with AVX2 (the interleaving of x, y and z costs it) and
-//! compacted ones 6 times (nothing vectorises); by hand with AVX-512 it is 1.1 and 1.4 times. Why `std::arch` and no portable-SIMD library:
-//! compaction lives from each set's own permutations, which the libraries do not have; and in functions with `target_feature` all
-//! intrinsics but loads and stores are safe.
+//! Why by hand: left to the compiler, organised rows took 1.9 times the floor with AVX2 (the
+//! interleaving of x, y and z costs it) and compacted ones 6 times (nothing vectorises); by hand
+//! with AVX-512 it is 1.1 and 1.4 times. Why `std::arch` and no portable-SIMD library: compaction
+//! lives from each set's own permutations, which the libraries do not have; and in functions with
+//! `target_feature` all intrinsics but loads and stores are safe.
 //!
-//! The set is chosen once, when the program asks for [`Kernel::best`]. All give the same bits: each lane computes `d * units`,
-//! then `ray * z`, in f32 and in this order. None uses fused multiply-add.
+//! The set is chosen once, when the program asks for [`Kernel::best`]. All give the same bits: each
+//! lane computes `d * units`, then `ray * z`, in f32 and in this order. None uses fused
+//! multiply-add.
 
 mod floor;
 mod portable;
@@ -29,8 +31,8 @@ use std::mem::MaybeUninit;
 
 use super::reduce::Decimator;
 
-/// Places for points, whatever stands there now. The loops write nothing but points into them and read nothing: `as_places` and
-/// `append` rely on it.
+/// Places for points, whatever stands there now. The loops write nothing but points into them and
+/// read nothing: `as_places` and `append` rely on it.
 type Places = [MaybeUninit<[f32; 3]>];
 
 /// Calls the loop that is made for such a block.
@@ -126,7 +128,8 @@ enum Set {
     Neon,
 }
 
-/// The loops for one instruction set, which this processor has: there is no other way to get a `Kernel`.
+/// The loops for one instruction set, which this processor has: there is no other way to get a
+/// `Kernel`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kernel(Set);
 
@@ -177,7 +180,8 @@ impl Kernel {
         }
     }
 
-    /// Writes a point for each pixel; those whose depth does not count become zeros, some of them -0.0, as librealsense's do.
+    /// Writes a point for each pixel; those whose depth does not count become zeros, some of them
+    /// -0.0, as librealsense's do.
     ///
     /// # Panics
     /// If the parts of the block do not fit together, or `out` has not just a place for each pixel.
@@ -201,8 +205,8 @@ impl Kernel {
         }
     }
 
-    /// Writes the points of the pixels whose depth counts, one behind the other, to the begin of `out`; returns how many they are.
-    /// What stands behind them in `out` may be overwritten.
+    /// Writes the points of the pixels whose depth counts, one behind the other, to the begin of
+    /// `out`; returns how many they are. What stands behind them in `out` may be overwritten.
     ///
     /// # Panics
     /// If the parts of the block do not fit together, or `out` has too few places.
@@ -217,7 +221,8 @@ impl Kernel {
     pub fn append(self, block: Block<'_>, scale: &DepthScale, points: &mut Vec<[f32; 3]>) {
         points.reserve(block.pixels());
         let n = self.compact_into(block, scale, points.spare_capacity_mut());
-        // SAFETY: `compact_into` has written points to the first `n` places behind the vector's end.
+        // SAFETY: `compact_into` has written points to the first `n` places behind the vector's
+        // end.
         unsafe { points.set_len(points.len() + n) }
     }
 
@@ -240,17 +245,26 @@ impl Kernel {
     }
 
     /// [`Decimator::run`], for whole rows of the smaller image.
-    pub fn decimate(self, decimator: &Decimator, depth: &[u16], stride: usize, scale: &DepthScale, out: &mut [u16]) {
+    pub fn decimate(
+        self,
+        decimator: &Decimator,
+        depth: &[u16],
+        stride: usize,
+        scale: &DepthScale,
+        out: &mut [u16],
+    ) {
         match self.0 {
             // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 | Set::Avx512 => unsafe { avx2::decimate(decimator, depth, stride, scale, out) },
+            Set::Avx2 | Set::Avx512 => unsafe {
+                avx2::decimate(decimator, depth, stride, scale, out)
+            },
             _ => decimator.run(depth, stride, scale.range(), out),
         }
     }
 
-    /// Reads all of `depth` and writes six times as many bytes to `out`, with the widest stores and no arithmetic: the least time that
-    /// a projection without compaction can take.
+    /// Reads all of `depth` and writes six times as many bytes to `out`, with the widest stores and
+    /// no arithmetic: the least time that a projection without compaction can take.
     ///
     /// # Panics
     /// If `out` has not a place for each pixel.
@@ -270,7 +284,8 @@ impl Kernel {
 }
 
 fn as_places(points: &mut [[f32; 3]]) -> &mut Places {
-    // SAFETY: MaybeUninit has the layout of what it may hold, and nothing but points is ever written through the result.
+    // SAFETY: MaybeUninit has the layout of what it may hold, and nothing but points is ever
+    // written through the result.
     unsafe { &mut *(std::ptr::from_mut(points) as *mut Places) }
 }
 
@@ -292,12 +307,20 @@ impl<'a> Block<'a> {
         let is_empty = width == 0 || height == 0;
         let end = || stride.checked_mul(height - 1)?.checked_add(width);
         let fits = is_empty || stride >= width && end().is_some_and(|end| end <= depth.len());
-        assert!(fits, "{height} rows of {width} depths, {stride} from one to the next, in {}", depth.len());
+        assert!(
+            fits,
+            "{height} rows of {width} depths, {stride} from one to the next, in {}",
+            depth.len()
+        );
         // It does not overflow: there are as many depths.
         let pixels = width * height;
         match rays {
-            Rays::Separable { x, y } => assert!(x.len() == width && y.len() == height, "a ray for each row and column"),
-            Rays::PerPixel { x, y } => assert!(x.len() == pixels && y.len() == pixels, "a ray for each pixel"),
+            Rays::Separable { x, y } => {
+                assert!(x.len() == width && y.len() == height, "a ray for each row and column")
+            }
+            Rays::PerPixel { x, y } => {
+                assert!(x.len() == pixels && y.len() == pixels, "a ray for each pixel")
+            }
         }
         pixels
     }

@@ -41,7 +41,11 @@ impl Constants {
     #[inline]
     #[target_feature(enable = "neon")]
     fn new(scale: &DepthScale) -> Self {
-        Self { units_m: vdupq_n_f32(scale.units_m), low: vdup_n_u16(scale.low), span: vdup_n_u16(scale.span) }
+        Self {
+            units_m: vdupq_n_f32(scale.units_m),
+            low: vdup_n_u16(scale.low),
+            span: vdup_n_u16(scale.span),
+        }
     }
 
     /// All ones for those of four depths that count.
@@ -59,7 +63,11 @@ impl Constants {
 }
 
 #[target_feature(enable = "neon")]
-pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) {
+pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) {
     let constants = Constants::new(scale);
     for (row, out) in block.rows().zip(out.chunks_exact_mut(block.width)) {
         if block.width < LANES {
@@ -72,14 +80,23 @@ pub(super) fn organize<const OWN_RAY_Y: bool, const IN_RANGE: bool>(block: Block
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constants, row: Row<'_>, out: &mut Places) {
+fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(
+    constants: &Constants,
+    row: Row<'_>,
+    out: &mut Places,
+) {
     let width = out.len();
     let same_ray_y = vdupq_n_f32(row.ray_y[0]);
     let ray_y = |i: usize| if OWN_RAY_Y { load(&row.ray_y[i..]) } else { same_ray_y };
     // The last group ends with the row; where it overlaps the one before, it writes the same.
     // Chunks, so that no length is checked in the loop.
-    let groups =
-        row.depth.as_chunks::<LANES>().0.iter().zip(row.ray_x.as_chunks::<LANES>().0).zip(out.as_chunks_mut::<LANES>().0);
+    let groups = row
+        .depth
+        .as_chunks::<LANES>()
+        .0
+        .iter()
+        .zip(row.ray_x.as_chunks::<LANES>().0)
+        .zip(out.as_chunks_mut::<LANES>().0);
     for (i, ((depth, ray_x), places)) in groups.enumerate() {
         group::<IN_RANGE>(constants, depth, ray_x, ray_y(i * LANES), places);
     }
@@ -87,13 +104,26 @@ fn organize_row<const OWN_RAY_Y: bool, const IN_RANGE: bool>(constants: &Constan
         return;
     }
     let last = width - LANES;
-    group::<IN_RANGE>(constants, &row.depth[last..], &row.ray_x[last..], ray_y(last), &mut out[last..]);
+    group::<IN_RANGE>(
+        constants,
+        &row.depth[last..],
+        &row.ray_x[last..],
+        ray_y(last),
+        &mut out[last..],
+    );
 }
 
-/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is not that already: with `IN_RANGE`.
+/// Writes the first group of what it is given. Depth that does not count has to become 0, if it is
+/// not that already: with `IN_RANGE`.
 #[inline]
 #[target_feature(enable = "neon")]
-fn group<const IN_RANGE: bool>(constants: &Constants, depth: &[u16], ray_x: &[f32], ray_y: float32x4_t, out: &mut Places) {
+fn group<const IN_RANGE: bool>(
+    constants: &Constants,
+    depth: &[u16],
+    ray_x: &[f32],
+    ray_y: float32x4_t,
+    out: &mut Places,
+) {
     let depth = load_u16(depth);
     let z = constants.z(if IN_RANGE { vand_u16(depth, constants.counting(depth)) } else { depth });
     let x = vmulq_f32(load(ray_x), z);
@@ -102,7 +132,11 @@ fn group<const IN_RANGE: bool>(constants: &Constants, depth: &[u16], ray_x: &[f3
 }
 
 #[target_feature(enable = "neon")]
-pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScale, out: &mut Places) -> usize {
+pub(super) fn compact<const OWN_RAY_Y: bool>(
+    block: Block<'_>,
+    scale: &DepthScale,
+    out: &mut Places,
+) -> usize {
     let constants = Constants::new(scale);
     let mut n = 0;
     for row in block.rows() {
@@ -112,8 +146,12 @@ pub(super) fn compact<const OWN_RAY_Y: bool>(block: Block<'_>, scale: &DepthScal
         let (own_ray_y, _) = row.ray_y.as_chunks::<LANES>();
         for (i, (depth, ray_x)) in groups.iter().zip(ray_x).enumerate() {
             let depth = load_u16(depth);
-            // A bit of the mask from each lane that counts, and 16 to count them: NEON's own way to count bits is a longer one.
-            let sum = usize::from(vaddv_u16(vand_u16(constants.counting(depth), vcreate_u16(0x0018_0014_0012_0011))));
+            // A bit of the mask from each lane that counts, and 16 to count them: NEON's own way to
+            // count bits is a longer one.
+            let sum = usize::from(vaddv_u16(vand_u16(
+                constants.counting(depth),
+                vcreate_u16(0x0018_0014_0012_0011),
+            )));
             let (mask, count) = (sum % 16, sum / 16);
             let lanes = load_u8(&SQUEEZE[mask]);
             let squeeze = |v| vreinterpretq_f32_u8(vqtbl1q_u8(vreinterpretq_u8_f32(v), lanes));

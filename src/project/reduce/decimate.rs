@@ -1,8 +1,9 @@
 //! A smaller depth image: one pixel for each block of 2x2, 3x3 or 4x4.
 //!
-//! Some neighbouring blocks are worked on at once. Whatever is done to one is done to all of them, without branches, in loops of fixed
-//! length, so that the compiler makes vector instructions of it. All of it is inlined, so that a caller that is compiled for a newer
-//! instruction set gets the loops in that set; closures would not be, hence there are none.
+//! Some neighbouring blocks are worked on at once. Whatever is done to one is done to all of them,
+//! without branches, in loops of fixed length, so that the compiler makes vector instructions of
+//! it. All of it is inlined, so that a caller that is compiled for a newer instruction set gets the
+//! loops in that set; closures would not be, hence there are none.
 
 use std::ops::RangeInclusive;
 
@@ -10,7 +11,8 @@ use std::ops::RangeInclusive;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DecimateBy {
-    /// The median of its valid depths, of an even number the lower of the two in the middle: always a depth that was measured.
+    /// The median of its valid depths, of an even number the lower of the two in the middle: always
+    /// a depth that was measured.
     Median,
     /// The nearest of its valid depths: no obstacle gets lost.
     Min,
@@ -30,11 +32,13 @@ impl Decimate {
 
 /// Makes depth images of one size smaller.
 ///
-/// Pixel i of the smaller image stands for the pixels `i * f` to `i * f + f - 1`, so its ray is that of their middle, `i * f + (f - 1) / 2`.
-/// (librealsense's decimation divides the principal point by f and no more, which shifts the points by up to one and a half pixels.)
+/// Pixel i of the smaller image stands for the pixels `i * f` to `i * f + f - 1`, so its ray is
+/// that of their middle, `i * f + (f - 1) / 2`. (librealsense's decimation divides the principal
+/// point by f and no more, which shifts the points by up to one and a half pixels.)
 ///
-/// Columns and rows at the right and lower edge that don't fill a block are dropped. So does librealsense, which then pads the image
-/// with zeros to multiples of four pixels; this one doesn't.
+/// Columns and rows at the right and lower edge that don't fill a block are dropped. So does
+/// librealsense, which then pads the image with zeros to multiples of four pixels; this one
+/// doesn't.
 #[derive(Debug, Clone)]
 pub struct Decimator {
     decimate: Decimate,
@@ -49,7 +53,10 @@ impl Decimator {
     /// If the factor is none of [`Decimate::FACTORS`].
     pub fn new(decimate: Decimate, width: u32, height: u32) -> Self {
         let factor = decimate.factor;
-        assert!(Decimate::FACTORS.contains(&factor), "depth is decimated by 2, 3 or 4, not by {factor}");
+        assert!(
+            Decimate::FACTORS.contains(&factor),
+            "depth is decimated by 2, 3 or 4, not by {factor}"
+        );
         Self { decimate, output_width: width / factor, output_height: height / factor }
     }
 
@@ -58,15 +65,18 @@ impl Decimator {
         self.decimate.factor as usize
     }
 
-    /// Width and height of the smaller image in pixels. They are 0 where the full image is smaller than a block.
+    /// Width and height of the smaller image in pixels. They are 0 where the full image is smaller
+    /// than a block.
     pub fn output_size(&self) -> (u32, u32) {
         (self.output_width, self.output_height)
     }
 
-    /// Fills `out` with whole rows of the smaller image: all of them, or, for one thread among many, a band of them.
+    /// Fills `out` with whole rows of the smaller image: all of them, or, for one thread among
+    /// many, a band of them.
     ///
-    /// `depth` starts at the first full pixel of the first of these rows; each row of it begins `stride` values after the one before.
-    /// Raw depths within `range` are valid, but 0 never is. A block without a valid depth becomes 0.
+    /// `depth` starts at the first full pixel of the first of these rows; each row of it begins
+    /// `stride` values after the one before. Raw depths within `range` are valid, but 0 never is. A
+    /// block without a valid depth becomes 0.
     ///
     /// A caller with `#[target_feature(enable = "avx2")]` gets it in AVX2.
     ///
@@ -74,8 +84,12 @@ impl Decimator {
     /// If `out` is not a whole number of rows, or `depth` has too few rows for it.
     #[inline(always)]
     pub fn run(&self, depth: &[u16], stride: usize, range: RangeInclusive<u16>, out: &mut [u16]) {
-        let image =
-            Image { depth, stride, output_width: self.output_width as usize, range: (*range.start().max(&1), *range.end()) };
+        let image = Image {
+            depth,
+            stride,
+            output_width: self.output_width as usize,
+            range: (*range.start().max(&1), *range.end()),
+        };
         match self.decimate.factor {
             2 => image.reduce::<2, 4>(self.decimate.by, out),
             3 => image.reduce::<3, 9>(self.decimate.by, out),
@@ -112,18 +126,29 @@ impl Image<'_> {
     }
 
     #[inline(always)]
-    fn reduce_rows<const F: usize, const N: usize, const L: usize>(&self, by: DecimateBy, out: &mut [u16]) {
+    fn reduce_rows<const F: usize, const N: usize, const L: usize>(
+        &self,
+        by: DecimateBy,
+        out: &mut [u16],
+    ) {
         let width = self.output_width;
-        assert!(out.len().is_multiple_of(width), "{} pixels are no whole rows of {width}", out.len());
+        assert!(
+            out.len().is_multiple_of(width),
+            "{} pixels are no whole rows of {width}",
+            out.len()
+        );
         for (y, out) in out.chunks_exact_mut(width).enumerate() {
             let mut rows = [&[][..]; F];
             for (r, row) in rows.iter_mut().enumerate() {
                 (*row, _) = self.depth[(y * F + r) * self.stride..][..width * F].as_chunks::<F>();
             }
             for x in (0..width).step_by(L) {
-                // The last blocks of a row overlap those before them where the width is no multiple of L.
+                // The last blocks of a row overlap those before them where the width is no multiple
+                // of L.
                 let x = x.min(width - L);
-                let blocks = rows.map(|row| row[x..].first_chunk::<L>().expect("a row has at least L blocks from here"));
+                let blocks = rows.map(|row| {
+                    row[x..].first_chunk::<L>().expect("a row has at least L blocks from here")
+                });
                 let reduced = match by {
                     DecimateBy::Median => medians::<F, N, L>(blocks, self.range),
                     DecimateBy::Min => minima(blocks, self.range),
@@ -134,9 +159,13 @@ impl Image<'_> {
     }
 }
 
-/// Depths are compared less one, by which 0 for "no depth" becomes the largest, and is 0 again in the end.
+/// Depths are compared less one, by which 0 for "no depth" becomes the largest, and is 0 again in
+/// the end.
 #[inline(always)]
-fn minima<const F: usize, const L: usize>(rows: [&BlockRows<F, L>; F], (least, most): (u16, u16)) -> [u16; L] {
+fn minima<const F: usize, const L: usize>(
+    rows: [&BlockRows<F, L>; F],
+    (least, most): (u16, u16),
+) -> [u16; L] {
     let mut columns = [[u16::MAX; F]; L];
     for row in rows {
         for (min, &d) in columns.as_flattened_mut().iter_mut().zip(row.as_flattened()) {
@@ -154,10 +183,14 @@ fn minima<const F: usize, const L: usize>(rows: [&BlockRows<F, L>; F], (least, m
     minima
 }
 
-/// The median of a block's valid depths, wherever in it they are, by always taking the same rank of all its depths: its invalid pixels
-/// count as nearest and as farthest by turns, so that the valid ones stay in the middle. Of a block without a valid one that makes 0.
+/// The median of a block's valid depths, wherever in it they are, by always taking the same rank of
+/// all its depths: its invalid pixels count as nearest and as farthest by turns, so that the valid
+/// ones stay in the middle. Of a block without a valid one that makes 0.
 #[inline(always)]
-fn medians<const F: usize, const N: usize, const L: usize>(rows: [&BlockRows<F, L>; F], (least, most): (u16, u16)) -> [u16; L] {
+fn medians<const F: usize, const N: usize, const L: usize>(
+    rows: [&BlockRows<F, L>; F],
+    (least, most): (u16, u16),
+) -> [u16; L] {
     let mut pixels = [[0; L]; N];
     for (r, row) in rows.iter().enumerate() {
         for c in 0..F {
@@ -166,7 +199,8 @@ fn medians<const F: usize, const N: usize, const L: usize>(rows: [&BlockRows<F, 
             }
         }
     }
-    // Of an even number the rank is the lower middle one, with one more above it than below: the first invalid pixel goes there.
+    // Of an even number the rank is the lower middle one, with one more above it than below: the
+    // first invalid pixel goes there.
     let mut stand_in = [if N.is_multiple_of(2) { u16::MAX } else { 0 }; L];
     for pixels in &mut pixels {
         for (d, stand_in) in pixels.iter_mut().zip(&mut stand_in) {
@@ -188,8 +222,9 @@ fn medians<const F: usize, const N: usize, const L: usize>(rows: [&BlockRows<F, 
 
 /// The lower median of 4, 9 or 16 values.
 ///
-/// Of nine in three sorted triples it is the median of the largest minimum, the median median and the least maximum. Of two sorted
-/// halves a and b with n values each it is the largest of all `min(a[i], b[n - 1 - i])`, which are the n least values.
+/// Of nine in three sorted triples it is the median of the largest minimum, the median median and
+/// the least maximum. Of two sorted halves a and b with n values each it is the largest of all
+/// `min(a[i], b[n - 1 - i])`, which are the n least values.
 #[inline(always)]
 fn middle<const N: usize>(v: [u16; N]) -> u16 {
     match N {
@@ -228,7 +263,8 @@ fn sort3(a: u16, b: u16, c: u16) -> [u16; 3] {
     [a, b, c]
 }
 
-/// The network of 19 comparisons in 6 layers; Knuth, The Art of Computer Programming, volume 3, 5.3.4.
+/// The network of 19 comparisons in 6 layers; Knuth, The Art of Computer Programming, volume 3,
+/// 5.3.4.
 #[inline(always)]
 fn sort8([a, b, c, d, e, f, g, h]: [u16; 8]) -> [u16; 8] {
     let ([a, c], [b, d], [e, g], [f, h]) = (sort2(a, c), sort2(b, d), sort2(e, g), sort2(f, h));
@@ -247,12 +283,20 @@ mod tests {
     use super::*;
 
     /// The obviously right decimation: sort the valid depths of each block.
-    fn naive(decimate: Decimate, depth: &[u16], stride: usize, size: (u32, u32), range: RangeInclusive<u16>) -> Vec<u16> {
+    fn naive(
+        decimate: Decimate,
+        depth: &[u16],
+        stride: usize,
+        size: (u32, u32),
+        range: RangeInclusive<u16>,
+    ) -> Vec<u16> {
         let factor = decimate.factor as usize;
         let (width, height) = (size.0 as usize / factor, size.1 as usize / factor);
         let block = |x: usize, y: usize| {
-            let pixels = (0..factor).flat_map(|r| &depth[(y * factor + r) * stride + x * factor..][..factor]);
-            let mut valid: Vec<u16> = pixels.copied().filter(|d| *d != 0 && range.contains(d)).collect();
+            let pixels = (0..factor)
+                .flat_map(|r| &depth[(y * factor + r) * stride + x * factor..][..factor]);
+            let mut valid: Vec<u16> =
+                pixels.copied().filter(|d| *d != 0 && range.contains(d)).collect();
             valid.sort_unstable();
             match decimate.by {
                 _ if valid.is_empty() => 0,
@@ -260,7 +304,10 @@ mod tests {
                 DecimateBy::Min => valid[0],
             }
         };
-        (0..height).flat_map(|y| (0..width).map(move |x| (x, y))).map(|(x, y)| block(x, y)).collect()
+        (0..height)
+            .flat_map(|y| (0..width).map(move |x| (x, y)))
+            .map(|(x, y)| block(x, y))
+            .collect()
     }
 
     fn all_decimations() -> impl Iterator<Item = Decimate> {
@@ -269,7 +316,12 @@ mod tests {
     }
 
     /// Runs all decimations, whole and in bands of one row, and holds them against the naive one.
-    fn check(depth: &[u16], stride: usize, (width, height): (u32, u32), range: &RangeInclusive<u16>) {
+    fn check(
+        depth: &[u16],
+        stride: usize,
+        (width, height): (u32, u32),
+        range: &RangeInclusive<u16>,
+    ) {
         for decimate in all_decimations() {
             let decimator = Decimator::new(decimate, width, height);
             let (output_width, output_height) = decimator.output_size();
@@ -280,7 +332,12 @@ mod tests {
 
             let mut bands = vec![7; whole.len()];
             for (row, band) in bands.chunks_exact_mut((output_width as usize).max(1)).enumerate() {
-                decimator.run(&depth[row * decimate.factor as usize * stride..], stride, range.clone(), band);
+                decimator.run(
+                    &depth[row * decimate.factor as usize * stride..],
+                    stride,
+                    range.clone(),
+                    band,
+                );
             }
             assert_eq!(bands, want, "{decimate:?} of {width}x{height} in bands");
         }
@@ -314,19 +371,31 @@ mod tests {
         }
     }
 
-    /// A network that sorts all rows of zeros and ones sorts everything (Knuth's zero-one principle), and so with its ranks.
+    /// A network that sorts all rows of zeros and ones sorts everything (Knuth's zero-one
+    /// principle), and so with its ranks.
     #[test]
     fn every_mask_of_valid_pixels_in_a_block_has_its_median() {
         for decimate in all_decimations() {
             let side = decimate.factor;
             for mask in 0..1u32 << (side * side) {
-                let zeros_and_ones: Vec<u16> = (0..side * side).map(|i| 500 + (mask >> i & 1) as u16).collect();
-                let with_holes: Vec<u16> =
-                    (0..side * side).map(|i| (mask >> i & 1) as u16 * (900 - i as u16 * 37 % 16)).collect();
+                let zeros_and_ones: Vec<u16> =
+                    (0..side * side).map(|i| 500 + (mask >> i & 1) as u16).collect();
+                let with_holes: Vec<u16> = (0..side * side)
+                    .map(|i| (mask >> i & 1) as u16 * (900 - i as u16 * 37 % 16))
+                    .collect();
                 for block in [zeros_and_ones, with_holes] {
                     let mut out = [7];
-                    Decimator::new(decimate, side, side).run(&block, side as usize, 0..=u16::MAX, &mut out);
-                    assert_eq!(out[..], naive(decimate, &block, side as usize, (side, side), 0..=u16::MAX), "{block:?}");
+                    Decimator::new(decimate, side, side).run(
+                        &block,
+                        side as usize,
+                        0..=u16::MAX,
+                        &mut out,
+                    );
+                    assert_eq!(
+                        out[..],
+                        naive(decimate, &block, side as usize, (side, side), 0..=u16::MAX),
+                        "{block:?}"
+                    );
                 }
             }
         }

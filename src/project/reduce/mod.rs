@@ -1,4 +1,5 @@
-//! Fewer points: a smaller depth image before the projection, or one point for each cell of a grid after it.
+//! Fewer points: a smaller depth image before the projection, or one point for each cell of a grid
+//! after it.
 //!
 //! Both are pure functions of their input, and neither allocates once it has run.
 

@@ -1,14 +1,16 @@
 //! One point for each occupied cell of a grid.
 //!
-//! The cells that were met stand in lists, in the order in which they were. A hash table with open addressing tells a cell's place in
-//! the lists. Two things make it fast. A slot holds the place plus the number of cells that all runs before have met: what they left in
-//! the table is too small to be of this run, so nothing has to be cleared. And sixteen cells in a row in x share a cache line, because
-//! neighbouring pixels meet neighbouring cells.
+//! The cells that were met stand in lists, in the order in which they were. A hash table with open
+//! addressing tells a cell's place in the lists. Two things make it fast. A slot holds the place
+//! plus the number of cells that all runs before have met: what they left in the table is too small
+//! to be of this run, so nothing has to be cleared. And sixteen cells in a row in x share a cache
+//! line, because neighbouring pixels meet neighbouring cells.
 
 /// Points whose cells are computed in one go, which the compiler does with vector instructions.
 const CHUNK: usize = 256;
 
-/// Cells in each direction from the origin, for which the 21 bits of a coordinate in a key have room.
+/// Cells in each direction from the origin, for which the 21 bits of a coordinate in a key have
+/// room.
 const REACH: f32 = (1 << 20) as f32;
 
 /// As many colours add up without overflow.
@@ -16,8 +18,9 @@ const MOST_COLORS: u32 = u32::MAX / 0xff;
 
 /// Thins clouds out to one point for each cell of a grid of cubes.
 ///
-/// The grid is that of the camera frame: a point p is in the cell `floor(p / cell_m)`, axis by axis and in f32. It reaches 2^20 cells
-/// from the origin in each direction (10 km with cells of 1 cm). Coordinates beyond count as in the outermost cell, NaN as in the first.
+/// The grid is that of the camera frame: a point p is in the cell `floor(p / cell_m)`, axis by axis
+/// and in f32. It reaches 2^20 cells from the origin in each direction (10 km with cells of 1 cm).
+/// Coordinates beyond count as in the outermost cell, NaN as in the first.
 #[derive(Debug, Clone)]
 pub struct VoxelGrid {
     cell_m: f32,
@@ -40,7 +43,8 @@ impl VoxelGrid {
     /// If `cell_m` is not a positive number.
     pub fn new(cell_m: f32, capacity_points: usize) -> Self {
         assert!(cell_m.is_finite() && cell_m > 0.0, "cells of {cell_m} m make no grid");
-        // Even a cloud without two points in one cell leaves a fifth of it empty. A larger one would be slower: less of it fits a cache.
+        // Even a cloud without two points in one cell leaves a fifth of it empty. A larger one
+        // would be slower: less of it fits a cache.
         let slots = (capacity_points + capacity_points / 4).next_power_of_two().max(16);
         Self {
             cell_m,
@@ -53,13 +57,14 @@ impl VoxelGrid {
         }
     }
 
-    /// Replaces the points of each cell by their mean, in the order of the cells' first points. The mean lies in the cell, so that a
-    /// second run changes nothing.
+    /// Replaces the points of each cell by their mean, in the order of the cells' first points. The
+    /// mean lies in the cell, so that a second run changes nothing.
     ///
-    /// With a colour for each point, as `0xRRGGBBAA`, each channel becomes its rounded mean. Alpha 0 marks a point without colour, which
-    /// counts only in cells where all are such.
+    /// With a colour for each point, as `0xRRGGBBAA`, each channel becomes its rounded mean. Alpha
+    /// 0 marks a point without colour, which counts only in cells where all are such.
     ///
-    /// Nothing is allocated, unless there are more points than the grid has room for: then it makes more room for all clouds to come.
+    /// Nothing is allocated, unless there are more points than the grid has room for: then it makes
+    /// more room for all clouds to come.
     ///
     /// # Panics
     /// If there are colours, but not one for each point.
@@ -78,7 +83,11 @@ impl VoxelGrid {
         if colors_rgba.is_empty() {
             self.add::<false>(positions_m, &[]);
         } else {
-            assert_eq!(colors_rgba.len(), points, "colours of a cloud must be one for each point, or none");
+            assert_eq!(
+                colors_rgba.len(),
+                points,
+                "colours of a cloud must be one for each point, or none"
+            );
             self.add::<true>(positions_m, colors_rgba);
             colors_rgba.clear();
             colors_rgba.extend(self.colors.iter().map(ColorSum::mean));
@@ -118,9 +127,11 @@ impl VoxelGrid {
     /// The place of a cell in the lists, which is their length if it is new.
     #[inline]
     fn place(&mut self, key: u64) -> usize {
-        // The hash says which cache line sixteen neighbours in x go to, and how they are permuted in it.
+        // The hash says which cache line sixteen neighbours in x go to, and how they are permuted
+        // in it.
         let row = key >> 4;
-        let hash = (row ^ row >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.slots.len().trailing_zeros());
+        let hash = (row ^ row >> 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            >> (64 - self.slots.len().trailing_zeros());
         let mut slot = (hash ^ (key & 15)) as usize;
         loop {
             match self.slots[slot].checked_sub(self.first) {
@@ -131,7 +142,8 @@ impl VoxelGrid {
                     return place;
                 }
                 Some(place) if self.keys[place as usize] == key => return place as usize,
-                // On to the next line, so that full lines don't pile up. An odd step comes past every slot of a power of two.
+                // On to the next line, so that full lines don't pile up. An odd step comes past
+                // every slot of a power of two.
                 Some(_) => slot = (slot + 17) & (self.slots.len() - 1),
             }
         }
@@ -141,7 +153,8 @@ impl VoxelGrid {
 /// Which cell along one axis, counted from the outermost below the origin.
 #[inline]
 fn cell_along_axis(x_m: f32, cell_m: f32) -> u32 {
-    // SSE2 has no `floor`. Adding 1.5 * 2^23 leaves the nearest whole number in the low bits of the f32.
+    // SSE2 has no `floor`. Adding 1.5 * 2^23 leaves the nearest whole number in the low bits of the
+    // f32.
     const WHOLE: f32 = 12_582_912.0;
     let x = x_m / cell_m;
     // Not `clamp`, which lets NaN through.
@@ -155,7 +168,8 @@ fn cell_along_axis(x_m: f32, cell_m: f32) -> u32 {
 /// Positions of the points in a cell.
 #[derive(Debug, Clone, Copy, Default)]
 struct PositionSum {
-    /// In f64 the mean comes out right to the last bit of an f32, so it is never outside of what it is the mean of.
+    /// In f64 the mean comes out right to the last bit of an f32, so it is never outside of what it
+    /// is the mean of.
     sum_m: [f64; 3],
     points: u32,
 }
@@ -176,7 +190,8 @@ impl PositionSum {
     }
 }
 
-/// Colours of the points in a cell: only of those with colour, or, as long as there is none, of those without.
+/// Colours of the points in a cell: only of those with colour, or, as long as there is none, of
+/// those without.
 #[derive(Debug, Clone, Copy, Default)]
 struct ColorSum {
     /// Red, green, blue, alpha.
@@ -220,8 +235,13 @@ mod tests {
         position_m.map(|x| ((x / cell_m).floor() as i64).clamp(-(1 << 20), (1 << 20) - 1))
     }
 
-    /// The obviously right way: gather the points of each cell in a map, and list the cells by their first points.
-    fn naive(cell_m: f32, positions_m: &[[f32; 3]], colors_rgba: &[u32]) -> (Vec<[f32; 3]>, Vec<u32>) {
+    /// The obviously right way: gather the points of each cell in a map, and list the cells by
+    /// their first points.
+    fn naive(
+        cell_m: f32,
+        positions_m: &[[f32; 3]],
+        colors_rgba: &[u32],
+    ) -> (Vec<[f32; 3]>, Vec<u32>) {
         let mut cells: BTreeMap<[i64; 3], Vec<usize>> = BTreeMap::new();
         for (i, p) in positions_m.iter().enumerate() {
             cells.entry(cell(p, cell_m)).or_default().push(i);
@@ -229,17 +249,26 @@ mod tests {
         let mut cells: Vec<Vec<usize>> = cells.into_values().collect();
         cells.sort_by_key(|points| points[0]);
         let position = |points: &Vec<usize>| {
-            let mean = |axis: usize| points.iter().map(|&i| f64::from(positions_m[i][axis])).sum::<f64>() / points.len() as f64;
+            let mean = |axis: usize| {
+                points.iter().map(|&i| f64::from(positions_m[i][axis])).sum::<f64>()
+                    / points.len() as f64
+            };
             [0, 1, 2].map(|axis| mean(axis) as f32)
         };
         let color = |points: &Vec<usize>| {
             let all: Vec<[u8; 4]> = points.iter().map(|&i| colors_rgba[i].to_be_bytes()).collect();
             let seen: Vec<[u8; 4]> = all.iter().copied().filter(|c| c[3] != 0).collect();
             let counted = if seen.is_empty() { all } else { seen };
-            let sum = |channel: usize| counted.iter().map(|c| usize::from(c[channel])).sum::<usize>();
-            u32::from_be_bytes([0, 1, 2, 3].map(|channel| ((2 * sum(channel) + counted.len()) / (2 * counted.len())) as u8))
+            let sum =
+                |channel: usize| counted.iter().map(|c| usize::from(c[channel])).sum::<usize>();
+            u32::from_be_bytes(
+                [0, 1, 2, 3].map(|channel| {
+                    ((2 * sum(channel) + counted.len()) / (2 * counted.len())) as u8
+                }),
+            )
         };
-        let colors = if colors_rgba.is_empty() { Vec::new() } else { cells.iter().map(color).collect() };
+        let colors =
+            if colors_rgba.is_empty() { Vec::new() } else { cells.iter().map(color).collect() };
         (cells.iter().map(position).collect(), colors)
     }
 
@@ -252,7 +281,10 @@ mod tests {
         assert!(positions.len() <= positions_m.len());
         assert_eq!(colors, want_colors);
         for (got, want) in positions.iter().zip(&want_positions) {
-            assert!(got.iter().zip(want).all(|(g, w)| (g - w).abs() <= f32::EPSILON * w.abs()), "{got:?} for {want:?}");
+            assert!(
+                got.iter().zip(want).all(|(g, w)| (g - w).abs() <= f32::EPSILON * w.abs()),
+                "{got:?} for {want:?}"
+            );
             assert_eq!(cell(got, grid.cell_m), cell(want, grid.cell_m), "{got:?} left its cell");
         }
         let (mut again, mut colors_again) = (positions.clone(), colors.clone());
@@ -275,7 +307,10 @@ mod tests {
 
     fn clouds() -> impl Strategy<Value = Vec<([f32; 3], u32)>> {
         let points = || (proptest::array::uniform3(coordinates()), colors());
-        prop_oneof![proptest::collection::vec(points(), 0..40), proptest::collection::vec(points(), 0..700)]
+        prop_oneof![
+            proptest::collection::vec(points(), 0..40),
+            proptest::collection::vec(points(), 0..700)
+        ]
     }
 
     proptest! {
@@ -289,7 +324,8 @@ mod tests {
         }
     }
 
-    /// All slots of the table are in reach also for a wall of one cell's thickness across the x axis.
+    /// All slots of the table are in reach also for a wall of one cell's thickness across the x
+    /// axis.
     #[test]
     fn walls_along_each_axis_fit() {
         let mut grid = VoxelGrid::new(0.01, 100 * 100);
@@ -299,7 +335,8 @@ mod tests {
                 p.rotate_right(axis);
                 p
             };
-            let wall: Vec<[f32; 3]> = (0..100).flat_map(|v| (0..100).map(move |u| point(u, v))).collect();
+            let wall: Vec<[f32; 3]> =
+                (0..100).flat_map(|v| (0..100).map(move |u| point(u, v))).collect();
             check(&mut grid, &wall, &[]);
         }
     }
@@ -307,13 +344,24 @@ mod tests {
     #[test]
     fn a_plane_becomes_one_point_for_each_cell() {
         let step = |i: usize| i as f32 * 0.01 + 0.001;
-        let mut positions: Vec<[f32; 3]> = (0..400).map(|i| [step(i % 20), step(i / 20), 1.04]).collect();
-        let mut colors: Vec<u32> = (0..400).map(|i| if i % 2 == 0 { 0x20_40_60_ff } else { 0xff_ff_ff_00 }).collect();
+        let mut positions: Vec<[f32; 3]> =
+            (0..400).map(|i| [step(i % 20), step(i / 20), 1.04]).collect();
+        let mut colors: Vec<u32> =
+            (0..400).map(|i| if i % 2 == 0 { 0x20_40_60_ff } else { 0xff_ff_ff_00 }).collect();
         VoxelGrid::new(0.1, 400).run(&mut positions, &mut colors);
         assert_eq!(colors, [0x20_40_60_ff; 4]);
-        let want = [[0.046, 0.046, 1.04], [0.146, 0.046, 1.04], [0.046, 0.146, 1.04], [0.146, 0.146, 1.04]];
+        let want = [
+            [0.046, 0.046, 1.04],
+            [0.146, 0.046, 1.04],
+            [0.046, 0.146, 1.04],
+            [0.146, 0.146, 1.04],
+        ];
         assert!(
-            positions.iter().flatten().zip(want.iter().flatten()).all(|(g, w): (&f32, &f32)| (g - w).abs() < 1e-6),
+            positions
+                .iter()
+                .flatten()
+                .zip(want.iter().flatten())
+                .all(|(g, w): (&f32, &f32)| (g - w).abs() < 1e-6),
             "{positions:?}"
         );
     }
@@ -336,7 +384,13 @@ mod tests {
         let mut grid = VoxelGrid::new(0.5, 0);
         check(&mut grid, &cloud, &[0xff; 1000]);
         let room = |grid: &VoxelGrid| {
-            (grid.slots.capacity(), grid.keys.capacity(), grid.positions.capacity(), grid.colors.capacity(), grid.slots.as_ptr())
+            (
+                grid.slots.capacity(),
+                grid.keys.capacity(),
+                grid.positions.capacity(),
+                grid.colors.capacity(),
+                grid.slots.as_ptr(),
+            )
         };
         let before = room(&grid);
         check(&mut grid, &cloud, &[0xff; 1000]);
@@ -346,8 +400,17 @@ mod tests {
 
     #[test]
     fn what_no_camera_gives_harms_no_other_point() {
-        let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN, f32::MIN_POSITIVE, -0.0];
-        let mut positions: Vec<[f32; 3]> = strange.iter().flat_map(|&x| strange.map(|y| [x, y, 1.0])).collect();
+        let strange = [
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::MAX,
+            f32::MIN,
+            f32::MIN_POSITIVE,
+            -0.0,
+        ];
+        let mut positions: Vec<[f32; 3]> =
+            strange.iter().flat_map(|&x| strange.map(|y| [x, y, 1.0])).collect();
         positions.extend([[1.0; 3]; 2]);
         let mut grid = VoxelGrid::new(0.01, positions.len());
         grid.run(&mut positions, &mut vec![]);
@@ -368,10 +431,12 @@ mod tests {
         assert_eq!(sum.mean(), u32::MAX);
     }
 
-    /// A table of 16 slots with 12 cells in it: a probe that comes past only some of the slots would not end.
+    /// A table of 16 slots with 12 cells in it: a probe that comes past only some of the slots
+    /// would not end.
     #[test]
     fn the_smallest_table_can_be_filled() {
-        let cloud: Vec<[f32; 3]> = (0..12).map(|i| [i as f32 * 0.3, (i * i) as f32 * 0.1, 1.0]).collect();
+        let cloud: Vec<[f32; 3]> =
+            (0..12).map(|i| [i as f32 * 0.3, (i * i) as f32 * 0.1, 1.0]).collect();
         check(&mut VoxelGrid::new(0.05, cloud.len()), &cloud, &[]);
     }
 }

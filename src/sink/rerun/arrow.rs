@@ -17,7 +17,8 @@ use crate::sink::Released;
 /// Landed clouds that the sink has not asked for yet, at most; it asks after each cloud.
 const LANDED: usize = 16;
 
-/// A cloud that Rerun holds. When the last array over it is gone, its buffers are free again and no longer in flight.
+/// A cloud that Rerun holds. When the last array over it is gone, its buffers are free again and no
+/// longer in flight.
 pub(super) struct Flight(Arc<Landing>);
 
 struct Landing {
@@ -60,7 +61,12 @@ impl Landing {
 }
 
 impl Flight {
-    pub(super) fn new(cloud: Arc<Cloud>, thinned: Option<Arc<Points>>, painted: Option<Arc<Vec<u32>>>, tower: &Tower) -> Self {
+    pub(super) fn new(
+        cloud: Arc<Cloud>,
+        thinned: Option<Arc<Points>>,
+        painted: Option<Arc<Vec<u32>>>,
+        tower: &Tower,
+    ) -> Self {
         tower.in_flight.fetch_add(1, Ordering::AcqRel);
         Self(Arc::new(Landing { cloud, thinned, painted, tower: tower.clone() }))
     }
@@ -96,23 +102,36 @@ impl Flight {
 impl Drop for Landing {
     fn drop(&mut self) {
         // Before the count, so that the sink finds the news when it finds room.
-        let _ = self.tower.landed.try_send(Released { number: self.cloud.meta.number, at: self.tower.clock.now() });
+        let _ = self
+            .tower
+            .landed
+            .try_send(Released { number: self.cloud.meta.number, at: self.tower.clock.now() });
         self.tower.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// The cloud's points, with colours if it has them.
 pub(super) fn points(flight: &Flight) -> rerun::Points3D {
-    let values = ScalarBuffer::<f32>::from(flight.buffer(|l| as_bytes(l.points().positions_m.as_flattened())));
+    let values = ScalarBuffer::<f32>::from(
+        flight.buffer(|l| as_bytes(l.points().positions_m.as_flattened())),
+    );
     let field = Arc::new(Field::new("item", DataType::Float32, false));
-    let positions: ArrayRef = Arc::new(FixedSizeListArray::new(field, 3, Arc::new(Float32Array::new(values, None)), None));
+    let positions: ArrayRef = Arc::new(FixedSizeListArray::new(
+        field,
+        3,
+        Arc::new(Float32Array::new(values, None)),
+        None,
+    ));
     let colors = (!flight.0.colors_rgba().is_empty()).then(|| {
         let values = ScalarBuffer::<u32>::from(flight.buffer(|l| as_bytes(l.colors_rgba())));
         let colors: ArrayRef = Arc::new(UInt32Array::new(values, None));
         rerun::SerializedComponentBatch::new(colors, rerun::Points3D::descriptor_colors())
     });
     rerun::Points3D {
-        positions: Some(rerun::SerializedComponentBatch::new(positions, rerun::Points3D::descriptor_positions())),
+        positions: Some(rerun::SerializedComponentBatch::new(
+            positions,
+            rerun::Points3D::descriptor_positions(),
+        )),
         colors,
         ..Default::default()
     }
@@ -121,7 +140,8 @@ pub(super) fn points(flight: &Flight) -> rerun::Points3D {
 /// The cloud's depth image, if it was kept.
 pub(super) fn depth_image(flight: &Flight) -> Option<rerun::DepthImage> {
     let frame = flight.0.cloud.depth.as_ref()?;
-    let pixels = flight.buffer(|l| l.cloud.depth.as_ref().map_or(&[], |frame| as_bytes(&frame.depth)));
+    let pixels =
+        flight.buffer(|l| l.cloud.depth.as_ref().map_or(&[], |frame| as_bytes(&frame.depth)));
     let blob = rerun::datatypes::Blob(ScalarBuffer::from(pixels));
     Some(rerun::DepthImage::from_gray16(blob, [frame.width, frame.height]))
 }
@@ -133,7 +153,7 @@ impl Plain for u32 {}
 impl Plain for u16 {}
 
 fn as_bytes<T: Plain>(values: &[T]) -> &[u8] {
-    // SAFETY: the slice is valid for its length in bytes, u8 has no alignment and no invalid values, a `Plain` has no padding, and the
-    // result borrows from `values`.
+    // SAFETY: the slice is valid for its length in bytes, u8 has no alignment and no invalid
+    // values, a `Plain` has no padding, and the result borrows from `values`.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) }
 }

@@ -1,4 +1,5 @@
-//! What all cameras of a session share of its page: the eye that sees every cloud, and the text panel.
+//! What all cameras of a session share of its page: the eye that sees every cloud, and the text
+//! panel.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,8 @@ pub(super) struct Column {
     pub name: String,
     pub facts: Vec<(&'static str, String)>,
     pub state: &'static str,
-    /// Where the camera stands, and where its points are: what the lens lets expect, then some of a cloud.
+    /// Where the camera stands, and where its points are: what the lens lets expect, then some of a
+    /// cloud.
     pose: Extrinsics,
     points: Sample,
 }
@@ -34,8 +36,11 @@ impl Place {
             points: Sample::of_lens(&session.stream.intrinsics),
         };
         let columns = Arc::new(Mutex::new(sessions.iter().map(column).collect()));
-        let entities = Arc::new(sessions.iter().map(|session| Entities::of(session.camera.as_ref())).collect());
-        let place = |index| Self { index, columns: Arc::clone(&columns), entities: Arc::clone(&entities) };
+        let entities = Arc::new(
+            sessions.iter().map(|session| Entities::of(session.camera.as_ref())).collect(),
+        );
+        let place =
+            |index| Self { index, columns: Arc::clone(&columns), entities: Arc::clone(&entities) };
         (0..sessions.len()).map(place).collect()
     }
 
@@ -47,9 +52,13 @@ impl Place {
         self.columns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes how the camera stands, and `log`s the panel's new text if that has changed. In the order of the changes, also of other
-    /// cameras'.
-    pub fn tell<E>(&self, state: &'static str, log: impl FnOnce(&rerun::TextDocument) -> Result<(), E>) -> Result<(), E> {
+    /// Notes how the camera stands, and `log`s the panel's new text if that has changed. In the
+    /// order of the changes, also of other cameras'.
+    pub fn tell<E>(
+        &self,
+        state: &'static str,
+        log: impl FnOnce(&rerun::TextDocument) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut columns = self.columns();
         if std::mem::replace(&mut columns[self.index].state, state) == state {
             return Ok(());
@@ -62,8 +71,13 @@ impl Place {
         document(&self.columns())
     }
 
-    /// Notes what the camera's scene looks like, if it is known by now, and `send`s the layout for what is known of all.
-    pub fn look<E>(&self, seen: Option<Sample>, send: impl FnOnce(&Eye) -> Result<(), E>) -> Result<(), E> {
+    /// Notes what the camera's scene looks like, if it is known by now, and `send`s the layout for
+    /// what is known of all.
+    pub fn look<E>(
+        &self,
+        seen: Option<Sample>,
+        send: impl FnOnce(&Eye) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut columns = self.columns();
         if let Some(points) = seen {
             columns[self.index].points = points;

@@ -21,7 +21,8 @@ use super::wire::{self, GRPC, SERVICE};
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a peer may take to show that it is a viewer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// A peer that is silent for so long is gone, even if nobody has closed the connection: a cable was pulled.
+/// A peer that is silent for so long is gone, even if nobody has closed the connection: a cable was
+/// pulled.
 const PING: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
@@ -47,7 +48,9 @@ impl Peer {
     /// If `url` is no address of a viewer.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let no_address = |why: String| {
-            anyhow!("--view connect={url}: not the address of a viewer ({why}); it looks like rerun+http://127.0.0.1:9876/proxy")
+            anyhow!(
+                "--view connect={url}: not the address of a viewer ({why}); it looks like rerun+http://127.0.0.1:9876/proxy"
+            )
         };
         let uri: ProxyUri = url.parse().map_err(|e| no_address(format!("{e}")))?;
         let host = uri.origin.host.to_string();
@@ -97,20 +100,25 @@ impl Peer {
         }
     }
 
-    /// Connects, and makes sure that a viewer is there: a stopped one, or any other program on its port, accepts connections too.
+    /// Connects, and makes sure that a viewer is there: a stopped one, or any other program on its
+    /// port, accepts connections too.
     async fn connect(&self) -> Result<Channel, String> {
-        let channel = self.endpoint.connect().await.map_err(|_| "nobody listens there".to_owned())?;
+        let channel =
+            self.endpoint.connect().await.map_err(|_| "nobody listens there".to_owned())?;
         let mut probe = tonic::client::Grpc::new(channel.clone());
         let answer = tokio::time::timeout(ANSWER, async {
             probe.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
             let request = Request::new(WriteMessagesRequest::default());
-            // The standard's health check, which Rerun's server does not have; that it says so is a sign of life.
+            // The standard's health check, which Rerun's server does not have; that it says so is a
+            // sign of life.
             let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
             probe.unary(request, path, ProstCodec::<_, WriteTableResponse>::default()).await
         });
         match answer.await {
             Err(_) => Err("what listens there does not answer".into()),
-            Ok(Err(status)) if status.code() != Code::Unimplemented => Err("what listens there is no viewer".into()),
+            Ok(Err(status)) if status.code() != Code::Unimplemented => {
+                Err("what listens there is no viewer".into())
+            }
             Ok(_) => Ok(channel),
         }
     }

@@ -1,4 +1,5 @@
-//! What clouds are handed to: the pages that are served, a viewer that listens somewhere, or a file.
+//! What clouds are handed to: the pages that are served, a viewer that listens somewhere, or a
+//! file.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use crate::sink::Offer;
 const CONNECT: Duration = Duration::from_secs(1);
 /// A viewer that takes nothing for so long is worth a word.
 const STUCK: Duration = Duration::from_secs(5);
-/// A file gets all that it was given, however slow the disk; this is for a disk that does not answer.
+/// A file gets all that it was given, however slow the disk; this is for a disk that does not
+/// answer.
 const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One camera's access to what all cameras of a session are handed to.
@@ -92,19 +94,23 @@ impl Connection {
         matches!(self.line.to, To::File { .. })
     }
 
-    /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one being batched. For viewers, while nobody
-    /// is there: the newest, the one that takes its place, and an older one with which the newest colour image came.
+    /// Clouds that may be on their way at once. For a file: one being encoded, one waiting, one
+    /// being batched. For viewers, while nobody is there: the newest, the one that takes its place,
+    /// and an older one with which the newest colour image came.
     pub(super) const MAX_IN_FLIGHT: usize = 3;
 
     /// Whether a cloud would be taken now that so many are on their way.
     pub(super) fn room(&mut self, in_flight: usize) -> Offer {
         let has_room = match &self.line.to {
-            To::File { failed, .. } if failed.load(Ordering::Relaxed) => return Offer::Disconnected,
+            To::File { failed, .. } if failed.load(Ordering::Relaxed) => {
+                return Offer::Disconnected;
+            }
             To::File { .. } => in_flight < Self::MAX_IN_FLIGHT,
             // The newest is kept for who comes.
             To::Pages(hub) if hub.viewers() == 0 => in_flight < Self::MAX_IN_FLIGHT,
             To::Peer { hub, .. } if hub.viewers() == 0 => return Offer::Disconnected,
-            // A cloud is on its way until a viewer has asked for it. So each is asked for before the next one is offered.
+            // A cloud is on its way until a viewer has asked for it. So each is asked for before
+            // the next one is offered.
             To::Pages(_) | To::Peer { .. } => in_flight == 0,
         };
         if has_room {
@@ -123,33 +129,48 @@ impl Connection {
             To::File { .. } => None,
             To::Pages(hub) => Some(match hub.viewers() {
                 0 => "no page is open".into(),
-                n => format!("{n} page{} open{}", if n == 1 { "" } else { "s" }, if is_stuck { ", taking nothing" } else { "" }),
+                n => format!(
+                    "{n} page{} open{}",
+                    if n == 1 { "" } else { "s" },
+                    if is_stuck { ", taking nothing" } else { "" }
+                ),
             }),
             To::Peer { peer, hub, .. } => Some(match (hub.viewers(), peer.last_failure()) {
                 (0, None) => format!("waiting for a viewer at {}", peer.url),
-                (0, Some(Failure::NotThere(why))) => format!("waiting for a viewer at {} ({why})", peer.url),
-                (0, Some(Failure::Lost)) => format!("connection to {} lost, trying again", peer.url),
+                (0, Some(Failure::NotThere(why))) => {
+                    format!("waiting for a viewer at {} ({why})", peer.url)
+                }
+                (0, Some(Failure::Lost)) => {
+                    format!("connection to {} lost, trying again", peer.url)
+                }
                 _ if is_stuck => format!("connected to {}, which takes nothing", peer.url),
                 _ => format!("connected to {}", peer.url),
             }),
         }
     }
 
-    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which tells.
+    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which
+    /// tells.
     pub(super) fn watch_file(&self, rec: &RecordingStream) {
         if let To::File { path, failed } = &self.line.to
             && !failed.load(Ordering::Relaxed)
         {
             let (path, failed) = (path.clone(), Arc::clone(failed));
             rec.inspect_sink(move |sink| {
-                if sink.flush_blocking(FILE_PATIENCE).is_err() && !failed.swap(true, Ordering::Relaxed) {
-                    tracing::error!("--save {}: cannot be written any more; is the disk full?", path.display());
+                if sink.flush_blocking(FILE_PATIENCE).is_err()
+                    && !failed.swap(true, Ordering::Relaxed)
+                {
+                    tracing::error!(
+                        "--save {}: cannot be written any more; is the disk full?",
+                        path.display()
+                    );
                 }
             });
         }
     }
 
-    /// Hands over what is still on its way. Of several cameras the last one does so: the others' rest goes with what comes after it.
+    /// Hands over what is still on its way. Of several cameras the last one does so: the others'
+    /// rest goes with what comes after it.
     ///
     /// # Errors
     /// If that takes longer than `patience`, or if a file is not whole.
@@ -177,7 +198,9 @@ fn finish_file(rec: RecordingStream, path: &Path, failed: &AtomicBool) -> anyhow
     let path = path.display();
     if failed.load(Ordering::Relaxed) {
         std::mem::forget(rec);
-        bail!("--save {path}: the file is not whole, it could not be written to the end; is the disk full?");
+        bail!(
+            "--save {path}: the file is not whole, it could not be written to the end; is the disk full?"
+        );
     }
     let (done_tx, done_rx) = crossbeam_channel::bounded(1);
     // Dropping the last handle closes the file with its index. That can hang, hence the thread.
@@ -187,7 +210,12 @@ fn finish_file(rec: RecordingStream, path: &Path, failed: &AtomicBool) -> anyhow
         let _ = done_tx.send(flushed);
     })?;
     match done_rx.recv_timeout(FILE_PATIENCE + Duration::from_millis(500)) {
-        Ok(flushed) => flushed.map_err(|e| anyhow!("--save {path}: the last clouds did not all arrive: {e}")),
-        Err(_) => bail!("--save {path}: the last clouds were not taken within {} s", FILE_PATIENCE.as_secs()),
+        Ok(flushed) => {
+            flushed.map_err(|e| anyhow!("--save {path}: the last clouds did not all arrive: {e}"))
+        }
+        Err(_) => bail!(
+            "--save {path}: the last clouds were not taken within {} s",
+            FILE_PATIENCE.as_secs()
+        ),
     }
 }

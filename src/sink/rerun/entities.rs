@@ -20,7 +20,8 @@ pub(super) struct Entities {
 
 impl Entities {
     pub(super) fn of(camera: Option<&CameraView>) -> Self {
-        let part = camera.map(|camera| rerun::EntityPathPart::new(camera.serial.as_str()).escaped_string());
+        let part = camera
+            .map(|camera| rerun::EntityPathPart::new(camera.serial.as_str()).escaped_string());
         let below = |root: &str| part.as_ref().map_or(root.into(), |part| format!("{root}/{part}"));
         let at = below("camera");
         Self {

@@ -1,12 +1,14 @@
 //! What viewers are to get, kept once for all of them.
 //!
-//! Rerun's own connections keep what a viewer has not taken, block when that is too much, and never connect again. Here nothing is kept
-//! for anybody: a viewer *pulls*, whenever its connection has room, what it has not had yet. One that is slow, stopped or gone costs
-//! nothing, and one that comes later, or again, starts with all that it needs. The hub keeps
+//! Rerun's own connections keep what a viewer has not taken, block when that is too much, and never
+//! connect again. Here nothing is kept for anybody: a viewer *pulls*, whenever its connection has
+//! room, what it has not had yet. One that is slow, stopped or gone costs nothing, and one that
+//! comes later, or again, starts with all that it needs. The hub keeps
 //!
 //! - what every viewer must have, for good: stores, layout, static data (the newest of each kind);
 //! - clouds and images: the newest of each entity;
-//! - all else, such as the points of plots: the newest [`RECENT_BYTES`], in order, so that plots never wait behind clouds.
+//! - all else, such as the points of plots: the newest [`RECENT_BYTES`], in order, so that plots
+//! never wait behind clouds.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -98,7 +100,8 @@ impl Hub {
         self.state().cursors.len()
     }
 
-    /// Waits until all viewers that are connected have taken everything, for at most `patience`. Says whether they have.
+    /// Waits until all viewers that are connected have taken everything, for at most `patience`.
+    /// Says whether they have.
     pub(super) fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
         loop {
@@ -130,9 +133,12 @@ impl Hub {
         while !self.is_closed() && changed.changed().await.is_ok() {}
     }
 
-    /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as the stream lives.
+    /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as
+    /// the stream lives.
     pub(super) fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
-        stream::unfold(Viewer::new(self), |mut viewer| async { viewer.next().await.map(|message| (message, viewer)) })
+        stream::unfold(Viewer::new(self), |mut viewer| async {
+            viewer.next().await.map(|message| (message, viewer))
+        })
     }
 }
 
@@ -209,7 +215,9 @@ impl State {
             cursor.lasting = entry.number;
             return Some((cursor, &entry.message));
         }
-        if let Some(entry) = self.recent.get(self.recent.partition_point(|e| e.number <= cursor.recent)) {
+        if let Some(entry) =
+            self.recent.get(self.recent.partition_point(|e| e.number <= cursor.recent))
+        {
             cursor.recent = entry.number;
             return Some((cursor, &entry.message));
         }
@@ -242,15 +250,24 @@ enum Kind {
 fn classify(message: &LogMsg) -> (Kind, String, usize) {
     match message {
         LogMsg::SetStoreInfo(info) => (Kind::Lasting, format!("store {:?}", info.info.store_id), 0),
-        LogMsg::BlueprintActivationCommand(command) => (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0),
+        LogMsg::BlueprintActivationCommand(command) => {
+            (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0)
+        }
         LogMsg::ArrowMsg(store, arrow) => {
             let bytes = MESSAGE_BYTES + arrow.batch.get_array_memory_size();
             let (is_static, is_scene, key) = match Chunk::from_arrow_msg(arrow) {
                 Ok(chunk) => {
-                    let mut components: Vec<_> = chunk.components_identifiers().map(|c| c.to_string()).collect();
+                    let mut components: Vec<_> =
+                        chunk.components_identifiers().map(|c| c.to_string()).collect();
                     components.sort_unstable();
-                    let is_scene = components.iter().any(|component| SCENE.iter().any(|begin| component.starts_with(begin)));
-                    (chunk.is_static(), is_scene, format!("{store:?} {} {components:?}", chunk.entity_path()))
+                    let is_scene = components
+                        .iter()
+                        .any(|component| SCENE.iter().any(|begin| component.starts_with(begin)));
+                    (
+                        chunk.is_static(),
+                        is_scene,
+                        format!("{store:?} {} {components:?}", chunk.entity_path()),
+                    )
                 }
                 Err(_) => (false, false, String::new()),
             };
@@ -271,10 +288,15 @@ impl Message {
             && let Form::Plain(mut plain) = std::mem::replace(&mut *form, Form::Faulty)
         {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            plain.insert_arrow_record_batch_metadata(SENT_AT.into(), format!("{}.{:09}", now.as_secs(), now.subsec_nanos()));
+            plain.insert_arrow_record_batch_metadata(
+                SENT_AT.into(),
+                format!("{}.{:09}", now.as_secs(), now.subsec_nanos()),
+            );
             match wire::encode(&plain, self.is_large, compression) {
                 Ok(parts) => *form = Form::Encoded(parts),
-                Err(error) => tracing::error!("a message for the viewer cannot be encoded: {error}"),
+                Err(error) => {
+                    tracing::error!("a message for the viewer cannot be encoded: {error}")
+                }
             }
         }
         if let Form::Encoded(encoded) = &*form { Some(encoded.clone()) } else { None }
@@ -291,7 +313,8 @@ impl LogSink for HubSink {
             let mut state = self.0.state();
             (state.add(message, class), !state.cursors.is_empty())
         };
-        // Small clouds may come several in one message, which would hold them all while nobody is there to take it.
+        // Small clouds may come several in one message, which would hold them all while nobody is
+        // there to take it.
         if message.is_scene && !message.is_large && !is_watched {
             message.encoded(self.0.compression);
         }

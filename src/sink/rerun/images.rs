@@ -31,22 +31,38 @@ impl ImageLog {
         if let Some(color) = frame.color.as_ref().filter(|_| images.color)
             && self.last_color.replace(color.number) != Some(color.number)
         {
-            rec.log(format!("{at}/{COLOR}"), &image(color, flight, |frame| frame.color.as_deref()))?;
+            rec.log(
+                format!("{at}/{COLOR}"),
+                &image(color, flight, |frame| frame.color.as_deref()),
+            )?;
         }
         if let Some(infrared) = frame.infrared.as_ref().filter(|_| images.infrared) {
-            rec.log(format!("{at}/{INFRARED}"), &image(infrared, flight, |frame| frame.infrared.as_deref()))?;
+            rec.log(
+                format!("{at}/{INFRARED}"),
+                &image(infrared, flight, |frame| frame.infrared.as_deref()),
+            )?;
         }
         Ok(())
     }
 }
 
-fn image(image: &ColorImage, flight: &Flight, part: fn(&DepthFrame) -> Option<&ColorImage>) -> rerun::Image {
+fn image(
+    image: &ColorImage,
+    flight: &Flight,
+    part: fn(&DepthFrame) -> Option<&ColorImage>,
+) -> rerun::Image {
     let bytes = flight.image_bytes(part);
     let size = [image.width, image.height];
     let format = match image.format {
-        ColorFormat::Rgb8 => ImageFormat::from_color_model(size, ColorModel::RGB, ChannelDatatype::U8),
-        ColorFormat::Bgr8 => ImageFormat::from_color_model(size, ColorModel::BGR, ChannelDatatype::U8),
-        ColorFormat::Mono8 => ImageFormat::from_color_model(size, ColorModel::L, ChannelDatatype::U8),
+        ColorFormat::Rgb8 => {
+            ImageFormat::from_color_model(size, ColorModel::RGB, ChannelDatatype::U8)
+        }
+        ColorFormat::Bgr8 => {
+            ImageFormat::from_color_model(size, ColorModel::BGR, ChannelDatatype::U8)
+        }
+        ColorFormat::Mono8 => {
+            ImageFormat::from_color_model(size, ColorModel::L, ChannelDatatype::U8)
+        }
         ColorFormat::Yuyv => ImageFormat::from_pixel_format(size, PixelFormat::YUY2),
     };
     rerun::Image::new(Blob(ScalarBuffer::from(bytes)), format)

@@ -1,13 +1,18 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
-//! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when the peer is slow or gone. Here none of
-//! that can reach the pipeline: viewers pull what they want out of a hub, which never blocks, and each cloud's buffer tells by its
-//! `Drop` when Rerun has let go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds nor figures, so
-//! no queue inside Rerun can fill up.
+//! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when
+//! the peer is slow or gone. Here none of that can reach the pipeline: viewers pull what they want
+//! out of a hub, which never blocks, and each cloud's buffer tells by its `Drop` when Rerun has let
+//! go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds
+//! nor figures, so no queue inside Rerun can fill up.
 //!
-//! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth image if shown), `stats/fps`, `stats/lost_frames`,
-//! `stats/latency_ms/<stage>` (p50 and p99), `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state), and where they are asked for
-//! `images/color`, `images/infrared`, `imu/accel`, `imu/gyro`. Of several: `camera/<serial>` (pose) with `cloud` and `image`, `stats/<serial>`, `events/<serial>`, and so on. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the camera's clock).
+//! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
+//! image if shown), `stats/fps`, `stats/lost_frames`, `stats/latency_ms/<stage>` (p50 and p99),
+//! `stats/total_ms_histogram`, `session`, `events/camera` (changes of its state), and where they
+//! are asked for `images/color`, `images/infrared`, `imu/accel`, `imu/gyro`. Of several:
+//! `camera/<serial>` (pose) with `cloud` and `image`, `stats/<serial>`, `events/<serial>`, and so
+//! on. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the
+//! camera's clock).
 
 mod arrow;
 mod board;
@@ -77,7 +82,8 @@ pub struct RerunSink {
     place: Place,
 }
 
-/// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows from where it is seen best.
+/// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows
+/// from where it is seen best.
 enum EyeSearch {
     Waits,
     Found(layout::Sample),
@@ -117,7 +123,8 @@ impl RerunSink {
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
     ///
     /// # Errors
-    /// If this is no such address. If nobody answers there, clouds are counted as lost until somebody does.
+    /// If this is no such address. If nobody answers there, clouds are counted as lost until
+    /// somebody does.
     pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         let (sink, to) = connection::To::peer(url)?;
         Self::start("viewer", sink, to, sessions)
@@ -133,39 +140,51 @@ impl RerunSink {
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(names.join(", "))
-            // Also for files: with long ticks, clouds are flushed by size and the plots between them starve.
+            // Also for files: with long ticks, clouds are flushed by size and the plots between
+            // them starve.
             .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY);
         // Not by `set_sink`: that waits five seconds for a viewer that is not there.
         let (_, store_info, recording_info, batcher_config, batcher_hooks, _) = builder.into_args();
-        let rec = RecordingStream::new(store_info, recording_info, batcher_config, batcher_hooks, sink)
-            .context("cannot start Rerun's recording stream")?;
+        let rec =
+            RecordingStream::new(store_info, recording_info, batcher_config, batcher_hooks, sink)
+                .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
         let connections = Connection::of_all(to, rec, sessions.len());
         let sinks = sessions.iter().zip(Place::all(sessions)).zip(connections);
-        let sinks: Vec<_> =
-            sinks.map(|((session, place), connection)| Self::of_one(name, session.clone(), place, connection)).collect();
+        let sinks: Vec<_> = sinks
+            .map(|((session, place), connection)| {
+                Self::of_one(name, session.clone(), place, connection)
+            })
+            .collect();
         if let Some(first) = sinks.first() {
             let document = first.place.document();
-            first.rec.log_static("session", &document).context("cannot send the session's facts")?;
+            first
+                .rec
+                .log_static("session", &document)
+                .context("cannot send the session's facts")?;
             first.place.look(None, |eye| first.send_layout(eye))?;
             first.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         }
         for sink in &sinks {
-            sink.session.log_static(&sink.rec, sink.place.entities()).context("cannot send the session's facts to the viewer")?;
+            sink.session
+                .log_static(&sink.rec, sink.place.entities())
+                .context("cannot send the session's facts to the viewer")?;
         }
         Ok(sinks)
     }
 
     fn of_one(name: &str, session: Session, place: Place, connection: Connection) -> Self {
-        let pixels = session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
+        let pixels =
+            session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
         let in_flight = Connection::MAX_IN_FLIGHT;
         let max_points = session.max_points.filter(|&max_points| max_points < pixels);
         let thinner = max_points.map(|max_points| Thinner::new(max_points, in_flight));
-        let painter =
-            (session.show != Show::Depth).then(|| Painter::new(session.coloring, max_points.unwrap_or(pixels), in_flight));
+        let painter = (session.show != Show::Depth)
+            .then(|| Painter::new(session.coloring, max_points.unwrap_or(pixels), in_flight));
         let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
-        let motion_log = session.motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(&session.clock)));
+        let motion_log =
+            session.motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(&session.clock)));
         Self {
             name: name.into(),
             session,
@@ -202,7 +221,9 @@ impl RerunSink {
         layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
         for camera in cameras.iter() {
-            self.rec.log_static(camera.image.as_str(), &frustum).context("cannot send the camera's frustum")?;
+            self.rec
+                .log_static(camera.image.as_str(), &frustum)
+                .context("cannot send the camera's frustum")?;
         }
         Ok(())
     }
@@ -228,19 +249,25 @@ impl RerunSink {
         if let Some(motion) = &mut self.motion_log {
             motion.log(&self.rec, &self.place.entities().imu).context("cannot log motion")?;
         }
-        // Figures belong to a moment, and not to a frame. On the device's timeline they stand at the newest one.
+        // Figures belong to a moment, and not to a frame. On the device's timeline they stand at
+        // the newest one.
         self.rec.reset_time();
         if let Some(last) = &self.last {
             self.set_device_time(last);
         }
-        self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
+        self.rec
+            .set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
         if self.session.layout == Layout::Profiling {
-            layout::log_distribution(&self.rec, self.place.entities(), &snapshot).context("cannot log the distribution")?;
+            layout::log_distribution(&self.rec, self.place.entities(), &snapshot)
+                .context("cannot log the distribution")?;
         }
-        layout::log_figures(&self.rec, self.place.entities(), &snapshot).context("cannot log figures")?;
+        layout::log_figures(&self.rec, self.place.entities(), &snapshot)
+            .context("cannot log figures")?;
         let Some(camera) = &snapshot.camera else { return Ok(()) };
         let events = self.place.entities().events.as_str();
-        self.camera_events.log(&self.rec, events, camera, &*self.session.clock).context("cannot log what happened to the camera")
+        self.camera_events
+            .log(&self.rec, events, camera, &*self.session.clock)
+            .context("cannot log what happened to the camera")
     }
 
     fn room(&mut self) -> Offer {
@@ -249,7 +276,10 @@ impl RerunSink {
 
     fn set_times(&self, meta: &FrameMeta) {
         self.rec.set_time_sequence("frame", i64::try_from(meta.number).unwrap_or(i64::MAX));
-        self.rec.set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(meta.arrived_at));
+        self.rec.set_timestamp_nanos_since_epoch(
+            "capture",
+            self.session.clock.unix_ns(meta.arrived_at),
+        );
         self.set_device_time(meta);
     }
 
@@ -274,7 +304,8 @@ impl CloudSink for RerunSink {
 
     fn needs(&self) -> Needs {
         Needs {
-            texture: self.session.show != Show::Depth && self.session.coloring == Coloring::ByTexture,
+            texture: self.session.show != Show::Depth
+                && self.session.coloring == Coloring::ByTexture,
             depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE,
         }
     }
@@ -313,15 +344,21 @@ impl CloudSink for RerunSink {
         let painted = self.painter.as_mut().map(|painter| painter.paint(&shown.positions_m));
         let flight = arrow::Flight::new(Arc::clone(cloud), thinned, painted, &self.tower);
         if self.session.show != Show::Depth {
-            self.rec.log(self.place.entities().cloud.as_str(), &arrow::points(&flight)).context("cannot log a cloud")?;
+            self.rec
+                .log(self.place.entities().cloud.as_str(), &arrow::points(&flight))
+                .context("cannot log a cloud")?;
         }
         if self.session.show != Show::Cloud
             && let Some(image) = arrow::depth_image(&flight)
         {
-            self.rec.log(self.place.entities().image.as_str(), &image).context("cannot log a depth image")?;
+            self.rec
+                .log(self.place.entities().image.as_str(), &image)
+                .context("cannot log a depth image")?;
         }
         let at = &self.place.entities().images;
-        self.image_log.log(&self.rec, at, self.session.images, &flight).context("cannot log an image")?;
+        self.image_log
+            .log(&self.rec, at, self.session.images, &flight)
+            .context("cannot log an image")?;
         Ok(Offer::Taken)
     }
 

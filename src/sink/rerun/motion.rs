@@ -8,8 +8,10 @@ use crate::clock::{Clock, TimestampDomain};
 use crate::source::motion::{Cursor, Motion, MotionKind, MotionSample};
 
 /// Below where they are, by what they are, with what their plots are called.
-pub(super) const SENSORS: [(MotionKind, &str, &str); 2] =
-    [(MotionKind::Accel, "accel", "Acceleration, m/s²"), (MotionKind::Gyro, "gyro", "Turning, rad/s")];
+pub(super) const SENSORS: [(MotionKind, &str, &str); 2] = [
+    (MotionKind::Accel, "accel", "Acceleration, m/s²"),
+    (MotionKind::Gyro, "gyro", "Turning, rad/s"),
+];
 
 /// Logs each sample once.
 pub(super) struct MotionLog {
@@ -52,10 +54,16 @@ impl MotionLog {
                 TimestampDomain::SystemTime | TimestampDomain::GlobalTime => {
                     TimeColumn::new_timestamp_secs_since_epoch("device", device_s)
                 }
-                TimestampDomain::HardwareClock | TimestampDomain::Unknown => TimeColumn::new_duration_secs("device", device_s),
+                TimestampDomain::HardwareClock | TimestampDomain::Unknown => {
+                    TimeColumn::new_duration_secs("device", device_s)
+                }
             };
             let values = Scalars::new(of_kind().flat_map(|sample| sample.xyz.map(f64::from)));
-            rec.send_columns(format!("{at}/{name}"), [arrived_at, device], values.columns(of_kind().map(|_| 3))?)?;
+            rec.send_columns(
+                format!("{at}/{name}"),
+                [arrived_at, device],
+                values.columns(of_kind().map(|_| 3))?,
+            )?;
         }
         Ok(())
     }

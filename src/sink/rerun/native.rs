@@ -29,7 +29,9 @@ pub enum NoViewer {
 }
 
 fn how_to_install() -> String {
-    format!("`pip install rerun-sdk=={VERSION}` or `cargo install rerun-cli --version {VERSION} --locked` brings it")
+    format!(
+        "`pip install rerun-sdk=={VERSION}` or `cargo install rerun-cli --version {VERSION} --locked` brings it"
+    )
 }
 
 /// `0.36.x` of `0.36.3`.
@@ -44,8 +46,13 @@ fn line(version: &str) -> String {
 /// If there is none, or another one. The message says what to install.
 pub fn find_native_viewer() -> Result<PathBuf, NoViewer> {
     let dirs = std::env::var_os("PATH").unwrap_or_default();
-    let is_program = |file: &PathBuf| file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
-    let path = std::env::split_paths(&dirs).map(|dir| dir.join("rerun")).find(is_program).ok_or(NoViewer::Missing)?;
+    let is_program = |file: &PathBuf| {
+        file.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
+    };
+    let path = std::env::split_paths(&dirs)
+        .map(|dir| dir.join("rerun"))
+        .find(is_program)
+        .ok_or(NoViewer::Missing)?;
     match version(&path) {
         Some(found) if line(&found) == line(VERSION) => Ok(path),
         Some(found) => Err(NoViewer::OtherVersion { path, found }),
@@ -55,8 +62,13 @@ pub fn find_native_viewer() -> Result<PathBuf, NoViewer> {
 
 /// The version that the program tells.
 fn version(viewer: &Path) -> Option<String> {
-    let mut child =
-        Command::new(viewer).arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()?;
+    let mut child = Command::new(viewer)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
     let start = Instant::now();
     while child.try_wait().ok()?.is_none() {
         if start.elapsed() > ANSWER {
@@ -71,15 +83,24 @@ fn version(viewer: &Path) -> Option<String> {
 fn parse_version(text: &str) -> Option<String> {
     let (name, rest) = text.lines().next()?.split_once(' ')?;
     let version = rest.split_whitespace().next()?;
-    (name.starts_with("rerun") && version.starts_with(|c: char| c.is_ascii_digit())).then(|| version.to_owned())
+    (name.starts_with("rerun") && version.starts_with(|c: char| c.is_ascii_digit()))
+        .then(|| version.to_owned())
 }
 
-/// Starts a viewer on a port of its own and returns its address. It stays open when the run has ended.
+/// Starts a viewer on a port of its own and returns its address. It stays open when the run has
+/// ended.
 pub(super) fn spawn(viewer: &Path) -> anyhow::Result<String> {
     // Any free port: a viewer that runs already, perhaps another's, has the usual one.
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let mut child = Command::new(viewer)
-        .args(["--port", &port.to_string(), "--bind", &Ipv4Addr::LOCALHOST.to_string(), "--memory-limit", MEMORY])
+        .args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            &Ipv4Addr::LOCALHOST.to_string(),
+            "--memory-limit",
+            MEMORY,
+        ])
         .arg("--hide-welcome-screen")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -92,11 +113,18 @@ pub(super) fn spawn(viewer: &Path) -> anyhow::Result<String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
         if let Some(status) = child.try_wait()? {
-            bail!("the viewer {} ended at once ({status}); try `rerun` alone, or --view web", viewer.display());
+            bail!(
+                "the viewer {} ended at once ({status}); try `rerun` alone, or --view web",
+                viewer.display()
+            );
         }
         if start.elapsed() > START {
             let _ = child.kill();
-            bail!("the viewer {} did not listen on port {port} within {} s", viewer.display(), START.as_secs());
+            bail!(
+                "the viewer {} did not listen on port {port} within {} s",
+                viewer.display(),
+                START.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -111,8 +139,13 @@ mod tests {
     fn versions_are_read_and_compared_by_their_line() {
         let text = "rerun-cli 0.36.3 (base native_viewer web_viewer) [rustc 1.95.0 (59807616e 2026-04-14)] x86_64\nVideo features: av1\n";
         assert_eq!(parse_version(text).as_deref(), Some("0.36.3"));
-        assert_eq!(parse_version("rerun_py 0.37.0-alpha.1 [rustc 1.95.0]").as_deref(), Some("0.37.0-alpha.1"));
-        for other in ["", "0.36.3", "rerun", "Rerun failed tests and more", "rerun without arguments"] {
+        assert_eq!(
+            parse_version("rerun_py 0.37.0-alpha.1 [rustc 1.95.0]").as_deref(),
+            Some("0.37.0-alpha.1")
+        );
+        for other in
+            ["", "0.36.3", "rerun", "Rerun failed tests and more", "rerun without arguments"]
+        {
             assert_eq!(parse_version(other), None, "{other}");
         }
         assert_eq!(line("0.36.3"), line("0.36.0"));
@@ -121,7 +154,8 @@ mod tests {
 
     #[test]
     fn messages_say_what_to_install() {
-        let error = NoViewer::OtherVersion { path: "/usr/bin/rerun".into(), found: "0.31.0".into() };
+        let error =
+            NoViewer::OtherVersion { path: "/usr/bin/rerun".into(), found: "0.31.0".into() };
         let message = error.to_string();
         assert!(
             message.starts_with("/usr/bin/rerun is version 0.31.0, and this depthcast needs 0.36.x; `pip install rerun-sdk==")

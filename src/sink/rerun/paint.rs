@@ -13,8 +13,8 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    /// For as many clouds as are `in_flight` at once, of at most so many points; after that nothing is allocated any more. `None` where
-    /// no painting is needed.
+    /// For as many clouds as are `in_flight` at once, of at most so many points; after that nothing
+    /// is allocated any more. `None` where no painting is needed.
     pub(super) fn new(coloring: Coloring, max_points: usize, in_flight: usize) -> Option<Self> {
         let make = move || huge_pages::vec(0, max_points);
         Some(Self { ramp: Ramp::of(coloring)?, pool: Pool::new(in_flight + 1, make) })
@@ -35,7 +35,8 @@ mod tests {
     use super::*;
     use crate::color::{ColorRange, Colormap};
 
-    const BY_DEPTH: Coloring = Coloring::ByDepth(ColorRange { colormap: Colormap::Viridis, first_m: 1.0, last_m: 2.0 });
+    const BY_DEPTH: Coloring =
+        Coloring::ByDepth(ColorRange { colormap: Colormap::Viridis, first_m: 1.0, last_m: 2.0 });
 
     #[test]
     fn each_cloud_has_its_colours_and_keeps_them_while_it_is_in_flight() {

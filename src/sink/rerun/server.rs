@@ -1,7 +1,8 @@
 //! Serves the data to pages in browsers, or to `rerun URL`.
 //!
-//! Rerun's own server keeps up to 128 MB more than its memory limit for a page that takes nothing, then makes everybody wait for it. This
-//! one speaks the same protocol, and each page takes what it can.
+//! Rerun's own server keeps up to 128 MB more than its memory limit for a page that takes nothing,
+//! then makes everybody wait for it. This one speaks the same protocol, and each page takes what it
+//! can.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -25,13 +26,18 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Serves the hub's data until it is closed and all pages have it.
 ///
-/// Rerun lets pages that come from this machine read the data; `allowed_origins` are patterns of others.
+/// Rerun lets pages that come from this machine read the data; `allowed_origins` are patterns of
+/// others.
 pub(super) async fn serve(hub: Arc<Hub>, listener: TcpListener, allowed_origins: Vec<String>) {
-    let listener = match listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener)) {
+    let listener = match listener
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::TcpListener::from_std(listener))
+    {
         Ok(listener) => listener,
         Err(error) => return tracing::error!("cannot serve the viewer's data: {error}"),
     };
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
+    let incoming =
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
     let closed = Arc::clone(&hub);
     let served = tonic::transport::Server::builder()
         .accept_http1(true)
@@ -65,7 +71,9 @@ impl Service<http::Request<Body>> for Data {
         let method = request.uri().path().rsplit('/').next().unwrap_or_default();
         ready(Ok(if method == "ReadMessages" {
             let mut response = http::Response::new(wire::response_body(self.0.feed()));
-            response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(GRPC));
+            response
+                .headers_mut()
+                .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(GRPC));
             response
         } else {
             Status::unimplemented("depthcast shows its own data alone").into_http()

@@ -14,7 +14,8 @@ use crate::sink::{CameraView, Images, Layout, Show};
 use crate::source::DepthStream;
 use crate::source::motion::Motion;
 
-/// What all sinks of a session show; of several cameras, each has a session, and all are in one recording.
+/// What all sinks of a session show; of several cameras, each has a session, and all are in one
+/// recording.
 #[derive(Clone)]
 pub struct Session {
     /// Which one of several cameras it is.
@@ -56,11 +57,16 @@ pub enum PointRadius {
 
 impl Session {
     /// What does not change while it lasts: the lens, how points look, the lines of plots.
-    pub(super) fn log_static(&self, rec: &RecordingStream, entities: &Entities) -> rerun::RecordingStreamResult<()> {
+    pub(super) fn log_static(
+        &self,
+        rec: &RecordingStream,
+        entities: &Entities,
+    ) -> rerun::RecordingStreamResult<()> {
         let Self { stream, depth_colors, point_radius, camera, .. } = self;
         let i = &stream.intrinsics;
         if let Some(CameraView { pose, .. }) = camera {
-            let transform = rerun::Transform3D::from_translation_mat3x3(pose.translation_m, pose.rotation);
+            let transform =
+                rerun::Transform3D::from_translation_mat3x3(pose.translation_m, pose.rotation);
             rec.log_static(entities.camera.as_str(), &transform)?;
         }
         rec.log_static(
@@ -80,18 +86,21 @@ impl Session {
         }
         rec.log_static(entities.cloud.as_str(), &looks)?;
         if self.show != Show::Cloud {
-            let range = [depth_colors.first_m, depth_colors.last_m].map(|m| f64::from(m / stream.depth_units_m));
+            let range = [depth_colors.first_m, depth_colors.last_m]
+                .map(|m| f64::from(m / stream.depth_units_m));
             rec.log_static(
                 entities.image.as_str(),
-                &rerun::DepthImage::update_fields().with_meter(1.0 / stream.depth_units_m).with_depth_range(range).with_colormap(
-                    match depth_colors.colormap {
+                &rerun::DepthImage::update_fields()
+                    .with_meter(1.0 / stream.depth_units_m)
+                    .with_depth_range(range)
+                    .with_colormap(match depth_colors.colormap {
                         Colormap::Viridis => rerun::components::Colormap::Viridis,
                         Colormap::Plasma => rerun::components::Colormap::Plasma,
                         Colormap::Turbo => rerun::components::Colormap::Turbo,
-                        // Rerun has no hues; an image that it projects is told from others by its place.
+                        // Rerun has no hues; an image that it projects is told from others by its
+                        // place.
                         Colormap::Hue(_) => rerun::components::Colormap::Grayscale,
-                    },
-                ),
+                    }),
             )?;
         }
         if self.motion.is_some() {

@@ -7,8 +7,9 @@ use crate::pool::Pool;
 
 /// Takes a sample of a cloud's points if it has more than the budget.
 ///
-/// The points, which are in row-major order, are cut into as many runs as the budget allows, of equal length but for one point, and each run
-/// gives the one that a hash of its number chooses: points stay spread over the image, and no pattern of stripes appears.
+/// The points, which are in row-major order, are cut into as many runs as the budget allows, of
+/// equal length but for one point, and each run gives the one that a hash of its number chooses:
+/// points stay spread over the image, and no pattern of stripes appears.
 pub(super) struct Thinner {
     max_points: usize,
     pool: Pool<Points>,
@@ -17,7 +18,10 @@ pub(super) struct Thinner {
 impl Thinner {
     /// For as many clouds as are `in_flight` at once, after which nothing is allocated any more.
     pub(super) fn new(max_points: usize, in_flight: usize) -> Self {
-        let make = move || Points { positions_m: Vec::with_capacity(max_points), colors_rgba: Vec::with_capacity(max_points) };
+        let make = move || Points {
+            positions_m: Vec::with_capacity(max_points),
+            colors_rgba: Vec::with_capacity(max_points),
+        };
         Self { max_points, pool: Pool::new(in_flight + 1, make) }
     }
 
@@ -30,10 +34,14 @@ impl Thinner {
         let mut free = self.pool.free();
         let thinned = free.get_mut();
         thinned.positions_m.clear();
-        thinned.positions_m.extend(chosen(count, self.max_points).map(|index| points.positions_m[index]));
+        thinned
+            .positions_m
+            .extend(chosen(count, self.max_points).map(|index| points.positions_m[index]));
         thinned.colors_rgba.clear();
         if !points.colors_rgba.is_empty() {
-            thinned.colors_rgba.extend(chosen(count, self.max_points).map(|index| points.colors_rgba[index]));
+            thinned
+                .colors_rgba
+                .extend(chosen(count, self.max_points).map(|index| points.colors_rgba[index]));
         }
         Some(free.share())
     }
@@ -44,7 +52,8 @@ fn chosen(count: usize, budget: usize) -> impl Iterator<Item = usize> {
     (0..budget).map(move |run| {
         let begin = |run: usize| (run as u64 * count as u64 / budget as u64) as usize;
         let length = begin(run + 1) - begin(run);
-        // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4), scaled to the run.
+        // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4), scaled to the
+        // run.
         let hash = (run as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         begin(run) + ((hash * length as u64) >> 32) as usize
     })
@@ -55,7 +64,10 @@ mod tests {
     use super::*;
 
     fn cloud(count: usize) -> Points {
-        Points { positions_m: (0..count).map(|i| [i as f32, 0.0, 1.0]).collect(), colors_rgba: (0..count as u32).collect() }
+        Points {
+            positions_m: (0..count).map(|i| [i as f32, 0.0, 1.0]).collect(),
+            colors_rgba: (0..count as u32).collect(),
+        }
     }
 
     #[test]
@@ -69,7 +81,8 @@ mod tests {
                 assert_eq!(position[0], *color as f32);
             }
             // Every run has its point.
-            let gap = thinned.colors_rgba.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
+            let gap =
+                thinned.colors_rgba.windows(2).map(|w| w[1] - w[0]).max().unwrap_or(0) as usize;
             assert!(gap <= 2 * count.div_ceil(budget), "{count} {budget}: {gap}");
         }
     }

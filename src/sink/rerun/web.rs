@@ -29,18 +29,24 @@ pub struct WebOptions {
 }
 
 impl WebOptions {
-    /// The usual ports where none is asked for, and no others: who asks for the web viewer wants to know where it is.
+    /// The usual ports where none is asked for, and no others: who asks for the web viewer wants to
+    /// know where it is.
     pub fn or_usual_ports(self) -> Self {
-        let (web_port, data_port) = (self.web_port.or(Some(USUAL_WEB_PORT)), self.data_port.or(Some(USUAL_DATA_PORT)));
+        let (web_port, data_port) =
+            (self.web_port.or(Some(USUAL_WEB_PORT)), self.data_port.or(Some(USUAL_DATA_PORT)));
         Self { web_port, data_port, ..self }
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 enum ServeError {
-    #[error("{flag} {port}: the port is in use on {ip}; choose another with {flag}, or 0 for any free one")]
+    #[error(
+        "{flag} {port}: the port is in use on {ip}; choose another with {flag}, or 0 for any free one"
+    )]
     PortInUse { flag: &'static str, port: u16, ip: IpAddr },
-    #[error("--bind {ip}: {error}; it has to be an address of this machine (`ip address` lists them), or 0.0.0.0 for all")]
+    #[error(
+        "--bind {ip}: {error}; it has to be an address of this machine (`ip address` lists them), or 0.0.0.0 for all"
+    )]
     Bind { ip: IpAddr, error: std::io::Error },
 }
 
@@ -80,11 +86,14 @@ impl WebServer {
             ..Default::default()
         })
         .context("cannot serve the web viewer")?;
-        // Pages that come from this machine may read the data. Bound wider, ours is one of another machine, whatever its name is there.
-        let origins = if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
+        // Pages that come from this machine may read the data. Bound wider, ours is one of another
+        // machine, whatever its name is there.
+        let origins =
+            if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
         let worker = Worker::start(&hub, move |hub| server::serve(hub, data, origins))?;
         let host = reachable(ip);
-        let address = page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
+        let address =
+            page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
         Ok(Self { address, hub, _page: Box::new(page), data: Some(worker) })
     }
 
@@ -103,7 +112,12 @@ impl WebServer {
     }
 }
 
-fn free_port(flag: &'static str, ip: IpAddr, asked: Option<u16>, usual: u16) -> Result<(u16, TcpListener), ServeError> {
+fn free_port(
+    flag: &'static str,
+    ip: IpAddr,
+    asked: Option<u16>,
+    usual: u16,
+) -> Result<(u16, TcpListener), ServeError> {
     let bind = |port| TcpListener::bind((ip, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     let port = asked.unwrap_or(usual);
     let bound = match (bind(port), asked) {
@@ -116,19 +130,21 @@ fn free_port(flag: &'static str, ip: IpAddr, asked: Option<u16>, usual: u16) -> 
     })
 }
 
-/// The address under which others reach this machine if it is bound to all of its addresses: the one that a packet to the outside would
-/// carry. None is sent.
+/// The address under which others reach this machine if it is bound to all of its addresses: the
+/// one that a packet to the outside would carry. None is sent.
 fn reachable(ip: IpAddr) -> IpAddr {
     if !ip.is_unspecified() {
         return ip;
     }
     // An address that is reserved for documentation.
     let outside = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
-    let local = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|s| s.connect(outside).and_then(|()| s.local_addr()));
+    let local = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))
+        .and_then(|s| s.connect(outside).and_then(|()| s.local_addr()));
     local.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-/// The page with the data's address in its query, where what is not a letter or digit has to be encoded.
+/// The page with the data's address in its query, where what is not a letter or digit has to be
+/// encoded.
 fn page_address(page: SocketAddr, data: SocketAddr) -> String {
     let mut address = format!("http://{page}/?url=");
     for byte in format!("rerun+http://{data}/proxy").bytes() {
@@ -149,8 +165,14 @@ mod tests {
     #[test]
     fn the_address_names_page_and_data() {
         let at = |ip: IpAddr| page_address(SocketAddr::new(ip, 9090), SocketAddr::new(ip, 9876));
-        assert_eq!(at(Ipv4Addr::LOCALHOST.into()), "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy");
-        assert_eq!(at(Ipv6Addr::LOCALHOST.into()), "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy");
+        assert_eq!(
+            at(Ipv4Addr::LOCALHOST.into()),
+            "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy"
+        );
+        assert_eq!(
+            at(Ipv6Addr::LOCALHOST.into()),
+            "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy"
+        );
     }
 
     #[test]

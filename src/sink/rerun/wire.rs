@@ -1,8 +1,9 @@
-//! Messages as they go over the wire: Rerun's protocol buffers in gRPC's frames, the same towards a viewer that listens and a page that
-//! asks.
+//! Messages as they go over the wire: Rerun's protocol buffers in gRPC's frames, the same towards a
+//! viewer that listens and a page that asks.
 //!
-//! Rerun's own encoder, and gRPC's after it, copy a cloud four times and get fresh memory for each copy, which costs more than the rest.
-//! Large messages are encoded here so that their points are copied once.
+//! Rerun's own encoder, and gRPC's after it, copy a cloud four times and get fresh memory for each
+//! copy, which costs more than the rest. Large messages are encoded here so that their points are
+//! copied once.
 
 use std::convert::Infallible;
 
@@ -12,12 +13,15 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use re_protos::common::v1alpha1::Compression as ProtoCompression;
 use re_protos::external::prost::Message as _;
-use re_protos::external::prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
+use re_protos::external::prost::encoding::{
+    WireType, encode_key, encode_varint, encoded_len_varint, key_len,
+};
 use re_protos::log_msg::v1alpha1 as proto;
 use re_protos::sdk_comms::v1alpha1::WriteMessagesRequest;
 use rerun::external::arrow::array::RecordBatch;
 use rerun::external::arrow::ipc::writer::{
-    CompressionContext, DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteOptions, StreamWriter, write_message,
+    CompressionContext, DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteOptions,
+    StreamWriter, write_message,
 };
 use rerun::external::re_log_encoding::ToTransport as _;
 use rerun::external::re_log_encoding::rrd::Compression;
@@ -42,8 +46,14 @@ const PAYLOAD: u32 = 5;
 const IPC_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Encodes one message; a large one in Rerun's own way only where it is to be compressed.
-pub(super) fn encode(message: &LogMsg, is_large: bool, compression: Compression) -> anyhow::Result<Parts> {
-    if let (LogMsg::ArrowMsg(store, arrow), Compression::Off, true) = (message, compression, is_large) {
+pub(super) fn encode(
+    message: &LogMsg,
+    is_large: bool,
+    compression: Compression,
+) -> anyhow::Result<Parts> {
+    if let (LogMsg::ArrowMsg(store, arrow), Compression::Off, true) =
+        (message, compression, is_large)
+    {
         let [head, data] = ipc(&arrow.batch)?;
         let payload = head.len() + data.len() + IPC_END.len();
         let mut before = Vec::with_capacity(head.len() + 512);
@@ -73,8 +83,12 @@ fn ipc(batch: &RecordBatch) -> anyhow::Result<[Vec<u8>; 2]> {
     let mut head = Vec::new();
     StreamWriter::try_new_with_options(&mut head, batch.schema_ref(), options.clone())?;
     let mut tracker = DictionaryTracker::new(false);
-    let (_, EncodedData { ipc_message, arrow_data }) =
-        IpcDataGenerator::default().encode(batch, &mut tracker, &options, &mut CompressionContext::default())?;
+    let (_, EncodedData { ipc_message, arrow_data }) = IpcDataGenerator::default().encode(
+        batch,
+        &mut tracker,
+        &options,
+        &mut CompressionContext::default(),
+    )?;
     write_message(&mut head, EncodedData { ipc_message, arrow_data: Vec::new() }, &options)?;
     Ok([head, arrow_data])
 }
@@ -86,9 +100,11 @@ fn put_grpc_header(out: &mut Vec<u8>, length: usize) {
     out.put_u32(length as u32);
 }
 
-/// The gRPC message with an `ArrowMsg`, of which `around` is all but the payload, up to where that begins.
+/// The gRPC message with an `ArrowMsg`, of which `around` is all but the payload, up to where that
+/// begins.
 fn put_all_but_payload(out: &mut Vec<u8>, around: &[u8], payload: usize) {
-    let with_header = |field, length: usize| key_len(field) + encoded_len_varint(length as u64) + length;
+    let with_header =
+        |field, length: usize| key_len(field) + encoded_len_varint(length as u64) + length;
     let arrow_msg = around.len() + with_header(PAYLOAD, payload);
     let log_msg = with_header(ARROW_MSG, arrow_msg);
     put_grpc_header(out, with_header(LOG_MSG, log_msg));
@@ -133,8 +149,8 @@ mod tests {
     fn message(points: usize) -> LogMsg {
         let (rec, storage) = rerun::RecordingStreamBuilder::new("test").memory().unwrap();
         rec.set_time_sequence("frame", 7);
-        let cloud =
-            rerun::Points3D::new((0..points).map(|i| [i as f32, 0.5, 1.0])).with_colors((0..points as u32).map(|i| i << 8));
+        let cloud = rerun::Points3D::new((0..points).map(|i| [i as f32, 0.5, 1.0]))
+            .with_colors((0..points as u32).map(|i| i << 8));
         rec.log("camera/cloud", &cloud).unwrap();
         rec.flush_blocking().unwrap();
         let is_cloud = |message: &LogMsg| {
@@ -146,13 +162,18 @@ mod tests {
 
     #[test]
     fn rerun_reads_what_is_encoded_here_as_what_was_logged() {
-        for (points, is_large) in [(1, false), (1, true), (13, true), (100_000, true), (100_000, false)] {
+        for (points, is_large) in
+            [(1, false), (1, true), (13, true), (100_000, true), (100_000, false)]
+        {
             for compression in [Compression::Off, Compression::LZ4] {
                 let logged = message(points);
                 let bytes = encode(&logged, is_large, compression).unwrap().concat();
                 let (header, bytes) = bytes.split_at(5);
                 assert_eq!(header[0], 0);
-                assert_eq!(u32::from_be_bytes(header[1..].try_into().unwrap()) as usize, bytes.len());
+                assert_eq!(
+                    u32::from_be_bytes(header[1..].try_into().unwrap()) as usize,
+                    bytes.len()
+                );
                 let read = ReadMessagesResponse::decode(bytes).unwrap().log_msg.unwrap();
                 let mut ids = CachingApplicationIdInjector::default();
                 let read = read.to_application((&mut ids, None)).unwrap();

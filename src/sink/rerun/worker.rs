@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 
 use super::hub::Hub;
 
-/// Runs the connections of a [`Hub`] until the hub is closed and all has been handed over, or until this is dropped.
+/// Runs the connections of a [`Hub`] until the hub is closed and all has been handed over, or until
+/// this is dropped.
 pub(super) struct Worker {
     hub: Arc<Hub>,
     /// Ends the thread when it is dropped.
@@ -24,8 +25,10 @@ impl Worker {
         hub: &Arc<Hub>,
         work: impl FnOnce(Arc<Hub>) -> F + Send + 'static,
     ) -> anyhow::Result<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start what talks to viewers")?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start what talks to viewers")?;
         let (alive, dropped) = oneshot::channel::<()>();
         let (ended_tx, ended) = channel::bounded(1);
         let for_work = Arc::clone(hub);
@@ -43,7 +46,8 @@ impl Worker {
         Ok(Self { hub: Arc::clone(hub), _alive: alive, ended })
     }
 
-    /// Closes the hub and waits until viewers have all of it, for at most `patience`. Says whether they have.
+    /// Closes the hub and waits until viewers have all of it, for at most `patience`. Says whether
+    /// they have.
     pub(super) fn finish(self, patience: Duration) -> bool {
         self.hub.close();
         self.ended.recv_timeout(patience).is_ok()

@@ -1,15 +1,18 @@
 //! The colour image that belongs to each depth frame.
 //!
-//! librealsense's pipeline gives sets of the newest frame of each stream. What that means for depth:
+//! librealsense's pipeline gives sets of the newest frame of each stream. What that means for
+//! depth:
 //!
-//! - There is no set before each stream has had its first frame. With a camera that is its start; of a file, depth before the first
+//! - There is no set before each stream has had its first frame. With a camera that is its start;
+//! of a file, depth before the first
 //!   colour image is lost: frame 169 of librealsense's own `single_depth_color_640x480.bag`, the first frame of most recordings.
 //!   `depthcast replay` loses none.
-//! - Cameras' frames are matched by their stamps. Those of a file are not: each image makes a set, so that a depth frame comes first
+//! - Cameras' frames are matched by their stamps. Those of a file are not: each image makes a set,
+//! so that a depth frame comes first
 //!   with the colour image before its own and once more with its own.
 //!
-//! So frames are told apart by their numbers, and a depth frame goes on at once if its colour image is within half a period; else it
-//! waits for the next set.
+//! So frames are told apart by their numbers, and a depth frame goes on at once if its colour image
+//! is within half a period; else it waits for the next set.
 
 use std::sync::Arc;
 
@@ -60,7 +63,9 @@ impl Coloring {
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
         let half_a_period_ns = 0.5e9 / stream.nominal_fps.max(1.0);
         Self {
-            pool: Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Rgb8)),
+            pool: Pool::new(COLOR_BUFFERS, move || {
+                ColorImage::new(width, height, ColorFormat::Rgb8)
+            }),
             pairs: Pairs::new(Patience { near_ns: half_a_period_ns as i64, wait_ns: 0 }),
             last: (None, None),
         }
@@ -100,7 +105,10 @@ impl Coloring {
 }
 
 /// Copies an image into a buffer of its size and format.
-pub(super) fn copy(pool: &mut Pool<ColorImage>, frame: &Frame) -> Result<Arc<ColorImage>, SourceError> {
+pub(super) fn copy(
+    pool: &mut Pool<ColorImage>,
+    frame: &Frame,
+) -> Result<Arc<ColorImage>, SourceError> {
     let mut free = pool.free();
     let image = free.get_mut();
     let row_bytes = image.width as usize * image.format.bytes_per_pixel();

@@ -33,9 +33,9 @@ pub(super) fn describe(
     Ok(SourceInfo {
         kind: SourceKind::Realsense,
         name: match input {
-            Input::Camera(_) => {
-                device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_NAME).unwrap_or_else(|| "RealSense camera".into())
-            }
+            Input::Camera(_) => device
+                .info(sys::rs2_camera_info_RS2_CAMERA_INFO_NAME)
+                .unwrap_or_else(|| "RealSense camera".into()),
             Input::File { path, .. } => path.display().to_string(),
         },
         facts,

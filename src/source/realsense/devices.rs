@@ -53,7 +53,8 @@ pub struct OptionReport {
     pub read_only: bool,
 }
 
-/// Depth modes that the cameras of the D400 family have in common at USB 3, those with the most data first.
+/// Depth modes that the cameras of the D400 family have in common at USB 3, those with the most
+/// data first.
 const USB_3_MODES: [&str; 11] = [
     "848x480@90",
     "640x480@90",
@@ -74,7 +75,10 @@ const USB_3_MODES: [&str; 11] = [
 /// If librealsense can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
     let devices = Context::new()?.devices()?;
-    Ok(devices.into_iter().map(|device| device.map_or_else(unusable, |device| report(&device))).collect())
+    Ok(devices
+        .into_iter()
+        .map(|device| device.map_or_else(unusable, |device| report(&device)))
+        .collect())
 }
 
 /// A recording, as librealsense plays it in place of a camera.
@@ -86,7 +90,8 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
     Ok(report(&Context::new()?.file(path)?))
 }
 
-/// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again some seconds later.
+/// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again
+/// some seconds later.
 ///
 /// # Errors
 /// If there is no such camera, or it can't be reset.
@@ -117,7 +122,9 @@ fn unusable(error: SourceError) -> CameraReport {
         product_id: None,
         product_line: None,
         physical_port: None,
-        warnings: vec![format!("the camera cannot be used ({error}): `depthcast doctor` tells what to check")],
+        warnings: vec![format!(
+            "the camera cannot be used ({error}): `depthcast doctor` tells what to check"
+        )],
         sensors: Vec::new(),
     }
 }
@@ -128,9 +135,11 @@ fn report(device: &Device) -> CameraReport {
         warnings.push(error.to_string());
         Vec::new()
     });
-    let sensors: Vec<_> = sensors.iter().map(|sensor| sensor_report(sensor, &mut warnings)).collect();
+    let sensors: Vec<_> =
+        sensors.iter().map(|sensor| sensor_report(sensor, &mut warnings)).collect();
     let firmware = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_FIRMWARE_VERSION);
-    let recommended_firmware = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION);
+    let recommended_firmware =
+        device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION);
     let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
     if let (Some(has), Some(wanted)) = (&firmware, &recommended_firmware)
         && is_older(has, wanted)
@@ -156,22 +165,33 @@ fn report(device: &Device) -> CameraReport {
 
 fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
     let name = sensor.name();
-    let mut told = |error: SourceError| warnings.push(format!("{}: {error}", name.as_deref().unwrap_or("a sensor")));
+    let mut told = |error: SourceError| {
+        warnings.push(format!("{}: {error}", name.as_deref().unwrap_or("a sensor")))
+    };
     let profiles = sensor.profiles().map_err(&mut told).unwrap_or_default();
     let options = sensor.options().map_err(&mut told).unwrap_or_default();
     let mut profiles: Vec<_> = profiles.iter().map(ToString::to_string).collect();
     // librealsense has some twice.
     let mut seen = HashSet::new();
     profiles.retain(|profile| seen.insert(profile.clone()));
-    SensorReport { name, profiles, options: options.into_iter().map(|option| option_report(sensor, option)).collect() }
+    SensorReport {
+        name,
+        profiles,
+        options: options.into_iter().map(|option| option_report(sensor, option)).collect(),
+    }
 }
 
-/// Some options can be asked only while the camera streams, or are no numbers: then librealsense has errors instead of answers.
+/// Some options can be asked only while the camera streams, or are no numbers: then librealsense
+/// has errors instead of answers.
 fn option_report(sensor: &Sensor, option: sys::rs2_option) -> OptionReport {
     let value = sensor.value(option).ok();
     let range = sensor.range(option).ok();
     OptionReport {
-        name: sensor.option_name(option).ok().flatten().unwrap_or_else(|| format!("option {option}")),
+        name: sensor
+            .option_name(option)
+            .ok()
+            .flatten()
+            .unwrap_or_else(|| format!("option {option}")),
         description: sensor.option_description(option).ok().flatten(),
         value,
         value_name: value.and_then(|value| sensor.value_name(option, value).ok().flatten()),
@@ -185,18 +205,30 @@ fn option_report(sensor: &Sensor, option: sys::rs2_option) -> OptionReport {
 
 /// Says what the link costs: the modes that a camera would list at USB 3 and does not here.
 fn usb_2_warning(usb: &str, sensors: &[SensorReport]) -> String {
-    let has = |mode: &str| sensors.iter().flat_map(|sensor| &sensor.profiles).any(|p| *p == format!("depth {mode} z16"));
+    let has = |mode: &str| {
+        sensors
+            .iter()
+            .flat_map(|sensor| &sensor.profiles)
+            .any(|p| *p == format!("depth {mode} z16"))
+    };
     let missing: Vec<_> = USB_3_MODES.into_iter().filter(|mode| !has(mode)).collect();
     let cost = match missing[..] {
         [] => "a busy bus loses frames".into(),
-        _ => format!("it cannot carry depth at {}, as cameras of the D400 family have at USB 3", missing.join(", ")),
+        _ => format!(
+            "it cannot carry depth at {}, as cameras of the D400 family have at USB 3",
+            missing.join(", ")
+        ),
     };
-    format!("USB {usb} link: {cost}; use a USB 3 port and cable, plug in quickly and firmly, without a hub")
+    format!(
+        "USB {usb} link: {cost}; use a USB 3 port and cable, plug in quickly and firmly, without a hub"
+    )
 }
 
 /// Compares versions number by number: 5.9.0 is older than 5.10.0.
 fn is_older(version: &str, than: &str) -> bool {
-    let numbers = |text: &str| text.split('.').map(|number| number.parse::<u32>().ok()).collect::<Option<Vec<_>>>();
+    let numbers = |text: &str| {
+        text.split('.').map(|number| number.parse::<u32>().ok()).collect::<Option<Vec<_>>>()
+    };
     numbers(version).zip(numbers(than)).is_some_and(|(a, b)| a < b)
 }
 
@@ -239,16 +271,24 @@ pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Dev
     let serials = serials(&devices);
     let is_wanted = |found: &Result<Device, SourceError>| match serial_wanted {
         None => true,
-        Some(wanted) => found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted)),
+        Some(wanted) => {
+            found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted))
+        }
     };
     // One that works rather than the first that is there.
-    let index = devices.iter().position(|found| found.is_ok() && is_wanted(found)).or_else(|| devices.iter().position(is_wanted));
+    let index = devices
+        .iter()
+        .position(|found| found.is_ok() && is_wanted(found))
+        .or_else(|| devices.iter().position(is_wanted));
     match (index, serial_wanted) {
         (Some(index), _) => devices.swap_remove(index),
-        (None, Some(wanted)) if !serials.is_empty() => {
-            Err(SourceError::NoCamera(format!("--serial {wanted}: no such camera; there is {}", serials.join(", "))))
+        (None, Some(wanted)) if !serials.is_empty() => Err(SourceError::NoCamera(format!(
+            "--serial {wanted}: no such camera; there is {}",
+            serials.join(", ")
+        ))),
+        (None, _) => {
+            Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}")))
         }
-        (None, _) => Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}"))),
     }
 }
 

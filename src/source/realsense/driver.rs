@@ -1,7 +1,8 @@
 //! A camera as the watch drives it: opened anew after each stall.
 //!
-//! Starting and stopping a pipeline, making a context (it enumerates USB), and a reset exchange control transfers with the camera, and
-//! librealsense waits seconds for a camera that does not answer. Only the wait for frames has a limit of ours. So this driver blocks.
+//! Starting and stopping a pipeline, making a context (it enumerates USB), and a reset exchange
+//! control transfers with the camera, and librealsense waits seconds for a camera that does not
+//! answer. Only the wait for frames has a limit of ours. So this driver blocks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ use crate::source::watch::{CameraDriver, Started};
 use crate::source::{Delivery, FrameSource as _, SourceError};
 
 pub struct RealsenseCamera {
-    /// What was asked for; from the first start on what was opened then, since on another USB link something else would be chosen.
+    /// What was asked for; from the first start on what was opened then, since on another USB link
+    /// something else would be chosen.
     input: CameraInput,
     /// Starts that succeeded.
     starts: u32,
@@ -27,8 +29,8 @@ pub struct RealsenseCamera {
 }
 
 impl RealsenseCamera {
-    /// librealsense records to the input's `record_to`, where that is asked for; after each restart to a file of its own beside it
-    /// (`x_2.bag`).
+    /// librealsense records to the input's `record_to`, where that is asked for; after each restart
+    /// to a file of its own beside it (`x_2.bag`).
     pub fn new(mut input: CameraInput, filters: Filters, clock: Arc<dyn Clock>) -> Self {
         if input.settings.imu {
             input.motion.get_or_insert_default();
@@ -45,7 +47,11 @@ impl CameraDriver for RealsenseCamera {
         let mut input = self.input.clone();
         input.settings.serial = serial.map(str::to_owned);
         input.record_to = input.record_to.map(|path| numbered(&path, self.starts + 1));
-        let source = RealsenseSource::open(Input::Camera(Box::new(input)), &self.filters, Arc::clone(&self.clock))?;
+        let source = RealsenseSource::open(
+            Input::Camera(Box::new(input)),
+            &self.filters,
+            Arc::clone(&self.clock),
+        )?;
         self.starts += 1;
         if let Some((depth, color)) = source.modes() {
             self.input.settings.depth = Some(depth);
@@ -61,7 +67,11 @@ impl CameraDriver for RealsenseCamera {
         self.source = None;
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         match &mut self.source {
             Some(source) => source.next_frame(frame, until),
             None => Err(sdk_error("no frame", "the camera was not started")),
@@ -87,16 +97,19 @@ impl CameraDriver for RealsenseCamera {
     }
 
     fn substitute(&self) -> Self {
-        let (input, filters, clock) = (self.input.clone(), self.filters.clone(), Arc::clone(&self.clock));
+        let (input, filters, clock) =
+            (self.input.clone(), self.filters.clone(), Arc::clone(&self.clock));
         Self { input, starts: self.starts, filters, clock, source: None }
     }
 }
 
-/// The name of the recording's `part`, from 1 on: what was recorded before a restart is not written over.
+/// The name of the recording's `part`, from 1 on: what was recorded before a restart is not written
+/// over.
 fn numbered(path: &Path, part: u32) -> PathBuf {
     if part == 1 {
         return path.to_owned();
     }
-    let [stem, extension] = [path.file_stem(), path.extension()].map(|text| text.unwrap_or_default().to_string_lossy());
+    let [stem, extension] =
+        [path.file_stem(), path.extension()].map(|text| text.unwrap_or_default().to_string_lossy());
     path.with_file_name(format!("{stem}_{part}.{extension}"))
 }

@@ -1,7 +1,7 @@
 //! librealsense's filters between its pipeline and our copy of the frame.
 //!
-//! The order is the one that librealsense recommends (its `doc/post-processing-filters.md`). A chain has a memory, the temporal
-//! filter's: each run has its own.
+//! The order is the one that librealsense recommends (its `doc/post-processing-filters.md`). A
+//! chain has a memory, the temporal filter's: each run has its own.
 
 use realsense_sys as sys;
 
@@ -34,28 +34,47 @@ impl FilterChain {
         let disparity = filters.disparity == Some(true);
         let mut chain = Self { blocks: Vec::new(), summary: Vec::new() };
         if let Some(f) = filters.decimation {
-            chain.add(BlockKind::Decimation, "decimation", &[("magnitude", MAGNITUDE, number(f.magnitude))])?;
+            chain.add(
+                BlockKind::Decimation,
+                "decimation",
+                &[("magnitude", MAGNITUDE, number(f.magnitude))],
+            )?;
         }
         if let Some(f) = filters.threshold {
             // librealsense would move one of them out of the other's way.
             if let (Some(min_m), Some(max_m)) = (f.min_m, f.max_m)
                 && min_m > max_m
             {
-                let text = format!("filters.threshold.min_m is {min_m} and max_m {max_m}; nothing lies between");
+                let text = format!(
+                    "filters.threshold.min_m is {min_m} and max_m {max_m}; nothing lies between"
+                );
                 return Err(SourceError::Unsupported(text));
             }
-            chain.add(BlockKind::Threshold, "threshold", &[("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)])?;
+            chain.add(
+                BlockKind::Threshold,
+                "threshold",
+                &[("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)],
+            )?;
         }
         if disparity {
             chain.add(BlockKind::DepthToDisparity, "disparity", &[])?;
         }
         if let Some(f) = filters.spatial {
-            let smooth = [("smooth_alpha", ALPHA, f.smooth_alpha), ("smooth_delta", DELTA, number(f.smooth_delta))];
-            let others = [("magnitude", MAGNITUDE, number(f.magnitude)), ("holes_fill", HOLES, number(f.holes_fill))];
+            let smooth = [
+                ("smooth_alpha", ALPHA, f.smooth_alpha),
+                ("smooth_delta", DELTA, number(f.smooth_delta)),
+            ];
+            let others = [
+                ("magnitude", MAGNITUDE, number(f.magnitude)),
+                ("holes_fill", HOLES, number(f.holes_fill)),
+            ];
             chain.add(BlockKind::Spatial, "spatial", &[smooth, others].concat())?;
         }
         if let Some(f) = filters.temporal {
-            let smooth = [("smooth_alpha", ALPHA, f.smooth_alpha), ("smooth_delta", DELTA, number(f.smooth_delta))];
+            let smooth = [
+                ("smooth_alpha", ALPHA, f.smooth_alpha),
+                ("smooth_delta", DELTA, number(f.smooth_delta)),
+            ];
             chain.add(
                 BlockKind::Temporal,
                 "temporal",
@@ -66,19 +85,30 @@ impl FilterChain {
             chain.blocks.push(Block::new(BlockKind::DisparityToDepth)?);
         }
         if let Some(f) = filters.hole_filling {
-            chain.add(BlockKind::HoleFilling, "hole_filling", &[("mode", HOLES, number(f.mode))])?;
+            chain.add(
+                BlockKind::HoleFilling,
+                "hole_filling",
+                &[("mode", HOLES, number(f.mode))],
+            )?;
         }
         Ok(chain)
     }
 
-    fn add(&mut self, kind: BlockKind, name: &'static str, options: &[Given]) -> Result<(), SourceError> {
+    fn add(
+        &mut self,
+        kind: BlockKind,
+        name: &'static str,
+        options: &[Given],
+    ) -> Result<(), SourceError> {
         let mut block = Block::new(kind)?;
         let mut summary = name.replace('_', " ");
         for &(key, option, value) in options {
             let Some(value) = value else { continue };
             let (min, max) = block.range(option)?;
             if !(min..=max).contains(&value) {
-                return Err(SourceError::Unsupported(format!("filters.{name}.{key} is {value}; it goes from {min} to {max}")));
+                return Err(SourceError::Unsupported(format!(
+                    "filters.{name}.{key} is {value}; it goes from {min} to {max}"
+                )));
             }
             block.set(option, value)?;
             // Where there is but one, it needs no name.

@@ -68,13 +68,21 @@ impl Frame {
         let (ms, domain) = unsafe {
             (
                 call("time stamp", |error| sys::rs2_get_frame_timestamp(self.as_ptr(), error))?,
-                call("time stamp", |error| sys::rs2_get_frame_timestamp_domain(self.as_ptr(), error))?,
+                call("time stamp", |error| {
+                    sys::rs2_get_frame_timestamp_domain(self.as_ptr(), error)
+                })?,
             )
         };
         let domain = match domain {
-            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_HARDWARE_CLOCK => TimestampDomain::HardwareClock,
-            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME => TimestampDomain::SystemTime,
-            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME => TimestampDomain::GlobalTime,
+            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_HARDWARE_CLOCK => {
+                TimestampDomain::HardwareClock
+            }
+            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME => {
+                TimestampDomain::SystemTime
+            }
+            sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME => {
+                TimestampDomain::GlobalTime
+            }
             _ => TimestampDomain::Unknown,
         };
         Ok(DeviceTime { ms, domain })
@@ -84,8 +92,15 @@ impl Frame {
     pub(super) fn metadata(&self, key: sys::rs2_frame_metadata_value) -> Option<i64> {
         // SAFETY: the frame is valid.
         unsafe {
-            let is_told = call("metadata", |error| sys::rs2_supports_frame_metadata(self.as_ptr(), key, error)).ok()? != 0;
-            is_told.then(|| call("metadata", |error| sys::rs2_get_frame_metadata(self.as_ptr(), key, error)).ok())?
+            let is_told = call("metadata", |error| {
+                sys::rs2_supports_frame_metadata(self.as_ptr(), key, error)
+            })
+            .ok()?
+                != 0;
+            is_told.then(|| {
+                call("metadata", |error| sys::rs2_get_frame_metadata(self.as_ptr(), key, error))
+                    .ok()
+            })?
         }
     }
 
@@ -93,7 +108,10 @@ impl Frame {
     pub(super) fn is_set(&self) -> bool {
         const SET: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_COMPOSITE_FRAME;
         // SAFETY: the frame is valid.
-        call("frame", |error| unsafe { sys::rs2_is_frame_extendable_to(self.as_ptr(), SET, error) != 0 }).unwrap_or(false)
+        call("frame", |error| unsafe {
+            sys::rs2_is_frame_extendable_to(self.as_ptr(), SET, error) != 0
+        })
+        .unwrap_or(false)
     }
 
     /// The measurement that came as this frame; `None` if it is none.
@@ -111,7 +129,9 @@ impl Frame {
         let (bytes, data) = unsafe {
             (
                 call("motion", |error| sys::rs2_get_frame_data_size(self.as_ptr(), error)).ok()?,
-                call("motion", |error| sys::rs2_get_frame_data(self.as_ptr(), error)).ok()?.cast::<[f32; 3]>(),
+                call("motion", |error| sys::rs2_get_frame_data(self.as_ptr(), error))
+                    .ok()?
+                    .cast::<[f32; 3]>(),
             )
         };
         // Those of a software device say 0 bytes, as its images do.
@@ -126,16 +146,21 @@ impl Frame {
     /// Metres per depth step.
     pub(super) fn depth_units_m(&self) -> Result<f32, SourceError> {
         // SAFETY: the frame is valid; librealsense refuses one that is no depth frame.
-        call("no depth units", |error| unsafe { sys::rs2_depth_frame_get_units(self.as_ptr(), error) })
+        call("no depth units", |error| unsafe {
+            sys::rs2_depth_frame_get_units(self.as_ptr(), error)
+        })
     }
 
     pub(super) fn is_disparity(&self) -> Result<bool, SourceError> {
         const DISPARITY: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_DISPARITY_FRAME;
         // SAFETY: the frame is valid.
-        call("frame", |error| unsafe { sys::rs2_is_frame_extendable_to(self.as_ptr(), DISPARITY, error) != 0 })
+        call("frame", |error| unsafe {
+            sys::rs2_is_frame_extendable_to(self.as_ptr(), DISPARITY, error) != 0
+        })
     }
 
-    /// The rows of an image of this size and format, each with the `row_bytes` of its pixels and whatever stands behind them.
+    /// The rows of an image of this size and format, each with the `row_bytes` of its pixels and
+    /// whatever stands behind them.
     ///
     /// # Errors
     /// If the image is another one.
@@ -158,8 +183,12 @@ impl Frame {
         };
         let (stride, bytes) = (stride.max(0) as usize, bytes.max(0) as usize);
         let profile = self.profile()?;
-        // Images of a software device say 0 bytes: their pixels stand elsewhere, and `SoftwareDevice::send` has counted them.
-        let fits = stride >= row_bytes && (bytes == 0 || bytes >= height * stride) && row_bytes > 0 && !data.is_null();
+        // Images of a software device say 0 bytes: their pixels stand elsewhere, and
+        // `SoftwareDevice::send` has counted them.
+        let fits = stride >= row_bytes
+            && (bytes == 0 || bytes >= height * stride)
+            && row_bytes > 0
+            && !data.is_null();
         if got != (width as i32, height as i32) || profile.format != format || !fits {
             let message = format!(
                 "an image of {}x{} with {bytes} bytes, {stride} a row, came ({profile}), the stream is {width}x{height}",
@@ -167,8 +196,8 @@ impl Frame {
             );
             return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
         }
-        // SAFETY: the image has `height` rows of `stride` bytes (checked above), and lives as long as the frame, from which the result
-        // borrows.
+        // SAFETY: the image has `height` rows of `stride` bytes (checked above), and lives as long
+        // as the frame, from which the result borrows.
         Ok(unsafe { std::slice::from_raw_parts(data.cast(), height * stride) }.chunks(stride))
     }
 }
@@ -187,15 +216,19 @@ impl Set {
     pub(super) fn of(set: &Frame, arrived_at: HostTime) -> Result<Option<Self>, SourceError> {
         let (mut depth, mut color, mut infrared) = (None, None, None);
         // SAFETY: the set is valid; each frame taken out of it is a reference of ours.
-        let count = call("set", |error| unsafe { sys::rs2_embedded_frames_count(set.as_ptr(), error) })?;
+        let count =
+            call("set", |error| unsafe { sys::rs2_embedded_frames_count(set.as_ptr(), error) })?;
         for i in 0..count {
             // SAFETY: as above.
-            let frame = call("set", |error| unsafe { sys::rs2_extract_frame(set.as_ptr(), i, error) })?;
+            let frame =
+                call("set", |error| unsafe { sys::rs2_extract_frame(set.as_ptr(), i, error) })?;
             let Some(frame) = NonNull::new(frame).map(Frame) else { continue };
             match frame.profile()? {
                 Profile { stream: sys::rs2_stream_RS2_STREAM_DEPTH, .. } => depth = Some(frame),
                 Profile { stream: sys::rs2_stream_RS2_STREAM_COLOR, .. } => color = Some(frame),
-                Profile { stream: sys::rs2_stream_RS2_STREAM_INFRARED, .. } => infrared = Some(frame),
+                Profile { stream: sys::rs2_stream_RS2_STREAM_INFRARED, .. } => {
+                    infrared = Some(frame)
+                }
                 _ => {}
             }
         }

@@ -1,4 +1,5 @@
-//! Cameras as librealsense's C interface has them: every error is seen, and whatever is made is deleted.
+//! Cameras as librealsense's C interface has them: every error is seen, and whatever is made is
+//! deleted.
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::path::Path;
@@ -28,7 +29,8 @@ impl<T> Drop for Owned<T> {
 
 impl<T> Owned<T> {
     /// # Safety
-    /// What `f` makes must be valid, and nobody else's to delete; `delete` must be what it is deleted with.
+    /// What `f` makes must be valid, and nobody else's to delete; `delete` must be what it is
+    /// deleted with.
     pub(super) unsafe fn new(
         what: &'static str,
         delete: unsafe extern "C" fn(*mut T),
@@ -57,7 +59,12 @@ impl Context {
     pub(super) fn new() -> Result<Self, SourceError> {
         let version = sys::RS2_API_VERSION as c_int;
         // SAFETY: the context made is ours.
-        unsafe { Owned::new("cannot start", sys::rs2_delete_context, |error| sys::rs2_create_context(version, error)) }.map(Self)
+        unsafe {
+            Owned::new("cannot start", sys::rs2_delete_context, |error| {
+                sys::rs2_create_context(version, error)
+            })
+        }
+        .map(Self)
     }
 
     pub(super) fn as_ptr(&self) -> *mut sys::rs2_context {
@@ -67,20 +74,27 @@ impl Context {
     /// All devices; an error for each that is there and cannot be used.
     pub(super) fn devices(&self) -> Result<Vec<Result<Device, SourceError>>, SourceError> {
         const WHAT: &str = "list of cameras";
-        // SAFETY: the context is valid; the list made is ours, and valid while its devices are made, which are ours too.
+        // SAFETY: the context is valid; the list made is ours, and valid while its devices are
+        // made, which are ours too.
         unsafe {
-            let list = Owned::new(WHAT, sys::rs2_delete_device_list, |error| sys::rs2_query_devices(self.0.as_ptr(), error))?;
+            let list = Owned::new(WHAT, sys::rs2_delete_device_list, |error| {
+                sys::rs2_query_devices(self.0.as_ptr(), error)
+            })?;
             let count = call(WHAT, |error| sys::rs2_get_device_count(list.as_ptr(), error))?;
-            let device =
-                |i| Owned::new("camera", sys::rs2_delete_device, |error| sys::rs2_create_device(list.as_ptr(), i, error));
+            let device = |i| {
+                Owned::new("camera", sys::rs2_delete_device, |error| {
+                    sys::rs2_create_device(list.as_ptr(), i, error)
+                })
+            };
             Ok((0..count).map(|i| device(i).map(Device)).collect())
         }
     }
 
     /// A recording, as if it were a camera.
     pub(super) fn file(&self, path: &Path) -> Result<Device, SourceError> {
-        let name = CString::new(path.as_os_str().as_encoded_bytes())
-            .map_err(|_| SourceError::Format { path: path.into(), problem: "a name with a zero in it".into() })?;
+        let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| {
+            SourceError::Format { path: path.into(), problem: "a name with a zero in it".into() }
+        })?;
         // SAFETY: context and name are valid; the device made is ours.
         let device = unsafe {
             Owned::new("recording", sys::rs2_delete_device, |error| {
@@ -96,7 +110,9 @@ pub(super) struct Device(Owned<sys::rs2_device>);
 impl Device {
     /// # Safety
     /// The device must be valid and nobody else's to delete.
-    pub(super) unsafe fn from_raw(f: impl FnOnce(Error) -> *mut sys::rs2_device) -> Result<Self, SourceError> {
+    pub(super) unsafe fn from_raw(
+        f: impl FnOnce(Error) -> *mut sys::rs2_device,
+    ) -> Result<Self, SourceError> {
         // SAFETY: as promised.
         unsafe { Owned::new("device", sys::rs2_delete_device, f) }.map(Self)
     }
@@ -110,25 +126,37 @@ impl Device {
         let device = self.0.as_ptr();
         // SAFETY: the device is valid, and its text too until it is copied.
         unsafe {
-            let is_told = call("fact", |error| sys::rs2_supports_device_info(device, what, error)).ok()? != 0;
-            let text =
-                if is_told { call("fact", |error| sys::rs2_get_device_info(device, what, error)).ok()? } else { return None };
+            let is_told =
+                call("fact", |error| sys::rs2_supports_device_info(device, what, error)).ok()? != 0;
+            let text = if is_told {
+                call("fact", |error| sys::rs2_get_device_info(device, what, error)).ok()?
+            } else {
+                return None;
+            };
             copied(text)
         }
     }
 
     pub(super) fn sensors(&self) -> Result<Vec<Sensor>, SourceError> {
         const WHAT: &str = "sensors";
-        // SAFETY: the device is valid; the list made is ours, and valid while its sensors are made, which are ours too.
+        // SAFETY: the device is valid; the list made is ours, and valid while its sensors are made,
+        // which are ours too.
         unsafe {
-            let list = Owned::new(WHAT, sys::rs2_delete_sensor_list, |error| sys::rs2_query_sensors(self.0.as_ptr(), error))?;
+            let list = Owned::new(WHAT, sys::rs2_delete_sensor_list, |error| {
+                sys::rs2_query_sensors(self.0.as_ptr(), error)
+            })?;
             let count = call(WHAT, |error| sys::rs2_get_sensors_count(list.as_ptr(), error))?;
-            let sensor = |i| Owned::new(WHAT, sys::rs2_delete_sensor, |error| sys::rs2_create_sensor(list.as_ptr(), i, error));
+            let sensor = |i| {
+                Owned::new(WHAT, sys::rs2_delete_sensor, |error| {
+                    sys::rs2_create_sensor(list.as_ptr(), i, error)
+                })
+            };
             (0..count).map(|i| sensor(i).map(Sensor)).collect()
         }
     }
 
-    /// Makes the camera start anew, as if it had been unplugged. It comes back seconds later; this handle is of no use then.
+    /// Makes the camera start anew, as if it had been unplugged. It comes back seconds later; this
+    /// handle is of no use then.
     pub(super) fn hardware_reset(&self) -> Result<(), SourceError> {
         // SAFETY: the device is valid.
         call("hardware reset", |error| unsafe { sys::rs2_hardware_reset(self.0.as_ptr(), error) })
@@ -138,13 +166,17 @@ impl Device {
     pub(super) fn has_advanced_mode(&self) -> Result<bool, SourceError> {
         const ADVANCED: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_ADVANCED_MODE;
         // SAFETY: the device is valid.
-        call("advanced mode", |error| unsafe { sys::rs2_is_device_extendable_to(self.0.as_ptr(), ADVANCED, error) != 0 })
+        call("advanced mode", |error| unsafe {
+            sys::rs2_is_device_extendable_to(self.0.as_ptr(), ADVANCED, error) != 0
+        })
     }
 
     /// Gives a camera with advanced mode the settings of such a file.
     pub(super) fn load_json(&self, text: &str) -> Result<(), SourceError> {
         let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
         // SAFETY: device and text are valid, and the text is `size` bytes long.
-        call("advanced mode", |error| unsafe { sys::rs2_load_json(self.0.as_ptr(), text.as_ptr().cast(), size, error) })
+        call("advanced mode", |error| unsafe {
+            sys::rs2_load_json(self.0.as_ptr(), text.as_ptr().cast(), size, error)
+        })
     }
 }

@@ -1,4 +1,5 @@
-//! What librealsense tells of a frame beside its image. On Linux some of it comes only from kernels that pass it on.
+//! What librealsense tells of a frame beside its image. On Linux some of it comes only from kernels
+//! that pass it on.
 
 use realsense_sys as sys;
 
@@ -18,6 +19,20 @@ pub(super) const KEYS: [sys::rs2_frame_metadata_value; FrameMetadata::COUNT] = [
 pub(super) fn metadata(frame: &Frame) -> FrameMetadata {
     // None of these can be negative in truth.
     let get = |key| frame.metadata(key).and_then(|value| u64::try_from(value).ok());
-    let [frame_counter, sensor_timestamp_us, frame_timestamp_us, backend_timestamp_ms, exposure_us, gain] = KEYS.map(get);
-    FrameMetadata { frame_counter, sensor_timestamp_us, frame_timestamp_us, backend_timestamp_ms, exposure_us, gain }
+    let [
+        frame_counter,
+        sensor_timestamp_us,
+        frame_timestamp_us,
+        backend_timestamp_ms,
+        exposure_us,
+        gain,
+    ] = KEYS.map(get);
+    FrameMetadata {
+        frame_counter,
+        sensor_timestamp_us,
+        frame_timestamp_us,
+        backend_timestamp_ms,
+        exposure_us,
+        gain,
+    }
 }

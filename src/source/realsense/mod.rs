@@ -1,16 +1,19 @@
-//! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if it were one.
+//! A RealSense camera through librealsense's pipeline, or a recording that librealsense plays as if
+//! it were one.
 //!
 //! ```text
 //! find the camera ──> choose its profiles (streams) ──> tune its options (tune) ──> start (pipeline) ──> filters ──> our buffers
 //! ```
 //!
-//! Only the streams that are asked for are opened. Each depth frame goes through those of librealsense's filters that are on, is copied at
-//! once into the pipeline's own buffer (0.8 MB at 848x480) and given back to librealsense: so a slow stage downstream can never exhaust
-//! librealsense's small frame pool and stall the camera, and every source delivers the same kind of buffer. The copy leaves the image in
-//! the cache, where the projection reads it next.
+//! Only the streams that are asked for are opened. Each depth frame goes through those of
+//! librealsense's filters that are on, is copied at once into the pipeline's own buffer (0.8 MB at
+//! 848x480) and given back to librealsense: so a slow stage downstream can never exhaust
+//! librealsense's small frame pool and stall the camera, and every source delivers the same kind of
+//! buffer. The copy leaves the image in the cache, where the projection reads it next.
 //!
-//! All goes through librealsense's C interface (`realsense-sys`). The crate realsense-rust, which wraps it, panics on streams that it does
-//! not know, hides errors behind empty answers, and lacks options, metadata and much else that is needed here.
+//! All goes through librealsense's C interface (`realsense-sys`). The crate realsense-rust, which
+//! wraps it, panics on streams that it does not know, hides errors behind empty answers, and lacks
+//! options, metadata and much else that is needed here.
 
 mod color;
 mod describe;
@@ -36,7 +39,9 @@ use realsense_sys as sys;
 
 use color::Coloring;
 pub(crate) use devices::WHAT_TO_CHECK;
-pub use devices::{CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset};
+pub use devices::{
+    CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset,
+};
 pub use driver::RealsenseCamera;
 use filters::FilterChain;
 use frame::{Frame, Set};
@@ -45,8 +50,8 @@ use pipeline::{From, Pipeline};
 pub use sdk::sdk_versions;
 use sensor::Profile;
 pub use software::{
-    SdkFilters, SdkPointcloud, SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream,
-    StreamKind,
+    SdkFilters, SdkPointcloud, SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption,
+    SoftwareSensor, SoftwareStream, StreamKind,
 };
 use streams::Streams;
 
@@ -59,7 +64,8 @@ use crate::config::{CameraSettings, ColorWish, Filters, Mode};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 
-/// How long a depth frame waits for its colour image when no other comes; otherwise the next one ends the waiting.
+/// How long a depth frame waits for its colour image when no other comes; otherwise the next one
+/// ends the waiting.
 const COLOR_WAIT: Duration = Duration::from_millis(500);
 /// How long a file may give nothing.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -68,8 +74,8 @@ const SILENCE: Duration = Duration::from_secs(4);
 #[derive(Debug, Clone)]
 pub enum Input {
     Camera(Box<CameraInput>),
-    /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour, depth before the first colour image
-    /// does not come: librealsense withholds it.
+    /// A recording, at the pace of its frames' stamps or as fast as they are taken. With colour,
+    /// depth before the first colour image does not come: librealsense withholds it.
     File {
         path: PathBuf,
         real_time: bool,
@@ -115,8 +121,9 @@ pub struct RealsenseSource {
     color: Option<Coloring>,
     /// Where infrared images are asked for.
     infrared: Option<Pool<ColorImage>>,
-    /// A camera streams from the start. A file is started anew at the first call for a frame, so that none of it is lost while the
-    /// viewer opens; pausing librealsense's player instead would lose a frame.
+    /// A camera streams from the start. A file is started anew at the first call for a frame, so
+    /// that none of it is lost while the viewer opens; pausing librealsense's player instead would
+    /// lose a frame.
     running: Option<Pipeline>,
     filters: FilterChain,
     is_first_call: bool,
@@ -126,15 +133,22 @@ pub struct RealsenseSource {
 }
 
 impl RealsenseSource {
-    /// Opens the input and waits for a frame that tells what the stream is like once it is filtered.
+    /// Opens the input and waits for a frame that tells what the stream is like once it is
+    /// filtered.
     ///
     /// # Errors
-    /// If there is no such camera or file, or it stays silent; [`SourceError::Unsupported`] for profiles and options that the camera does
-    /// not have, and for values that it or a filter does not take.
-    pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    /// If there is no such camera or file, or it stays silent; [`SourceError::Unsupported`] for
+    /// profiles and options that the camera does not have, and for values that it or a filter does
+    /// not take.
+    pub fn open(
+        input: Input,
+        filters: &Filters,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
         let mut probe = FilterChain::new(filters)?;
         if let Input::File { path, .. } = &input {
-            // librealsense's own words for a file that is none, or has no depth, are hard to understand; our reader knows better ones.
+            // librealsense's own words for a file that is none, or has no depth, are hard to
+            // understand; our reader knows better ones.
             if super::recording::sniff(path)? == Format::Bag {
                 let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
                 RecordingSource::open(path, options, Arc::clone(&clock))?;
@@ -169,7 +183,9 @@ impl RealsenseSource {
 
     /// What a camera sends, before filters: depth, and colour where it is on.
     fn modes(&self) -> Option<(Mode, Option<Mode>)> {
-        self.streams.map(|streams| (streams::mode(&streams.depth), streams.color.as_ref().map(streams::mode)))
+        self.streams.map(|streams| {
+            (streams::mode(&streams.depth), streams.color.as_ref().map(streams::mode))
+        })
     }
 
     fn take(
@@ -204,7 +220,11 @@ impl RealsenseSource {
 
     /// The next depth frame whose colour image is certain.
     fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool, SourceError> {
-        let Some(((depth, infrared, arrived_at), image)) = self.color.as_mut().and_then(Coloring::next) else { return Ok(false) };
+        let Some(((depth, infrared, arrived_at), image)) =
+            self.color.as_mut().and_then(Coloring::next)
+        else {
+            return Ok(false);
+        };
         self.take(&depth, infrared.as_ref(), arrived_at, into)?;
         into.color = image;
         Ok(true)
@@ -216,7 +236,11 @@ impl FrameSource for RealsenseSource {
         &self.info
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         if self.running.is_none() {
             self.running = Some(start(&self.input, &self.clock)?.pipeline);
         }
@@ -231,7 +255,8 @@ impl FrameSource for RealsenseSource {
         }
         let Some(running) = &self.running else { return Ok(Delivery::Idle) };
         let set = running.wait(until.since(self.clock.now()))?;
-        // The end of a file is a mere time-out for librealsense; its player knows better, once it has played a frame.
+        // The end of a file is a mere time-out for librealsense; its player knows better, once it
+        // has played a frame.
         let has_stopped = set.is_none() && self.has_pace && playback::has_stopped(running.device());
         if let Some(Set { depth, color, infrared, arrived_at }) = set {
             if let (Input::File { real_time, .. }, false) = (&self.input, self.has_pace) {
@@ -255,7 +280,8 @@ impl FrameSource for RealsenseSource {
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
-        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT) {
+        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT)
+        {
             coloring.hurry();
         }
         match silence {
@@ -285,7 +311,8 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
         Input::File { path, color, .. } => {
             let any = |stream, format| Profile { stream, index: -1, size: None, fps: 0, format };
             let depth = any(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16);
-            let color = color.then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
+            let color = color
+                .then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
             let streams: Vec<_> = [Some(depth), color].into_iter().flatten().collect();
             let pipeline = Pipeline::start(context, From::File(path), &streams, Arc::clone(clock)).map_err(|error| {
                 let advice = match super::recording::sniff(path) {
@@ -303,7 +330,11 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
     }
 }
 
-fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
+fn start_camera(
+    camera: &CameraInput,
+    context: Context,
+    clock: &Arc<dyn Clock>,
+) -> Result<Started, SourceError> {
     let CameraInput { settings, color, device: software, motion, record_to } = camera;
     let found;
     let device = match software {
@@ -325,9 +356,15 @@ fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) 
         imu: settings.imu,
     };
     let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
-    let chosen = streams::choose(&profiles, &wish, usb.as_deref()).map_err(SourceError::Unsupported)?;
+    let chosen =
+        streams::choose(&profiles, &wish, usb.as_deref()).map_err(SourceError::Unsupported)?;
     let tuned = tune::apply(device, &settings.tuning)?;
-    let from = From::Camera { device, software: software.as_ref(), motion: motion.as_ref(), record_to: record_to.as_deref() };
+    let from = From::Camera {
+        device,
+        software: software.as_ref(),
+        motion: motion.as_ref(),
+        record_to: record_to.as_deref(),
+    };
     let pipeline = Pipeline::start(context, from, &chosen.all(), Arc::clone(clock)).map_err(|error| {
         let names: Vec<_> = chosen.all().iter().map(ToString::to_string).collect();
         SourceError::NoCamera(format!(
@@ -357,9 +394,10 @@ fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Se
     }
     Err(match input {
         Input::Camera(_) => SourceError::Silent(silent("the camera", patience)),
-        Input::File { path, .. } => {
-            SourceError::Format { path: path.clone(), problem: "librealsense plays no depth frame from it".into() }
-        }
+        Input::File { path, .. } => SourceError::Format {
+            path: path.clone(),
+            problem: "librealsense plays no depth frame from it".into(),
+        },
     })
 }
 
@@ -372,5 +410,7 @@ fn silent(name: &str, patience: Duration) -> String {
 
 fn infrared_pool(image: &Frame) -> Result<Pool<ColorImage>, SourceError> {
     let (width, height) = image.profile()?.size.unwrap_or_default();
-    Ok(Pool::new(COLOR_BUFFERS, move || ColorImage::new(width as u32, height as u32, ColorFormat::Mono8)))
+    Ok(Pool::new(COLOR_BUFFERS, move || {
+        ColorImage::new(width as u32, height as u32, ColorFormat::Mono8)
+    }))
 }

@@ -1,9 +1,11 @@
-//! librealsense's pipeline: streams of a camera, or of a recording that it plays as one, matched in time.
+//! librealsense's pipeline: streams of a camera, or of a recording that it plays as one, matched in
+//! time.
 //!
-//! A camera's sets come through a callback, which reads the clock and puts them into a queue of ours. librealsense's own wait would hold
-//! one set only, and when it comes to nothing because the cable was pulled, it starts the pipeline again by itself and blocks for up to
-//! 15 seconds. A recording's player waits for whoever takes its frames, which a callback can't make it do; so there the pipeline's own
-//! wait is used, and the clock read when it returns.
+//! A camera's sets come through a callback, which reads the clock and puts them into a queue of
+//! ours. librealsense's own wait would hold one set only, and when it comes to nothing because the
+//! cable was pulled, it starts the pipeline again by itself and blocks for up to 15 seconds. A
+//! recording's player waits for whoever takes its frames, which a callback can't make it do; so
+//! there the pipeline's own wait is used, and the clock read when it returns.
 
 use std::ffi::{CString, c_void};
 use std::os::unix::ffi::OsStrExt as _;
@@ -24,8 +26,8 @@ use crate::clock::{Clock, HostTime};
 use crate::source::motion::Motion;
 use crate::source::{ErrorKind, SourceError};
 
-/// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second. librealsense has 16 frames a stream to
-/// give away, and some of them are on their way through it.
+/// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second.
+/// librealsense has 16 frames a stream to give away, and some of them are on their way through it.
 const QUEUE: usize = 10;
 
 /// Where frames come from.
@@ -42,7 +44,8 @@ pub(super) enum From<'a> {
 }
 
 pub(super) struct Pipeline {
-    /// The active profile leads to the device; all are given back before the pipeline, which ends with its last frame.
+    /// The active profile leads to the device; all are given back before the pipeline, which ends
+    /// with its last frame.
     device: Device,
     /// There until the end.
     pipeline: Option<Owned<sys::rs2_pipeline>>,
@@ -74,7 +77,8 @@ impl Arrivals {
     /// Samples of motion sensors, which are in no set, must not make sets give way.
     fn add(&self, mut arrival: Arrival) {
         if !arrival.0.is_set() {
-            if let (Some(motion), Some(sample)) = (&self.motion, arrival.0.motion_sample(arrival.1)) {
+            if let (Some(motion), Some(sample)) = (&self.motion, arrival.0.motion_sample(arrival.1))
+            {
                 motion.add(sample);
             }
             return;
@@ -91,7 +95,8 @@ impl Arrivals {
 /// # Safety
 /// `user` must be the [`Arrivals`] of a pipeline that has not been deleted.
 unsafe extern "C" fn arrived(frame: *mut sys::rs2_frame, user: *mut c_void) {
-    // SAFETY: as promised; the pipeline is deleted, and its callback with it, before the arrivals are.
+    // SAFETY: as promised; the pipeline is deleted, and its callback with it, before the arrivals
+    // are.
     let arrivals = unsafe { &*user.cast::<Arrivals>() };
     let arrived_at = arrivals.clock.now();
     if let Some(frame) = NonNull::new(frame) {
@@ -108,7 +113,8 @@ impl Drop for Pipeline {
 }
 
 impl Pipeline {
-    /// Starts the streams; of each, whatever stands in its profile as 0 is librealsense's to choose.
+    /// Starts the streams; of each, whatever stands in its profile as 0 is librealsense's to
+    /// choose.
     pub(super) fn start(
         context: Context,
         from: From<'_>,
@@ -119,7 +125,9 @@ impl Pipeline {
         // SAFETY: the context is valid; what is made is ours.
         let (pipeline, config) = unsafe {
             (
-                Owned::new(WHAT, sys::rs2_delete_pipeline, |error| sys::rs2_create_pipeline(context.as_ptr(), error))?,
+                Owned::new(WHAT, sys::rs2_delete_pipeline, |error| {
+                    sys::rs2_create_pipeline(context.as_ptr(), error)
+                })?,
                 Owned::new(WHAT, sys::rs2_delete_config, |error| sys::rs2_create_config(error))?,
             )
         };
@@ -128,19 +136,34 @@ impl Pipeline {
             let Profile { stream, index, format, fps, .. } = *stream;
             // SAFETY: the configuration is valid.
             let enable = |error: Error| unsafe {
-                sys::rs2_config_enable_stream(config.as_ptr(), stream, index, width, height, format, fps, error);
+                sys::rs2_config_enable_stream(
+                    config.as_ptr(),
+                    stream,
+                    index,
+                    width,
+                    height,
+                    format,
+                    fps,
+                    error,
+                );
             };
             call(WHAT, enable)?;
         }
         let arrivals = match from {
             From::Camera { device, motion, record_to, .. } => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
-                call(WHAT, |error| unsafe { sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error) })?;
+                call(WHAT, |error| unsafe {
+                    sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error)
+                })?;
                 if let Some(path) = record_to {
                     let path = c_path(path)?;
                     // SAFETY: both are valid.
                     let record = |error: Error| unsafe {
-                        sys::rs2_config_enable_record_to_file(config.as_ptr(), path.as_ptr(), error);
+                        sys::rs2_config_enable_record_to_file(
+                            config.as_ptr(),
+                            path.as_ptr(),
+                            error,
+                        );
                     };
                     call(WHAT, record)?;
                 }
@@ -150,16 +173,22 @@ impl Pipeline {
                 let path = c_path(path)?;
                 // SAFETY: both are valid.
                 let play = |error: Error| unsafe {
-                    sys::rs2_config_enable_device_from_file_repeat_option(config.as_ptr(), path.as_ptr(), 0, error);
+                    sys::rs2_config_enable_device_from_file_repeat_option(
+                        config.as_ptr(),
+                        path.as_ptr(),
+                        0,
+                        error,
+                    );
                 };
                 call(WHAT, play)?;
                 None
             }
         };
-        let software = if let From::Camera { software, .. } = from { software.cloned() } else { None };
+        let software =
+            if let From::Camera { software, .. } = from { software.cloned() } else { None };
         let held = software.as_ref().map(SoftwareDevice::hold);
-        // SAFETY: pipeline and configuration are valid. The arrivals stand where they are until the pipeline is deleted (order of the
-        // fields). What is made is ours.
+        // SAFETY: pipeline and configuration are valid. The arrivals stand where they are until the
+        // pipeline is deleted (order of the fields). What is made is ours.
         let started = unsafe {
             Owned::new(WHAT, sys::rs2_delete_pipeline_profile, |error| match &arrivals {
                 Some(arrivals) => {
@@ -172,23 +201,29 @@ impl Pipeline {
                         error,
                     )
                 }
-                None => sys::rs2_pipeline_start_with_config(pipeline.as_ptr(), config.as_ptr(), error),
+                None => {
+                    sys::rs2_pipeline_start_with_config(pipeline.as_ptr(), config.as_ptr(), error)
+                }
             })
         };
         let active = match started {
             Ok(active) => active,
             Err(error) => {
-                // A start that fails half-way can leave a sensor behind that streams, and goes on calling.
+                // A start that fails half-way can leave a sensor behind that streams, and goes on
+                // calling.
                 std::mem::forget(arrivals);
                 return Err(error);
             }
         };
         // SAFETY: the active profile is valid; the device made is ours.
-        let device = unsafe { Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)) };
+        let device = unsafe {
+            Device::from_raw(|error| sys::rs2_pipeline_profile_get_device(active.as_ptr(), error))
+        };
         let device = match device {
             Ok(device) => device,
             Err(error) => {
-                // It streams, and goes on calling until it is deleted, which would be after the arrivals.
+                // It streams, and goes on calling until it is deleted, which would be after the
+                // arrivals.
                 std::mem::forget(arrivals);
                 return Err(error);
             }
@@ -211,11 +246,17 @@ impl Pipeline {
                 Err(_) => return Ok(None),
             },
             None => {
-                let (mut frame, timeout_ms) = (ptr::null_mut(), u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
+                let (mut frame, timeout_ms) =
+                    (ptr::null_mut(), u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX));
                 let Some(pipeline) = &self.pipeline else { return Ok(None) };
                 // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
                 let got = call("no frame", |error| unsafe {
-                    sys::rs2_pipeline_try_wait_for_frames(pipeline.as_ptr(), &mut frame, timeout_ms, error)
+                    sys::rs2_pipeline_try_wait_for_frames(
+                        pipeline.as_ptr(),
+                        &mut frame,
+                        timeout_ms,
+                        error,
+                    )
                 });
                 got.map_err(passing)?;
                 let Some(frame) = NonNull::new(frame) else { return Ok(None) };
@@ -237,12 +278,16 @@ impl Pipeline {
 /// The next wait may bring a frame.
 fn passing(error: SourceError) -> SourceError {
     match error {
-        SourceError::Sdk { what, message, .. } => SourceError::Sdk { what, message, kind: ErrorKind::Retry },
+        SourceError::Sdk { what, message, .. } => {
+            SourceError::Sdk { what, message, kind: ErrorKind::Retry }
+        }
         other => other,
     }
 }
 
 fn c_path(path: &Path) -> Result<CString, SourceError> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| SourceError::Format { path: path.into(), problem: "a name with a zero in it".into() })
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SourceError::Format {
+        path: path.into(),
+        problem: "a name with a zero in it".into(),
+    })
 }

@@ -13,7 +13,10 @@ use crate::source::{ErrorKind, SourceError};
 pub(super) type Error = *mut *mut sys::rs2_error;
 
 /// Calls librealsense and turns its error into ours.
-pub(super) fn call<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_error) -> T) -> Result<T, SourceError> {
+pub(super) fn call<T>(
+    what: &'static str,
+    f: impl FnOnce(*mut *mut sys::rs2_error) -> T,
+) -> Result<T, SourceError> {
     let mut error = ptr::null_mut();
     let value = f(&mut error);
     if error.is_null() {
@@ -22,7 +25,11 @@ pub(super) fn call<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_erro
     // SAFETY: `error` was set by librealsense; its message lives until the error is freed.
     let message = unsafe {
         let text = sys::rs2_get_error_message(error);
-        let message = if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() };
+        let message = if text.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        };
         sys::rs2_free_error(error);
         message
     };
@@ -30,7 +37,10 @@ pub(super) fn call<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_erro
 }
 
 /// As [`call`], for what is made.
-pub(super) fn make<T>(what: &'static str, f: impl FnOnce(*mut *mut sys::rs2_error) -> *mut T) -> Result<NonNull<T>, SourceError> {
+pub(super) fn make<T>(
+    what: &'static str,
+    f: impl FnOnce(*mut *mut sys::rs2_error) -> *mut T,
+) -> Result<NonNull<T>, SourceError> {
     NonNull::new(call(what, f)?).ok_or_else(|| sdk_error(what, "got a null pointer"))
 }
 
@@ -49,7 +59,10 @@ pub(super) fn sdk_version() -> String {
 
 /// The version of the interface that this is compiled for, and of the library that is linked.
 pub fn sdk_versions() -> (String, String) {
-    use sys::{RS2_API_MAJOR_VERSION as MAJOR, RS2_API_MINOR_VERSION as MINOR, RS2_API_PATCH_VERSION as PATCH};
+    use sys::{
+        RS2_API_MAJOR_VERSION as MAJOR, RS2_API_MINOR_VERSION as MINOR,
+        RS2_API_PATCH_VERSION as PATCH,
+    };
     (format!("{MAJOR}.{MINOR}.{PATCH}"), sdk_version())
 }
 
@@ -80,7 +93,9 @@ impl Queue {
     pub(super) fn take(&self) -> Result<Option<Frame>, SourceError> {
         let mut frame = ptr::null_mut();
         // SAFETY: the queue is valid; the frame it stores is a reference of ours.
-        call("frame queue", |error| unsafe { sys::rs2_poll_for_frame(self.as_ptr(), &mut frame, error) })?;
+        call("frame queue", |error| unsafe {
+            sys::rs2_poll_for_frame(self.as_ptr(), &mut frame, error)
+        })?;
         // SAFETY: as above.
         Ok(NonNull::new(frame).map(|frame| unsafe { Frame::from_raw(frame) }))
     }
@@ -134,7 +149,8 @@ impl Drop for Block {
 impl Block {
     pub(super) fn new(kind: BlockKind) -> Result<Self, SourceError> {
         let queue = Queue::new()?;
-        // SAFETY: these have no arguments but the direction of a transform and the place for an error; the block is owned by the value below.
+        // SAFETY: these have no arguments but the direction of a transform and the place for an
+        // error; the block is owned by the value below.
         let block = make(kind.name(), |error| unsafe {
             match kind {
                 BlockKind::Decimation => sys::rs2_create_decimation_filter_block(error),
@@ -149,7 +165,9 @@ impl Block {
         })?;
         let this = Self { kind, block, queue };
         // SAFETY: both are valid, and the block is deleted before the queue.
-        call(kind.name(), |error| unsafe { sys::rs2_start_processing_queue(block.as_ptr(), this.queue.as_ptr(), error) })?;
+        call(kind.name(), |error| unsafe {
+            sys::rs2_start_processing_queue(block.as_ptr(), this.queue.as_ptr(), error)
+        })?;
         Ok(this)
     }
 
@@ -162,21 +180,33 @@ impl Block {
         let (mut min, mut max, mut step, mut default) = (0.0, 0.0, 0.0, 0.0);
         // SAFETY: a block is one of the things that have options; the numbers outlive the call.
         call(self.kind.name(), |error| unsafe {
-            sys::rs2_get_option_range(self.block.as_ptr().cast(), option, &mut min, &mut max, &mut step, &mut default, error);
+            sys::rs2_get_option_range(
+                self.block.as_ptr().cast(),
+                option,
+                &mut min,
+                &mut max,
+                &mut step,
+                &mut default,
+                error,
+            );
         })?;
         Ok((min, max))
     }
 
     pub(super) fn set(&mut self, option: sys::rs2_option, value: f32) -> Result<(), SourceError> {
         // SAFETY: as above.
-        call(self.kind.name(), |error| unsafe { sys::rs2_set_option(self.block.as_ptr().cast(), option, value, error) })
+        call(self.kind.name(), |error| unsafe {
+            sys::rs2_set_option(self.block.as_ptr().cast(), option, value, error)
+        })
     }
 
     /// Runs the block on a frame, on this thread.
     pub(super) fn process(&mut self, frame: Frame) -> Result<Frame, SourceError> {
         let frame = frame.into_raw();
         // SAFETY: block and frame are valid, and the frame's reference is the block's from here on.
-        call(self.kind.name(), |error| unsafe { sys::rs2_process_frame(self.block.as_ptr(), frame.as_ptr(), error) })?;
+        call(self.kind.name(), |error| unsafe {
+            sys::rs2_process_frame(self.block.as_ptr(), frame.as_ptr(), error)
+        })?;
         // A block that fails only writes to librealsense's log.
         self.queue.take()?.ok_or_else(|| sdk_error(self.kind.name(), "it made nothing of a frame"))
     }

@@ -39,21 +39,31 @@ impl Sensor {
         let (sensor, what) = (self.0.as_ptr(), sys::rs2_camera_info_RS2_CAMERA_INFO_NAME);
         // SAFETY: the sensor is valid, and its text too until it is copied.
         unsafe {
-            let is_told = call("name", |error| sys::rs2_supports_sensor_info(sensor, what, error)).ok()? != 0;
-            let text =
-                if is_told { call("name", |error| sys::rs2_get_sensor_info(sensor, what, error)).ok()? } else { return None };
+            let is_told =
+                call("name", |error| sys::rs2_supports_sensor_info(sensor, what, error)).ok()? != 0;
+            let text = if is_told {
+                call("name", |error| sys::rs2_get_sensor_info(sensor, what, error)).ok()?
+            } else {
+                return None;
+            };
             copied(text)
         }
     }
 
     pub(super) fn profiles(&self) -> Result<Vec<Profile>, SourceError> {
         const WHAT: &str = "profiles";
-        // SAFETY: the sensor is valid; the list made is ours, and its profiles are valid as long as it.
+        // SAFETY: the sensor is valid; the list made is ours, and its profiles are valid as long as
+        // it.
         unsafe {
             let delete = sys::rs2_delete_stream_profiles_list;
-            let list = Owned::new(WHAT, delete, |error| sys::rs2_get_stream_profiles(self.0.as_ptr(), error))?;
-            let count = call(WHAT, |error| sys::rs2_get_stream_profiles_count(list.as_ptr(), error))?;
-            let raw = |i| make(WHAT, |error| sys::rs2_get_stream_profile(list.as_ptr(), i, error).cast_mut());
+            let list = Owned::new(WHAT, delete, |error| {
+                sys::rs2_get_stream_profiles(self.0.as_ptr(), error)
+            })?;
+            let count =
+                call(WHAT, |error| sys::rs2_get_stream_profiles_count(list.as_ptr(), error))?;
+            let raw = |i| {
+                make(WHAT, |error| sys::rs2_get_stream_profile(list.as_ptr(), i, error).cast_mut())
+            };
             (0..count).map(|i| Profile::of(raw(i)?.as_ptr())).collect()
         }
     }
@@ -62,28 +72,51 @@ impl Sensor {
         const WHAT: &str = "options";
         // SAFETY: the sensor is valid; the list made is ours.
         unsafe {
-            let list =
-                Owned::new(WHAT, sys::rs2_delete_options_list, |error| sys::rs2_get_options_list(self.options_ptr(), error))?;
+            let list = Owned::new(WHAT, sys::rs2_delete_options_list, |error| {
+                sys::rs2_get_options_list(self.options_ptr(), error)
+            })?;
             let count = call(WHAT, |error| sys::rs2_get_options_list_size(list.as_ptr(), error))?;
-            (0..count).map(|i| call(WHAT, |error| sys::rs2_get_option_from_list(list.as_ptr(), i, error))).collect()
+            (0..count)
+                .map(|i| call(WHAT, |error| sys::rs2_get_option_from_list(list.as_ptr(), i, error)))
+                .collect()
         }
     }
 
-    pub(super) fn option_name(&self, option: sys::rs2_option) -> Result<Option<String>, SourceError> {
+    pub(super) fn option_name(
+        &self,
+        option: sys::rs2_option,
+    ) -> Result<Option<String>, SourceError> {
         // SAFETY: the sensor is valid, and the text too until it is copied.
-        unsafe { Ok(copied(call("option", |error| sys::rs2_get_option_name(self.options_ptr(), option, error))?)) }
+        unsafe {
+            Ok(copied(call("option", |error| {
+                sys::rs2_get_option_name(self.options_ptr(), option, error)
+            })?))
+        }
     }
 
-    pub(super) fn option_description(&self, option: sys::rs2_option) -> Result<Option<String>, SourceError> {
+    pub(super) fn option_description(
+        &self,
+        option: sys::rs2_option,
+    ) -> Result<Option<String>, SourceError> {
         // SAFETY: as above.
-        unsafe { Ok(copied(call("option", |error| sys::rs2_get_option_description(self.options_ptr(), option, error))?)) }
+        unsafe {
+            Ok(copied(call("option", |error| {
+                sys::rs2_get_option_description(self.options_ptr(), option, error)
+            })?))
+        }
     }
 
     /// What a value is called, where values have names.
-    pub(super) fn value_name(&self, option: sys::rs2_option, value: f32) -> Result<Option<String>, SourceError> {
+    pub(super) fn value_name(
+        &self,
+        option: sys::rs2_option,
+        value: f32,
+    ) -> Result<Option<String>, SourceError> {
         let text = |error: Error| {
             // SAFETY: the sensor is valid.
-            unsafe { sys::rs2_get_option_value_description(self.options_ptr(), option, value, error) }
+            unsafe {
+                sys::rs2_get_option_value_description(self.options_ptr(), option, value, error)
+            }
         };
         // SAFETY: the text is valid until it is copied.
         call("option", text).map(|text| unsafe { copied(text) })
@@ -91,7 +124,9 @@ impl Sensor {
 
     pub(super) fn is_read_only(&self, option: sys::rs2_option) -> Result<bool, SourceError> {
         // SAFETY: the sensor is valid.
-        call("option", |error| unsafe { sys::rs2_is_option_read_only(self.options_ptr(), option, error) != 0 })
+        call("option", |error| unsafe {
+            sys::rs2_is_option_read_only(self.options_ptr(), option, error) != 0
+        })
     }
 
     /// The value of an option that is a number.
@@ -103,7 +138,9 @@ impl Sensor {
     /// librealsense refuses what is read-only or out of range.
     pub(super) fn set(&self, option: sys::rs2_option, value: f32) -> Result<(), SourceError> {
         // SAFETY: the sensor is valid.
-        call("option", |error| unsafe { sys::rs2_set_option(self.options_ptr(), option, value, error) })
+        call("option", |error| unsafe {
+            sys::rs2_set_option(self.options_ptr(), option, value, error)
+        })
     }
 
     pub(super) fn range(&self, option: sys::rs2_option) -> Result<Range, SourceError> {
@@ -128,12 +165,22 @@ impl Profile {
         // SAFETY: the profile is valid; the numbers outlive the calls.
         let is_video = unsafe {
             let data = |error: Error| {
-                sys::rs2_get_stream_profile_data(raw, &mut stream, &mut format, &mut index, &mut id, &mut fps, error);
+                sys::rs2_get_stream_profile_data(
+                    raw,
+                    &mut stream,
+                    &mut format,
+                    &mut index,
+                    &mut id,
+                    &mut fps,
+                    error,
+                );
             };
             call(WHAT, data)?;
             let is_video = call(WHAT, |error| sys::rs2_stream_profile_is(raw, VIDEO, error))? != 0;
             if is_video {
-                call(WHAT, |error| sys::rs2_get_video_stream_resolution(raw, &mut width, &mut height, error))?;
+                call(WHAT, |error| {
+                    sys::rs2_get_video_stream_resolution(raw, &mut width, &mut height, error)
+                })?;
             }
             is_video
         };
@@ -145,32 +192,62 @@ impl Profile {
 ///
 /// # Safety
 /// The profile must be valid.
-pub(super) unsafe fn intrinsics(raw: *const sys::rs2_stream_profile) -> Result<Intrinsics, SourceError> {
-    let mut i = sys::rs2_intrinsics { width: 0, height: 0, ppx: 0.0, ppy: 0.0, fx: 0.0, fy: 0.0, model: 0, coeffs: [0.0; 5] };
+pub(super) unsafe fn intrinsics(
+    raw: *const sys::rs2_stream_profile,
+) -> Result<Intrinsics, SourceError> {
+    let mut i = sys::rs2_intrinsics {
+        width: 0,
+        height: 0,
+        ppx: 0.0,
+        ppy: 0.0,
+        fx: 0.0,
+        fy: 0.0,
+        model: 0,
+        coeffs: [0.0; 5],
+    };
     // SAFETY: the profile is valid; the numbers outlive the call.
-    call("no intrinsics", |error| unsafe { sys::rs2_get_video_stream_intrinsics(raw, &mut i, error) })?;
+    call("no intrinsics", |error| unsafe {
+        sys::rs2_get_video_stream_intrinsics(raw, &mut i, error)
+    })?;
     let distortion = match i.model {
         sys::rs2_distortion_RS2_DISTORTION_NONE => Distortion::None,
         sys::rs2_distortion_RS2_DISTORTION_BROWN_CONRADY => Distortion::BrownConrady,
-        sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY => Distortion::ModifiedBrownConrady,
+        sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY => {
+            Distortion::ModifiedBrownConrady
+        }
         sys::rs2_distortion_RS2_DISTORTION_INVERSE_BROWN_CONRADY => Distortion::InverseBrownConrady,
         sys::rs2_distortion_RS2_DISTORTION_FTHETA => Distortion::Ftheta,
         sys::rs2_distortion_RS2_DISTORTION_KANNALA_BRANDT4 => Distortion::KannalaBrandt4,
         other => {
-            let text = format!("the camera's lens has distortion model {other}, which this depthcast does not know");
+            let text = format!(
+                "the camera's lens has distortion model {other}, which this depthcast does not know"
+            );
             return Err(SourceError::Unsupported(text));
         }
     };
     let (width, height) = (i.width as u32, i.height as u32);
-    Ok(Intrinsics { width, height, fx: i.fx, fy: i.fy, ppx: i.ppx, ppy: i.ppy, distortion, coeffs: i.coeffs })
+    Ok(Intrinsics {
+        width,
+        height,
+        fx: i.fx,
+        fy: i.fy,
+        ppx: i.ppx,
+        ppy: i.ppy,
+        distortion,
+        coeffs: i.coeffs,
+    })
 }
 
 /// Such as `depth 848x480@90 z16`, or `infrared 1 848x480@90 y8`.
 impl std::fmt::Display for Profile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // SAFETY: both give constant texts, also for numbers that librealsense does not know.
-        let (stream, format) =
-            unsafe { (copied(sys::rs2_stream_to_string(self.stream)), copied(sys::rs2_format_to_string(self.format))) };
+        let (stream, format) = unsafe {
+            (
+                copied(sys::rs2_stream_to_string(self.stream)),
+                copied(sys::rs2_format_to_string(self.format)),
+            )
+        };
         let name = |text: Option<String>| text.unwrap_or_else(|| "unknown".into()).to_lowercase();
         f.write_str(&name(stream))?;
         if self.index > 0 {

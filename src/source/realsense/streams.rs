@@ -1,4 +1,5 @@
-//! Which of a camera's profiles are opened: those that were asked for, or the best that the link carries.
+//! Which of a camera's profiles are opened: those that were asked for, or the best that the link
+//! carries.
 
 use realsense_sys as sys;
 
@@ -34,18 +35,22 @@ impl Streams {
         [Some(self.depth), self.color, self.infrared, accel, gyro].into_iter().flatten().collect()
     }
 
-    /// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a pixel, infrared with one.
+    /// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a
+    /// pixel, infrared with one.
     fn mb_per_s(&self) -> f64 {
         let of = |profile: &Profile, bytes: f64| {
             let (width, height) = profile.size.unwrap_or_default();
             f64::from(width) * f64::from(height) * f64::from(profile.fps) * bytes / 1e6
         };
         let color = self.color.as_ref().map_or(0.0, |profile| of(profile, 2.0));
-        of(&self.depth, 2.0) + color + self.infrared.as_ref().map_or(0.0, |profile| of(profile, 1.0))
+        of(&self.depth, 2.0)
+            + color
+            + self.infrared.as_ref().map_or(0.0, |profile| of(profile, 1.0))
     }
 }
 
-/// What a link carries in practice, in megabytes a second: USB 2 of its 480 Mbit/s, USB 3 of 5 Gbit/s. An unknown link is not judged.
+/// What a link carries in practice, in megabytes a second: USB 2 of its 480 Mbit/s, USB 3 of 5
+/// Gbit/s. An unknown link is not judged.
 fn link_mb_per_s(usb: Option<&str>) -> f64 {
     match usb.and_then(|usb| usb.chars().next()) {
         Some('1' | '2') => 36.0,
@@ -61,7 +66,11 @@ const NEAREST: usize = 6;
 ///
 /// # Errors
 /// What can't be had, and what comes nearest to it, in one line.
-pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Result<Streams, String> {
+pub(super) fn choose(
+    profiles: &[Profile],
+    wish: &Wish,
+    usb: Option<&str>,
+) -> Result<Streams, String> {
     let link = usb.map_or("this link".into(), |usb| format!("this USB {usb} link"));
     let of = |stream, format| {
         let fits = move |p: &&Profile| p.stream == stream && p.format == format && p.size.is_some();
@@ -76,7 +85,9 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
         let nearest = named(&depths);
         depths.retain(|profile| is(profile, mode));
         if depths.is_empty() {
-            return Err(format!("--depth {mode}: the camera has no such depth profile at {link}; nearest are {nearest}"));
+            return Err(format!(
+                "--depth {mode}: the camera has no such depth profile at {link}; nearest are {nearest}"
+            ));
         }
     }
     let mut colors = of(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8);
@@ -91,7 +102,9 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
             let nearest = named(&colors);
             colors.retain(|profile| is(profile, &mode));
             if colors.is_empty() {
-                return Err(format!("--color {mode}: the camera has no such colour profile at {link}; nearest are {nearest}"));
+                return Err(format!(
+                    "--color {mode}: the camera has no such colour profile at {link}; nearest are {nearest}"
+                ));
             }
         }
     }
@@ -102,7 +115,9 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
 
     let motion = if wish.imu { motion(profiles) } else { [None; 2] };
     if wish.imu && motion == [None; 2] {
-        return Err("--imu: the camera has no motion sensors; `depthcast devices` lists what it has".into());
+        return Err(
+            "--imu: the camera has no motion sensors; `depthcast devices` lists what it has".into(),
+        );
     }
 
     let mut best: Option<Streams> = None;
@@ -111,7 +126,9 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
         if infrared == Some(None) {
             continue;
         }
-        let color = (wish.color != ColorWish::Off).then(|| color_beside(&mut colors, wish.color, &depth)).flatten();
+        let color = (wish.color != ColorWish::Off)
+            .then(|| color_beside(&mut colors, wish.color, &depth))
+            .flatten();
         let streams = Streams { depth, color, infrared: infrared.flatten(), motion };
         if streams.mb_per_s() <= link_mb_per_s(usb) {
             return Ok(streams);
@@ -119,11 +136,19 @@ pub(super) fn choose(profiles: &[Profile], wish: &Wish, usb: Option<&str>) -> Re
         best.get_or_insert(streams);
     }
     // The camera lists it, so it may work, at the cost of frames.
-    best.inspect(|streams| tracing::warn!("{link} may not carry all of {:.0} MB/s; frames may be lost", streams.mb_per_s()))
-        .ok_or_else(|| {
-            let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
-            format!("--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}", named(&infrareds))
-        })
+    best.inspect(|streams| {
+        tracing::warn!(
+            "{link} may not carry all of {:.0} MB/s; frames may be lost",
+            streams.mb_per_s()
+        )
+    })
+    .ok_or_else(|| {
+        let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
+        format!(
+            "--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}",
+            named(&infrareds)
+        )
+    })
 }
 
 /// Samples a second of each motion sensor, or what comes nearest.
@@ -132,18 +157,23 @@ const MOTION_HZ: i32 = 200;
 /// Of the accelerometer and the gyroscope.
 fn motion(profiles: &[Profile]) -> [Option<Profile>; 2] {
     [sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO].map(|stream| {
-        let is_it = |p: &&Profile| p.stream == stream && p.format == sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F;
+        let is_it = |p: &&Profile| {
+            p.stream == stream && p.format == sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F
+        };
         profiles.iter().filter(is_it).min_by_key(|profile| (profile.fps - MOTION_HZ).abs()).copied()
     })
 }
 
 /// The left infrared image of the same size and rate.
 fn beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
-    let same = infrareds.iter().filter(|infrared| infrared.size == depth.size && infrared.fps == depth.fps);
+    let same = infrareds
+        .iter()
+        .filter(|infrared| infrared.size == depth.size && infrared.fps == depth.fps);
     same.min_by_key(|infrared| infrared.index).copied()
 }
 
-/// Where any colour will do: one as wide as depth, since its points get no more colours than there are pixels, and as fast, but no faster.
+/// Where any colour will do: one as wide as depth, since its points get no more colours than there
+/// are pixels, and as fast, but no faster.
 fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Option<Profile> {
     if wish == ColorWish::Any {
         sort_by_distance(colors, &mode(depth));
@@ -167,13 +197,20 @@ fn is(profile: &Profile, mode: &Mode) -> bool {
 fn distance(profile: &Profile, mode: &Mode) -> f64 {
     let (width, height) = profile.size.unwrap_or((1, 1));
     let apart = |a: i32, b: f64| (f64::from(a.max(1)) / b).log2().abs();
-    apart(width, f64::from(mode.width)) + apart(height, f64::from(mode.height)) + apart(profile.fps, mode.fps.round())
+    apart(width, f64::from(mode.width))
+        + apart(height, f64::from(mode.height))
+        + apart(profile.fps, mode.fps.round())
 }
 
-/// Among those equally far the ones with more pixels first, so that the choice does not depend on the camera's order.
+/// Among those equally far the ones with more pixels first, so that the choice does not depend on
+/// the camera's order.
 fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
-    let pixels = |profile: &Profile| profile.size.map_or(0, |(width, height)| i64::from(width) * i64::from(height));
-    profiles.sort_by(|a, b| distance(a, mode).total_cmp(&distance(b, mode)).then(pixels(b).cmp(&pixels(a))));
+    let pixels = |profile: &Profile| {
+        profile.size.map_or(0, |(width, height)| i64::from(width) * i64::from(height))
+    };
+    profiles.sort_by(|a, b| {
+        distance(a, mode).total_cmp(&distance(b, mode)).then(pixels(b).cmp(&pixels(a)))
+    });
 }
 
 /// The first few, as they are given to the flags.
@@ -193,7 +230,12 @@ fn named(profiles: &[Profile]) -> String {
 mod tests {
     use super::*;
 
-    fn profiles(stream: sys::rs2_stream, format: sys::rs2_format, index: i32, modes: &str) -> Vec<Profile> {
+    fn profiles(
+        stream: sys::rs2_stream,
+        format: sys::rs2_format,
+        index: i32,
+        modes: &str,
+    ) -> Vec<Profile> {
         let profile = |mode: &str| {
             let mode: Mode = mode.parse().unwrap();
             let size = Some((mode.width as i32, mode.height as i32));
@@ -226,7 +268,13 @@ mod tests {
         .concat()
     }
 
-    fn chosen(usb: &str, depth: &str, prefer: &str, color: &str, infrared: bool) -> Result<String, String> {
+    fn chosen(
+        usb: &str,
+        depth: &str,
+        prefer: &str,
+        color: &str,
+        infrared: bool,
+    ) -> Result<String, String> {
         let depth = (!depth.is_empty()).then(|| depth.parse().unwrap());
         let color = if color.is_empty() { ColorWish::Any } else { color.parse().unwrap() };
         let wish = Wish { depth, prefer: prefer.parse().unwrap(), color, infrared, imu: false };
@@ -257,27 +305,53 @@ mod tests {
         assert!(error.starts_with("--depth 848x480@91: ") && error.contains("USB 3.2"), "{error}");
         assert!(error.contains("nearest are 848x480@90, 640x480@90, 848x480@60, "), "{error}");
         let error = ask("848x480@90", "1920x1080@60", false).unwrap_err();
-        assert!(error.starts_with("--color 1920x1080@60: ") && error.contains("nearest are 1920x1080@30, "), "{error}");
+        assert!(
+            error.starts_with("--color 1920x1080@60: ")
+                && error.contains("nearest are 1920x1080@30, "),
+            "{error}"
+        );
         let error = chosen("2.1", "848x480@90", "848x480@30", "off", false).unwrap_err();
         assert!(error.contains("USB 2.1") && error.contains("640x480@30"), "{error}");
     }
 
     #[test]
     fn what_a_camera_does_not_have_is_said() {
-        let wish = Wish { depth: None, prefer: "848x480@30".parse().unwrap(), color: ColorWish::Any, infrared: true, imu: false };
-        let depth = profiles(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16, 0, "640x480@30");
+        let wish = Wish {
+            depth: None,
+            prefer: "848x480@30".parse().unwrap(),
+            color: ColorWish::Any,
+            infrared: true,
+            imu: false,
+        };
+        let depth = profiles(
+            sys::rs2_stream_RS2_STREAM_DEPTH,
+            sys::rs2_format_RS2_FORMAT_Z16,
+            0,
+            "640x480@30",
+        );
         assert!(choose(&[], &wish, None).unwrap_err().contains("no depth stream"));
         assert!(choose(&depth, &wish, None).unwrap_err().contains("no colour stream"));
         let infrared = Wish { color: ColorWish::Off, ..wish };
         assert!(choose(&depth, &infrared, None).unwrap_err().contains("no 8-bit infrared stream"));
         let imu = Wish { infrared: false, imu: true, ..infrared };
         assert!(choose(&depth, &imu, None).unwrap_err().contains("no motion sensors"));
-        let xyz = |stream, fps| Profile { stream, index: 0, size: None, fps, format: sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F };
+        let xyz = |stream, fps| Profile {
+            stream,
+            index: 0,
+            size: None,
+            fps,
+            format: sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F,
+        };
         let (accel, gyro) = (sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO);
         let sensors = vec![xyz(accel, 63), xyz(accel, 250), xyz(gyro, 400), xyz(gyro, 200)];
         let streams = choose(&[depth.clone(), sensors].concat(), &imu, None).unwrap();
         assert_eq!(streams.motion.map(|profile| profile.unwrap().fps), [250, 200]);
-        let other = profiles(sys::rs2_stream_RS2_STREAM_INFRARED, sys::rs2_format_RS2_FORMAT_Y8, 1, "1280x720@30");
+        let other = profiles(
+            sys::rs2_stream_RS2_STREAM_INFRARED,
+            sys::rs2_format_RS2_FORMAT_Y8,
+            1,
+            "1280x720@30",
+        );
         let error = choose(&[depth, other].concat(), &infrared, None).unwrap_err();
         assert!(error.contains("1280x720@30"), "{error}");
     }

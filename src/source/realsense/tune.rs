@@ -1,7 +1,9 @@
-//! Sets a camera's options, before it streams: what was asked for, checked against what the camera says about each option.
+//! Sets a camera's options, before it streams: what was asked for, checked against what the camera
+//! says about each option.
 //!
-//! Options persist in the camera until it is unplugged or reset, as they do after the realsense-viewer. Of those that depend on one
-//! another, the farther-reaching is set first: files of the viewer, the visual preset, automatic modes, all others.
+//! Options persist in the camera until it is unplugged or reset, as they do after the
+//! realsense-viewer. Of those that depend on one another, the farther-reaching is set first: files
+//! of the viewer, the visual preset, automatic modes, all others.
 
 use std::path::Path;
 
@@ -31,7 +33,8 @@ struct Known<'a> {
 /// Tunes the camera, and tells what was set, as it was read back: `Laser Power 150, Gain 16`.
 ///
 /// # Errors
-/// [`SourceError::Unsupported`], with the names or the range that there are, for what the camera does not have or take. Nothing is set then.
+/// [`SourceError::Unsupported`], with the names or the range that there are, for what the camera
+/// does not have or take. Nothing is set then.
 pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>, SourceError> {
     if tuning.is_empty() {
         return Ok(None);
@@ -68,7 +71,8 @@ fn is_close(a: f32, b: f32) -> bool {
 fn rank(option: sys::rs2_option) -> u8 {
     match option {
         sys::rs2_option_RS2_OPTION_VISUAL_PRESET => 0,
-        sys::rs2_option_RS2_OPTION_ENABLE_AUTO_EXPOSURE | sys::rs2_option_RS2_OPTION_ENABLE_AUTO_WHITE_BALANCE => 1,
+        sys::rs2_option_RS2_OPTION_ENABLE_AUTO_EXPOSURE
+        | sys::rs2_option_RS2_OPTION_ENABLE_AUTO_WHITE_BALANCE => 1,
         _ => 2,
     }
 }
@@ -88,13 +92,20 @@ fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>, SourceError> {
 }
 
 /// The keys of `[camera]` that stand for options of the depth sensor.
-fn named_keys<'a>(sensors: &'a [Sensor], all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>, SourceError> {
+fn named_keys<'a>(
+    sensors: &'a [Sensor],
+    all: &[Known<'a>],
+    tuning: &Tuning,
+) -> Result<Vec<Setting<'a>>, SourceError> {
     let mut settings = Vec::new();
     let mut add = |key: &str, option, value: Option<&OptionValue>| {
         let Some(value) = value else { return Ok(()) };
         let known = all.iter().find(|known| known.option == option);
         let Some(known) = known else {
-            return Err(unsupported(format!("camera.{key}: this camera has no such option{}", list(sensors))));
+            return Err(unsupported(format!(
+                "camera.{key}: this camera has no such option{}",
+                list(sensors)
+            )));
         };
         settings.push(setting(&format!("camera.{key}"), known, value)?);
         Ok(())
@@ -102,12 +113,23 @@ fn named_keys<'a>(sensors: &'a [Sensor], all: &[Known<'a>], tuning: &Tuning) -> 
     let number = |value: Option<f64>| value.map(OptionValue::Number);
     add("visual_preset", sys::rs2_option_RS2_OPTION_VISUAL_PRESET, tuning.visual_preset.as_ref())?;
     add("emitter", sys::rs2_option_RS2_OPTION_EMITTER_ENABLED, tuning.emitter.as_ref())?;
-    add("laser_power_mw", sys::rs2_option_RS2_OPTION_LASER_POWER, number(tuning.laser_power_mw).as_ref())?;
-    add("depth_units_m", sys::rs2_option_RS2_OPTION_DEPTH_UNITS, number(tuning.depth_units_m).as_ref())?;
+    add(
+        "laser_power_mw",
+        sys::rs2_option_RS2_OPTION_LASER_POWER,
+        number(tuning.laser_power_mw).as_ref(),
+    )?;
+    add(
+        "depth_units_m",
+        sys::rs2_option_RS2_OPTION_DEPTH_UNITS,
+        number(tuning.depth_units_m).as_ref(),
+    )?;
     let by_hand = tuning.gain.is_some() || matches!(tuning.exposure_us, Some(Exposure::Us(_)));
     let automatic = tuning.exposure_us == Some(Exposure::Auto);
     if automatic && tuning.gain.is_some() {
-        return Err(unsupported("camera.gain: automatic exposure (camera.exposure_us = \"auto\") chooses the gain too".into()));
+        return Err(unsupported(
+            "camera.gain: automatic exposure (camera.exposure_us = \"auto\") chooses the gain too"
+                .into(),
+        ));
     }
     let auto = sys::rs2_option_RS2_OPTION_ENABLE_AUTO_EXPOSURE;
     if automatic || (by_hand && all.iter().any(|known| known.option == auto)) {
@@ -121,24 +143,41 @@ fn named_keys<'a>(sensors: &'a [Sensor], all: &[Known<'a>], tuning: &Tuning) -> 
 }
 
 /// `[camera.options]`.
-fn options<'a>(sensors: &'a [Sensor], all: &[Known<'a>], wanted: &Options) -> Result<Vec<Setting<'a>>, SourceError> {
+fn options<'a>(
+    sensors: &'a [Sensor],
+    all: &[Known<'a>],
+    wanted: &Options,
+) -> Result<Vec<Setting<'a>>, SourceError> {
     let mut settings = Vec::new();
     for (name, value) in wanted {
         let OptionValue::OfSensor(table) = value else {
-            settings.push(option(sensors, all, &format!("camera.options.\"{name}\""), name, value)?);
+            settings.push(option(
+                sensors,
+                all,
+                &format!("camera.options.\"{name}\""),
+                name,
+                value,
+            )?);
             continue;
         };
-        let sensor = sensors.iter().find(|sensor| sensor.name().is_some_and(|has| same(&has, name)));
+        let sensor =
+            sensors.iter().find(|sensor| sensor.name().is_some_and(|has| same(&has, name)));
         let Some(sensor) = sensor else {
             let names: Vec<_> = sensors.iter().filter_map(Sensor::name).collect();
-            let text = format!("camera.options.\"{name}\": the camera has no such sensor; it has {}", names.join(", "));
+            let text = format!(
+                "camera.options.\"{name}\": the camera has no such sensor; it has {}",
+                names.join(", ")
+            );
             return Err(unsupported(text));
         };
-        let of_sensor: Vec<_> = all.iter().filter(|known| std::ptr::eq(known.sensor, sensor)).collect();
+        let of_sensor: Vec<_> =
+            all.iter().filter(|known| std::ptr::eq(known.sensor, sensor)).collect();
         for (option_name, value) in table {
             let key = format!("camera.options.\"{name}\".\"{option_name}\"");
-            let mine: Vec<_> =
-                of_sensor.iter().map(|k| Known { sensor: k.sensor, option: k.option, name: k.name.clone() }).collect();
+            let mine: Vec<_> = of_sensor
+                .iter()
+                .map(|k| Known { sensor: k.sensor, option: k.option, name: k.name.clone() })
+                .collect();
             settings.push(option(std::slice::from_ref(sensor), &mine, &key, option_name, value)?);
         }
     }
@@ -155,9 +194,17 @@ fn option<'a>(
     match all.iter().find(|known| same(&known.name, name)) {
         Some(known) => setting(key, known, value),
         None => {
-            let near = |known: &&Known<'_>| strsim::normalized_damerau_levenshtein(&plain(&known.name), &plain(name)) > 0.6;
-            let near = all.iter().find(near).map_or(String::new(), |known| format!("; did you mean \"{}\"?", known.name));
-            Err(unsupported(format!("{key}: this camera has no such option{near}{}", list(sensors))))
+            let near = |known: &&Known<'_>| {
+                strsim::normalized_damerau_levenshtein(&plain(&known.name), &plain(name)) > 0.6
+            };
+            let near = all
+                .iter()
+                .find(near)
+                .map_or(String::new(), |known| format!("; did you mean \"{}\"?", known.name));
+            Err(unsupported(format!(
+                "{key}: this camera has no such option{near}{}",
+                list(sensors)
+            )))
         }
     }
 }
@@ -177,14 +224,24 @@ fn list(sensors: &[Sensor]) -> String {
     for sensor in sensors {
         for option in sensor.options().unwrap_or_default() {
             let name = sensor.option_name(option).ok().flatten();
-            names.extend(name.filter(|name| !names.contains(name) && !sensor.is_read_only(option).unwrap_or(true)));
+            names.extend(name.filter(|name| {
+                !names.contains(name) && !sensor.is_read_only(option).unwrap_or(true)
+            }));
         }
     }
-    if names.is_empty() { "; it has none that can be set".into() } else { format!("; it has {}", names.join(", ")) }
+    if names.is_empty() {
+        "; it has none that can be set".into()
+    } else {
+        format!("; it has {}", names.join(", "))
+    }
 }
 
 /// Checks a value against what the camera says about the option.
-fn setting<'a>(key: &str, known: &Known<'a>, value: &OptionValue) -> Result<Setting<'a>, SourceError> {
+fn setting<'a>(
+    key: &str,
+    known: &Known<'a>,
+    value: &OptionValue,
+) -> Result<Setting<'a>, SourceError> {
     let Known { sensor, option, name } = known;
     if sensor.is_read_only(*option)? {
         return Err(unsupported(format!("{key}: \"{name}\" can be read, but not set")));
@@ -195,7 +252,9 @@ fn setting<'a>(key: &str, known: &Known<'a>, value: &OptionValue) -> Result<Sett
         OptionValue::Switch(on) => f32::from(u8::from(*on)),
         OptionValue::Name(text) => by_name(key, known, &range, text)?,
         OptionValue::OfSensor(_) => {
-            return Err(unsupported(format!("{key}: it is an option's value, or under a sensor's name a table of options")));
+            return Err(unsupported(format!(
+                "{key}: it is an option's value, or under a sensor's name a table of options"
+            )));
         }
     };
     if !(range.min..=range.max).contains(&value) {
@@ -203,14 +262,19 @@ fn setting<'a>(key: &str, known: &Known<'a>, value: &OptionValue) -> Result<Sett
     }
     let steps = (value - range.min) / range.step;
     if range.step > 0.0 && (steps - steps.round()).abs() > 0.01 {
-        let (below, above) = (range.min + steps.floor() * range.step, range.min + steps.ceil() * range.step);
-        return Err(unsupported(format!("{key} is {value}; \"{name}\" goes {}: take {below} or {above}", shown(&range))));
+        let (below, above) =
+            (range.min + steps.floor() * range.step, range.min + steps.ceil() * range.step);
+        return Err(unsupported(format!(
+            "{key} is {value}; \"{name}\" goes {}: take {below} or {above}",
+            shown(&range)
+        )));
     }
     Ok(Setting { sensor, option: *option, name: name.clone(), value })
 }
 
 fn shown(range: &Range) -> String {
-    let steps = if range.step > 0.0 { format!(" in steps of {}", range.step) } else { String::new() };
+    let steps =
+        if range.step > 0.0 { format!(" in steps of {}", range.step) } else { String::new() };
     format!("from {} to {}{steps} (default {})", range.min, range.max, range.default)
 }
 
@@ -221,9 +285,12 @@ const MAX_NAMED: f32 = 64.0;
 fn by_name(key: &str, known: &Known<'_>, range: &Range, text: &str) -> Result<f32, SourceError> {
     let Known { sensor, option, name } = known;
     let count = if range.step > 0.0 { (range.max - range.min) / range.step } else { f32::INFINITY };
-    let values = (0..).map(|i| range.min + i as f32 * range.step).take_while(|value| *value <= range.max);
+    let values =
+        (0..).map(|i| range.min + i as f32 * range.step).take_while(|value| *value <= range.max);
     let values = values.take(if count <= MAX_NAMED { count as usize + 1 } else { 0 });
-    let named: Vec<_> = values.filter_map(|value| Some((sensor.value_name(*option, value).ok().flatten()?, value))).collect();
+    let named: Vec<_> = values
+        .filter_map(|value| Some((sensor.value_name(*option, value).ok().flatten()?, value)))
+        .collect();
     if let Some((_, value)) = named.iter().find(|(has, _)| same(has, text)) {
         return Ok(*value);
     }
@@ -233,7 +300,10 @@ fn by_name(key: &str, known: &Known<'_>, range: &Range, text: &str) -> Result<f3
         _ => {}
     }
     if named.is_empty() {
-        return Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is a number {}", shown(range))));
+        return Err(unsupported(format!(
+            "{key} is \"{text}\"; \"{name}\" is a number {}",
+            shown(range)
+        )));
     }
     let names: Vec<_> = named.iter().map(|(name, value)| format!("\"{name}\" ({value})")).collect();
     Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is one of {}", names.join(", "))))
@@ -245,14 +315,18 @@ fn load_json(device: &Device, path: &Path) -> Result<(), SourceError> {
     let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
     match serde_json::from_str(&text) {
         Ok(serde_json::Value::Object(_)) => {}
-        Ok(_) => return Err(wrong("it is no file of settings as the realsense-viewer saves it".into())),
+        Ok(_) => {
+            return Err(wrong("it is no file of settings as the realsense-viewer saves it".into()));
+        }
         Err(error) => return Err(wrong(format!("it is no JSON ({error})"))),
     }
     if !device.has_advanced_mode()? {
         return Err(wrong("this camera has no advanced mode, so it takes no such file".into()));
     }
     device.load_json(&text).map_err(|error| match error {
-        SourceError::Sdk { message, .. } => wrong(format!("the camera does not take it ({message})")),
+        SourceError::Sdk { message, .. } => {
+            wrong(format!("the camera does not take it ({message})"))
+        }
         other => other,
     })
 }

@@ -1,7 +1,8 @@
 //! Work that other threads do ahead, in order.
 //!
-//! What was made ahead is only ever taken for the very key that is asked for. So a reader finds the same in the same order, damage
-//! included, whether something was made ahead or not; and where it goes elsewhere, what was made ahead is dropped.
+//! What was made ahead is only ever taken for the very key that is asked for. So a reader finds the
+//! same in the same order, damage included, whether something was made ahead or not; and where it
+//! goes elsewhere, what was made ahead is dropped.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -38,8 +39,12 @@ pub struct Ahead<Key, In, Out> {
 }
 
 impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out> {
-    /// Each thread has a worker of its own. Nothing if no thread can be started: then nothing is made ahead.
-    pub fn start<Work: FnMut(In) -> Out + Send + 'static>(name: &str, mut worker: impl FnMut() -> Work) -> Option<Self> {
+    /// Each thread has a worker of its own. Nothing if no thread can be started: then nothing is
+    /// made ahead.
+    pub fn start<Work: FnMut(In) -> Out + Send + 'static>(
+        name: &str,
+        mut worker: impl FnMut() -> Work,
+    ) -> Option<Self> {
         let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
         let (jobs, taken) = channel::unbounded::<Job<In, Out>>();
         let mut started = vec![];
@@ -84,9 +89,13 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
     /// What was begun under a key, once it is made; what was begun before it is dropped.
     pub fn take(&mut self, key: &Key) -> Option<Out> {
         let at = self.queue.iter().position(|(queued, ..)| queued == key)?;
-        let (bytes, made) = self.queue.drain(..=at).fold((0, None), |(sum, _), (_, bytes, made)| (sum + bytes, Some(made)));
+        let (bytes, made) = self
+            .queue
+            .drain(..=at)
+            .fold((0, None), |(sum, _), (_, bytes, made)| (sum + bytes, Some(made)));
         self.bytes -= bytes;
-        // A thread that panicked has dropped its end: the reader then makes it itself, with the same outcome.
+        // A thread that panicked has dropped its end: the reader then makes it itself, with the
+        // same outcome.
         made?.recv().ok()
     }
 

@@ -1,4 +1,5 @@
-//! Looks through the begin of a recording: which streams to deliver, and what is told of them before and near their first images.
+//! Looks through the begin of a recording: which streams to deliver, and what is told of them
+//! before and near their first images.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,8 +14,8 @@ use super::messages::text::{self, FrameText};
 use super::messages::{self, Image, Stamp};
 use super::picture;
 
-/// How far behind the first image others and their metadata are looked for. librealsense writes them right behind it, drivers with each
-/// image.
+/// How far behind the first image others and their metadata are looked for. librealsense writes
+/// them right behind it, drivers with each image.
 const MAX_METADATA_BYTES: u64 = 64 << 20;
 
 /// What the begin of a recording tells.
@@ -23,11 +24,13 @@ pub struct Begin {
     pub known: Catalogue,
     /// The depth images, and the header of the first that can be read.
     pub depth: Option<(Images, Stamp)>,
-    /// The size of the first of them that is as large as it says. Nothing is made of the size that intrinsics tell before they agree.
+    /// The size of the first of them that is as large as it says. Nothing is made of the size that
+    /// intrinsics tell before they agree.
     pub depth_size_px: Option<(u32, u32)>,
     /// Where metadata come as text behind the images: what they say of the first depth image.
     pub depth_behind: Option<Before>,
-    /// Which depth images to deliver is for the user to say; the text goes on from the recording's path and ": ".
+    /// Which depth images to deliver is for the user to say; the text goes on from the recording's
+    /// path and ": ".
     pub unclear: Option<String>,
     /// The colour images, where they were asked for.
     pub color: Option<Images>,
@@ -58,22 +61,33 @@ struct Search<'a> {
     with_color: bool,
     /// In the order of their first images.
     seen: Vec<Seen>,
-    /// Topics with messages and how many, by an intact index; without one nobody knows what will come.
+    /// Topics with messages and how many, by an intact index; without one nobody knows what will
+    /// come.
     indexed: Option<Vec<(Topic, u64)>>,
 }
 
 impl<'a> Search<'a> {
     fn new(reader: &dyn Container, asked: Option<&'a str>, with_color: bool) -> Self {
         let indexed = reader.has_index().then(|| {
-            let names: BTreeMap<&str, &Topic> = reader.topics().into_iter().map(|topic| (topic.name.as_str(), topic)).collect();
-            let counted = |(name, topic): (&str, &Topic)| Some((topic.clone(), reader.indexed(name).filter(|&count| count > 0)?));
+            let names: BTreeMap<&str, &Topic> =
+                reader.topics().into_iter().map(|topic| (topic.name.as_str(), topic)).collect();
+            let counted = |(name, topic): (&str, &Topic)| {
+                Some((topic.clone(), reader.indexed(name).filter(|&count| count > 0)?))
+            };
             names.into_iter().filter_map(counted).collect()
         });
         Self { asked, with_color, seen: vec![], indexed }
     }
 
     /// Takes in an image; `topics` are all of the recording.
-    fn look_at(&mut self, known: &Catalogue, topic: &Topic, topics: &[&Topic], body: &[u8], offset: u64) {
+    fn look_at(
+        &mut self,
+        known: &Catalogue,
+        topic: &Topic,
+        topics: &[&Topic],
+        body: &[u8],
+        offset: u64,
+    ) {
         let Some((stream, kind)) = known.stream_of(topic) else { return };
         let Ok(stamp) = messages::parse_stamp(topic.wire, body) else { return };
         let has_text = kind == "Depth" && metadata_topic(topics, topic).is_some();
@@ -86,31 +100,50 @@ impl<'a> Search<'a> {
             }
             None => {
                 let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
-                self.seen.push(Seen { images, first: stamp, offset, last: (stamp, 0), has_text, behind: None, size_px });
+                self.seen.push(Seen {
+                    images,
+                    first: stamp,
+                    offset,
+                    last: (stamp, 0),
+                    has_text,
+                    behind: None,
+                    size_px,
+                });
             }
         }
     }
 
     /// Takes in what may be metadata of images before it, as text.
     fn look_behind(&mut self, topic: &Topic, body: &[u8]) {
-        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return };
+        let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else {
+            return;
+        };
         if topic.schema != text::SCHEMA {
             return;
         }
-        for seen in self.seen.iter_mut().filter(|seen| seen.images.stream == stream && seen.behind.is_none()) {
+        for seen in self
+            .seen
+            .iter_mut()
+            .filter(|seen| seen.images.stream == stream && seen.behind.is_none())
+        {
             let (last, before) = seen.last;
-            seen.behind = FrameText::parse(topic.wire, body).ok().map(|text| Before::first(text, last, before));
+            seen.behind = FrameText::parse(topic.wire, body)
+                .ok()
+                .map(|text| Before::first(text, last, before));
         }
     }
 
     /// An image that cannot be read stands between those that can.
     fn count_cut(&mut self, topic: Option<&Topic>) {
-        if let Some(seen) = topic.and_then(|topic| self.seen.iter_mut().find(|seen| seen.images.topic == topic.name)) {
+        if let Some(seen) = topic
+            .and_then(|topic| self.seen.iter_mut().find(|seen| seen.images.topic == topic.name))
+        {
             seen.last.1 += 1;
         }
     }
 
-    /// The image streams of a kind: by the index in the order of their topics, else in that of their first images.
+    /// The image streams of a kind: by the index in the order of their topics, else in that of
+    /// their first images.
     fn streams(&self, known: &Catalogue, kind: &str) -> Vec<Images> {
         if let Some(indexed) = &self.indexed {
             let images = |topic: &Topic| {
@@ -119,13 +152,21 @@ impl<'a> Search<'a> {
             };
             return indexed.iter().filter_map(|(topic, _)| images(topic)).collect();
         }
-        let is_of_kind = |seen: &&Seen| known.streams.get(&seen.images.stream).is_some_and(|facts| facts.kind == kind);
+        let is_of_kind = |seen: &&Seen| {
+            known.streams.get(&seen.images.stream).is_some_and(|facts| facts.kind == kind)
+        };
         self.seen.iter().filter(is_of_kind).map(|seen| seen.images.clone()).collect()
     }
 
     fn depth(&self, known: &Catalogue) -> Result<Option<Images>, String> {
-        let counts = self.indexed.iter().flatten().map(|(topic, count)| (topic.name.clone(), *count)).collect();
-        depth(known, &self.streams(known, "Depth"), self.asked, &counts).map(|images| images.cloned())
+        let counts = self
+            .indexed
+            .iter()
+            .flatten()
+            .map(|(topic, count)| (topic.name.clone(), *count))
+            .collect();
+        depth(known, &self.streams(known, "Depth"), self.asked, &counts)
+            .map(|images| images.cloned())
     }
 
     fn color(&self, known: &Catalogue, beside: &Images) -> Option<Images> {
@@ -164,7 +205,10 @@ impl<'a> Search<'a> {
     }
 
     fn is_known(&self, known: &Catalogue, images: &Images, offset: u64, with_place: bool) -> bool {
-        let (Some(seen), Some(facts)) = (self.seen(images), known.streams.get(&images.stream)) else { return false };
+        let (Some(seen), Some(facts)) = (self.seen(images), known.streams.get(&images.stream))
+        else {
+            return false;
+        };
         if offset > seen.offset + MAX_METADATA_BYTES {
             return true;
         }
@@ -180,9 +224,13 @@ impl<'a> Search<'a> {
     }
 }
 
-/// Reads from where `reader` stands to the metadata of the first depth image, and of the first colour image if `with_color`. The depth
-/// stream is the one on the topic `asked`, or the only one.
-pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -> io::Result<Begin> {
+/// Reads from where `reader` stands to the metadata of the first depth image, and of the first
+/// colour image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
+pub fn look(
+    reader: &mut dyn Container,
+    asked: Option<&str>,
+    with_color: bool,
+) -> io::Result<Begin> {
     let mut begin = Begin::default();
     let mut search = Search::new(reader, asked, with_color);
     let mut doubtful = BTreeSet::new();
@@ -198,7 +246,8 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
         let Some(topic) = reader.topic(message.channel) else { continue };
         let body = reader.bytes(&message.body);
         let place = Place::parse(&topic.name);
-        // Drivers say everything again and again, so that nothing has to be taken from a damaged chunk.
+        // Drivers say everything again and again, so that nothing has to be taken from a damaged
+        // chunk.
         if place.is_some() || !message.is_doubtful {
             begin.known.learn(topic, body);
         }
@@ -207,7 +256,9 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
             // It may have turned out to be damaged.
             search.indexed = None;
         }
-        if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) = (place, message.is_doubtful) {
+        if let (Some(Place::Stream { stream, part: Part::CameraInfo }), true) =
+            (place, message.is_doubtful)
+        {
             doubtful.insert(stream.to_owned());
         }
         if !message.is_doubtful {
@@ -220,7 +271,8 @@ pub fn look(reader: &mut dyn Container, asked: Option<&str>, with_color: bool) -
     begin.doubtful_lenses = doubtful.into_iter().collect();
     match search.depth(&begin.known) {
         Ok(Some(depth)) => {
-            begin.color = search.color(&begin.known, &depth).filter(|color| search.seen(color).is_some());
+            begin.color =
+                search.color(&begin.known, &depth).filter(|color| search.seen(color).is_some());
             if let Some(seen) = search.seen(&depth) {
                 (begin.depth_behind, begin.depth_size_px) = (seen.behind, seen.size_px);
                 begin.depth = Some((depth, seen.first));

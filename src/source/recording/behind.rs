@@ -16,7 +16,8 @@ pub enum Behind {
         topic: String,
         hold: Hold,
     },
-    /// Names and values, in one message each or in one of a driver's that has the image's stamp, up to the first message of another topic.
+    /// Names and values, in one message each or in one of a driver's that has the image's stamp, up
+    /// to the first message of another topic.
     Pairs {
         topic: String,
         is_of_driver: bool,
@@ -25,7 +26,8 @@ pub enum Behind {
 }
 
 impl Behind {
-    /// Of the depth images on a topic. `first` is what is taken to be before the first image of all.
+    /// Of the depth images on a topic. `first` is what is taken to be before the first image of
+    /// all.
     pub fn depth(images: &Topic, topics: &[&Topic], first: Before) -> Self {
         if let Some(topic) = metadata_topic(topics, images) {
             return Self::Text { topic, hold: Hold::new(first) };
@@ -103,7 +105,9 @@ impl ImageReader {
     pub(super) fn end_of_wait(&mut self, next: Option<&Item>) -> Option<Step> {
         let channel = match next {
             Some(Item::Chunk | Item::ChunkIndex { .. }) => return None,
-            Some(Item::Message(Message { channel, .. }) | Item::CutMessage { channel }) => Some(*channel),
+            Some(Item::Message(Message { channel, .. }) | Item::CutMessage { channel }) => {
+                Some(*channel)
+            }
             None => None,
         };
         let ends_depth = channel.is_none_or(|channel| self.is_depth(channel));
@@ -115,7 +119,8 @@ impl ImageReader {
                 }
             }
             Behind::Pairs { topic, waiting: waiting @ Some(_), .. } => {
-                let name = channel.and_then(|channel| self.reader.topic(channel)).map(|topic| &topic.name);
+                let name =
+                    channel.and_then(|channel| self.reader.topic(channel)).map(|topic| &topic.name);
                 if name != Some(topic) {
                     return waiting.take().map(Step::Depth);
                 }
@@ -123,7 +128,9 @@ impl ImageReader {
             _ => {}
         }
         match &mut self.behind_color {
-            Behind::Text { hold, .. } if ends_color => hold.release().map(|released| self.release_color(released)),
+            Behind::Text { hold, .. } if ends_color => {
+                hold.release().map(|released| self.release_color(released))
+            }
             _ => None,
         }
     }
@@ -144,12 +151,15 @@ impl ImageReader {
                 if let Some((stamp, told)) = driver::frame_metadata(topic.wire, reader.bytes(body))
                     && stamp.stamp_ns == facts.stamp_ns
                 {
-                    told.iter().for_each(|(name, value)| facts.note(name, value.as_str().unwrap_or(&value.to_string())));
+                    told.iter().for_each(|(name, value)| {
+                        facts.note(name, value.as_str().unwrap_or(&value.to_string()))
+                    });
                 }
                 return None;
             }
             Behind::Pairs { waiting: Some(facts), .. } => {
-                if let Ok((name, value)) = messages::parse_key_value(topic.wire, reader.bytes(body)) {
+                if let Ok((name, value)) = messages::parse_key_value(topic.wire, reader.bytes(body))
+                {
                     facts.note(name, value);
                 }
                 return None;
@@ -183,16 +193,22 @@ impl ImageReader {
         let Released { number, stamp_ns, domain, depth_units_m, metadata, is_guess } = released;
         self.ledger.good_frame();
         if is_guess {
-            self.reader.note_here(&format!("the metadata of a depth image are missing: it is taken for number {number}"));
+            self.reader.note_here(&format!(
+                "the metadata of a depth image are missing: it is taken for number {number}"
+            ));
         }
-        let depth_units_m = depth_units_m.filter(|&u| u.is_finite() && u > 0.0).unwrap_or(self.stream.depth_units_m);
+        let depth_units_m = depth_units_m
+            .filter(|&u| u.is_finite() && u > 0.0)
+            .unwrap_or(self.stream.depth_units_m);
         Step::Depth(DepthFacts { number, stamp_ns, domain, depth_units_m, metadata })
     }
 
     fn release_color(&mut self, released: Released) -> Step {
         let Released { number, stamp_ns, is_guess, .. } = released;
         if is_guess {
-            self.reader.note_here(&format!("the metadata of a colour image are missing: it is taken for number {number}"));
+            self.reader.note_here(&format!(
+                "the metadata of a colour image are missing: it is taken for number {number}"
+            ));
         }
         Step::Color(ColorFacts { number, stamp_ns })
     }

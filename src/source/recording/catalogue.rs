@@ -1,4 +1,5 @@
-//! What librealsense's topics are called, and what their messages tell about the device and its streams.
+//! What librealsense's topics are called, and what their messages tell about the device and its
+//! streams.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,8 @@ pub enum Place<'a> {
     Property { sensor: &'a str },
     /// `/device_0/sensor_0/Depth_0/...`
     Stream { stream: &'a str, part: Part },
-    /// `/device_0/sensor_0/Depth_0/tf/0`: how the stream is reached from the origin of a group of streams.
+    /// `/device_0/sensor_0/Depth_0/tf/0`: how the stream is reached from the origin of a group of
+    /// streams.
     Extrinsics { stream: &'a str, group: &'a str },
     /// Of librealsense, and nothing to us.
     Other,
@@ -50,7 +52,9 @@ impl<'a> Place<'a> {
         let mut parts = topic.strip_prefix('/')?.split('/');
         parts.next().filter(|device| device.starts_with("device_"))?;
         // The begin of the topic, up to the part that was taken last.
-        let up_to = |parts: &std::str::Split<'_, char>| &topic[..topic.len() - parts.clone().map(|p| p.len() + 1).sum::<usize>()];
+        let up_to = |parts: &std::str::Split<'_, char>| {
+            &topic[..topic.len() - parts.clone().map(|p| p.len() + 1).sum::<usize>()]
+        };
         let second = parts.next()?;
         if second == "info" {
             return Some(Self::DeviceInfo);
@@ -61,16 +65,31 @@ impl<'a> Place<'a> {
         let sensor = up_to(&parts);
         let third = parts.next()?;
         let stream = up_to(&parts);
-        let is_stream = third.rsplit_once('_').is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
+        let is_stream = third
+            .rsplit_once('_')
+            .is_some_and(|(_, n)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
         let rest = [parts.next(), parts.next(), parts.next()];
         let part = match (third, rest) {
-            ("option", [Some(name), Some("value"), None]) => return Some(Self::Option { sensor, name }),
+            ("option", [Some(name), Some("value"), None]) => {
+                return Some(Self::Option { sensor, name });
+            }
             ("property", [None, ..]) => return Some(Self::Property { sensor }),
             (_, [Some("info"), None, _]) => Part::Info,
-            (_, [Some("info"), Some("camera_info"), None] | [Some("camera_info"), None, _]) => Part::CameraInfo,
+            (_, [Some("info"), Some("camera_info"), None] | [Some("camera_info"), None, _]) => {
+                Part::CameraInfo
+            }
             (_, [Some("image"), Some("camera_info"), None]) => Part::FrameCameraInfo,
-            (_, [Some("tf"), Some(group), None]) if is_stream => return Some(Self::Extrinsics { stream, group }),
-            (_, [Some("image" | "imu"), Some("data"), None | Some("compressed" | "compressedDepth")]) => Part::Data,
+            (_, [Some("tf"), Some(group), None]) if is_stream => {
+                return Some(Self::Extrinsics { stream, group });
+            }
+            (
+                _,
+                [
+                    Some("image" | "imu"),
+                    Some("data"),
+                    None | Some("compressed" | "compressedDepth"),
+                ],
+            ) => Part::Data,
             (_, [Some("pose"), Some("transform"), Some("data")]) => Part::Data,
             (_, [Some(_), Some("metadata"), None]) => Part::Metadata,
             _ => return Some(Self::Other),
@@ -106,7 +125,8 @@ impl StreamFacts {
     /// Takes in what is told of a frame under a name.
     pub(super) fn learn_metadata(&mut self, name: &str, value: &str) {
         let name = ros::spelling(name).replace(' ', "_");
-        let is_name = (1..=40).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let is_name = (1..=40).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         match name.as_str() {
             "timestamp_domain" => {
                 self.timestamp_domain.get_or_insert_with(|| ros::timestamp_domain(value));
@@ -134,7 +154,8 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is needed.
+    /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is
+    /// needed.
     pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
         let wire = topic.wire;
         if topic.schema == text::SCHEMA {
@@ -228,28 +249,37 @@ impl Catalogue {
     }
 
     pub(super) fn facts_of(&mut self, stream: &str) -> &mut StreamFacts {
-        self.streams
-            .entry(stream.to_owned())
-            .or_insert_with(|| StreamFacts { kind: kind_of(stream).to_owned(), ..StreamFacts::default() })
+        self.streams.entry(stream.to_owned()).or_insert_with(|| StreamFacts {
+            kind: kind_of(stream).to_owned(),
+            ..StreamFacts::default()
+        })
     }
 
     /// The stream whose frames a topic has, and its kind.
     pub fn stream_of<'a>(&'a self, topic: &'a Topic) -> Option<(&'a str, &'a str)> {
         match Place::parse(&topic.name) {
             Some(Place::Stream { stream, part: Part::Data }) => Some((stream, kind_of(stream))),
-            None if driver::has_images(topic) => Some((&topic.name, &self.streams.get(&topic.name)?.kind)),
+            None if driver::has_images(topic) => {
+                Some((&topic.name, &self.streams.get(&topic.name)?.kind))
+            }
             _ => None,
         }
     }
 
     /// The topic has images, and of which kind they are only the first one will tell.
     pub fn is_open(&self, topic: &Topic) -> bool {
-        driver::has_images(topic) && Place::parse(&topic.name).is_none() && !self.streams.contains_key(&topic.name)
+        driver::has_images(topic)
+            && Place::parse(&topic.name).is_none()
+            && !self.streams.contains_key(&topic.name)
     }
 
     /// Where a stream's intrinsics stand.
     pub fn lens_topic(&self, stream: &str) -> String {
-        if Place::parse(stream).is_some() { format!("{stream}/info/camera_info") } else { driver::camera_info_of(stream) }
+        if Place::parse(stream).is_some() {
+            format!("{stream}/info/camera_info")
+        } else {
+            driver::camera_info_of(stream)
+        }
     }
 
     /// The stream of a topic with frames of a kind.
@@ -259,8 +289,9 @@ impl Catalogue {
 
     /// Where the stream `from` stands in the frame of the stream `to`, if both belong to one group.
     ///
-    /// librealsense writes with each stream the way from its group's origin to it, and goes the first way back (`calc_extrinsic` in
-    /// its `playback_device.cpp`; what the comment there says of the direction is not what its recorder writes).
+    /// librealsense writes with each stream the way from its group's origin to it, and goes the
+    /// first way back (`calc_extrinsic` in its `playback_device.cpp`; what the comment there says
+    /// of the direction is not what its recorder writes).
     pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
         if let Some(place) = self.driver.extrinsics(from, to) {
             return Some(place);
@@ -282,7 +313,9 @@ impl Catalogue {
 
 /// Back along `first`, then along `second`.
 fn behind_the_inverse(second: &Extrinsics, first: &Extrinsics) -> Extrinsics {
-    let column = |e: &Extrinsics, c: usize| [e.rotation[3 * c], e.rotation[3 * c + 1], e.rotation[3 * c + 2]];
+    let column = |e: &Extrinsics, c: usize| {
+        [e.rotation[3 * c], e.rotation[3 * c + 1], e.rotation[3 * c + 2]]
+    };
     let row = |e: &Extrinsics, r: usize| [e.rotation[r], e.rotation[r + 3], e.rotation[r + 6]];
     let dot = |a: [f32; 3], b: [f32; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     // The inverse of a rotation is its transpose, whose columns are its rows.
@@ -310,18 +343,45 @@ mod tests {
             ("/device_0", None),
             ("/device_0/info", Some(Place::DeviceInfo)),
             ("/device_0/sensor_0/info", Some(Place::Other)),
-            ("/device_0/sensor_0/option/Depth Units/value", Some(Place::Option { sensor, name: "Depth Units" })),
-            ("/device_0/sensor_0/option/Depth_Units/value", Some(Place::Option { sensor, name: "Depth_Units" })),
+            (
+                "/device_0/sensor_0/option/Depth Units/value",
+                Some(Place::Option { sensor, name: "Depth Units" }),
+            ),
+            (
+                "/device_0/sensor_0/option/Depth_Units/value",
+                Some(Place::Option { sensor, name: "Depth_Units" }),
+            ),
             ("/device_0/sensor_0/option/Depth_Units/description", Some(Place::Other)),
             ("/device_0/sensor_0/property", Some(Place::Property { sensor })),
             ("/device_0/sensor_0/Depth_0/info", Some(Place::Stream { stream, part: Part::Info })),
-            ("/device_0/sensor_0/Depth_0/info/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
-            ("/device_0/sensor_0/Depth_0/image/data", Some(Place::Stream { stream, part: Part::Data })),
-            ("/device_0/sensor_0/Depth_0/image/metadata", Some(Place::Stream { stream, part: Part::Metadata })),
-            ("/device_0/sensor_0/Depth_0/camera_info", Some(Place::Stream { stream, part: Part::CameraInfo })),
-            ("/device_0/sensor_0/Depth_0/image/data/compressedDepth", Some(Place::Stream { stream, part: Part::Data })),
-            ("/device_0/sensor_0/Depth_0/image/camera_info", Some(Place::Stream { stream, part: Part::FrameCameraInfo })),
-            ("/device_0/sensor_0/Depth_0/tf/ref_1", Some(Place::Extrinsics { stream, group: "ref_1" })),
+            (
+                "/device_0/sensor_0/Depth_0/info/camera_info",
+                Some(Place::Stream { stream, part: Part::CameraInfo }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/image/data",
+                Some(Place::Stream { stream, part: Part::Data }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/image/metadata",
+                Some(Place::Stream { stream, part: Part::Metadata }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/camera_info",
+                Some(Place::Stream { stream, part: Part::CameraInfo }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/image/data/compressedDepth",
+                Some(Place::Stream { stream, part: Part::Data }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/image/camera_info",
+                Some(Place::Stream { stream, part: Part::FrameCameraInfo }),
+            ),
+            (
+                "/device_0/sensor_0/Depth_0/tf/ref_1",
+                Some(Place::Extrinsics { stream, group: "ref_1" }),
+            ),
             ("/device_0/sensor_0/Depth_0/tf/0", Some(Place::Extrinsics { stream, group: "0" })),
             ("/device_0/sensor_0/Depth_0/tf", Some(Place::Other)),
             ("/device_0/sensor_0/Depth_/image/data", Some(Place::Other)),
@@ -339,27 +399,41 @@ mod tests {
 
     #[test]
     fn extrinsics_lead_back_to_the_origin_and_on() {
-        let transform = |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let transform =
+            |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let half = std::f64::consts::FRAC_1_SQRT_2;
         let mut known = Catalogue::default();
-        let streams = ["/device_0/sensor_0/Depth_0", "/device_0/sensor_1/Color_0", "/device_0/sensor_2/Color_1"];
+        let streams = [
+            "/device_0/sensor_0/Depth_0",
+            "/device_0/sensor_1/Color_0",
+            "/device_0/sensor_2/Color_1",
+        ];
         // A quarter turn about z for depth, another about x for colour.
         for (stream, group, values) in [
             (streams[0], 4, [0.1, 0.2, 0.3, 0.0, 0.0, half, half]),
             (streams[1], 4, [-0.5, 0.0, 0.25, half, 0.0, 0.0, half]),
             (streams[2], 5, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
         ] {
-            known.learn(&Topic::new(&format!("{stream}/tf/{group}"), "geometry_msgs/Transform", Wire::Ros1), &transform(values));
+            known.learn(
+                &Topic::new(&format!("{stream}/tf/{group}"), "geometry_msgs/Transform", Wire::Ros1),
+                &transform(values),
+            );
         }
         let apply = |e: &Extrinsics, p: [f32; 3]| {
-            [0, 1, 2].map(|r| (0..3).map(|c| e.rotation[3 * c + r] * p[c]).sum::<f32>() + e.translation_m[r])
+            [0, 1, 2].map(|r| {
+                (0..3).map(|c| e.rotation[3 * c + r] * p[c]).sum::<f32>() + e.translation_m[r]
+            })
         };
         let place = |stream: &str| known.streams[stream].place.clone().unwrap().1;
         let from_depth = known.extrinsics(streams[0], streams[1]).unwrap();
         for point in [[0.0; 3], [1.0, 0.0, 0.0], [0.3, -2.0, 1.5]] {
-            let (in_depth, in_color) = (apply(&place(streams[0]), point), apply(&place(streams[1]), point));
+            let (in_depth, in_color) =
+                (apply(&place(streams[0]), point), apply(&place(streams[1]), point));
             let got = apply(&from_depth, in_depth);
-            assert!(got.iter().zip(in_color).all(|(a, b)| (a - b).abs() < 1e-5), "{got:?} {in_color:?}");
+            assert!(
+                got.iter().zip(in_color).all(|(a, b)| (a - b).abs() < 1e-5),
+                "{got:?} {in_color:?}"
+            );
         }
         assert_eq!(known.extrinsics(streams[0], streams[2]), None, "another group");
     }

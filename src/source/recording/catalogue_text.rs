@@ -1,4 +1,5 @@
-//! What the text messages of a recording tell about the device and its streams: librealsense from 2.58 on writes such.
+//! What the text messages of a recording tell about the device and its streams: librealsense from
+//! 2.58 on writes such.
 
 use super::catalogue::{Catalogue, Part, Place};
 use super::messages as ros;

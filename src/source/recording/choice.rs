@@ -1,4 +1,5 @@
-//! Which of a recording's streams are delivered: the depth stream that was asked for or the only one, and the colour stream beside it.
+//! Which of a recording's streams are delivered: the depth stream that was asked for or the only
+//! one, and the colour stream beside it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -17,8 +18,9 @@ pub struct Images {
 
 /// The depth stream among all, or why it has to be chosen; nothing if there is none.
 ///
-/// Of librealsense's it is the first: they come in the order of their topics, or of their images where no index tells the topics.
-/// Drivers' names mean nothing, so of several the user has to choose; but a compressed copy of raw images is no second stream.
+/// Of librealsense's it is the first: they come in the order of their topics, or of their images
+/// where no index tells the topics. Drivers' names mean nothing, so of several the user has to
+/// choose; but a compressed copy of raw images is no second stream.
 ///
 /// # Errors
 /// Words that go on from the recording's path and ": ".
@@ -29,8 +31,14 @@ pub fn depth<'a>(
     counts: &BTreeMap<String, u64>,
 ) -> Result<Option<&'a Images>, String> {
     if let Some(asked) = asked {
-        let is_asked = |images: &&Images| [&images.topic, &images.stream].into_iter().any(|name| same(name, asked));
-        return all.iter().find(is_asked).map(Some).ok_or_else(|| no_such(known, all, asked, counts));
+        let is_asked = |images: &&Images| {
+            [&images.topic, &images.stream].into_iter().any(|name| same(name, asked))
+        };
+        return all
+            .iter()
+            .find(is_asked)
+            .map(Some)
+            .ok_or_else(|| no_such(known, all, asked, counts));
     }
     if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
         return Ok(Some(first));
@@ -50,16 +58,19 @@ pub fn depth<'a>(
     }
 }
 
-/// The colour stream beside the depth stream: the first of librealsense's; of drivers' a raw one with a lens before others, then the
-/// one whose name is like that of the depth topic for the longest, then the first by name.
+/// The colour stream beside the depth stream: the first of librealsense's; of drivers' a raw one
+/// with a lens before others, then the one whose name is like that of the depth topic for the
+/// longest, then the first by name.
 pub fn color<'a>(known: &Catalogue, all: &'a [Images], depth: &Images) -> Option<&'a Images> {
     if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
         return Some(first);
     }
     all.iter().min_by_key(|images| {
-        let has_lens = known.streams.get(&images.stream).is_some_and(|facts| facts.intrinsics.is_some());
+        let has_lens =
+            known.streams.get(&images.stream).is_some_and(|facts| facts.intrinsics.is_some());
         let is_copy = driver::base(&images.topic) != images.topic;
-        let alike = images.topic.bytes().zip(depth.topic.bytes()).take_while(|(a, b)| a == b).count();
+        let alike =
+            images.topic.bytes().zip(depth.topic.bytes()).take_while(|(a, b)| a == b).count();
         (is_copy, !has_lens, Reverse(alike), &images.topic)
     })
 }
@@ -70,12 +81,20 @@ fn same(name: &str, asked: &str) -> bool {
 }
 
 /// What there is instead of the topic asked for, the likeliest first.
-fn no_such(known: &Catalogue, all: &[Images], asked: &str, counts: &BTreeMap<String, u64>) -> String {
+fn no_such(
+    known: &Catalogue,
+    all: &[Images],
+    asked: &str,
+    counts: &BTreeMap<String, u64>,
+) -> String {
     let asked_text = asked.escape_debug();
     let what = match known.streams.iter().find(|(stream, _)| same(stream, asked)) {
         Some((_, facts)) => {
             let encoding = facts.encoding.as_deref().unwrap_or("?").escape_debug();
-            format!("--topic {asked_text}: this is no depth ({}, {encoding})", facts.kind.to_lowercase())
+            format!(
+                "--topic {asked_text}: this is no depth ({}, {encoding})",
+                facts.kind.to_lowercase()
+            )
         }
         None => format!("--topic {asked_text}: there is no such stream"),
     };
@@ -83,14 +102,22 @@ fn no_such(known: &Catalogue, all: &[Images], asked: &str, counts: &BTreeMap<Str
         return format!("{what}, and none has depth");
     }
     let mut sorted: Vec<&Images> = all.iter().collect();
-    let unlike =
-        |images: &&Images| [&images.topic, &images.stream].into_iter().map(|name| strsim::damerau_levenshtein(name, asked)).min();
+    let unlike = |images: &&Images| {
+        [&images.topic, &images.stream]
+            .into_iter()
+            .map(|name| strsim::damerau_levenshtein(name, asked))
+            .min()
+    };
     sorted.sort_by_cached_key(unlike);
     format!("{what}; depth is on: {}", list(known, sorted.into_iter(), counts))
 }
 
 /// `/camera/depth/image_rect_raw (16UC1 640x480, 20 frames), ...`
-fn list<'a>(known: &Catalogue, streams: impl Iterator<Item = &'a Images>, counts: &BTreeMap<String, u64>) -> String {
+fn list<'a>(
+    known: &Catalogue,
+    streams: impl Iterator<Item = &'a Images>,
+    counts: &BTreeMap<String, u64>,
+) -> String {
     let one = |images: &Images| {
         let facts = known.streams.get(&images.stream).cloned().unwrap_or_default();
         let (width, height) = facts.size_px.unzip();
@@ -100,7 +127,8 @@ fn list<'a>(known: &Catalogue, streams: impl Iterator<Item = &'a Images>, counts
         ];
         let details = details.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let frames = counts.get(&images.topic).map(|count| words::count(count, "frame"));
-        let details: Vec<String> = [details].into_iter().filter(|text| !text.is_empty()).chain(frames).collect();
+        let details: Vec<String> =
+            [details].into_iter().filter(|text| !text.is_empty()).chain(frames).collect();
         match details.is_empty() {
             true => images.stream.clone(),
             false => format!("{} ({})", images.stream, details.join(", ")),

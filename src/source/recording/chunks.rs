@@ -1,4 +1,5 @@
-//! Chunks, read and unpacked: the one that is asked for, and on other threads those that come next ([`Ahead`]).
+//! Chunks, read and unpacked: the one that is asked for, and on other threads those that come next
+//! ([`Ahead`]).
 
 use std::io;
 
@@ -6,8 +7,8 @@ use super::ahead::{Ahead, MAX_AHEAD_BYTES};
 use super::file::RecordingFile;
 use super::unpack::{Compression, UnpackError, Unpacker};
 
-/// Chunks that are read one after the other before the next ones are taken for certain to be read as well: a search for a time enters
-/// many, and reads one of each.
+/// Chunks that are read one after the other before the next ones are taken for certain to be read
+/// as well: a search for a time enters many, and reads one of each.
 const CHUNKS_IN_A_ROW: u32 = 2;
 
 /// What a chunk is made of.
@@ -55,7 +56,11 @@ impl Loader {
         if !self.file.peek_at(place.offset, buffer)? {
             return Ok(None);
         }
-        let unpacked = if is_packed { self.unpacker.unpack(place.compression, place.size_bytes, out) } else { Ok(place.len) };
+        let unpacked = if is_packed {
+            self.unpacker.unpack(place.compression, place.size_bytes, out)
+        } else {
+            Ok(place.len)
+        };
         let crc = (place.with_crc && unpacked.is_ok()).then(|| crc32fast::hash(out));
         Ok(Some(Loaded { unpacked, crc }))
     }
@@ -110,8 +115,9 @@ impl Chunks {
         loaded
     }
 
-    /// The reader has entered a chunk and goes on at `at`: has the chunks made ahead that come next. `see` tells where the record at a
-    /// place ends, and the chunk that it is if it is one to be read; nothing where no more is certain.
+    /// The reader has entered a chunk and goes on at `at`: has the chunks made ahead that come
+    /// next. `see` tells where the record at a place ends, and the chunk that it is if it is one to
+    /// be read; nothing where no more is certain.
     pub fn look_ahead(
         &mut self,
         at: u64,
@@ -160,7 +166,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         let mut out = std::fs::File::create(&path).unwrap();
-        let contents: Vec<Vec<u8>> = (0..40u32).map(|n| (0..50_000).map(|i: u32| ((i * n) >> 9) as u8).collect()).collect();
+        let contents: Vec<Vec<u8>> =
+            (0..40u32).map(|n| (0..50_000).map(|i: u32| ((i * n) >> 9) as u8).collect()).collect();
         let (mut places, mut offset) = (vec![], 0);
         for (n, content) in contents.iter().enumerate() {
             let (compression, packed) = match n % 3 {
@@ -169,7 +176,13 @@ mod tests {
                 _ => (Compression::None, content.clone()),
             };
             out.write_all(&packed).unwrap();
-            places.push(Place { offset, len: packed.len(), compression, size_bytes: content.len(), with_crc: true });
+            places.push(Place {
+                offset,
+                len: packed.len(),
+                compression,
+                size_bytes: content.len(),
+                with_crc: true,
+            });
             offset += packed.len() as u64;
         }
         drop(out);
@@ -180,7 +193,11 @@ mod tests {
             let loaded = chunks.load(&places[n], &mut raw).unwrap().unwrap();
             let is_good = n % 3 != 1;
             assert_eq!((loaded.unpacked.is_ok(), loaded.crc.is_some()), (is_good, is_good), "{n}");
-            assert!(!is_good || (raw == contents[n] && loaded.crc == Some(crc32fast::hash(&contents[n]))), "{n}");
+            assert!(
+                !is_good
+                    || (raw == contents[n] && loaded.crc == Some(crc32fast::hash(&contents[n]))),
+                "{n}"
+            );
         };
         let mut next = 0;
         for n in 0..places.len() {
@@ -199,7 +216,10 @@ mod tests {
             }
         }
         assert!(chunks.ahead.as_ref().unwrap().is_empty());
-        assert!(!chunks.begin(Place { size_bytes: MAX_AHEAD_BYTES + 1, ..places[0] }), "too much to be made ahead");
+        assert!(
+            !chunks.begin(Place { size_bytes: MAX_AHEAD_BYTES + 1, ..places[0] }),
+            "too much to be made ahead"
+        );
         let behind_the_end = Place { offset, ..places[0] };
         assert!(chunks.begin(behind_the_end));
         assert!(chunks.load(&behind_the_end, &mut raw).unwrap().is_none());

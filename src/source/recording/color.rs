@@ -28,7 +28,8 @@ impl Layout {
     }
 }
 
-/// The pixel format that librealsense or ROS call `encoding`. What ROS and librealsense's recorder call `yuv422` is UYVY.
+/// The pixel format that librealsense or ROS call `encoding`. What ROS and librealsense's recorder
+/// call `yuv422` is UYVY.
 fn pixels(encoding: &str) -> Option<(ColorFormat, Layout)> {
     Some(match encoding.to_ascii_lowercase().as_str() {
         "rgb8" => (ColorFormat::Rgb8, Layout::Same),
@@ -66,15 +67,23 @@ impl Shape {
     fn check(&self, image: &Image<'_>) -> Result<(), String> {
         let Self { width, height, .. } = *self;
         if (image.width, image.height) != (width, height) {
-            return Err(format!("a colour image of {}x{} in a stream of {width}x{height}", image.width, image.height));
+            return Err(format!(
+                "a colour image of {}x{} in a stream of {width}x{height}",
+                image.width, image.height
+            ));
         }
         if pixels(image.encoding) != Some((self.format, self.layout)) {
-            return Err(format!("a colour image with the encoding '{}'", image.encoding.escape_debug()));
+            return Err(format!(
+                "a colour image with the encoding '{}'",
+                image.encoding.escape_debug()
+            ));
         }
         let row_bytes = u64::from(width) * self.layout.bytes_per_pixel(self.format) as u64;
         let (step, len) = (u64::from(image.step_bytes), image.data.len() as u64);
         if step < row_bytes || step * u64::from(height) != len {
-            return Err(format!("a colour image of {width}x{height} with {step} bytes a row and {len} in all"));
+            return Err(format!(
+                "a colour image of {width}x{height} with {step} bytes a row and {len} in all"
+            ));
         }
         Ok(())
     }
@@ -91,7 +100,8 @@ pub struct ColorReader {
     pub count: u64,
     /// Where in the reader the last image's rows are, and their distance in bytes.
     image: (Range<usize>, usize),
-    /// The rows themselves and their distance, where images are packed or wait for what is told behind them.
+    /// The rows themselves and their distance, where images are packed or wait for what is told
+    /// behind them.
     pub kept: Option<(Vec<u8>, usize)>,
     unpacker: Unpacker,
 }
@@ -101,36 +111,59 @@ impl ColorReader {
     ///
     /// # Errors
     /// Tells what the recording does not tell, or what depthcast cannot read.
-    pub fn new(known: &Catalogue, depth_stream: &str, stream: &str, topic: &Topic, waits: bool) -> Result<Self, String> {
+    pub fn new(
+        known: &Catalogue,
+        depth_stream: &str,
+        stream: &str,
+        topic: &Topic,
+        waits: bool,
+    ) -> Result<Self, String> {
         let facts = known.streams.get(stream).cloned().unwrap_or_default();
-        let encoding =
-            facts.encoding.ok_or_else(|| format!("the pixel format of its colour stream ({stream}/info) is missing"))?;
+        let encoding = facts.encoding.ok_or_else(|| {
+            format!("the pixel format of its colour stream ({stream}/info) is missing")
+        })?;
         let is_packed = topic.schema == compressed::SCHEMA;
         let recorded = match encoding.as_str() {
-            _ if is_packed && Place::parse(&topic.name).is_none() => picture::unpacked_encoding(&encoding),
+            _ if is_packed && Place::parse(&topic.name).is_none() => {
+                picture::unpacked_encoding(&encoding)
+            }
             // librealsense packs as PNG what PNG can be, and that has its pixels in one order.
             "BGR8" if is_packed => Some("RGB8"),
             "BGRA8" if is_packed => Some("RGBA8"),
             encoding => Some(encoding),
         };
         let (format, layout) = recorded.and_then(pixels).ok_or_else(|| {
-            format!("its colour stream has the pixel format '{}', which depthcast does not read", encoding.escape_debug())
+            format!(
+                "its colour stream has the pixel format '{}', which depthcast does not read",
+                encoding.escape_debug()
+            )
         })?;
         let intrinsics = match facts.intrinsics {
             Some(Ok(intrinsics)) => intrinsics,
             Some(Err(problem)) => return Err(format!("its colour stream {problem}")),
-            None => return Err(format!("the intrinsics of its colour stream ({}) are missing", known.lens_topic(stream))),
+            None => {
+                return Err(format!(
+                    "the intrinsics of its colour stream ({}) are missing",
+                    known.lens_topic(stream)
+                ));
+            }
         };
-        intrinsics.check().map_err(|what| format!("the intrinsics of its colour stream cannot be right: {what}"))?;
+        intrinsics.check().map_err(|what| {
+            format!("the intrinsics of its colour stream cannot be right: {what}")
+        })?;
         if format == ColorFormat::Yuyv && intrinsics.width % 2 == 1 {
-            return Err(format!("its colour stream is {} pixels wide, which {encoding} cannot be", intrinsics.width));
+            return Err(format!(
+                "its colour stream is {} pixels wide, which {encoding} cannot be",
+                intrinsics.width
+            ));
         }
         let from_depth = known.extrinsics(depth_stream, stream).ok_or_else(|| {
             let place = known.driver.where_extrinsics_are(depth_stream, stream);
             let place = place.unwrap_or_else(|| format!("{stream}/tf and {depth_stream}/tf"));
             format!("it does not tell where its colour camera stands ({place})")
         })?;
-        let nominal_fps = facts.nominal_fps.or(known.driver.estimated_fps(stream)).unwrap_or(DEFAULT_FPS);
+        let nominal_fps =
+            facts.nominal_fps.or(known.driver.estimated_fps(stream)).unwrap_or(DEFAULT_FPS);
         let numbers = Numbers::of(topic, known.driver.has_idle_numbers(stream));
         let stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
         let shape = Shape { width: intrinsics.width, height: intrinsics.height, format, layout };
@@ -147,8 +180,8 @@ impl ColorReader {
         })
     }
 
-    /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks it, where that was not made ahead, or
-    /// remembers where its rows are.
+    /// Checks an image whose message has these bytes and stands at `body` in the reader. Unpacks
+    /// it, where that was not made ahead, or remembers where its rows are.
     pub fn look_at(
         &mut self,
         topic: &Topic,
@@ -156,7 +189,8 @@ impl ColorReader {
         body: &Range<usize>,
         made_ahead: Option<Result<picture::Shape, String>>,
     ) -> Result<Stamp, String> {
-        let unreadable = |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
+        let unreadable =
+            |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
         if topic.schema == compressed::SCHEMA {
             let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
@@ -190,15 +224,18 @@ impl ColorReader {
         self.numbers.number(seq, sequence, self.count)
     }
 
-    /// Writes the last image that [`ColorReader::look_at`] found good into `out`, without what stands between its rows.
+    /// Writes the last image that [`ColorReader::look_at`] found good into `out`, without what
+    /// stands between its rows.
     pub fn copy(&self, reader: &dyn Container, out: &mut [u8]) {
         let (data, step_bytes) = match &self.kept {
             Some((rows, step_bytes)) => (&rows[..], *step_bytes),
             None => (reader.bytes(&self.image.0), self.image.1),
         };
         let Shape { width, format, layout, .. } = self.shape;
-        let (recorded_bytes, out_bytes) =
-            (width as usize * layout.bytes_per_pixel(format), width as usize * format.bytes_per_pixel());
+        let (recorded_bytes, out_bytes) = (
+            width as usize * layout.bytes_per_pixel(format),
+            width as usize * format.bytes_per_pixel(),
+        );
         for (from, to) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(out_bytes)) {
             let from = &from[..recorded_bytes];
             match layout {

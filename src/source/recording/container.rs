@@ -1,4 +1,5 @@
-//! What a file is to those who read images from it, whatever its format: messages of topics, one after the other.
+//! What a file is to those who read images from it, whatever its format: messages of topics, one
+//! after the other.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,8 @@ use crate::source::{Damage, SourceError};
 pub enum Wire {
     /// ROS 1: little endian, packed.
     Ros1,
-    /// ROS 2: CDR, whose first four bytes tell the byte order; each field stands at a multiple of its size.
+    /// ROS 2: CDR, whose first four bytes tell the byte order; each field stands at a multiple of
+    /// its size.
     Cdr,
 }
 
@@ -25,7 +27,8 @@ pub enum Wire {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topic {
     pub name: String,
-    /// `sensor_msgs/Image`, also where ROS 2 says `sensor_msgs/msg/Image`. Empty if the file does not tell.
+    /// `sensor_msgs/Image`, also where ROS 2 says `sensor_msgs/msg/Image`. Empty if the file does
+    /// not tell.
     pub schema: String,
     pub wire: Wire,
     /// What the recorder has noted of it (only `.mcap` can).
@@ -34,7 +37,12 @@ pub struct Topic {
 
 impl Topic {
     pub fn new(name: &str, schema: &str, wire: Wire) -> Self {
-        Self { name: name.to_owned(), schema: schema.replacen("/msg/", "/", 1), wire, notes: BTreeMap::new() }
+        Self {
+            name: name.to_owned(),
+            schema: schema.replacen("/msg/", "/", 1),
+            wire,
+            notes: BTreeMap::new(),
+        }
     }
 }
 
@@ -67,7 +75,8 @@ pub struct Message {
     pub sequence: Option<u64>,
 }
 
-/// A file full of messages, in the order of the file. Reads on behind damage, and comes to an end with every file.
+/// A file full of messages, in the order of the file. Reads on behind damage, and comes to an end
+/// with every file.
 pub trait Container: Send {
     /// The next item; nothing at the end.
     ///
@@ -80,13 +89,15 @@ pub trait Container: Send {
 
     fn topic(&self, channel: u32) -> Option<&Topic>;
 
-    /// The topics known so far, in no order; those of an intact index from the begin. Several channels may have the same.
+    /// The topics known so far, in no order; those of an intact index from the begin. Several
+    /// channels may have the same.
     fn topics(&self) -> Vec<&Topic>;
 
     /// The file was closed, and its index is intact.
     fn has_index(&self) -> bool;
 
-    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the format tells it.
+    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the
+    /// format tells it.
     fn recorded_ns(&self) -> Option<i64> {
         None
     }
@@ -100,7 +111,8 @@ pub trait Container: Send {
     /// How far in the file reading has come, in bytes.
     fn offset(&self) -> u64;
 
-    /// What the recorder has noted of the whole recording and has been read so far, by `name/key` (only `.mcap` has it).
+    /// What the recorder has noted of the whole recording and has been read so far, by `name/key`
+    /// (only `.mcap` has it).
     fn notes(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
@@ -114,18 +126,21 @@ pub trait Container: Send {
     /// Notes what holds for every pass.
     fn note_for_good(&mut self, what: &str);
 
-    /// From now on only messages of these `topics` are wanted, or of all, and one after the other: others may be left out, and what comes
-    /// next may be made ready ahead. Damage in what is left out is not found.
+    /// From now on only messages of these `topics` are wanted, or of all, and one after the other:
+    /// others may be left out, and what comes next may be made ready ahead. Damage in what is left
+    /// out is not found.
     fn expect(&mut self, topics: Option<&[&str]>) {
         let _ = topics;
     }
 
-    /// Images of a topic that are packed one by one may be unpacked ahead, if they are of this size.
+    /// Images of a topic that are packed one by one may be unpacked ahead, if they are of this
+    /// size.
     fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
         let _ = (topic, size_px);
     }
 
-    /// What became of the image in the message that came last, if it was unpacked ahead; its rows are put into `rows`.
+    /// What became of the image in the message that came last, if it was unpacked ahead; its rows
+    /// are put into `rows`.
     fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
         let _ = rows;
         None
@@ -140,8 +155,8 @@ pub trait Container: Send {
     /// Goes to a place; damage is counted anew.
     fn enter(&mut self, place: usize);
 
-    /// Goes near the last message of a topic, so that it comes before the second [`Item::Chunk`] from there; damage is counted anew.
-    /// False where an intact index does not tell where that is.
+    /// Goes near the last message of a topic, so that it comes before the second [`Item::Chunk`]
+    /// from there; damage is counted anew. False where an intact index does not tell where that is.
     fn enter_last(&mut self, topic: &str) -> bool {
         let _ = topic;
         false

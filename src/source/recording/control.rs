@@ -1,7 +1,7 @@
 //! What a person may ask of a recording while it is played, and what is shown of it.
 //!
-//! A [`Remote`] is held by whoever reads keys or draws a progress bar, [`Controls`] by the source. Commands go one way, the state of
-//! play the other; neither ever waits for the other.
+//! A [`Remote`] is held by whoever reads keys or draws a progress bar, [`Controls`] by the source.
+//! Commands go one way, the state of play the other; neither ever waits for the other.
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,8 @@ pub enum Command {
     SeekBy {
         ns: i64,
     },
-    /// Multiplies the speed. Nothing happens at [`super::Pace::Max`], nor if it would leave [`SPEEDS`].
+    /// Multiplies the speed. Nothing happens at [`super::Pace::Max`], nor if it would leave
+    /// [`SPEEDS`].
     SpeedBy(f64),
 }
 
@@ -56,7 +57,8 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Asks for `command`; the recording follows within a few hundredths of a second, or never if it has ended.
+    /// Asks for `command`; the recording follows within a few hundredths of a second, or never if
+    /// it has ended.
     pub fn ask(&self, command: Command) {
         let _ = self.commands.send(command);
     }

@@ -1,4 +1,5 @@
-//! A file that is read at given offsets, mostly one behind the other. Several threads may read it, each by its own [`RecordingFile`].
+//! A file that is read at given offsets, mostly one behind the other. Several threads may read it,
+//! each by its own [`RecordingFile`].
 
 use std::fs::File;
 use std::io;
@@ -29,7 +30,13 @@ impl RecordingFile {
 
     /// The same file for another thread.
     pub fn share(&self) -> Self {
-        Self { file: Arc::clone(&self.file), len: self.len, buffer: Vec::new(), buffer_at: 0, window: Vec::new() }
+        Self {
+            file: Arc::clone(&self.file),
+            len: self.len,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            window: Vec::new(),
+        }
     }
 
     /// The file's length when it was opened.
@@ -50,7 +57,8 @@ impl RecordingFile {
         Ok(true)
     }
 
-    /// As [`Self::read_at`], for a few bytes somewhere else, or for many: it takes no more than these from the file.
+    /// As [`Self::read_at`], for a few bytes somewhere else, or for many: it takes no more than
+    /// these from the file.
     pub fn peek_at(&mut self, offset: u64, out: &mut [u8]) -> io::Result<bool> {
         match self.file.read_exact_at(out, offset) {
             Ok(()) => Ok(true),
@@ -68,7 +76,10 @@ impl RecordingFile {
         self.buffer.resize(BUFFER_BYTES, 0);
         let mut filled = 0;
         let result = loop {
-            match self.file.read_at(&mut self.buffer[filled..], offset.saturating_add(filled as u64)) {
+            match self
+                .file
+                .read_at(&mut self.buffer[filled..], offset.saturating_add(filled as u64))
+            {
                 Ok(0) => break Ok(()),
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -80,10 +91,11 @@ impl RecordingFile {
         result
     }
 
-    /// Where between `from` and `end` the first thing stands that `find_in` finds in a part of the file.
+    /// Where between `from` and `end` the first thing stands that `find_in` finds in a part of the
+    /// file.
     ///
-    /// It is given the part and its offset, and tells where in the part it has found something. What reaches less than
-    /// `overlap_bytes` over the end of one part is whole in the next one.
+    /// It is given the part and its offset, and tells where in the part it has found something.
+    /// What reaches less than `overlap_bytes` over the end of one part is whole in the next one.
     pub fn find(
         &mut self,
         from: u64,
@@ -125,10 +137,22 @@ mod tests {
         let data: Vec<u8> = (0..100_000u32).map(|i| ((i * 7) >> 3) as u8).collect();
         std::fs::write(&path, &data).unwrap();
         let mut file = RecordingFile::open(&path).unwrap();
-        for (offset, len) in [(0, 4), (4, 90), (60_000, 3), (1, 8191), (8190, 30_000), (99_999, 1), (99_990, 10), (50, 0)] {
+        for (offset, len) in [
+            (0, 4),
+            (4, 90),
+            (60_000, 3),
+            (1, 8191),
+            (8190, 30_000),
+            (99_999, 1),
+            (99_990, 10),
+            (50, 0),
+        ] {
             let mut out = vec![0; len];
             for _ in 0..2 {
-                assert!(file.read_at(offset, &mut out).unwrap() && file.share().peek_at(offset, &mut out).unwrap());
+                assert!(
+                    file.read_at(offset, &mut out).unwrap()
+                        && file.share().peek_at(offset, &mut out).unwrap()
+                );
                 assert_eq!(out, data[offset as usize..][..len]);
             }
         }

@@ -57,7 +57,10 @@ mod tests {
             findings.note(format_args!("byte {byte}"), "a hole");
             findings.pass.bytes_skipped += 1;
         }
-        assert_eq!(findings.pass.notes[..3], ["byte 13: no index", "all points may be wrong", "byte 0: a hole"]);
+        assert_eq!(
+            findings.pass.notes[..3],
+            ["byte 13: no index", "all points may be wrong", "byte 0: a hole"]
+        );
         assert_eq!((findings.pass.notes.len(), findings.pass.bytes_skipped), (MAX_NOTES + 1, 100));
         findings.begin_pass();
         assert_eq!((findings.pass.notes.len(), findings.pass.bytes_skipped), (2, 0));

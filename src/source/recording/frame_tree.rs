@@ -1,10 +1,12 @@
-//! Where cameras stand to one another, by the transforms that ROS keeps between named frames (`tf_static` and `tf`).
+//! Where cameras stand to one another, by the transforms that ROS keeps between named frames
+//! (`tf_static` and `tf`).
 
 use std::collections::BTreeMap;
 
 use crate::camera::Extrinsics;
 
-/// The longest way from a frame up to the root. Real trees have a tenth of it; a longer one is a cycle.
+/// The longest way from a frame up to the root. Real trees have a tenth of it; a longer one is a
+/// cycle.
 const MAX_HOPS: usize = 64;
 /// More frames than any robot has; what comes behind them is left out.
 const MAX_FRAMES: usize = 4096;
@@ -20,7 +22,10 @@ pub struct Rigid {
 }
 
 impl Rigid {
-    const IDENTITY: Self = Self { rotation: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], translation_m: [0.0; 3] };
+    const IDENTITY: Self = Self {
+        rotation: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        translation_m: [0.0; 3],
+    };
 
     /// Of a translation and a quaternion (x, y, z, w); nothing if they are no such thing.
     pub fn new(translation_m: [f64; 3], [x, y, z, w]: [f64; 4]) -> Option<Self> {
@@ -76,10 +81,11 @@ pub struct FrameTree {
 }
 
 impl FrameTree {
-    /// `to_parent` takes points of the child's frame into the parent's: a point p of the child is `R p + t` in the parent.
+    /// `to_parent` takes points of the child's frame into the parent's: a point p of the child is
+    /// `R p + t` in the parent.
     ///
-    /// What was said first of a frame stands: the cameras of a device do not move against one another, and a frame that is given
-    /// another parent later belongs to something that does.
+    /// What was said first of a frame stands: the cameras of a device do not move against one
+    /// another, and a frame that is given another parent later belongs to something that does.
     pub fn add(&mut self, parent: &str, child: &str, to_parent: Rigid) {
         let (parent, child) = (bare(parent), bare(child));
         if self.parents.len() < MAX_FRAMES && !self.parents.contains_key(child) && parent != child {
@@ -134,23 +140,29 @@ mod tests {
     }
 
     fn assert_near(got: &[f32], want: &[f32]) {
-        assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?} instead of {want:?}");
+        assert!(
+            got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{got:?} instead of {want:?}"
+        );
     }
 
     #[test]
     fn four_hops_lead_from_one_optical_frame_to_the_other() {
-        // As realsense2_camera has it; the colour camera stands 15 mm to the left of the depth camera: right is x in optical frames.
+        // As realsense2_camera has it; the colour camera stands 15 mm to the left of the depth
+        // camera: right is x in optical frames.
         let tree = tree(&[
             ("camera_link", "/camera_depth_frame", [0.0; 3], STRAIGHT),
             ("camera_depth_frame", "camera_depth_optical_frame", [0.0; 3], OPTICAL),
             ("camera_link", "camera_color_frame", [0.001, 0.015, 0.002], STRAIGHT),
             ("camera_color_frame", "camera_color_optical_frame", [0.0; 3], OPTICAL),
         ]);
-        let place = tree.extrinsics("camera_depth_optical_frame", "camera_color_optical_frame").unwrap();
+        let place =
+            tree.extrinsics("camera_depth_optical_frame", "camera_color_optical_frame").unwrap();
         assert_near(&place.rotation, &Extrinsics::IDENTITY.rotation);
         // The depth camera stands to the right of the colour camera, below and behind it.
         assert_near(&place.translation_m, &[0.015, 0.002, -0.001]);
-        let back = tree.extrinsics("camera_color_optical_frame", "camera_depth_optical_frame").unwrap();
+        let back =
+            tree.extrinsics("camera_color_optical_frame", "camera_depth_optical_frame").unwrap();
         assert_near(&back.translation_m, &[-0.015, -0.002, 0.001]);
     }
 
@@ -158,29 +170,53 @@ mod tests {
     fn a_child_is_turned_and_then_moved_into_its_parent() {
         // A quarter turn about z: x of the child is y of the parent.
         let tree = tree(&[("depth", "color", [1.0, 2.0, 3.0], [0.0, 0.0, HALF, HALF])]);
-        assert_near(&tree.extrinsics("color", "depth").unwrap().apply([1.0, 0.0, 0.0]), &[1.0, 3.0, 3.0]);
-        assert_near(&tree.extrinsics("depth", "color").unwrap().apply([1.0, 3.0, 3.0]), &[1.0, 0.0, 0.0]);
+        assert_near(
+            &tree.extrinsics("color", "depth").unwrap().apply([1.0, 0.0, 0.0]),
+            &[1.0, 3.0, 3.0],
+        );
+        assert_near(
+            &tree.extrinsics("depth", "color").unwrap().apply([1.0, 3.0, 3.0]),
+            &[1.0, 0.0, 0.0],
+        );
         assert_eq!(tree.extrinsics("depth", "depth"), Some(Extrinsics::IDENTITY));
         assert_eq!(tree.extrinsics("depth", "lidar"), None);
     }
 
     #[test]
     fn neither_cycles_nor_second_parents_nor_long_ways_mislead() {
-        let ring = tree(&[("a", "b", [0.1; 3], STRAIGHT), ("b", "c", [0.1; 3], STRAIGHT), ("c", "a", [0.1; 3], STRAIGHT)]);
+        let ring = tree(&[
+            ("a", "b", [0.1; 3], STRAIGHT),
+            ("b", "c", [0.1; 3], STRAIGHT),
+            ("c", "a", [0.1; 3], STRAIGHT),
+        ]);
         assert_eq!(ring.extrinsics("a", "z"), None, "and it comes to an end");
         assert!(ring.extrinsics("a", "c").is_some());
-        let two = tree(&[("a", "b", [0.1; 3], STRAIGHT), ("map", "b", [5.0; 3], STRAIGHT), ("b", "b", [1.0; 3], STRAIGHT)]);
+        let two = tree(&[
+            ("a", "b", [0.1; 3], STRAIGHT),
+            ("map", "b", [5.0; 3], STRAIGHT),
+            ("b", "b", [1.0; 3], STRAIGHT),
+        ]);
         assert_near(&two.extrinsics("b", "a").unwrap().translation_m, &[0.1; 3]);
         assert_eq!(two.extrinsics("b", "map"), None);
         let names: Vec<String> = (0..100).map(|i| format!("f{i}")).collect();
-        let chain: Vec<_> = names.windows(2).map(|n| (n[0].as_str(), n[1].as_str(), [0.01; 3], STRAIGHT)).collect();
-        assert!(tree(&chain).extrinsics("f64", "f0").is_some() && tree(&chain).extrinsics("f65", "f0").is_none());
-        assert_eq!(tree(&[("a", "b", [11.0, 0.0, 0.0], STRAIGHT)]).extrinsics("b", "a"), None, "no camera is so far away");
+        let chain: Vec<_> =
+            names.windows(2).map(|n| (n[0].as_str(), n[1].as_str(), [0.01; 3], STRAIGHT)).collect();
+        assert!(
+            tree(&chain).extrinsics("f64", "f0").is_some()
+                && tree(&chain).extrinsics("f65", "f0").is_none()
+        );
+        assert_eq!(
+            tree(&[("a", "b", [11.0, 0.0, 0.0], STRAIGHT)]).extrinsics("b", "a"),
+            None,
+            "no camera is so far away"
+        );
     }
 
     #[test]
     fn what_is_no_rotation_is_left_out() {
-        for (t, q) in [([0.0; 3], [0.0; 4]), ([f64::NAN; 3], STRAIGHT), ([0.0; 3], [f64::NAN, 0.0, 0.0, 1.0])] {
+        for (t, q) in
+            [([0.0; 3], [0.0; 4]), ([f64::NAN; 3], STRAIGHT), ([0.0; 3], [f64::NAN, 0.0, 0.0, 1.0])]
+        {
             assert_eq!(Rigid::new(t, q), None);
         }
     }

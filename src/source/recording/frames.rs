@@ -76,7 +76,8 @@ impl Frames {
         })
     }
 
-    /// Writes depth and colour of the frame that [`Frames::step`] found last into `frame`, which has the stream's size.
+    /// Writes depth and colour of the frame that [`Frames::step`] found last into `frame`, which
+    /// has the stream's size.
     pub fn take(&mut self, frame: &mut DepthFrame) {
         frame.color = None;
         match self.color.as_mut().map(|color| &mut color.found) {
@@ -89,8 +90,9 @@ impl Frames {
         }
     }
 
-    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or to one before it; damage is counted
-    /// anew. `offset_ns` is what the stamps are shifted by from here on.
+    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or
+    /// to one before it; damage is counted anew. `offset_ns` is what the stamps are shifted by from
+    /// here on.
     pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
         // The nearest colour image may stand before the depth frame.
         let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
@@ -107,11 +109,15 @@ impl Frames {
 impl Coloring {
     fn new(stream: &ColorStream) -> Self {
         let ColorStream { intrinsics, format, nominal_fps, .. } = *stream;
-        // A colour image stands up to one period behind the depth frame it is nearest to, and came through the recorder's queue.
-        let patience = Patience { near_ns: 0, wait_ns: 2 * super::period(nominal_fps).as_nanos() as u64 };
+        // A colour image stands up to one period behind the depth frame it is nearest to, and came
+        // through the recorder's queue.
+        let patience =
+            Patience { near_ns: 0, wait_ns: 2 * super::period(nominal_fps).as_nanos() as u64 };
         Self {
             pairs: Pairs::new(patience),
-            pool: Pool::new(COLOR_BUFFERS, move || ColorImage::new(intrinsics.width, intrinsics.height, format)),
+            pool: Pool::new(COLOR_BUFFERS, move || {
+                ColorImage::new(intrinsics.width, intrinsics.height, format)
+            }),
             spare: Vec::new(),
             found: None,
             offset_ns: 0,

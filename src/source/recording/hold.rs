@@ -1,5 +1,6 @@
-//! Images whose number and time stamp stand in a message of their own, behind them: librealsense from 2.58 on writes recordings
-//! so. An image waits until its metadata have come, or until it is certain that they will not.
+//! Images whose number and time stamp stand in a message of their own, behind them: librealsense
+//! from 2.58 on writes recordings so. An image waits until its metadata have come, or until it is
+//! certain that they will not.
 
 use super::catalogue::{Part, Place};
 use super::container::{Topic, Wire};
@@ -55,8 +56,8 @@ pub struct Before {
 }
 
 impl Before {
-    /// What is before the first image, if the metadata that come first are those of an image with this stamp which has `behind` images
-    /// before it.
+    /// What is before the first image, if the metadata that come first are those of an image with
+    /// this stamp which has `behind` images before it.
     pub fn first(text: FrameText, stamp: Stamp, behind: u64) -> Self {
         let number = text.number.checked_sub(behind + 1);
         Self { number, offset_ns: text.stamp_ns.saturating_sub(stamp.stamp_ns) }
@@ -75,7 +76,8 @@ pub struct Hold {
     before: Before,
     /// What is taken to be before the first image of all.
     first: Before,
-    /// Images and metadata have been seen to agree in their record times, so that others have to as well.
+    /// Images and metadata have been seen to agree in their record times, so that others have to as
+    /// well.
     has_true_times: bool,
 }
 
@@ -102,7 +104,9 @@ impl Hold {
     /// Metadata came.
     pub fn metadata(&mut self, text: FrameText, now_recorded_ns: Option<i64>) -> Found {
         let found = match self.waiting {
-            Waiting::Image { recorded_ns, .. } if recorded_ns != now_recorded_ns && self.has_true_times => {
+            Waiting::Image { recorded_ns, .. }
+                if recorded_ns != now_recorded_ns && self.has_true_times =>
+            {
                 // They are another image's; this one's may still come.
                 return Found::ImageIsLost;
             }
@@ -110,7 +114,14 @@ impl Hold {
                 self.before.offset_ns = text.stamp_ns.saturating_sub(stamp.stamp_ns);
                 self.has_true_times |= recorded_ns == now_recorded_ns;
                 let FrameText { number, stamp_ns, domain, depth_units_m, metadata } = text;
-                Found::Image(Released { number, stamp_ns, domain, depth_units_m, metadata, is_guess: false })
+                Found::Image(Released {
+                    number,
+                    stamp_ns,
+                    domain,
+                    depth_units_m,
+                    metadata,
+                    is_guess: false,
+                })
             }
             Waiting::Nothing => Found::ImageIsLost,
             // Reading may have begun between an image and its metadata.
@@ -128,7 +139,14 @@ impl Hold {
         let number = self.before.number.map_or(0, |number| number.saturating_add(1));
         self.before.number = Some(number);
         let (stamp_ns, metadata) = (self.before.stamp_ns(stamp), FrameMetadata::default());
-        Some(Released { number, stamp_ns, domain: None, depth_units_m: None, metadata, is_guess: true })
+        Some(Released {
+            number,
+            stamp_ns,
+            domain: None,
+            depth_units_m: None,
+            metadata,
+            is_guess: true,
+        })
     }
 
     /// Another pass begins, with the first image if it `is_whole`.
@@ -141,20 +159,28 @@ impl Hold {
 /// The topic with the metadata of the images on `topic`, where they come behind the images.
 pub fn metadata_topic(topics: &[&Topic], images: &Topic) -> Option<String> {
     let name = metadata_name(&images.name)?;
-    topics.iter().find(|topic| topic.name == name && topic.schema == text::SCHEMA).map(|topic| topic.name.clone())
+    topics
+        .iter()
+        .find(|topic| topic.name == name && topic.schema == text::SCHEMA)
+        .map(|topic| topic.name.clone())
 }
 
-/// What is to be told if images of librealsense's have no topic with their metadata, which its recorder always writes.
+/// What is to be told if images of librealsense's have no topic with their metadata, which its
+/// recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let is_missing =
-        images.wire == Wire::Cdr && metadata_name(&images.name).is_some() && metadata_topic(topics, images).is_none();
+    let is_missing = images.wire == Wire::Cdr
+        && metadata_name(&images.name).is_some()
+        && metadata_topic(topics, images).is_none();
     is_missing
         .then_some("the topic with the metadata of its depth images is lost: their numbers and time stamps are not the camera's")
 }
 
-/// `/device_0/sensor_0/Depth_0/image/metadata` for `/device_0/sensor_0/Depth_0/image/data/compressedDepth`.
+/// `/device_0/sensor_0/Depth_0/image/metadata` for
+/// `/device_0/sensor_0/Depth_0/image/data/compressedDepth`.
 pub fn metadata_name(images: &str) -> Option<String> {
-    let Some(Place::Stream { part: Part::Data, stream }) = Place::parse(images) else { return None };
+    let Some(Place::Stream { part: Part::Data, stream }) = Place::parse(images) else {
+        return None;
+    };
     let kind = images.get(stream.len() + 1..)?.split('/').next()?;
     Some(format!("{stream}/{kind}/metadata"))
 }

@@ -1,4 +1,5 @@
-//! The images of one depth stream of a recording, and of one colour stream beside it where that is asked for.
+//! The images of one depth stream of a recording, and of one colour stream beside it where that is
+//! asked for.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -108,7 +109,9 @@ impl ImageReader {
                         return Ok(Step::Going);
                     }
                 }
-                Item::ChunkIndex { channel, count } if self.is_depth(channel) => self.ledger.announced(count),
+                Item::ChunkIndex { channel, count } if self.is_depth(channel) => {
+                    self.ledger.announced(count)
+                }
                 Item::CutMessage { channel } if self.is_depth(channel) => {
                     self.ledger.bad_frame();
                     self.behind.lost_image();
@@ -164,8 +167,12 @@ impl ImageReader {
     }
 
     /// Reads a depth image into `self.depth`.
-    fn read_depth(&mut self, Message { channel, body, sequence, .. }: &Message) -> Result<(Stamp, DepthFacts), String> {
-        let unreadable = |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
+    fn read_depth(
+        &mut self,
+        Message { channel, body, sequence, .. }: &Message,
+    ) -> Result<(Stamp, DepthFacts), String> {
+        let unreadable =
+            |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
         let Self { reader, unpacker, rows, depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
         let made_ahead = reader.unpacked(rows);
@@ -175,7 +182,8 @@ impl ImageReader {
         let shape;
         let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
             let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
-            let made = made_ahead.unwrap_or_else(|| unpacker.unpack(&packed, (width, height), rows));
+            let made =
+                made_ahead.unwrap_or_else(|| unpacker.unpack(&packed, (width, height), rows));
             shape = made.map_err(|e| unreadable(&e))?;
             shape.image(packed.stamp, rows)
         } else {
@@ -184,7 +192,8 @@ impl ImageReader {
         image.check_depth(width, height)?;
         let format = DepthFormat::of(image.encoding).unwrap_or_default();
         let units_m = match format {
-            // The frame's own, or its channel's: our recorder opens another channel where they change.
+            // The frame's own, or its channel's: our recorder opens another channel where they
+            // change.
             DepthFormat::Steps => image
                 .depth_units_m
                 .filter(|&u| u.is_finite() && u > 0.0)
@@ -195,7 +204,14 @@ impl ImageReader {
         if depth.len() != len {
             *depth = huge_pages::vec(0, len);
         }
-        messages::copy_depth(image.data, format, image.step_bytes as usize, width as usize, image.is_bigendian, depth);
+        messages::copy_depth(
+            image.data,
+            format,
+            image.step_bytes as usize,
+            width as usize,
+            image.is_bigendian,
+            depth,
+        );
         let facts = DepthFacts {
             number: self.numbers.number(image.stamp.seq, *sequence, self.count),
             stamp_ns: image.stamp.stamp_ns,
@@ -206,13 +222,19 @@ impl ImageReader {
         Ok((image.stamp, facts))
     }
 
-    fn take_color_image(&mut self, Message { channel, body, sequence, .. }: &Message) -> Option<Step> {
+    fn take_color_image(
+        &mut self,
+        Message { channel, body, sequence, .. }: &Message,
+    ) -> Option<Step> {
         let Self { color: Some(color), reader, .. } = self else { return None };
         color.count += 1;
         let made_ahead = color.kept.as_mut().and_then(|(rows, _)| reader.unpacked(rows));
         match color.look_at(reader.topic(*channel)?, reader.bytes(body), body, made_ahead) {
             Ok(stamp) => {
-                let facts = ColorFacts { number: color.number(stamp.seq, *sequence), stamp_ns: stamp.stamp_ns };
+                let facts = ColorFacts {
+                    number: color.number(stamp.seq, *sequence),
+                    stamp_ns: stamp.stamp_ns,
+                };
                 self.color_image(stamp, facts)
             }
             Err(what) => {
@@ -223,12 +245,14 @@ impl ImageReader {
         }
     }
 
-    /// Puts the depth image that [`ImageReader::step`] has found into `depth`, which has its size, and takes what was there instead.
+    /// Puts the depth image that [`ImageReader::step`] has found into `depth`, which has its size,
+    /// and takes what was there instead.
     pub fn take_depth(&mut self, depth: &mut Vec<u16>) {
         std::mem::swap(&mut self.depth, depth);
     }
 
-    /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as [`crate::frame::ColorImage`] has them.
+    /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as
+    /// [`crate::frame::ColorImage`] has them.
     pub fn copy_color(&self, bytes: &mut [u8]) {
         self.color.iter().for_each(|color| color.copy(&*self.reader, bytes));
     }
@@ -239,11 +263,13 @@ impl ImageReader {
         self.begin_pass(true);
     }
 
-    /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later: the next depth image is that one
-    /// or stands before it. Without an intact index the next one is the first of all. Damage is counted anew.
+    /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later:
+    /// the next depth image is that one or stands before it. Without an intact index the next one
+    /// is the first of all. Damage is counted anew.
     ///
-    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes stamps to ascend. Where frames have
-    /// no numbers but are counted, it goes back to the first of all, since only from there the count is right.
+    /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes
+    /// stamps to ascend. Where frames have no numbers but are counted, it goes back to the first of
+    /// all, since only from there the count is right.
     ///
     /// # Errors
     /// If reading fails.

@@ -19,11 +19,12 @@ pub struct RecordingInfo {
     pub format: &'static str,
     /// The recording was closed, and nothing of it that was read is damaged.
     pub complete: bool,
-    /// All of it was read. If not, an intact index has told how many frames there are, and of the frames only the first and the last
-    /// were read.
+    /// All of it was read. If not, an intact index has told how many frames there are, and of the
+    /// frames only the first and the last were read.
     pub checked: bool,
-    /// From the first to the last depth frame by their time stamps; without depth, that of the longest stream. Where stamps go back,
-    /// the parts before and behind that are added; of a recording that was not read whole, only if its last stamp is before the first.
+    /// From the first to the last depth frame by their time stamps; without depth, that of the
+    /// longest stream. Where stamps go back, the parts before and behind that are added; of a
+    /// recording that was not read whole, only if its last stamp is before the first.
     pub duration_s: f64,
     /// The clock behind the depth frames' time stamps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,12 +42,14 @@ pub struct RecordingInfo {
     pub damage: Damage,
 }
 
-/// One stream of a recording. What a stream does not have, or what the recording does not tell, is null.
+/// One stream of a recording. What a stream does not have, or what the recording does not tell, is
+/// null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamInfo {
     /// `depth`, `color`, `infrared`, `gyro`, `accel` ...
     pub kind: String,
-    /// Where in the recording it is, `/device_0/sensor_0/Depth_0`: there may be several streams of a kind.
+    /// Where in the recording it is, `/device_0/sensor_0/Depth_0`: there may be several streams of
+    /// a kind.
     pub topic: String,
     pub width: Option<u32>,
     pub height: Option<u32>,
@@ -70,6 +73,7 @@ pub struct StreamInfo {
     pub timestamp_domain: Option<TimestampDomain>,
     /// From the frame of the depth stream that a replay delivers into this one's.
     pub from_depth: Option<Extrinsics>,
-    /// What the recording tells of single frames beside their images: `frame_counter`, `actual_exposure` ...
+    /// What the recording tells of single frames beside their images: `frame_counter`,
+    /// `actual_exposure` ...
     pub metadata: Vec<String>,
 }

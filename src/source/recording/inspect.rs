@@ -112,8 +112,13 @@ impl<'a> Inspection<'a> {
                 if let Some(stream) = frame_stream(channel, known) {
                     let ledger = ledgers.entry(stream.clone()).or_default();
                     ledger.bad_frame();
-                    if let Some(released) = holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image) {
-                        let note = known.streams.get(&stream).and_then(|facts| guessed(&facts.kind, &released));
+                    if let Some(released) =
+                        holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image)
+                    {
+                        let note = known
+                            .streams
+                            .get(&stream)
+                            .and_then(|facts| guessed(&facts.kind, &released));
                         frames.entry(stream).or_default().release(released, ledger);
                         note.iter().for_each(|note| reader.note_here(note));
                     }
@@ -127,9 +132,13 @@ impl<'a> Inspection<'a> {
                     known.learn(topic, body);
                 }
                 if let Some((stream, hold)) = hold_behind(topic, holds) {
-                    let (ledger, frames) =
-                        (ledgers.entry(stream.to_owned()).or_default(), frames.entry(stream.to_owned()).or_default());
-                    match FrameText::parse(topic.wire, body).map(|text| hold.metadata(text, reader.recorded_ns())) {
+                    let (ledger, frames) = (
+                        ledgers.entry(stream.to_owned()).or_default(),
+                        frames.entry(stream.to_owned()).or_default(),
+                    );
+                    match FrameText::parse(topic.wire, body)
+                        .map(|text| hold.metadata(text, reader.recorded_ns()))
+                    {
                         Ok(Found::Image(released)) => frames.release(released, ledger),
                         Ok(Found::ImageIsLost) => ledger.bad_frame(),
                         Ok(Found::Nothing) | Err(_) => {}
@@ -138,9 +147,9 @@ impl<'a> Inspection<'a> {
                 }
                 let Some((stream, kind)) = known.stream_of(topic) else { return };
                 let ledger = ledgers.entry(stream.to_owned()).or_default();
-                let hold = holds
-                    .entry(stream.to_owned())
-                    .or_insert_with(|| metadata_topic(&reader.topics(), topic).map(|_| Hold::default()));
+                let hold = holds.entry(stream.to_owned()).or_insert_with(|| {
+                    metadata_topic(&reader.topics(), topic).map(|_| Hold::default())
+                });
                 if let Some(hold) = hold {
                     let frames = frames.entry(stream.to_owned()).or_default();
                     let checked = frames.check((stream, kind), topic, body, known);
@@ -161,9 +170,13 @@ impl<'a> Inspection<'a> {
                 }
                 let checked = match message.is_doubtful {
                     true => Err(String::new()),
-                    false => {
-                        frames.entry(stream.to_owned()).or_default().take((stream, kind), topic, body, message.sequence, known)
-                    }
+                    false => frames.entry(stream.to_owned()).or_default().take(
+                        (stream, kind),
+                        topic,
+                        body,
+                        message.sequence,
+                        known,
+                    ),
                 };
                 match checked {
                     Ok(()) => ledger.good_frame(),
@@ -183,9 +196,13 @@ impl<'a> Inspection<'a> {
         let Self { reader, known, frames, ledgers, holds, .. } = self;
         for (stream, hold) in holds.iter_mut() {
             if let Some(released) = hold.as_mut().and_then(Hold::release) {
-                let note = known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
+                let note =
+                    known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
                 note.iter().for_each(|note| reader.note_here(note));
-                frames.entry(stream.clone()).or_default().release(released, ledgers.entry(stream.clone()).or_default());
+                frames
+                    .entry(stream.clone())
+                    .or_default()
+                    .release(released, ledgers.entry(stream.clone()).or_default());
             }
         }
         known.learn_notes(&reader.notes());
@@ -203,7 +220,9 @@ impl<'a> Inspection<'a> {
     pub(super) fn report(self) -> RecordingInfo {
         let Self { path, reader, format, known, frames, ledgers, is_checked, .. } = self;
         // A replay delivers the first depth stream; what is lost in others is no loss to it.
-        let is_depth = |stream: &&String| known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth");
+        let is_depth = |stream: &&String| {
+            known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth")
+        };
         let depth = frames.keys().find(is_depth).cloned();
         let frames_lost = match &depth {
             Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
@@ -211,11 +230,17 @@ impl<'a> Inspection<'a> {
         };
         let mut damage = Damage { frames_lost, ..reader.damage().clone() };
         let topics = reader.topics();
-        let images =
-            topics.iter().find(|topic| depth.as_deref().is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth)));
-        damage.notes.extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
+        let images = topics.iter().find(|topic| {
+            depth
+                .as_deref()
+                .is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth))
+        });
+        damage
+            .notes
+            .extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
         let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
-        let duration_s = depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
+        let duration_s =
+            depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
         RecordingInfo {
             schema: INFO_SCHEMA,
             file: path.display().to_string(),
@@ -223,13 +248,19 @@ impl<'a> Inspection<'a> {
             checked: is_checked,
             complete: damage.is_none(),
             duration_s,
-            timestamp_domain: depth.as_ref().and_then(|d| known.streams.get(d)).and_then(|facts| facts.timestamp_domain),
+            timestamp_domain: depth
+                .as_ref()
+                .and_then(|d| known.streams.get(d))
+                .and_then(|facts| facts.timestamp_domain),
             compression: reader.compression(),
             streams: known
                 .streams
                 .iter()
                 .map(|(stream, facts)| StreamInfo {
-                    from_depth: depth.as_ref().filter(|depth| *depth != stream).and_then(|depth| known.extrinsics(depth, stream)),
+                    from_depth: depth
+                        .as_ref()
+                        .filter(|depth| *depth != stream)
+                        .and_then(|depth| known.extrinsics(depth, stream)),
                     ..describe(stream, facts, &known, frames.get(stream))
                 })
                 .collect(),
@@ -263,17 +294,29 @@ impl Frames {
     }
 
     /// Tells what keeps a reader from using a frame.
-    fn check(&mut self, (stream, kind): (&str, &str), topic: &Topic, body: &[u8], known: &Catalogue) -> Result<Stamp, String> {
+    fn check(
+        &mut self,
+        (stream, kind): (&str, &str),
+        topic: &Topic,
+        body: &[u8],
+        known: &Catalogue,
+    ) -> Result<Stamp, String> {
         if topic.schema == compressed::SCHEMA {
             let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
             if Place::parse(&topic.name).is_none() && !picture::is_readable(image.format) {
                 return Ok(image.stamp);
             }
             let (width, height, encoding) = picture::check(&image)?;
-            if let Some(size_px) =
-                known.streams.get(stream).and_then(|facts| facts.size_px).filter(|&size| size != (width, height))
+            if let Some(size_px) = known
+                .streams
+                .get(stream)
+                .and_then(|facts| facts.size_px)
+                .filter(|&size| size != (width, height))
             {
-                return Err(format!("an image of {width}x{height} in a stream of {}x{}", size_px.0, size_px.1));
+                return Err(format!(
+                    "an image of {width}x{height} in a stream of {}x{}",
+                    size_px.0, size_px.1
+                ));
             }
             self.encoding.get_or_insert_with(|| encoding.to_owned());
             return Ok(image.stamp);
@@ -283,7 +326,8 @@ impl Frames {
             let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
             let (width, height) = size_px.unwrap_or((image.width, image.height));
             image.check_depth(width, height)?;
-            self.depth_units_m = self.depth_units_m.or(image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
+            self.depth_units_m =
+                self.depth_units_m.or(image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
             self.encoding.get_or_insert_with(|| image.encoding.to_owned());
         }
         if kind == "Pose" {
@@ -303,27 +347,46 @@ impl Frames {
         if !released.is_guess {
             self.add(released.number, released.stamp_ns);
         }
-        self.depth_units_m = self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
+        self.depth_units_m =
+            self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
         self.count += 1;
     }
 }
 
-/// What is to be noted of a frame whose metadata are missing; of depth, as a replay without colour does.
+/// What is to be noted of a frame whose metadata are missing; of depth, as a replay without colour
+/// does.
 fn guessed(kind: &str, released: &Released) -> Option<String> {
-    (kind == "Depth" && released.is_guess)
-        .then(|| format!("the metadata of a depth image are missing: it is taken for number {}", released.number))
+    (kind == "Depth" && released.is_guess).then(|| {
+        format!(
+            "the metadata of a depth image are missing: it is taken for number {}",
+            released.number
+        )
+    })
 }
 
 /// The stream, and the hold, of a topic whose messages tell of images before them.
-fn hold_behind<'a, 'h>(topic: &'a Topic, holds: &'h mut BTreeMap<String, Option<Hold>>) -> Option<(&'a str, &'h mut Hold)> {
-    let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else { return None };
+fn hold_behind<'a, 'h>(
+    topic: &'a Topic,
+    holds: &'h mut BTreeMap<String, Option<Hold>>,
+) -> Option<(&'a str, &'h mut Hold)> {
+    let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else {
+        return None;
+    };
     if topic.schema != text::SCHEMA {
         return None;
     }
-    Some((stream, holds.entry(stream.to_owned()).or_insert_with(|| Some(Hold::default())).as_mut()?))
+    Some((
+        stream,
+        holds.entry(stream.to_owned()).or_insert_with(|| Some(Hold::default())).as_mut()?,
+    ))
 }
 
-fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option<&Frames>) -> StreamInfo {
+fn describe(
+    stream: &str,
+    facts: &StreamFacts,
+    known: &Catalogue,
+    frames: Option<&Frames>,
+) -> StreamInfo {
     let mut frames = frames.cloned().unwrap_or_default();
     if known.driver.has_idle_numbers(stream) {
         frames.numbers = frames.numbers.map(|_| (1, frames.count));
@@ -357,7 +420,8 @@ fn describe(stream: &str, facts: &StreamFacts, known: &Catalogue, frames: Option
 pub fn list_streams(known: &Catalogue) -> String {
     let one = |facts: &StreamFacts| {
         let encoding = facts.encoding.clone().unwrap_or_default();
-        let size = facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
+        let size =
+            facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
         match format!("{encoding} {size}").trim() {
             "" => facts.kind.clone(),
             details => format!("{} ({details})", facts.kind),

@@ -1,4 +1,5 @@
-//! What a `sensor_msgs/CameraInfo` tells of a lens, in ROS's names of distortion models and in librealsense's.
+//! What a `sensor_msgs/CameraInfo` tells of a lens, in ROS's names of distortion models and in
+//! librealsense's.
 //!
 //! | ROS | formula | here |
 //! | --- | --- | --- |
@@ -6,15 +7,17 @@
 //! | `equidistant` | OpenCV's fisheye: θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸) | [`Distortion::KannalaBrandt4`] |
 //! | none, or an empty name | a pinhole | [`Distortion::None`] |
 //!
-//! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in its recordings tells them apart,
-//! so its word is taken; they differ by the product of two small terms.
+//! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in
+//! its recordings tells them apart, so its word is taken; they differ by the product of two small
+//! terms.
 
 use super::messages::{self, CameraInfo};
 use crate::camera::{Distortion, Intrinsics};
 
 /// The intrinsics, or what is wrong with them in words that go on from "its depth stream".
 ///
-/// `own_name` is the model as depthcast's recorder notes it, which wins over what stands in the message.
+/// `own_name` is the model as depthcast's recorder notes it, which wins over what stands in the
+/// message.
 pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Result<Intrinsics, String> {
     let name = own_name.unwrap_or(info.distortion).trim();
     let is_straight = info.coeffs == [0.0; 5] && !info.has_further_coeffs;
@@ -31,7 +34,10 @@ pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Result<Intri
             // Without coefficients no model bends anything.
             None if is_straight => Distortion::None,
             None => {
-                return Err(format!("has the lens distortion model '{}', which depthcast does not know", name.escape_debug()));
+                return Err(format!(
+                    "has the lens distortion model '{}', which depthcast does not know",
+                    name.escape_debug()
+                ));
             }
         },
     };
@@ -79,12 +85,16 @@ mod tests {
         for (x, y) in [(0.0, 0.0), (0.4, -0.3), (-0.5, 0.45), (0.1, 0.6)] {
             let want = opencv(coeffs.map(f64::from), f64::from(x), f64::from(y));
             let got = lens.pixel([x, y, 1.0]);
-            assert!(got.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-3), "{got:?} {want:?}");
+            assert!(
+                got.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-3),
+                "{got:?} {want:?}"
+            );
             let back = lens.ray(got[0], got[1]);
             assert!((back[0] - x).hypot(back[1] - y) < 1e-4, "{back:?}");
         }
         // The nearest of librealsense's models is another one, by more than the tolerance above.
-        let other = Intrinsics { distortion: Distortion::ModifiedBrownConrady, ..lens }.pixel([-0.5, 0.45, 1.0]);
+        let other = Intrinsics { distortion: Distortion::ModifiedBrownConrady, ..lens }
+            .pixel([-0.5, 0.45, 1.0]);
         let want = opencv(coeffs.map(f64::from), -0.5, 0.45);
         assert!((f64::from(other[0]) - want[0]).abs() > 0.1, "{other:?} {want:?}");
     }
@@ -95,9 +105,17 @@ mod tests {
         let lens = intrinsics(&info("equidistant", coeffs), None).unwrap();
         let theta = 0.7f64;
         let [k1, k2, k3, k4, _] = coeffs.map(f64::from);
-        let at = theta * (1.0 + k1 * theta.powi(2) + k2 * theta.powi(4) + k3 * theta.powi(6) + k4 * theta.powi(8));
+        let at = theta
+            * (1.0
+                + k1 * theta.powi(2)
+                + k2 * theta.powi(4)
+                + k3 * theta.powi(6)
+                + k4 * theta.powi(8));
         let [u, v] = lens.pixel([theta.tan() as f32, 0.0, 1.0]);
-        assert!((f64::from(u) - (600.0 * at + 320.0)).abs() < 1e-3 && (v - 240.0).abs() < 1e-3, "{u} {v}");
+        assert!(
+            (f64::from(u) - (600.0 * at + 320.0)).abs() < 1e-3 && (v - 240.0).abs() < 1e-3,
+            "{u} {v}"
+        );
     }
 
     #[test]
@@ -106,7 +124,10 @@ mod tests {
         assert_eq!(model(&info("rational_polynomial", some)), Ok(Distortion::BrownConrady));
         let full = CameraInfo { has_further_coeffs: true, ..info("rational_polynomial", some) };
         assert!(model(&full).unwrap_err().contains("more than five"));
-        assert_eq!(model(&info("Inverse Brown Conrady", some)), Ok(Distortion::InverseBrownConrady));
+        assert_eq!(
+            model(&info("Inverse Brown Conrady", some)),
+            Ok(Distortion::InverseBrownConrady)
+        );
         assert_eq!(model(&info("", [0.0; 5])), Ok(Distortion::None));
         assert_eq!(model(&info("none", [0.0; 5])), Ok(Distortion::None));
         assert!(model(&info("rubber sheet", some)).unwrap_err().contains("'rubber sheet'"));

@@ -1,7 +1,9 @@
-//! LZ4 frames, as chunks are packed with, unpacked straight into the buffer that they are read from.
+//! LZ4 frames, as chunks are packed with, unpacked straight into the buffer that they are read
+//! from.
 //!
-//! The blocks are `lz4_flex`'s business. Its frame decoder is not used: it unpacks into a buffer of its own, from which everything
-//! has to be copied, and takes four times as long for a chunk with one image. The format: `lz4_Frame_format.md` of the LZ4 project.
+//! The blocks are `lz4_flex`'s business. Its frame decoder is not used: it unpacks into a buffer of
+//! its own, from which everything has to be copied, and takes four times as long for a chunk with
+//! one image. The format: `lz4_Frame_format.md` of the LZ4 project.
 
 use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use twox_hash::XxHash32;
@@ -27,13 +29,15 @@ struct Descriptor {
     len: usize,
 }
 
-/// Unpacks the frame at the begin of `packed` into `out`, whose content does not matter and of which no more than what came out is
-/// left. Returns the length of the frame.
+/// Unpacks the frame at the begin of `packed` into `out`, whose content does not matter and of
+/// which no more than what came out is left. Returns the length of the frame.
 ///
-/// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed bytes say.
+/// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed
+/// bytes say.
 ///
 /// # Errors
-/// If the bytes are damaged, or fewer or more come out than `size_bytes`; the blocks before stay in `out`.
+/// If the bytes are damaged, or fewer or more come out than `size_bytes`; the blocks before stay in
+/// `out`.
 pub fn unpack(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
     let mut progress = Progress::default();
     let result = blocks(packed, size_bytes, out, &mut progress);
@@ -48,7 +52,12 @@ struct Progress {
     out_bytes: usize,
 }
 
-fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Progress) -> Result<usize, String> {
+fn blocks(
+    packed: &[u8],
+    size_bytes: usize,
+    out: &mut Vec<u8>,
+    progress: &mut Progress,
+) -> Result<usize, String> {
     let too_short = || "an LZ4 frame that is cut off".to_owned();
     let frame = Descriptor::parse(packed)?;
     let mut at = frame.len;
@@ -60,7 +69,9 @@ fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Pr
         }
         let (is_packed, len) = (word >> 31 == 0, (word & 0x7FFF_FFFF) as usize);
         if len > frame.max_block_bytes {
-            return Err(format!("an LZ4 block of {len} bytes, which is longer than blocks of this frame can be"));
+            return Err(format!(
+                "an LZ4 block of {len} bytes, which is longer than blocks of this frame can be"
+            ));
         }
         let block = packed.get(at..at + len).ok_or_else(too_short)?;
         at += len;
@@ -73,13 +84,17 @@ fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Pr
         let window = if frame.has_linked_blocks { WINDOW_BYTES } else { 0 };
         let room = frame.max_block_bytes.min(size_bytes - progress.out_bytes);
         progress.out_bytes += match is_packed {
-            true => unpack_block(block, window, room, progress.out_bytes, out).map_err(|e| match e {
-                DecompressError::OutputTooSmall { .. } if room < frame.max_block_bytes => {
-                    format!("more than {size_bytes} bytes come out of a chunk")
-                }
-                e => format!("a damaged LZ4 block ({e})"),
-            })?,
-            false if len > room => return Err(format!("more than {size_bytes} bytes come out of a chunk")),
+            true => {
+                unpack_block(block, window, room, progress.out_bytes, out).map_err(|e| match e {
+                    DecompressError::OutputTooSmall { .. } if room < frame.max_block_bytes => {
+                        format!("more than {size_bytes} bytes come out of a chunk")
+                    }
+                    e => format!("a damaged LZ4 block ({e})"),
+                })?
+            }
+            false if len > room => {
+                return Err(format!("more than {size_bytes} bytes come out of a chunk"));
+            }
             false => {
                 out.truncate(progress.out_bytes);
                 out.extend_from_slice(block);
@@ -89,10 +104,15 @@ fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Pr
         progress.packed_bytes = at;
     }
     if progress.out_bytes != size_bytes {
-        return Err(format!("{} came out of a chunk of {size_bytes}", count(progress.out_bytes, "byte")));
+        return Err(format!(
+            "{} came out of a chunk of {size_bytes}",
+            count(progress.out_bytes, "byte")
+        ));
     }
     if frame.content_bytes.is_some_and(|len| len != size_bytes as u64) {
-        return Err(format!("an LZ4 frame says that it has another length than the {size_bytes} bytes that came out"));
+        return Err(format!(
+            "an LZ4 frame says that it has another length than the {size_bytes} bytes that came out"
+        ));
     }
     if frame.has_checksum {
         if u32_at(packed, at).ok_or_else(too_short)? != XxHash32::oneshot(0, &out[..size_bytes]) {
@@ -103,8 +123,15 @@ fn blocks(packed: &[u8], size_bytes: usize, out: &mut Vec<u8>, progress: &mut Pr
     Ok(at)
 }
 
-/// Unpacks a block behind the first `begin` bytes of `out`, into `room` bytes at most; tells how many it took.
-fn unpack_block(block: &[u8], window: usize, room: usize, begin: usize, out: &mut Vec<u8>) -> Result<usize, DecompressError> {
+/// Unpacks a block behind the first `begin` bytes of `out`, into `room` bytes at most; tells how
+/// many it took.
+fn unpack_block(
+    block: &[u8],
+    window: usize,
+    room: usize,
+    begin: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, DecompressError> {
     let end = begin + room.min(block.len().saturating_mul(MAX_DENSITY));
     if out.len() < end {
         // Only what a buffer grows by is set to zero.
@@ -147,7 +174,8 @@ impl Descriptor {
             has_linked_blocks: !has(5),
             has_block_checksums: has(4),
             has_checksum: has(2),
-            content_bytes: content_bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))),
+            content_bytes: content_bytes
+                .and_then(|bytes| Some(u64::from_le_bytes(bytes.try_into().ok()?))),
             max_block_bytes,
             len,
         })
@@ -176,12 +204,24 @@ mod tests {
     /// Runs and noise, so that there are blocks that were packed and some that were not.
     fn data(len: usize, seed: u32) -> Vec<u8> {
         (0..len as u32)
-            .map(|i| if (i >> 16) & 1 == 0 { (i >> 7) as u8 } else { (i.wrapping_mul(seed | 1) >> 11) as u8 })
+            .map(|i| {
+                if (i >> 16) & 1 == 0 {
+                    (i >> 7) as u8
+                } else {
+                    (i.wrapping_mul(seed | 1) >> 11) as u8
+                }
+            })
             .collect()
     }
 
-    fn info(size: usize, linked: bool, checksums: (bool, bool), content_bytes: Option<u64>) -> FrameInfo {
-        let size = [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB][size];
+    fn info(
+        size: usize,
+        linked: bool,
+        checksums: (bool, bool),
+        content_bytes: Option<u64>,
+    ) -> FrameInfo {
+        let size =
+            [BlockSize::Max64KB, BlockSize::Max256KB, BlockSize::Max1MB, BlockSize::Max4MB][size];
         let mode = if linked { BlockMode::Linked } else { BlockMode::Independent };
         let info = FrameInfo::new().block_size(size).block_mode(mode).content_size(content_bytes);
         info.block_checksums(checksums.0).content_checksum(checksums.1)
@@ -193,7 +233,10 @@ mod tests {
         for kind in 0..32 {
             let data = data(900_000 - 25_111 * kind, (kind as u32).wrapping_mul(0x9E37_79B9));
             let content_bytes = (kind & 16 != 0).then_some(data.len() as u64);
-            let packed = pack(&data, info(kind % 4, kind & 4 != 0, (kind & 8 != 0, kind & 1 != 0), content_bytes));
+            let packed = pack(
+                &data,
+                info(kind % 4, kind & 4 != 0, (kind & 8 != 0, kind & 1 != 0), content_bytes),
+            );
             assert_eq!(unpack(&packed, data.len(), &mut out).unwrap(), packed.len(), "{kind}");
             assert!(out == data, "{kind}");
             let longer = [&packed[..], b"what follows"].concat();

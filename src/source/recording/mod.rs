@@ -1,4 +1,5 @@
-//! Recordings as a source, read without librealsense: every depth frame once, in the order of the file, then the end.
+//! Recordings as a source, read without librealsense: every depth frame once, in the order of the
+//! file, then the end.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -103,15 +104,25 @@ pub struct ReplayOptions {
     pub to: Option<Duration>,
     /// Begin again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
-    /// The topic with the depth to deliver; without it, the one depth topic, or the first of librealsense's depth streams.
+    /// The topic with the depth to deliver; without it, the one depth topic, or the first of
+    /// librealsense's depth streams.
     pub topic: Option<String>,
-    /// Give each depth frame the colour image nearest in time, up to a second apart; none where colour is missing or damaged.
+    /// Give each depth frame the colour image nearest in time, up to a second apart; none where
+    /// colour is missing or damaged.
     pub color: bool,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { pace: Pace::Recorded, speed: 1.0, from: None, to: None, looped: false, topic: None, color: false }
+        Self {
+            pace: Pace::Recorded,
+            speed: 1.0,
+            from: None,
+            to: None,
+            looped: false,
+            topic: None,
+            color: false,
+        }
     }
 }
 
@@ -128,7 +139,8 @@ pub struct RecordingSource {
     waiting: Option<Found>,
     /// When it is due, once it is on the schedule.
     due: Option<HostTime>,
-    /// Of the last frame delivered, since the first frame's stamp; or where a command has led since.
+    /// Of the last frame delivered, since the first frame's stamp; or where a command has led
+    /// since.
     position_ns: i64,
 }
 
@@ -142,22 +154,36 @@ enum Mode {
 }
 
 impl RecordingSource {
-    /// Opens the recording at `path`. Reads no more than its index and what stands before the first depth frame, or the section's first.
+    /// Opens the recording at `path`. Reads no more than its index and what stands before the first
+    /// depth frame, or the section's first.
     ///
     /// # Errors
-    /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that was asked for; if an option makes
-    /// no sense; if the section has no frame, and none that damage may have taken.
-    pub fn open(path: &Path, options: ReplayOptions, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that
+    /// was asked for; if an option makes no sense; if the section has no frame, and none that
+    /// damage may have taken.
+    pub fn open(
+        path: &Path,
+        options: ReplayOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
         if !(options.speed.is_finite() && options.speed > 0.0) {
-            return Err(SourceError::Unsupported(format!("a speed of {}; give one above 0", options.speed)));
+            return Err(SourceError::Unsupported(format!(
+                "a speed of {}; give one above 0",
+                options.speed
+            )));
         }
         if let (Some(from), Some(to)) = (options.from, options.to)
             && from >= to
         {
-            return Err(SourceError::Unsupported(format!("a section from {from:?} to {to:?}; the end has to be later")));
+            return Err(SourceError::Unsupported(format!(
+                "a section from {from:?} to {to:?}; the end has to be later"
+            )));
         }
         if options.pace == Pace::Max && options.speed != 1.0 {
-            let text = format!("--speed {} with --pace max, which is as fast as possible: leave one of them out", options.speed);
+            let text = format!(
+                "--speed {} with --pace max, which is as fast as possible: leave one of them out",
+                options.speed
+            );
             return Err(SourceError::Unsupported(text));
         }
         let mut section = Section::open(path, &options)?;
@@ -175,7 +201,8 @@ impl RecordingSource {
         };
         let begin = options.from.unwrap_or_default();
         let speed = (options.pace == Pace::Recorded).then_some(options.speed);
-        let state = PlayState { speed, position: begin, begin, end: section.end(), ..PlayState::default() };
+        let state =
+            PlayState { speed, position: begin, begin, end: section.end(), ..PlayState::default() };
         Ok(Self {
             schedule: Schedule::new(options.speed, period(info.stream.nominal_fps)),
             info,
@@ -190,7 +217,8 @@ impl RecordingSource {
         })
     }
 
-    /// From the first to the last frame, as far as that is known; an estimate until the last has been seen.
+    /// From the first to the last frame, as far as that is known; an estimate until the last has
+    /// been seen.
     pub fn duration(&self) -> Option<Duration> {
         self.section.length().map(|length| length.at)
     }
@@ -206,7 +234,11 @@ impl RecordingSource {
         while let Some(command) = self.controls.next_command() {
             match command {
                 Command::PauseOrGo => {
-                    self.mode = if self.mode == Mode::Going { Mode::Paused { owed: 0 } } else { Mode::Going };
+                    self.mode = if self.mode == Mode::Going {
+                        Mode::Paused { owed: 0 }
+                    } else {
+                        Mode::Going
+                    };
                     self.reschedule();
                 }
                 Command::Step => {
@@ -236,7 +268,8 @@ impl RecordingSource {
         target_ns.map_or(Ok(()), |ns| self.seek(section::from_ns(ns)))
     }
 
-    /// Goes to the first frame of the section at or behind `target`, counted from the first frame's time stamp.
+    /// Goes to the first frame of the section at or behind `target`, counted from the first frame's
+    /// time stamp.
     fn seek(&mut self, target: Duration) -> Result<(), SourceError> {
         let target = self.section.seek(target)?;
         self.waiting = None;
@@ -265,7 +298,9 @@ impl RecordingSource {
     fn deliver(&mut self, found: Found, frame: &mut DepthFrame) {
         let stream = &self.info.stream;
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
-        if (frame.width, frame.height, frame.depth.len()) != (width, height, width as usize * height as usize) {
+        if (frame.width, frame.height, frame.depth.len())
+            != (width, height, width as usize * height as usize)
+        {
             *frame = DepthFrame::new(width, height);
         }
         self.section.frames.take(frame);
@@ -276,12 +311,17 @@ impl RecordingSource {
         let Found { facts, stamp_ns, is_restart } = found;
         self.position_ns = self.section.since_first_ns(facts.stamp_ns);
         let (position, end) = (section::from_ns(self.position_ns), self.section.end());
-        self.controls.show(|state| (state.position, state.number, state.end) = (position, Some(facts.number), end));
+        self.controls.show(|state| {
+            (state.position, state.number, state.end) = (position, Some(facts.number), end)
+        });
         frame.meta = FrameMeta {
             number: facts.number,
             is_restart,
             arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime { ms: ms(stamp_ns), domain: facts.domain.unwrap_or(stream.timestamp_domain) }),
+            device_time: Some(DeviceTime {
+                ms: ms(stamp_ns),
+                domain: facts.domain.unwrap_or(stream.timestamp_domain),
+            }),
             depth_units_m: facts.depth_units_m,
             metadata: facts.metadata,
         };
@@ -293,7 +333,11 @@ impl FrameSource for RecordingSource {
         &self.info
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         loop {
             self.obey()?;
             let slice_end = until.min(self.clock.now().plus(ANSWER));
@@ -332,7 +376,8 @@ fn period(nominal_fps: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / nominal_fps).unwrap_or_default()
 }
 
-/// Seconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an f64.
+/// Seconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an
+/// f64.
 fn ms(stamp_ns: i64) -> f64 {
     const NS_PER_S: i64 = 1_000_000_000;
     stamp_ns.div_euclid(NS_PER_S) as f64 * 1e3 + stamp_ns.rem_euclid(NS_PER_S) as f64 / 1e6

@@ -24,7 +24,8 @@ impl Numbers {
         }
     }
 
-    /// The number of a frame, by what its header and its file say and by the number of frames up to and with it.
+    /// The number of a frame, by what its header and its file say and by the number of frames up to
+    /// and with it.
     pub fn number(self, seq: Option<u32>, sequence: Option<u64>, count: u64) -> u64 {
         match self {
             Self::Header => seq.map(u64::from),

@@ -1,4 +1,5 @@
-//! How the images of a recording are opened: what is told of its streams, or why they cannot be delivered.
+//! How the images of a recording are opened: what is told of its streams, or why they cannot be
+//! delivered.
 
 use std::path::Path;
 
@@ -25,14 +26,22 @@ const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
 pub const DEFAULT_FPS: f64 = 30.0;
 
 impl ImageReader {
-    /// Opens the recording at `path`. Reads its index and what stands before the first images and their metadata.
+    /// Opens the recording at `path`. Reads its index and what stands before the first images and
+    /// their metadata.
     ///
     /// The depth stream is that on the topic `asked`, or as `choice` has it.
     pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
         let (mut reader, format) = container::open(path)?;
         let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
-        let Begin { mut known, depth, depth_size_px, depth_behind, unclear, color, doubtful_lenses } =
-            begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
+        let Begin {
+            mut known,
+            depth,
+            depth_size_px,
+            depth_behind,
+            unclear,
+            color,
+            doubtful_lenses,
+        } = begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
         known.learn_notes(&reader.notes());
         if let Some(text) = unclear {
             return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
@@ -43,7 +52,9 @@ impl ImageReader {
         let depth_topic = topic_of(&*reader, &topic);
         refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
         if doubtful_lenses.contains(&stream) {
-            reader.note_for_good("the intrinsics stand in a chunk that fails its checksum: all points may be wrong");
+            reader.note_for_good(
+                "the intrinsics stand in a chunk that fails its checksum: all points may be wrong",
+            );
         }
         if color.as_ref().is_some_and(|color| doubtful_lenses.contains(&color.stream)) {
             reader.note_for_good(
@@ -55,15 +66,24 @@ impl ImageReader {
                 let topic = topic_of(&*reader, &color.topic);
                 let behind = Behind::color(&topic, &reader.topics());
                 let waits = behind.topic().is_some();
-                (Some(ColorReader::new(&known, &stream, &color.stream, &topic, waits).map_err(wrong)?), behind)
+                (
+                    Some(
+                        ColorReader::new(&known, &stream, &color.stream, &topic, waits)
+                            .map_err(wrong)?,
+                    ),
+                    behind,
+                )
             }
-            None if with_color => return Err(SourceError::Unsupported(no_color(path, &*reader, &known))),
+            None if with_color => {
+                return Err(SourceError::Unsupported(no_color(path, &*reader, &known)));
+            }
             None => (None, Behind::Nothing),
         };
         let facts = known.streams.remove(&stream).unwrap_or_default();
         let intrinsics = lens(&*reader, &known, &stream, &facts, depth_size_px).map_err(wrong)?;
         let told = tell(&*reader, format, &known, &stream, &facts, &depth_topic);
-        let nominal_fps = facts.nominal_fps.or(known.driver.estimated_fps(&stream)).unwrap_or(DEFAULT_FPS);
+        let nominal_fps =
+            facts.nominal_fps.or(known.driver.estimated_fps(&stream)).unwrap_or(DEFAULT_FPS);
         let depth_stream = DepthStream {
             intrinsics,
             nominal_fps,
@@ -76,8 +96,10 @@ impl ImageReader {
         let before = depth_behind.unwrap_or_default();
         let behind = Behind::depth(&depth_topic, &reader.topics(), before);
         let told_behind = [&behind, &behind_color].into_iter().filter_map(Behind::topic);
-        let wanted: Vec<&str> =
-            told_behind.chain([topic.as_str()]).chain(color.as_ref().map(|color| color.topic.as_str())).collect();
+        let wanted: Vec<&str> = told_behind
+            .chain([topic.as_str()])
+            .chain(color.as_ref().map(|color| color.topic.as_str()))
+            .collect();
         reader.expect(Some(&wanted));
         reader.unpack_ahead(&topic, (intrinsics.width, intrinsics.height));
         if let Some(color) = &color {
@@ -115,7 +137,8 @@ fn topic_of(reader: &dyn Container, name: &str) -> Topic {
 }
 
 fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(), String> {
-    let format = known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
+    let format =
+        known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
     // What JPEG has lost of depth, nobody can bring back.
     let is_readable = picture::is_readable(format) && !format.contains("jpeg");
     if topic.schema != compressed::SCHEMA || Place::parse(&topic.name).is_some() || is_readable {
@@ -141,11 +164,17 @@ fn lens(
         Some(Ok(intrinsics)) => *intrinsics,
         Some(Err(problem)) => return Err(format!("its depth stream {problem}")),
         None => {
-            let why = reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-            return Err(format!("the intrinsics of its depth stream ({}) are missing{why}", known.lens_topic(stream)));
+            let why =
+                reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
+            return Err(format!(
+                "the intrinsics of its depth stream ({}) are missing{why}",
+                known.lens_topic(stream)
+            ));
         }
     };
-    intrinsics.check().map_err(|what| format!("the intrinsics of its depth stream cannot be right: {what}"))?;
+    intrinsics
+        .check()
+        .map_err(|what| format!("the intrinsics of its depth stream cannot be right: {what}"))?;
     let (lens_width, lens_height) = (intrinsics.width, intrinsics.height);
     match size_px {
         // Buffers are made for the size of the intrinsics: no damaged number may make them huge.
@@ -166,14 +195,20 @@ fn tell(
     topic: &Topic,
 ) -> Vec<(&'static str, String)> {
     let has_packed_images = topic.schema == compressed::SCHEMA;
-    let packed = reader.compression().unwrap_or(if has_packed_images { "packed images" } else { "unpacked" });
+    let packed = reader.compression().unwrap_or(if has_packed_images {
+        "packed images"
+    } else {
+        "unpacked"
+    });
     let mut told = vec![];
     told.extend(known.device.clone().map(|name| ("device", name)));
     told.extend(known.serial.clone().map(|serial| ("serial", serial)));
     told.extend(known.firmware.clone().map(|version| ("firmware", version)));
     told.push(("format", format!("{}, {packed}", format.as_str())));
     if known.depth_units_m(stream).is_none() {
-        let text = format!("taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not");
+        let text = format!(
+            "taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"
+        );
         told.push(("depth units", text));
     }
     if let Some((_, why)) = known.driver.depth_units(stream) {
@@ -183,7 +218,8 @@ fn tell(
     match (facts.nominal_fps, known.driver.estimated_fps(stream)) {
         (Some(_), _) => {}
         (None, Some(fps)) => told.push(("frame rate", format!("{fps}/s by the first time stamps"))),
-        (None, None) => told.push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
+        (None, None) => told
+            .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
     }
     told
 }

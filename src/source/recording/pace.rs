@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use crate::clock::HostTime;
 
-/// A step forward in the stamps beyond this is not waited for: the camera was restarted, or the stamps are garbage.
+/// A step forward in the stamps beyond this is not waited for: the camera was restarted, or the
+/// stamps are garbage.
 const MAX_STEP_NS: i64 = 10_000_000_000;
 
-/// Maps time stamps of a recording to the host's time, on an absolute schedule: delays of single frames never add up.
+/// Maps time stamps of a recording to the host's time, on an absolute schedule: delays of single
+/// frames never add up.
 #[derive(Debug, Clone)]
 pub struct Schedule {
     speed: f64,
@@ -44,7 +46,8 @@ impl Schedule {
         self.speed
     }
 
-    /// When the frame with this stamp is due. To be asked once for each frame, in order; the first one is due `now`.
+    /// When the frame with this stamp is due. To be asked once for each frame, in order; the first
+    /// one is due `now`.
     pub fn due(&mut self, stamp_ns: i64, now: HostTime) -> HostTime {
         let anchor = match self.anchor {
             None => Anchor { stamp_ns, due: now, last_stamp_ns: stamp_ns, last_due: now },
@@ -81,7 +84,10 @@ mod tests {
         stamps_ms
             .iter()
             .enumerate()
-            .map(|(i, s)| schedule.due(s * MS, HostTime::from_ns(5_000_000 + 777 * i as u64)).as_ns() / 1_000_000)
+            .map(|(i, s)| {
+                schedule.due(s * MS, HostTime::from_ns(5_000_000 + 777 * i as u64)).as_ns()
+                    / 1_000_000
+            })
             .collect()
     }
 
@@ -94,7 +100,10 @@ mod tests {
 
     #[test]
     fn stamps_that_jump_neither_stall_nor_rush() {
-        assert_eq!(dues(1.0, &[1000, 1050, 500, 550, 100_000, 100_050]), [5, 55, 155, 205, 305, 355]);
+        assert_eq!(
+            dues(1.0, &[1000, 1050, 500, 550, 100_000, 100_050]),
+            [5, 55, 155, 205, 305, 355]
+        );
         assert_eq!(dues(1.0, &[7, 7, 7, 57]), [5, 105, 205, 255], "stamps that stand still");
         assert_eq!(dues(10.0, &[1000, 500, 550]), [5, 15, 20]);
     }
@@ -109,7 +118,10 @@ mod tests {
                 let now = HostTime::from_ns(7 + frame as u64 * 20_000_000);
                 let due = schedule.due(stamp_ns(frame), now);
                 let want_ns = 7.0 + (stamp_ns(frame) - stamp_ns(0)) as f64 / speed;
-                assert!((due.as_ns() as f64 - want_ns).abs() < 20.0, "{speed} {frame}: {due:?}, {want_ns}");
+                assert!(
+                    (due.as_ns() as f64 - want_ns).abs() < 20.0,
+                    "{speed} {frame}: {due:?}, {want_ns}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! The frames of a part of a recording, from pass to pass where it is looped, and where a seek leads to.
+//! The frames of a part of a recording, from pass to pass where it is looped, and where a seek
+//! leads to.
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,7 +19,8 @@ pub struct Section {
     /// Between the last frame of a pass and the first of the next.
     period: Duration,
     pass: Pass,
-    /// Frames before this are left out, until one is found that is not; counted from the recording's first stamp.
+    /// Frames before this are left out, until one is found that is not; counted from the
+    /// recording's first stamp.
     skip_to: Option<Duration>,
     /// The stamp of the section's first frame, once it has been found.
     first_ns: Option<i64>,
@@ -73,7 +75,10 @@ impl Section {
             from: options.from.unwrap_or_default(),
             to: options.to,
             latest_ns: frames.reader.first_stamp_ns,
-            length: frames.reader.expected.map(|count| estimated_end(count, frames.reader.stream.nominal_fps)),
+            length: frames
+                .reader
+                .expected
+                .map(|count| estimated_end(count, frames.reader.stream.nominal_fps)),
             looped: options.looped,
             period: super::period(frames.reader.stream.nominal_fps),
             frames,
@@ -99,7 +104,8 @@ impl Section {
         }
     }
 
-    /// Of `stamp_ns`, without a pass's offset, since the recording's first; below 0 where stamps go back.
+    /// Of `stamp_ns`, without a pass's offset, since the recording's first; below 0 where stamps go
+    /// back.
     pub fn since_first_ns(&self, stamp_ns: i64) -> i64 {
         stamp_ns.saturating_sub(self.frames.reader.first_stamp_ns)
     }
@@ -120,7 +126,10 @@ impl Section {
                 Step::Going => {}
                 Step::End => {
                     if let Some(last_ns) = self.pass.last_ns {
-                        self.length = Some(End { at: from_ns(self.since_first_ns(last_ns)), is_estimate: false });
+                        self.length = Some(End {
+                            at: from_ns(self.since_first_ns(last_ns)),
+                            is_estimate: false,
+                        });
                     }
                     self.end_pass()?;
                 }
@@ -132,7 +141,8 @@ impl Section {
         Ok(Next::End)
     }
 
-    /// Finds the first frame. A section without one is a mistake, unless the frames may have been lost.
+    /// Finds the first frame. A section without one is a mistake, unless the frames may have been
+    /// lost.
     pub fn first(&mut self, path: &Path, clock: &dyn Clock) -> Result<Option<Found>, SourceError> {
         loop {
             match self.next(clock, HostTime::from_ns(u64::MAX))? {
@@ -144,11 +154,14 @@ impl Section {
         }
     }
 
-    /// There was a frame of a whole recording before the section, since a seek leads to one that is.
+    /// There was a frame of a whole recording before the section, since a seek leads to one that
+    /// is.
     fn without_frames(&self, path: &Path) -> SourceError {
         let length = from_ns(self.since_first_ns(self.latest_ns));
         let problem = match self.to {
-            Some(to) if self.from <= length => format!("no depth frame lies between --from {:?} and --to {to:?}", self.from),
+            Some(to) if self.from <= length => {
+                format!("no depth frame lies between --from {:?} and --to {to:?}", self.from)
+            }
             _ => format!(
                 "--from {:?} lies behind the end: the recording is {:.3} s long, from its first depth frame to its last",
                 self.from,
@@ -169,8 +182,9 @@ impl Section {
         Found { facts, stamp_ns: facts.stamp_ns.saturating_add(self.pass.offset_ns), is_restart }
     }
 
-    /// Goes to the first frame at or behind `target`, counted from the recording's first stamp, but not out of the section: what lies
-    /// before leads to its begin, and what lies behind to its end. Returns where that is.
+    /// Goes to the first frame at or behind `target`, counted from the recording's first stamp, but
+    /// not out of the section: what lies before leads to its begin, and what lies behind to its
+    /// end. Returns where that is.
     pub fn seek(&mut self, target: Duration) -> Result<Duration, SourceError> {
         let target = target.max(self.from);
         self.damage = self.damage();
@@ -188,18 +202,25 @@ impl Section {
             self.is_over = true;
             return Ok(());
         }
-        let begin_ns = self.first_ns.unwrap_or_else(|| self.frames.reader.first_stamp_ns.saturating_add(ns(self.from)));
-        let length_ns = self.pass.last_ns.map_or(0, |last_ns| last_ns.saturating_sub(begin_ns).max(0));
-        let offset_ns = self.pass.offset_ns.saturating_add(length_ns).saturating_add(ns(self.period));
+        let begin_ns = self
+            .first_ns
+            .unwrap_or_else(|| self.frames.reader.first_stamp_ns.saturating_add(ns(self.from)));
+        let length_ns =
+            self.pass.last_ns.map_or(0, |last_ns| last_ns.saturating_sub(begin_ns).max(0));
+        let offset_ns =
+            self.pass.offset_ns.saturating_add(length_ns).saturating_add(ns(self.period));
         self.pass = Pass { offset_ns, is_restart: true, ..Pass::default() };
         self.skip_to = Some(self.from);
         self.frames.seek(self.from, offset_ns)
     }
 
-    /// What was found damaged. Passes find the same again, or a part of it where they were not whole.
+    /// What was found damaged. Passes find the same again, or a part of it where they were not
+    /// whole.
     pub fn damage(&self) -> Damage {
         let found = self.frames.reader.damage();
-        let weight = |damage: &Damage| (damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped, damage.notes.len());
+        let weight = |damage: &Damage| {
+            (damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped, damage.notes.len())
+        };
         if weight(&found) > weight(&self.damage) { found } else { self.damage.clone() }
     }
 }

@@ -1,4 +1,5 @@
-//! Which kind of file a recording is, by its first bytes. Names may lie; where they do, the message says so.
+//! Which kind of file a recording is, by its first bytes. Names may lie; where they do, the message
+//! says so.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,7 +11,8 @@ use crate::source::SourceError;
 use crate::words::count;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
-const FORMATS: &[(&[u8], Format)] = &[(BAG, Format::Bag), (SQLITE, Format::Db3), (MCAP, Format::Mcap)];
+const FORMATS: &[(&[u8], Format)] =
+    &[(BAG, Format::Bag), (SQLITE, Format::Db3), (MCAP, Format::Mcap)];
 
 /// Beginnings of files that people take for recordings.
 const KNOWN: &[(&[u8], &str)] = &[
@@ -49,16 +51,19 @@ pub fn sniff(path: &Path) -> Result<Format, SourceError> {
     let io_error = |source| SourceError::Io { path: path.to_owned(), source };
     let wrong = |problem: String| Err(SourceError::Format { path: path.to_owned(), problem });
     let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => {
-            SourceError::Format { path: path.to_owned(), problem: "there is no such file; check the path".to_owned() }
-        }
+        io::ErrorKind::NotFound => SourceError::Format {
+            path: path.to_owned(),
+            problem: "there is no such file; check the path".to_owned(),
+        },
         _ => io_error(e),
     })?;
     if metadata.is_dir() {
         return wrong("is a directory; name the recording in it".to_owned());
     }
     if !metadata.is_file() {
-        return wrong("is not a regular file; a recording cannot be read from a pipe or device".to_owned());
+        return wrong(
+            "is not a regular file; a recording cannot be read from a pipe or device".to_owned(),
+        );
     }
     let mut begin = Vec::new();
     File::open(path).and_then(|file| file.take(16).read_to_end(&mut begin)).map_err(io_error)?;
@@ -72,13 +77,17 @@ pub fn sniff(path: &Path) -> Result<Format, SourceError> {
     }
     if let Some((_, format)) = FORMATS.iter().find(|(magic, _)| magic.starts_with(&begin)) {
         let len = count(begin.len(), "byte");
-        return wrong(format!("is cut off after {len}, within the first ones of a .{}", format.as_str()));
+        return wrong(format!(
+            "is cut off after {len}, within the first ones of a .{}",
+            format.as_str()
+        ));
     }
     let none = "is no recording of a kind that depthcast reads (.bag, .db3, .mcap)";
     if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| begin.starts_with(magic)) {
         return wrong(format!("{none}: it begins like {what}"));
     }
     let hex: Vec<String> = begin.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    let text: String = begin.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '.' }).collect();
+    let text: String =
+        begin.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '.' }).collect();
     wrong(format!("{none}: it begins with {} \"{text}\"", hex.join(" ")))
 }

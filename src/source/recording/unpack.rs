@@ -36,7 +36,8 @@ pub enum Wholeness {
     Whole,
     /// The file ends within the chunk; what is there is right.
     Cut,
-    /// The chunk is not what was written, or does not unpack to its end; what came out before may be wrong.
+    /// The chunk is not what was written, or does not unpack to its end; what came out before may
+    /// be wrong.
     Damaged,
 }
 
@@ -66,13 +67,21 @@ impl Unpacker {
         &mut self.packed
     }
 
-    /// Unpacks [`Unpacker::packed`] into `out`, instead of what was there. Returns the number of packed bytes it took.
+    /// Unpacks [`Unpacker::packed`] into `out`, instead of what was there. Returns the number of
+    /// packed bytes it took.
     ///
-    /// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed bytes say.
+    /// `out` grows with what is really unpacked and never beyond `size_bytes`, whatever the packed
+    /// bytes say.
     ///
     /// # Errors
-    /// If the bytes are damaged, or fewer or more come out than `size_bytes`; what came out before stays in `out`.
-    pub fn unpack(&mut self, compression: Compression, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+    /// If the bytes are damaged, or fewer or more come out than `size_bytes`; what came out before
+    /// stays in `out`.
+    pub fn unpack(
+        &mut self,
+        compression: Compression,
+        size_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, UnpackError> {
         if compression != Compression::Lz4 {
             out.clear();
         }
@@ -83,19 +92,27 @@ impl Unpacker {
             }
             Compression::Lz4 => lz4::unpack(&self.packed, size_bytes, out),
             Compression::Bz2 => self.unpack_bz2(size_bytes, out),
-            // A frame that has all the room it needs is unpacked at once or not at all. In steps its begin comes out.
+            // A frame that has all the room it needs is unpacked at once or not at all. In steps
+            // its begin comes out.
             Compression::Zstd => match self.unpack_zstd(size_bytes, false, out) {
-                Err(e) if out.is_empty() && e.consumed_bytes == 0 => self.unpack_zstd(size_bytes, true, out),
+                Err(e) if out.is_empty() && e.consumed_bytes == 0 => {
+                    self.unpack_zstd(size_bytes, true, out)
+                }
                 result => result,
             },
         }
     }
 
-    fn unpack_zstd(&mut self, size_bytes: usize, in_steps: bool, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
+    fn unpack_zstd(
+        &mut self,
+        size_bytes: usize,
+        in_steps: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, UnpackError> {
         /// Denser data are possible; they cost a copy or two.
         const USUAL_DENSITY: usize = 16;
-        /// The widest window of any packer's usual levels, in bits; wider ones only as far as the chunk is as long, and up to zstd's own
-        /// bound.
+        /// The widest window of any packer's usual levels, in bits; wider ones only as far as the
+        /// chunk is as long, and up to zstd's own bound.
         const USUAL_WINDOW_LOG: u32 = 25;
         const MAX_WINDOW_LOG: u32 = 27;
         out.clear();
@@ -104,12 +121,16 @@ impl Unpacker {
         if self.zstd.is_none() {
             self.zstd = DCtx::try_create();
         }
-        let Some(zstd) = &mut self.zstd else { return failed("there is no memory for a decompressor".to_owned(), 0) };
+        let Some(zstd) = &mut self.zstd else {
+            return failed("there is no memory for a decompressor".to_owned(), 0);
+        };
         if let Err(code) = zstd.reset(ResetDirective::SessionOnly) {
             return failed(told(code), 0);
         }
-        // A frame tells how far back its bytes refer, and so much is set aside for it: no more than a packer takes for such a chunk.
-        let window_log = (size_bytes.max(1).next_power_of_two().ilog2()).clamp(USUAL_WINDOW_LOG, MAX_WINDOW_LOG);
+        // A frame tells how far back its bytes refer, and so much is set aside for it: no more than
+        // a packer takes for such a chunk.
+        let window_log =
+            (size_bytes.max(1).next_power_of_two().ilog2()).clamp(USUAL_WINDOW_LOG, MAX_WINDOW_LOG);
         if let Err(code) = zstd.set_parameter(DParameter::WindowLogMax(window_log)) {
             return failed(told(code), 0);
         }
@@ -138,19 +159,26 @@ impl Unpacker {
             };
             if out.len() > size_bytes {
                 out.truncate(size_bytes);
-                return failed(format!("more than {size_bytes} bytes come out of a chunk"), input.pos());
+                return failed(
+                    format!("more than {size_bytes} bytes come out of a chunk"),
+                    input.pos(),
+                );
             }
             if is_at_end && out.len() == size_bytes {
                 return Ok(input.pos());
             }
             // Another frame may follow the one that has ended.
             if before == (input.pos(), out.len()) || (is_at_end && input.pos() == packed.len()) {
-                return failed(format!("{} came out of a chunk of {size_bytes}", count(out.len(), "byte")), input.pos());
+                return failed(
+                    format!("{} came out of a chunk of {size_bytes}", count(out.len(), "byte")),
+                    input.pos(),
+                );
             }
         }
     }
 
-    /// This one allocates with every chunk; librealsense writes no such chunks, only `rosbag compress` does.
+    /// This one allocates with every chunk; librealsense writes no such chunks, only `rosbag
+    /// compress` does.
     fn unpack_bz2(&mut self, size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, UnpackError> {
         let mut decoder = bzip2::bufread::BzDecoder::new(&self.packed[..]);
         let read: io::Result<usize> = (&mut decoder).take(size_bytes as u64 + 1).read_to_end(out);
@@ -161,7 +189,9 @@ impl Unpacker {
                 out.truncate(size_bytes);
                 format!("more than {size_bytes} bytes come out of a chunk")
             }
-            Ok(n) if n < size_bytes => format!("{} came out of a chunk of {size_bytes}", count(n, "byte")),
+            Ok(n) if n < size_bytes => {
+                format!("{} came out of a chunk of {size_bytes}", count(n, "byte"))
+            }
             Ok(_) => return Ok(consumed_bytes),
         };
         Err(UnpackError { what, consumed_bytes })
@@ -177,7 +207,10 @@ mod tests {
     use super::*;
 
     fn lz4(data: &[u8], block: BlockSize) -> Vec<u8> {
-        let info = FrameInfo::new().block_size(block).block_mode(BlockMode::Independent).content_checksum(true);
+        let info = FrameInfo::new()
+            .block_size(block)
+            .block_mode(BlockMode::Independent)
+            .content_checksum(true);
         let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
         encoder.write_all(data).unwrap();
         encoder.finish().unwrap()
@@ -205,10 +238,18 @@ mod tests {
     fn chunks_of_any_block_size_follow_each_other_also_behind_a_damaged_one() {
         let mut unpacker = Unpacker::new();
         let mut out = Vec::new();
-        for (seed, block) in [(3, BlockSize::Max64KB), (5, BlockSize::Max1MB), (7, BlockSize::Max64KB), (9, BlockSize::Max64KB)] {
+        for (seed, block) in [
+            (3, BlockSize::Max64KB),
+            (5, BlockSize::Max1MB),
+            (7, BlockSize::Max64KB),
+            (9, BlockSize::Max64KB),
+        ] {
             let (data, mut packed) = (data(seed), lz4(&data(seed), block));
             *unpacker.packed() = packed.clone();
-            assert_eq!(unpacker.unpack(Compression::Lz4, data.len(), &mut out).unwrap(), packed.len());
+            assert_eq!(
+                unpacker.unpack(Compression::Lz4, data.len(), &mut out).unwrap(),
+                packed.len()
+            );
             assert!(out == data);
 
             let middle = packed.len() / 2;
@@ -220,10 +261,15 @@ mod tests {
 
     #[test]
     fn a_window_that_no_packer_takes_is_refused() {
-        // A frame without its length, with a window of so many bits and one block of five bytes as they are.
-        let frame = |bits: u8| [&[0x28, 0xb5, 0x2f, 0xfd, 0, (bits - 10) << 3, 0x29, 0, 0][..], b"hello"].concat();
+        // A frame without its length, with a window of so many bits and one block of five bytes as
+        // they are.
+        let frame = |bits: u8| {
+            [&[0x28, 0xb5, 0x2f, 0xfd, 0, (bits - 10) << 3, 0x29, 0, 0][..], b"hello"].concat()
+        };
         let mut out = vec![];
-        for (bits, size_bytes, is_good) in [(10, 5, true), (25, 5, true), (26, 5, false), (27, 5, false), (41, 5, false)] {
+        for (bits, size_bytes, is_good) in
+            [(10, 5, true), (25, 5, true), (26, 5, false), (27, 5, false), (41, 5, false)]
+        {
             let mut unpacker = Unpacker::new();
             unpacker.packed().extend(frame(bits));
             let unpacked = unpacker.unpack(Compression::Zstd, size_bytes, &mut out);
@@ -242,7 +288,10 @@ mod tests {
             for data in [&data[..], &vec![7; 3_000_000]] {
                 for packed in [zstd(data), zstd_stream(data)] {
                     *unpacker.packed() = packed.clone();
-                    assert_eq!(unpacker.unpack(Compression::Zstd, data.len(), &mut out).unwrap(), packed.len());
+                    assert_eq!(
+                        unpacker.unpack(Compression::Zstd, data.len(), &mut out).unwrap(),
+                        packed.len()
+                    );
                     assert!(out == data);
                 }
             }
@@ -286,7 +335,10 @@ mod tests {
         ] {
             for len in (0..packed.len()).step_by(997) {
                 *unpacker.packed() = packed[..len].to_vec();
-                assert!(unpacker.unpack(compression, data.len(), &mut out).is_err(), "{compression:?} {len}");
+                assert!(
+                    unpacker.unpack(compression, data.len(), &mut out).is_err(),
+                    "{compression:?} {len}"
+                );
                 assert!(data.starts_with(&out));
             }
         }

@@ -8,16 +8,26 @@ pub struct Unpacker(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Unpacker {
     /// Unpacks what the frame says it holds, and no more than `max_bytes`, into `out`.
-    pub fn unpack(&mut self, packed: &[u8], max_bytes: usize, out: &mut Vec<u8>) -> Result<(), String> {
+    pub fn unpack(
+        &mut self,
+        packed: &[u8],
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), String> {
         let len = match zstd::zstd_safe::get_frame_content_size(packed) {
             Ok(Some(len)) => usize::try_from(len).ok().filter(|&len| len <= max_bytes),
-            Ok(None) => return Err("bytes packed by zstd that do not tell how many they are".to_owned()),
+            Ok(None) => {
+                return Err("bytes packed by zstd that do not tell how many they are".to_owned());
+            }
             Err(_) => return Err("bytes that zstd did not pack".to_owned()),
         };
-        let len = len.ok_or_else(|| format!("bytes packed by zstd that would be more than {max_bytes}"))?;
+        let len =
+            len.ok_or_else(|| format!("bytes packed by zstd that would be more than {max_bytes}"))?;
         let unpacker = match &mut self.0 {
             Some(unpacker) => unpacker,
-            none => none.insert(zstd::bulk::Decompressor::new().map_err(|e| format!("zstd cannot begin ({e})"))?),
+            none => none.insert(
+                zstd::bulk::Decompressor::new().map_err(|e| format!("zstd cannot begin ({e})"))?,
+            ),
         };
         // Not cleared before: only what the buffer grows by is set to zero.
         out.resize(len, 0);

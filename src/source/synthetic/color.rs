@@ -1,16 +1,19 @@
-//! What a colour camera beside the depth camera sees: the room in its paint under a lamp, and the bodies in it.
+//! What a colour camera beside the depth camera sees: the room in its paint under a lamp, and the
+//! bodies in it.
 //!
-//! The room is painted once, with four samples a pixel and the shadows of its furniture. Of each frame only the bodies are drawn, and
-//! the dark spots below them.
+//! The room is painted once, with four samples a pixel and the shadows of its furniture. Of each
+//! frame only the bodies are drawn, and the dark spots below them.
 
 use std::f32::consts::{PI, TAU};
 
 use super::room::{
-    self, BACK_Z_M, Body, CEILING_Y_M, FLOOR_Y_M, Hit, Part, ROUND_S, SIDE_X_M, Surface, View, WINDOW_X_M, WINDOW_Y_M, bodies_at,
+    self, BACK_Z_M, Body, CEILING_Y_M, FLOOR_Y_M, Hit, Part, ROUND_S, SIDE_X_M, Surface, View,
+    WINDOW_X_M, WINDOW_Y_M, bodies_at,
 };
 use crate::camera::Intrinsics;
 
-/// How far left of the depth camera it stands, about as in a D435: a point is that much farther right in its frame.
+/// How far left of the depth camera it stands, about as in a D435: a point is that much farther
+/// right in its frame.
 pub const OFFSET_X_M: f32 = 0.015;
 const CAMERA_M: [f32; 3] = [-OFFSET_X_M, 0.0, 0.0];
 const LAMP_M: [f32; 3] = [0.4, -1.35, 1.7];
@@ -69,13 +72,17 @@ impl ColorView {
             for u in columns.clone() {
                 let x = self.view.ray_x[u];
                 let pixel = v * self.view.width() + u;
-                let Some(z) = body.depth_m(x, y).filter(|&z| z < self.scene_m[pixel]) else { continue };
+                let Some(z) = body.depth_m(x, y).filter(|&z| z < self.scene_m[pixel]) else {
+                    continue;
+                };
                 self.scene_m[pixel] = z;
                 let point_m = [x * z, y * z, z];
-                let on_body = [0, 1, 2].map(|i| (point_m[i] - body.center_m[i]) / body.semi_axes_m[i]);
+                let on_body =
+                    [0, 1, 2].map(|i| (point_m[i] - body.center_m[i]) / body.semi_axes_m[i]);
                 let normal = unit([0, 1, 2].map(|i| on_body[i] / body.semi_axes_m[i]));
                 let light = 0.52 + 0.62 * lamp(point_m, normal);
-                rgb[3 * pixel..][..3].copy_from_slice(&body_paint(body.part, on_body, t).map(|c| to_u8(c * light)));
+                rgb[3 * pixel..][..3]
+                    .copy_from_slice(&body_paint(body.part, on_body, t).map(|c| to_u8(c * light)));
             }
         }
     }
@@ -146,7 +153,9 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
         Surface::Back => match (x, y) {
             _ if y > FLOOR_Y_M - 0.1 => [244.0, 240.0, 232.0],
             _ if is_near(x, 1.5, 0.66) && is_near(y, -0.6, 0.56) => [248.0, 246.0, 240.0], // the window's frame
-            _ if is_near(x, -0.55, 0.5) && is_near(y, -0.55, 0.36) => picture((x + 0.55) / 0.46, (y + 0.55) / 0.32),
+            _ if is_near(x, -0.55, 0.5) && is_near(y, -0.55, 0.36) => {
+                picture((x + 0.55) / 0.46, (y + 0.55) / 0.32)
+            }
             _ => [236.0, 214.0, 176.0],
         },
         Surface::Window => {
@@ -167,7 +176,10 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
                     let plank = (x / 0.16).floor();
                     let along = (z + 0.37 * plank) / 1.3;
                     let seam = x / 0.16 - plank < 0.03 || along - along.floor() < 0.006;
-                    scale(WOOD, (0.88 + 0.24 * hash(plank, along.floor())) * if seam { 0.6 } else { 1.0 })
+                    scale(
+                        WOOD,
+                        (0.88 + 0.24 * hash(plank, along.floor())) * if seam { 0.6 } else { 1.0 },
+                    )
                 }
             }
         }
@@ -176,7 +188,8 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
             let door = if axis == 0 { (z - 3.2) / 0.7 } else { (x + 2.5) / 0.45 }.fract();
             let height = (y + 0.5) / 0.75;
             let is_seam = axis != 1 && (door < 0.025 || height.fract() < 0.025);
-            let is_handle = axis == 0 && is_near(door, 0.1, 0.02) && is_near(height.fract(), 0.5, 0.1);
+            let is_handle =
+                axis == 0 && is_near(door, 0.1, 0.02) && is_near(height.fract(), 0.5, 0.1);
             match () {
                 () if is_handle => [240.0, 220.0, 160.0],
                 () if is_seam => [46.0, 84.0, 88.0],
@@ -209,16 +222,19 @@ fn body_paint(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
         Part::Head if y < -0.35 || z > 0.35 => [84.0, 56.0, 40.0],
         Part::Head => [244.0, 196.0, 160.0],
         // A beach ball that rolls as it flies, by two turns a round.
-        Part::Ball => match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
-            true => [252.0, 214.0, 70.0],
-            false => [74.0, 150.0, 222.0],
-        },
+        Part::Ball => {
+            match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
+                true => [252.0, 214.0, 70.0],
+                false => [74.0, 150.0, 222.0],
+            }
+        }
     }
 }
 
 /// From 0 to 1, another for each pair of whole numbers.
 fn hash(a: f32, b: f32) -> f32 {
-    (super::splitmix64(&mut ((a as i64 as u64) << 32 ^ (b as i64 as u64))) >> 40) as f32 / (1u64 << 24) as f32
+    (super::splitmix64(&mut ((a as i64 as u64) << 32 ^ (b as i64 as u64))) >> 40) as f32
+        / (1u64 << 24) as f32
 }
 
 fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
@@ -244,7 +260,16 @@ mod tests {
     fn intrinsics() -> Intrinsics {
         let (width, height) = (320, 240);
         let distortion = Distortion::None;
-        Intrinsics { width, height, fx: 211.2, fy: 211.2, ppx: 159.5, ppy: 119.5, distortion, coeffs: [0.0; 5] }
+        Intrinsics {
+            width,
+            height,
+            fx: 211.2,
+            fy: 211.2,
+            ppx: 159.5,
+            ppy: 119.5,
+            distortion,
+            coeffs: [0.0; 5],
+        }
     }
 
     #[test]
@@ -261,7 +286,9 @@ mod tests {
                 let u = (pixel % 320) as f32 + i.fx * offset_x_m / z;
                 if (0.0..319.0).contains(&u) {
                     all += 1;
-                    same += u32::from((color_view.scene_m[v * 320 + (u + 0.5) as usize] / z - 1.0).abs() < 0.03);
+                    same += u32::from(
+                        (color_view.scene_m[v * 320 + (u + 0.5) as usize] / z - 1.0).abs() < 0.03,
+                    );
                 }
             }
             f64::from(same) / f64::from(all)
@@ -280,14 +307,17 @@ mod tests {
         };
         let (first, second) = (image(0.0), image(0.5));
         assert_eq!(first, image(0.0), "nothing of one frame stays in the next");
-        let differ = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64;
+        let differ = |a: &[u8], b: &[u8]| {
+            a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
+        };
         assert!(differ(&first, &image(ROUND_S)) < 0.001, "all goes round");
         let changed = differ(&first, &second);
         assert!((0.02..0.5).contains(&changed), "{changed}");
         // Neither black nor white, and many colours.
         let mean = first.iter().map(|&c| f64::from(c)).sum::<f64>() / first.len() as f64;
         assert!((80.0..190.0).contains(&mean), "{mean}");
-        let colors: std::collections::HashSet<_> = first.chunks(3).map(|c| [c[0] / 32, c[1] / 32, c[2] / 32]).collect();
+        let colors: std::collections::HashSet<_> =
+            first.chunks(3).map(|c| [c[0] / 32, c[1] / 32, c[2] / 32]).collect();
         assert!(colors.len() > 30, "{}", colors.len());
     }
 }

@@ -1,4 +1,5 @@
-//! What a stereo camera makes of the room: depth with noise, speckle, and shadows that only one eye sees.
+//! What a stereo camera makes of the room: depth with noise, speckle, and shadows that only one eye
+//! sees.
 
 use super::room::{self, Body, Surface, View, bodies_at};
 use super::{DEPTH_UNITS_M, splitmix64};
@@ -20,7 +21,8 @@ pub struct DepthView {
     room_m: Vec<f32>,
     /// The room with its bodies, of the frame at hand.
     scene_m: Vec<f32>,
-    /// Standard normal values, with a row's length more than [`NOISE_LEN`] so that a row can start anywhere.
+    /// Standard normal values, with a row's length more than [`NOISE_LEN`] so that a row can start
+    /// anywhere.
     noise: Vec<f32>,
 }
 
@@ -39,7 +41,12 @@ impl DepthView {
         let mut state = seed;
         // The sum of twelve uniform values has variance 1 and is close enough to normal.
         let noise = (0..NOISE_LEN + view.width())
-            .map(|_| (0..12).map(|_| (splitmix64(&mut state) >> 40) as f32 / (1u64 << 24) as f32).sum::<f32>() - 6.0)
+            .map(|_| {
+                (0..12)
+                    .map(|_| (splitmix64(&mut state) >> 40) as f32 / (1u64 << 24) as f32)
+                    .sum::<f32>()
+                    - 6.0
+            })
             .collect();
         Self { focal_px: intrinsics.fx, view, scene_m: room_m.clone(), room_m, noise }
     }
@@ -53,20 +60,25 @@ impl DepthView {
         let width = self.view.width();
         let mut state = noise_seed;
         let to_steps = 1.0 / DEPTH_UNITS_M;
-        for (depth, scene_m) in depth.chunks_exact_mut(width).zip(self.scene_m.chunks_exact(width)) {
+        for (depth, scene_m) in depth.chunks_exact_mut(width).zip(self.scene_m.chunks_exact(width))
+        {
             let random = splitmix64(&mut state) as usize;
             let noise = &self.noise[random % NOISE_LEN..][..width];
             let speckle = &self.noise[(random >> 32) % NOISE_LEN..][..width];
-            for (((depth, &z), &noise), &speckle) in depth.iter_mut().zip(scene_m).zip(noise).zip(speckle) {
+            for (((depth, &z), &noise), &speckle) in
+                depth.iter_mut().zip(scene_m).zip(noise).zip(speckle)
+            {
                 let measured_m = z + NOISE_AT_1M * z * z * noise;
-                // Conversion from float saturates: what is behind the camera or farther than 65 m becomes 0 or 65535.
+                // Conversion from float saturates: what is behind the camera or farther than 65 m
+                // becomes 0 or 65535.
                 let steps = (measured_m * to_steps + 0.5) as u16;
                 *depth = if speckle < SPECKLE_DEVIATIONS { steps } else { 0 };
             }
         }
     }
 
-    /// Draws a body where it is nearer than what stands there, and the shadow that its left edge throws for the second eye.
+    /// Draws a body where it is nearer than what stands there, and the shadow that its left edge
+    /// throws for the second eye.
     fn draw(&mut self, body: &Body) {
         let Some((columns, rows)) = body.bounds(&self.view) else { return };
         let width = self.view.width();
@@ -84,7 +96,8 @@ impl DepthView {
                 }
             }
             if let Some((u, z, behind_m)) = left_edge.filter(|e| e.2 > 0.0) {
-                let shadow_px = (self.focal_px * BASELINE_M * (1.0 / z - 1.0 / behind_m)).max(0.0) as usize;
+                let shadow_px =
+                    (self.focal_px * BASELINE_M * (1.0 / z - 1.0 / behind_m)).max(0.0) as usize;
                 row[u.saturating_sub(shadow_px)..u].fill(0.0);
             }
         }

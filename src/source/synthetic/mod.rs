@@ -1,12 +1,15 @@
-//! A camera that needs no hardware: a room with a walking figure and a bouncing ball, seen with the faults of a stereo camera.
+//! A camera that needs no hardware: a room with a walking figure and a bouncing ball, seen with the
+//! faults of a stereo camera.
 //!
-//! The image of frame `k` depends on `k`, the size, the rate and the seed alone. What makes it look like a stereo camera's: noise
-//! whose deviation grows with the square of the distance (depth is `f * B / disparity`, and the error of the disparity is constant),
-//! speckle without depth, a left border and a shadow left of near bodies that only one eye sees, a window that reflects nothing.
+//! The image of frame `k` depends on `k`, the size, the rate and the seed alone. What makes it look
+//! like a stereo camera's: noise whose deviation grows with the square of the distance (depth is `f
+//! * B / disparity`, and the error of the disparity is constant), speckle without depth, a left
+//! border and a shadow left of near bodies that only one eye sees, a window that reflects nothing.
 //!
-//! Frames are due on an absolute schedule, so the rate does not drift. A frame has arrived when it is due, whenever it is fetched: what
-//! it waits counts as latency. Like a driver, the camera keeps a few frames for a host that is late; older ones are lost, and the
-//! gap in the frame numbers announces them.
+//! Frames are due on an absolute schedule, so the rate does not drift. A frame has arrived when it
+//! is due, whenever it is fetched: what it waits counts as latency. Like a driver, the camera keeps
+//! a few frames for a host that is late; older ones are lost, and the gap in the frame numbers
+//! announces them.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -23,7 +26,10 @@ use std::time::Duration;
 
 use self::color::{ColorView, OFFSET_X_M};
 use self::depth::DepthView;
-use super::{COLOR_BUFFERS, ColorStream, Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
+use super::{
+    COLOR_BUFFERS, ColorStream, Delivery, DepthStream, FrameSource, SourceError, SourceInfo,
+    SourceKind,
+};
 use crate::camera::{Distortion, Extrinsics, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
@@ -39,7 +45,8 @@ pub struct SyntheticOptions {
     pub height: u32,
     pub fps: f64,
     pub seed: u64,
-    /// Give each frame the image of a colour camera of the same size and lens, 15 mm left of the depth camera, of the same instant.
+    /// Give each frame the image of a colour camera of the same size and lens, 15 mm left of the
+    /// depth camera, of the same instant.
     pub color: bool,
 }
 
@@ -71,9 +78,13 @@ impl SyntheticCamera {
             distortion: Distortion::None,
             coeffs: [0.0; 5],
         };
-        intrinsics.check().map_err(|e| SourceError::Unsupported(format!("synthetic camera: {e}")))?;
-        let from_depth =
-            Extrinsics { rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], translation_m: [OFFSET_X_M, 0.0, 0.0] };
+        intrinsics
+            .check()
+            .map_err(|e| SourceError::Unsupported(format!("synthetic camera: {e}")))?;
+        let from_depth = Extrinsics {
+            rotation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+            translation_m: [OFFSET_X_M, 0.0, 0.0],
+        };
         let format = ColorFormat::Rgb8;
         Ok(Self {
             info: SourceInfo {
@@ -86,7 +97,12 @@ impl SyntheticCamera {
                     depth_units_m: DEPTH_UNITS_M,
                     timestamp_domain: TimestampDomain::HardwareClock,
                 },
-                color: color.then_some(ColorStream { intrinsics, format, nominal_fps: fps, from_depth }),
+                color: color.then_some(ColorStream {
+                    intrinsics,
+                    format,
+                    nominal_fps: fps,
+                    from_depth,
+                }),
                 expected_frames: None,
             },
             clock,
@@ -112,23 +128,31 @@ impl FrameSource for SyntheticCamera {
         &self.info
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         let now = self.clock.now();
         let started_at = *self.started_at.get_or_insert(now);
-        let newest_due = (now.since(started_at).as_secs_f64() * self.info.stream.nominal_fps) as u64;
+        let newest_due =
+            (now.since(started_at).as_secs_f64() * self.info.stream.nominal_fps) as u64;
         self.next = self.next.max((newest_due + 1).saturating_sub(BACKLOG));
         let due = started_at.plus(self.after_start(self.next));
         if due > until {
             self.clock.sleep_until(until);
             return Ok(Delivery::Idle);
         }
-        // A camera's frame comes into being just before it arrives. Made right after the last one, it would take from the projection of that
-        // one what a camera does not take: a core, and the caches.
+        // A camera's frame comes into being just before it arrives. Made right after the last one,
+        // it would take from the projection of that one what a camera does not take: a core, and
+        // the caches.
         let lead = (self.after_start(1) / 2).max(2 * self.rendering);
-        self.clock.sleep_until(HostTime::from_ns(due.as_ns().saturating_sub(lead.as_nanos() as u64)));
+        self.clock
+            .sleep_until(HostTime::from_ns(due.as_ns().saturating_sub(lead.as_nanos() as u64)));
         let began_at = self.clock.now();
         let seconds = self.after_start(self.next).as_secs_f64();
-        let device_time = Some(DeviceTime { ms: seconds * 1e3, domain: TimestampDomain::HardwareClock });
+        let device_time =
+            Some(DeviceTime { ms: seconds * 1e3, domain: TimestampDomain::HardwareClock });
         self.depth.render(seconds as f32, self.seed ^ self.next, &mut frame.depth);
         frame.color = self.color.as_mut().map(|(view, pool)| {
             let mut free = pool.free();
@@ -139,8 +163,13 @@ impl FrameSource for SyntheticCamera {
         });
         self.rendering = self.clock.now().since(began_at);
         self.clock.sleep_until(due);
-        frame.meta =
-            FrameMeta { number: self.next + 1, arrived_at: due, device_time, depth_units_m: DEPTH_UNITS_M, ..Default::default() };
+        frame.meta = FrameMeta {
+            number: self.next + 1,
+            arrived_at: due,
+            device_time,
+            depth_units_m: DEPTH_UNITS_M,
+            ..Default::default()
+        };
         self.next += 1;
         Ok(Delivery::Frame)
     }
@@ -167,7 +196,10 @@ mod tests {
 
     fn next(camera: &mut SyntheticCamera) -> DepthFrame {
         let mut frame = DepthFrame::new(320, 240);
-        assert_eq!(camera.next_frame(&mut frame, HostTime::from_ns(u64::MAX)).unwrap(), Delivery::Frame);
+        assert_eq!(
+            camera.next_frame(&mut frame, HostTime::from_ns(u64::MAX)).unwrap(),
+            Delivery::Frame
+        );
         frame
     }
 
@@ -193,7 +225,10 @@ mod tests {
         clock.advance(Duration::from_millis(70)); // frames 2, 3 and 4 are due, and kept
         for number in 2..=4 {
             let frame = next(&mut camera).meta;
-            assert_eq!((frame.number, frame.arrived_at.as_ns()), (number, (number - 1) * 20_000_000));
+            assert_eq!(
+                (frame.number, frame.arrived_at.as_ns()),
+                (number, (number - 1) * 20_000_000)
+            );
         }
         clock.advance(Duration::from_millis(140)); // now 5 to 11 are due, four of which are kept
         assert_eq!(next(&mut camera).meta.number, 8);
@@ -205,7 +240,10 @@ mod tests {
         let clock = Arc::new(ManualClock::new());
         let mut camera = camera(&clock, 1);
         let mut frame = next(&mut camera);
-        assert_eq!(camera.next_frame(&mut frame, HostTime::from_ns(5_000_000)).unwrap(), Delivery::Idle);
+        assert_eq!(
+            camera.next_frame(&mut frame, HostTime::from_ns(5_000_000)).unwrap(),
+            Delivery::Idle
+        );
         assert_eq!(clock.now(), HostTime::from_ns(5_000_000));
     }
 
@@ -214,7 +252,10 @@ mod tests {
         let images = |seed| {
             let clock = Arc::new(ManualClock::new());
             let mut camera = camera(&clock, seed);
-            (0..3).map(|_| next(&mut camera)).map(|frame| (frame.depth, frame.color)).collect::<Vec<_>>()
+            (0..3)
+                .map(|_| next(&mut camera))
+                .map(|frame| (frame.depth, frame.color))
+                .collect::<Vec<_>>()
         };
         assert_eq!(images(7), images(7));
         assert_ne!(images(7)[0].0, images(8)[0].0);
@@ -226,14 +267,21 @@ mod tests {
         let clock = Arc::new(ManualClock::new());
         let mut camera = camera(&clock, 1);
         let stream = camera.info().color.clone().unwrap();
-        assert_eq!((stream.intrinsics, stream.nominal_fps), (camera.info().stream.intrinsics, 50.0));
+        assert_eq!(
+            (stream.intrinsics, stream.nominal_fps),
+            (camera.info().stream.intrinsics, 50.0)
+        );
         for _ in 0..3 {
             let frame = next(&mut camera);
             let image = frame.color.unwrap();
-            assert_eq!((image.number, image.device_time), (frame.meta.number, frame.meta.device_time));
+            assert_eq!(
+                (image.number, image.device_time),
+                (frame.meta.number, frame.meta.device_time)
+            );
             assert_eq!((image.format, image.bytes.len()), (stream.format, 320 * 240 * 3));
         }
-        let options = SyntheticOptions { width: 320, height: 240, fps: 50.0, seed: 1, color: false };
+        let options =
+            SyntheticOptions { width: 320, height: 240, fps: 50.0, seed: 1, color: false };
         let mut plain = SyntheticCamera::new(options, clock).unwrap();
         assert_eq!((plain.info().color.clone(), next(&mut plain).color), (None, None));
     }
@@ -244,16 +292,24 @@ mod tests {
         let mut camera = camera(&clock, 3);
         let frames: Vec<_> = (0..150).map(|_| next(&mut camera).depth).collect();
         let deviation_and_mean = |u: usize, v: usize| {
-            let values: Vec<f64> = frames.iter().map(|f| f64::from(f[v * 320 + u])).filter(|&d| d > 0.0).collect();
+            let values: Vec<f64> =
+                frames.iter().map(|f| f64::from(f[v * 320 + u])).filter(|&d| d > 0.0).collect();
             let mean = values.iter().sum::<f64>() / values.len() as f64;
-            ((values.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt(), mean)
+            (
+                (values.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / values.len() as f64)
+                    .sqrt(),
+                mean,
+            )
         };
         // A spot on the floor and one on the back wall where nobody walks in these three seconds.
         let (near_deviation, near) = deviation_and_mean(40, 235);
         let (far_deviation, far) = deviation_and_mean(100, 100);
         assert!(near < 2000.0 && far > 4500.0, "{near} {far}");
         let growth = (far_deviation / near_deviation) / (far / near).powi(2);
-        assert!((0.6..1.6).contains(&growth), "deviation {near_deviation} at {near}, {far_deviation} at {far}");
+        assert!(
+            (0.6..1.6).contains(&growth),
+            "deviation {near_deviation} at {near}, {far_deviation} at {far}"
+        );
         assert!(frames[0].chunks(320).all(|row| row[..8].iter().all(|&d| d == 0)));
         let holes = frames[0].iter().filter(|&&d| d == 0).count() as f64 / frames[0].len() as f64;
         assert!((0.03..0.3).contains(&holes), "{holes}");

@@ -1,4 +1,5 @@
-//! The room and what moves in it, as rays meet it. The depth camera stands at the origin, 1 m above the floor.
+//! The room and what moves in it, as rays meet it. The depth camera stands at the origin, 1 m above
+//! the floor.
 
 use std::f32::consts::TAU;
 use std::ops::Range;
@@ -75,7 +76,8 @@ pub fn is_hidden(from_m: [f32; 3], to_m: [f32; 3]) -> bool {
     BOXES.iter().any(|&(_, low, high)| enter_box(from_m, ray, low, high).0 < 1.0)
 }
 
-/// How many times `ray` it is from `from` to an axis-aligned box, or infinity (the slab method); and the axis of the side met.
+/// How many times `ray` it is from `from` to an axis-aligned box, or infinity (the slab method);
+/// and the axis of the side met.
 fn enter_box(from: [f32; 3], ray: [f32; 3], low: [f32; 3], high: [f32; 3]) -> (f32, usize) {
     const MISSED: (f32, usize) = (f32::INFINITY, 0);
     let (mut enter, mut leave) = ((0.0f32, 0), f32::INFINITY);
@@ -102,8 +104,12 @@ pub struct View {
 impl View {
     pub fn new(intrinsics: &Intrinsics) -> Self {
         Self {
-            ray_x: (0..intrinsics.width).map(|u| (u as f32 - intrinsics.ppx) / intrinsics.fx).collect(),
-            ray_y: (0..intrinsics.height).map(|v| (v as f32 - intrinsics.ppy) / intrinsics.fy).collect(),
+            ray_x: (0..intrinsics.width)
+                .map(|u| (u as f32 - intrinsics.ppx) / intrinsics.fx)
+                .collect(),
+            ray_y: (0..intrinsics.height)
+                .map(|v| (v as f32 - intrinsics.ppy) / intrinsics.fy)
+                .collect(),
         }
     }
 
@@ -139,7 +145,11 @@ impl Body {
         let [[cx, cy, cz], [sx, sy, sz]] = [self.center_m, self.semi_axes_m];
         let (near_z, far_z) = (cz - sz, cz + sz);
         let span = |rays: &[f32], c: f32, s: f32| {
-            View::span(rays, ((c - s) / near_z).min((c - s) / far_z), ((c + s) / near_z).max((c + s) / far_z))
+            View::span(
+                rays,
+                ((c - s) / near_z).min((c - s) / far_z),
+                ((c + s) / near_z).max((c + s) / far_z),
+            )
         };
         (near_z >= 0.1).then(|| (span(&view.ray_x, cx, sx), span(&view.ray_y, cy, sy)))
     }
@@ -156,10 +166,12 @@ impl Body {
     }
 }
 
-/// After so long all is where it was, so that a picture of it can go round. The ball meets the floor every second.
+/// After so long all is where it was, so that a picture of it can go round. The ball meets the
+/// floor every second.
 pub const ROUND_S: f32 = 6.0;
 
-/// A figure that walks around the table, its head and arm, and a ball that bounces, `t` seconds after the start.
+/// A figure that walks around the table, its head and arm, and a ball that bounces, `t` seconds
+/// after the start.
 pub fn bodies_at(t: f32) -> [Body; 4] {
     let turn = TAU * t / ROUND_S;
     let (x, z) = (1.25 * turn.sin(), 2.75 + 0.65 * turn.cos());
@@ -185,8 +197,14 @@ mod tests {
         let see = |x, y| look(0.0, x, y).surface;
         assert_eq!(see(0.0, 0.0), Surface::Back);
         assert_eq!(see(1.5 / BACK_Z_M, -0.5 / BACK_Z_M), Surface::Window);
-        assert_eq!((see(0.0, 0.8), see(0.0, -0.8), see(1.5, 0.0)), (Surface::Floor, Surface::Ceiling, Surface::Side));
-        assert_eq!((see(0.0, 0.28 / 2.5), see(-2.0 / 3.2, 0.0)), (Surface::Table, Surface::Cupboard));
+        assert_eq!(
+            (see(0.0, 0.8), see(0.0, -0.8), see(1.5, 0.0)),
+            (Surface::Floor, Surface::Ceiling, Surface::Side)
+        );
+        assert_eq!(
+            (see(0.0, 0.28 / 2.5), see(-2.0 / 3.2, 0.0)),
+            (Surface::Table, Surface::Cupboard)
+        );
         let wall = look(0.0, 0.1, 0.01);
         assert_eq!((wall.z_m, wall.axis), (BACK_Z_M, 2));
         // From a place farther left, the left wall is nearer.
@@ -222,7 +240,11 @@ mod tests {
                     if let Some(z) = body.depth_m(x, y) {
                         assert!(columns.contains(&u) && rows.contains(&v), "{body:?} {u} {v}");
                         let point_m = [x * z, y * z, z];
-                        let r: f32 = (0..3).map(|i| ((point_m[i] - body.center_m[i]) / body.semi_axes_m[i]).powi(2)).sum();
+                        let r: f32 = (0..3)
+                            .map(|i| {
+                                ((point_m[i] - body.center_m[i]) / body.semi_axes_m[i]).powi(2)
+                            })
+                            .sum();
                         assert!((r - 1.0).abs() < 1e-2, "{r}");
                         seen += 1;
                     }

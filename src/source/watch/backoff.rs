@@ -1,4 +1,5 @@
-//! Pauses that double up to a limit, so that a camera that can't be helped costs little and one that comes back is soon seen.
+//! Pauses that double up to a limit, so that a camera that can't be helped costs little and one
+//! that comes back is soon seen.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Calls to a driver that may take seconds, made on a thread of their own.
 //!
-//! The driver goes with the call and comes back with the answer. A call that does not return is left behind with its driver, and
-//! another one takes its place.
+//! The driver goes with the call and comes back with the answer. A call that does not return is
+//! left behind with its driver, and another one takes its place.
 
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use super::{CameraDriver, Started};
 use crate::clock::{Clock, HostTime};
 use crate::source::{ErrorKind, SourceError};
 
-/// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a camera that does not answer.
+/// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a
+/// camera that does not answer.
 pub const HANGS: Duration = Duration::from_secs(20);
 /// How often a call is asked whether it has returned.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -79,7 +80,11 @@ pub(super) enum Waited<C: CameraDriver> {
 }
 
 impl<C: CameraDriver> Call<C> {
-    pub(super) fn begin(mut driver: Held<C>, request: Request, clock: &dyn Clock) -> Result<Self, SourceError> {
+    pub(super) fn begin(
+        mut driver: Held<C>,
+        request: Request,
+        clock: &dyn Clock,
+    ) -> Result<Self, SourceError> {
         if !C::BLOCKS {
             let answer = request.ask(&mut *driver);
             return Ok(Self::Answered(driver, answer));
@@ -99,13 +104,18 @@ impl<C: CameraDriver> Call<C> {
     }
 
     /// Waits for the answer until `until`.
-    pub(super) fn wait(self, clock: &std::sync::Arc<dyn Clock>, until: HostTime) -> Result<Waited<C>, SourceError> {
+    pub(super) fn wait(
+        self,
+        clock: &std::sync::Arc<dyn Clock>,
+        until: HostTime,
+    ) -> Result<Waited<C>, SourceError> {
         match self {
             Self::Answered(driver, answer) => Ok(Waited::Answered(driver, answer)),
             Self::Running { request, thread, substitute, give_up_at } => {
                 wait(&thread, &**clock, until);
                 if thread.is_finished() {
-                    let (driver, answer) = thread.join().map_err(|_| lost("the camera thread panicked"))?;
+                    let (driver, answer) =
+                        thread.join().map_err(|_| lost("the camera thread panicked"))?;
                     return Ok(Waited::Answered(Held::new(driver, clock), answer));
                 }
                 Ok(if clock.now() < give_up_at {

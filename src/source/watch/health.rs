@@ -1,4 +1,5 @@
-//! How a watched camera fares: written by the thread that drives it, read by the status line, the viewer and the report.
+//! How a watched camera fares: written by the thread that drives it, read by the status line, the
+//! viewer and the report.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -97,7 +98,12 @@ struct Ledger {
 impl Monitor {
     pub(super) fn new(opened_at: HostTime, serial: Option<&str>) -> Self {
         let name = serial.map_or("camera".into(), |serial| format!("camera {serial}"));
-        Self(Arc::new(Mutex::new(Ledger { health: Health::default(), opened_at, silent_since: None, name })))
+        Self(Arc::new(Mutex::new(Ledger {
+            health: Health::default(),
+            opened_at,
+            silent_since: None,
+            name,
+        })))
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -112,7 +118,8 @@ impl Monitor {
     pub fn health(&self, now: HostTime) -> Health {
         let ledger = self.ledger();
         let mut health = ledger.health.clone();
-        health.without_frames_s += ledger.silent_since.map_or(0.0, |since| now.since(since).as_secs_f64());
+        health.without_frames_s +=
+            ledger.silent_since.map_or(0.0, |since| now.since(since).as_secs_f64());
         health
     }
 

@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::call::{Answer, Call, Request, Waited, lost};
 use super::driver::Held;
-use super::{CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State};
+use super::{
+    CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
+};
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
@@ -18,7 +20,8 @@ const SLICE: Duration = Duration::from_millis(50);
 const STEADY: Duration = Duration::from_secs(10);
 /// After a reset a camera is still listed for a moment, and would be started in vain.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Failed starts after which a camera that is there is reset. The first may come before udev has given the permissions.
+/// Failed starts after which a camera that is there is reset. The first may come before udev has
+/// given the permissions.
 const STARTS: u32 = 3;
 
 /// What is being done.
@@ -71,7 +74,11 @@ impl<C: CameraDriver> Machine<C> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
         let now = clock.now();
-        let call = Call::begin(Held::new(driver, &clock), Request::Start { serial: serial.clone() }, &*clock)?;
+        let call = Call::begin(
+            Held::new(driver, &clock),
+            Request::Start { serial: serial.clone() },
+            &*clock,
+        )?;
         Ok(Self {
             monitor: Monitor::new(now, serial.as_deref()),
             reconnect,
@@ -104,7 +111,11 @@ impl<C: CameraDriver> Machine<C> {
     }
 
     /// Goes on with what is being done, for at most 50 ms.
-    pub(super) fn step(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    pub(super) fn step(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         self.check_patience()?;
         let until = until.min(self.clock.now().plus(SLICE));
         match std::mem::replace(&mut self.work, Work::Ended) {
@@ -122,7 +133,9 @@ impl<C: CameraDriver> Machine<C> {
                 Waited::LeftBehind(driver, answer) => {
                     self.monitor.count(|health| health.hung_calls += 1);
                     if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
-                        return Err(lost(&format!("{MOST_HUNG_CALLS} calls of its driver have not returned")));
+                        return Err(lost(&format!(
+                            "{MOST_HUNG_CALLS} calls of its driver have not returned"
+                        )));
                     }
                     self.answered(driver, answer)?;
                 }
@@ -133,7 +146,12 @@ impl<C: CameraDriver> Machine<C> {
         Ok(Delivery::Idle)
     }
 
-    fn await_frame(&mut self, mut driver: Held<C>, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn await_frame(
+        &mut self,
+        mut driver: Held<C>,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         if !std::mem::replace(&mut self.has_begun, true) {
             // The viewer was opened meanwhile.
             self.awaited_since = self.clock.now();
@@ -164,7 +182,8 @@ impl<C: CameraDriver> Machine<C> {
             return Ok(Delivery::Idle);
         }
         let error = self.last_error.take().map_or(String::new(), |error| format!(" ({error})"));
-        self.failed(driver, format!("no frame for {:.1} s{error}", silence.as_secs_f64())).map(|()| Delivery::Idle)
+        self.failed(driver, format!("no frame for {:.1} s{error}", silence.as_secs_f64()))
+            .map(|()| Delivery::Idle)
     }
 
     fn arrived(&mut self, frame: &mut DepthFrame) {
@@ -195,11 +214,14 @@ impl<C: CameraDriver> Machine<C> {
                 Err(error) => {
                     self.note(&error);
                     let cannot_heal = matches!(error, SourceError::Unsupported(_));
-                    if cannot_heal || (self.state == State::Starting && error.kind() == ErrorKind::Fatal) {
+                    if cannot_heal
+                        || (self.state == State::Starting && error.kind() == ErrorKind::Fatal)
+                    {
                         return Err(error);
                     }
                     // One that was started and stays silent needs more than patience.
-                    self.failed_starts = if error.kind() == ErrorKind::Fatal { self.failed_starts + 1 } else { 0 };
+                    self.failed_starts =
+                        if error.kind() == ErrorKind::Fatal { self.failed_starts + 1 } else { 0 };
                     self.failed(driver, error.to_string())
                 }
             },
@@ -219,7 +241,11 @@ impl<C: CameraDriver> Machine<C> {
         }
     }
 
-    fn started(&mut self, driver: Held<C>, Started { info, serial }: Started) -> Result<(), SourceError> {
+    fn started(
+        &mut self,
+        driver: Held<C>,
+        Started { info, serial }: Started,
+    ) -> Result<(), SourceError> {
         if let (Some(want), Some(got)) = (&self.serial, &serial)
             && want != got
         {
@@ -237,9 +263,15 @@ impl<C: CameraDriver> Machine<C> {
         Ok(())
     }
 
-    fn looked(&mut self, driver: Held<C>, seen: Result<Vec<String>, SourceError>) -> Result<(), SourceError> {
+    fn looked(
+        &mut self,
+        driver: Held<C>,
+        seen: Result<Vec<String>, SourceError>,
+    ) -> Result<(), SourceError> {
         let is_there = match &seen {
-            Ok(serials) => self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial)),
+            Ok(serials) => {
+                self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial))
+            }
             Err(error) => {
                 self.note(error);
                 // Perhaps it can be started all the same.
@@ -263,7 +295,10 @@ impl<C: CameraDriver> Machine<C> {
     fn tell_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
             let serial = self.serial.as_deref().unwrap_or("of any number");
-            self.monitor.warn(&format!("there is {}, and not {serial}, which is waited for", others.join(", ")));
+            self.monitor.warn(&format!(
+                "there is {}, and not {serial}, which is waited for",
+                others.join(", ")
+            ));
         }
         self.others = others;
     }
@@ -328,11 +363,16 @@ impl<C: CameraDriver> Machine<C> {
     /// Ends what has been tried for too long, even if a call has not returned yet.
     fn check_patience(&mut self) -> Result<(), SourceError> {
         let Reconnect::For(limit) = self.reconnect else { return Ok(()) };
-        if matches!(self.state, State::Starting | State::Streaming) || self.clock.now().since(self.stalled_at) < limit {
+        if matches!(self.state, State::Starting | State::Streaming)
+            || self.clock.now().since(self.stalled_at) < limit
+        {
             return Ok(());
         }
         let health = self.monitor.health(self.clock.now());
-        let why = self.last_error.take().map_or(String::new(), |error| format!("; the last error was: {error}"));
+        let why = self
+            .last_error
+            .take()
+            .map_or(String::new(), |error| format!("; the last error was: {error}"));
         let tried = format!(
             "no frame for {:.0} s, with {} restarts and {} resets of the camera in this run{why}",
             self.clock.now().since(self.stalled_at).as_secs_f64(),
@@ -351,11 +391,15 @@ impl<C: CameraDriver> Machine<C> {
     }
 }
 
-/// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for it.
+/// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for
+/// it.
 fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
     let mode = |info: &SourceInfo| {
         let stream = &info.stream;
-        format!("{}x{} at {:.0} fps", stream.intrinsics.width, stream.intrinsics.height, stream.nominal_fps)
+        format!(
+            "{}x{} at {:.0} fps",
+            stream.intrinsics.width, stream.intrinsics.height, stream.nominal_fps
+        )
     };
     let (was, is) = (mode(first), mode(now));
     if was != is {
@@ -364,8 +408,13 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
             first.name
         )));
     }
-    if first.stream.intrinsics != now.stream.intrinsics || first.color_camera() != now.color_camera() {
-        return Err(SourceError::Unsupported(format!("{}: it came back with another calibration; start again", first.name)));
+    if first.stream.intrinsics != now.stream.intrinsics
+        || first.color_camera() != now.color_camera()
+    {
+        return Err(SourceError::Unsupported(format!(
+            "{}: it came back with another calibration; start again",
+            first.name
+        )));
     }
     Ok(())
 }

@@ -12,15 +12,19 @@
 //! | `resetting` | the camera is reset (`resets`) | `reconnecting` |
 //! | `reconnecting` | the camera is looked for until it is there, then its stream is started | `streaming` (`reconnects`); `resetting` if it sends nothing, or can't be started three times |
 //!
-//! Between attempts there are pauses that double up to a limit. All this goes on for as long as [`Reconnect`] says; then, and at once
-//! where nothing can heal (the first start fails, the camera has no such profile), the run ends with the reason. Downstream nothing is
-//! seen of it but a gap in time: the first frame after each start says that it is a restart. Only the camera with the serial number
-//! of the first start is taken back, and only with the image size and calibration that the run began with.
+//! Between attempts there are pauses that double up to a limit. All this goes on for as long as
+//! [`Reconnect`] says; then, and at once where nothing can heal (the first start fails, the camera
+//! has no such profile), the run ends with the reason. Downstream nothing is seen of it but a gap
+//! in time: the first frame after each start says that it is a restart. Only the camera with the
+//! serial number of the first start is taken back, and only with the image size and calibration
+//! that the run began with.
 //!
-//! The machine knows no librealsense: it drives a [`CameraDriver`]. What a driver does in `start`, `look` and `hardware_reset` may take
-//! seconds, so it happens on a thread of its own while the capture thread goes on answering; no wait is longer than 50 ms. A call that
-//! has not returned after [`HANGS`] is left behind (`hung_calls`), and another driver goes on where it was; after [`MOST_HUNG_CALLS`] the
-//! run ends. Before the camera has been opened there is no run yet to be stopped: a signal ends the program itself.
+//! The machine knows no librealsense: it drives a [`CameraDriver`]. What a driver does in `start`,
+//! `look` and `hardware_reset` may take seconds, so it happens on a thread of its own while the
+//! capture thread goes on answering; no wait is longer than 50 ms. A call that has not returned
+//! after [`HANGS`] is left behind (`hung_calls`), and another driver goes on where it was; after
+//! [`MOST_HUNG_CALLS`] the run ends. Before the camera has been opened there is no run yet to be
+//! stopped: a signal ends the program itself.
 
 mod backoff;
 mod call;
@@ -58,11 +62,17 @@ pub struct Watched<C: CameraDriver> {
 }
 
 impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and returns when it tells what it streams.
+    /// Starts the camera with this serial number, or the first, and returns when it tells what it
+    /// streams.
     ///
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.
-    pub fn open(driver: C, serial: Option<String>, reconnect: Reconnect, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    pub fn open(
+        driver: C,
+        serial: Option<String>,
+        reconnect: Reconnect,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
         let motion = driver.motion();
         let mut machine = Machine::new(driver, serial, reconnect, Arc::clone(&clock))?;
         let mut none_yet = DepthFrame::default();
@@ -80,7 +90,11 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
         &self.info
     }
 
-    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
         self.machine.step(frame, until)
     }
 

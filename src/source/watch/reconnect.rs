@@ -63,7 +63,10 @@ mod tests {
             assert_eq!(text.parse(), Ok(want), "{text}");
         }
         for bad in ["", "always", "-1s", "60 bananas"] {
-            assert!(bad.parse::<Reconnect>().unwrap_err().ends_with("or never, or forever"), "{bad}");
+            assert!(
+                bad.parse::<Reconnect>().unwrap_err().ends_with("or never, or forever"),
+                "{bad}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
-//! From where a cloud is seen: behind the camera, to its side and above, as near as all of the cloud allows.
+//! From where a cloud is seen: behind the camera, to its side and above, as near as all of the
+//! cloud allows.
 
 use crate::camera::{Extrinsics, Intrinsics};
 
@@ -29,14 +30,18 @@ impl Sample {
     /// `None` if the cloud is too small to tell what the scene is like.
     pub fn of(positions_m: &[Vector]) -> Option<Self> {
         let step = positions_m.len().div_ceil(POINTS).max(1);
-        (positions_m.len() >= ENOUGH).then(|| Self(positions_m.iter().step_by(step).copied().collect()))
+        (positions_m.len() >= ENOUGH)
+            .then(|| Self(positions_m.iter().step_by(step).copied().collect()))
     }
 
     /// What a camera that has delivered nothing yet is thought to see.
     pub fn of_lens(lens: &Intrinsics) -> Self {
-        let corner = |u: f32, v: f32, z: f32| [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z];
+        let corner = |u: f32, v: f32, z: f32| {
+            [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z]
+        };
         let (w, h) = (lens.width as f32, lens.height as f32);
-        let corners = |z: f32| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)];
+        let corners =
+            |z: f32| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)];
         Self(EXPECTED_M.into_iter().flat_map(corners).collect())
     }
 }
@@ -52,24 +57,30 @@ pub struct Eye {
 }
 
 impl Eye {
-    /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame, with where that stands.
+    /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame,
+    /// with where that stands.
     pub fn for_clouds(clouds: &[(&Extrinsics, &Sample)]) -> Self {
-        let points: Vec<Vector> =
-            clouds.iter().flat_map(|(pose, Sample(points))| points.iter().map(|&p| pose.apply(p))).collect();
+        let points: Vec<Vector> = clouds
+            .iter()
+            .flat_map(|(pose, Sample(points))| points.iter().map(|&p| pose.apply(p)))
+            .collect();
         let depths_m = clouds.iter().flat_map(|(_, Sample(points))| points.iter().map(|p| p[2]));
-        let forward = [-TURN_RAD.sin() * TILT_RAD.cos(), TILT_RAD.sin(), TURN_RAD.cos() * TILT_RAD.cos()];
+        let forward =
+            [-TURN_RAD.sin() * TILT_RAD.cos(), TILT_RAD.sin(), TURN_RAD.cos() * TILT_RAD.cos()];
         // The cross products of `forward` and "up", which is -y.
         let right = normalized([forward[2], 0.0, -forward[0]]);
         let up = cross(right, forward);
         let depth_m = quantile(depths_m.collect(), 0.5);
         let frustum_m = FRUSTUM * depth_m;
-        let corners =
-            [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]].map(|p| p.map(|x: f32| x * frustum_m));
+        let corners = [[-1.0, -0.6, 1.0], [1.0, -0.6, 1.0], [-1.0, 0.6, 1.0], [1.0, 0.6, 1.0]]
+            .map(|p| p.map(|x: f32| x * frustum_m));
         let frustum = || [[0.0; 3]].into_iter().chain(corners);
-        let cameras: Vec<Vector> = clouds.iter().flat_map(|(pose, _)| frustum().map(|p| pose.apply(p))).collect();
+        let cameras: Vec<Vector> =
+            clouds.iter().flat_map(|(pose, _)| frustum().map(|p| pose.apply(p))).collect();
 
-        // A point is in sight from e if |p·side - e·side| <= half (p·forward - e·forward). So e·side lies between the largest of
-        // p·side - half p·forward and the least of p·side + half p·forward, each moved by half e·forward.
+        // A point is in sight from e if |p·side - e·side| <= half (p·forward - e·forward). So
+        // e·side lies between the largest of p·side - half p·forward and the least of p·side + half
+        // p·forward, each moved by half e·forward.
         let bound = |side: Vector, sign: f32, half: f32| {
             let reach = |p: &Vector| sign * dot(*p, side) - half * dot(*p, forward);
             let of_points = quantile(points.iter().map(reach).collect(), IN_SIGHT);
@@ -82,7 +93,8 @@ impl Eye {
                 ((high - low) / 2.0, -(high + low) / (2.0 * half))
             });
         let forward_m = behind_for_width.min(behind_for_height);
-        let position_m = std::array::from_fn(|i| right_m * right[i] + up_m * up[i] + forward_m * forward[i]);
+        let position_m =
+            std::array::from_fn(|i| right_m * right[i] + up_m * up[i] + forward_m * forward[i]);
         let ahead_m = quantile(points.iter().map(|p| dot(*p, forward)).collect(), 0.5) - forward_m;
         let target_m = std::array::from_fn(|i| position_m[i] + ahead_m * forward[i]);
         Self { position_m, target_m, frustum_m }
@@ -134,7 +146,8 @@ mod tests {
     #[test]
     fn the_scene_and_the_camera_fill_the_view_at_every_size() {
         for scale in [0.1, 1.0, 3.0] {
-            let points = scene([-1.0, -0.7, 1.0].map(|x| x * scale), [1.0, 0.7, 2.0].map(|x| x * scale));
+            let points =
+                scene([-1.0, -0.7, 1.0].map(|x| x * scale), [1.0, 0.7, 2.0].map(|x| x * scale));
             let eye = one(&Sample::of(&points).unwrap());
             let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, p)).collect();
             let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
@@ -152,13 +165,15 @@ mod tests {
         let points = scene([-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]);
         let right = Extrinsics { translation_m: [3.0, 0.0, 0.0], ..Extrinsics::IDENTITY };
         // It looks to the left from there.
-        let turned = Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
+        let turned =
+            Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
         for second in [right, turned] {
             let poses = [Extrinsics::IDENTITY, second];
             let sample = Sample::of(&points).unwrap();
             let eye = Eye::for_clouds(&poses.each_ref().map(|pose| (pose, &sample)));
             for pose in &poses {
-                let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, pose.apply(p))).collect();
+                let all: Vec<_> =
+                    points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, pose.apply(p))).collect();
                 let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
                 assert!(inside as f32 >= 0.97 * all.len() as f32, "{inside} of {}", all.len());
             }
@@ -167,20 +182,43 @@ mod tests {
 
     #[test]
     fn before_the_first_cloud_the_lens_decides() {
-        let mut lens = Intrinsics { width: 848, height: 480, fx: 422.0, fy: 422.0, ppx: 424.0, ppy: 240.0, ..narrow() };
+        let mut lens = Intrinsics {
+            width: 848,
+            height: 480,
+            fx: 422.0,
+            fy: 422.0,
+            ppx: 424.0,
+            ppy: 240.0,
+            ..narrow()
+        };
         let wide = one(&Sample::of_lens(&lens));
         (lens.fx, lens.fy) = (844.0, 844.0);
-        assert!(one(&Sample::of_lens(&lens)).position_m[2] > wide.position_m[2], "a longer lens sees less, so the eye is nearer");
+        assert!(
+            one(&Sample::of_lens(&lens)).position_m[2] > wide.position_m[2],
+            "a longer lens sees less, so the eye is nearer"
+        );
     }
 
     fn narrow() -> Intrinsics {
         use crate::camera::Distortion;
-        Intrinsics { width: 1, height: 1, fx: 1.0, fy: 1.0, ppx: 0.0, ppy: 0.0, distortion: Distortion::None, coeffs: [0.0; 5] }
+        Intrinsics {
+            width: 1,
+            height: 1,
+            fx: 1.0,
+            fy: 1.0,
+            ppx: 0.0,
+            ppy: 0.0,
+            distortion: Distortion::None,
+            coeffs: [0.0; 5],
+        }
     }
 
     #[test]
     fn a_few_points_are_no_scene() {
         assert!(Sample::of(&[[0.0, 0.0, 1.0]; ENOUGH - 1]).is_none());
-        assert_eq!(Sample::of(&vec![[0.0, 0.0, 1.0]; 400_000]).unwrap().0.len(), 400_000_usize.div_ceil(98));
+        assert_eq!(
+            Sample::of(&vec![[0.0, 0.0, 1.0]; 400_000]).unwrap().0.len(),
+            400_000_usize.div_ceil(98)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What a viewer shows at first, by what it is for: the cloud large on a dark ground with plots beside it, or the plots large.
+//! What a viewer shows at first, by what it is for: the cloud large on a dark ground with plots
+//! beside it, or the plots large.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -62,26 +63,38 @@ pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
 
 /// For an audience: the cloud, below it what else the camera sees, and beside it how well it goes.
 fn live(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let mut side = vec![rates(page, scene)?.share(0.95), latency(page, scene)?.share(1.3), losses(page, scene)?.share(1.3)];
+    let mut side = vec![
+        rates(page, scene)?.share(0.95),
+        latency(page, scene)?.share(1.3),
+        losses(page, scene)?.share(1.3),
+    ];
     side.push(facts(page)?.share(1.9));
     side.extend(events(page, scene)?.map(|events| events.share(0.8)));
     let mut beside = images(page, scene)?;
     beside.extend(motion(page, scene)?);
     let cloud = cloud(page, scene)?;
-    let stage = if beside.is_empty() { cloud } else { page.column(vec![cloud.share(2.4), page.row(beside)?])? };
+    let stage = if beside.is_empty() {
+        cloud
+    } else {
+        page.column(vec![cloud.share(2.4), page.row(beside)?])?
+    };
     Ok(vec![stage.share(2.6), page.column(side)?.share(1.0)])
 }
 
 /// For measuring: a plot for each stage, and how the total is distributed.
 fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
-    let [capture_queue, project, cloud_queue, log, total] =
-        series::STAGES.map(|stage| stats(page, &stage.title(), &scene.of_all(|camera| stage.entity(camera))));
+    let [capture_queue, project, cloud_queue, log, total] = series::STAGES
+        .map(|stage| stats(page, &stage.title(), &scene.of_all(|camera| stage.entity(camera))));
     let first = page.column(vec![capture_queue?, project?, cloud_queue?])?;
     let second = page.column(vec![log?, total?, distribution(page, scene)?])?;
     let mut third = vec![cloud(page, scene)?.share(1.5)];
     third.extend(images(page, scene)?);
     third.extend(motion(page, scene)?);
-    third.extend([rates(page, scene)?.share(0.9), losses(page, scene)?.share(1.3), facts(page)?.share(1.5)]);
+    third.extend([
+        rates(page, scene)?.share(0.9),
+        losses(page, scene)?.share(1.3),
+        facts(page)?.share(1.5),
+    ]);
     third.extend(events(page, scene)?);
     Ok(vec![first, second, page.column(third)?.share(0.9)])
 }
@@ -89,7 +102,11 @@ fn profiling(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
 /// For a recording: what it shows and what it is; whether it played as it should.
 fn replay(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let mut side: Vec<_> = images(page, scene)?.into_iter().map(|image| image.share(1.5)).collect();
-    side.extend([facts(page)?.share(2.0), rates(page, scene)?.share(1.0), losses(page, scene)?.share(1.2)]);
+    side.extend([
+        facts(page)?.share(2.0),
+        rates(page, scene)?.share(1.0),
+        losses(page, scene)?.share(1.2),
+    ]);
     Ok(vec![cloud(page, scene)?.share(2.6), page.column(side)?.share(1.0)])
 }
 
@@ -99,17 +116,24 @@ pub(super) fn document(columns: &[Column]) -> rerun::TextDocument {
     let text = match columns {
         // The state as the table's head: an empty one would take the room of a fact.
         [Column { facts, state, .. }] => {
-            format!("| state | {state} |\n| --- | --- |\n{}", facts.iter().map(row).collect::<String>())
+            format!(
+                "| state | {state} |\n| --- | --- |\n{}",
+                facts.iter().map(row).collect::<String>()
+            )
         }
-        // A line for each camera, and then what they have in common: columns for more than two would not fit.
+        // A line for each camera, and then what they have in common: columns for more than two
+        // would not fit.
         _ => {
-            let fact = |column: &Column, name| column.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.clone());
+            let fact = |column: &Column, name| {
+                column.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.clone())
+            };
             let line = |column: &Column| {
                 let profile = fact(column, "profile").unwrap_or_default();
                 format!("| {} | {} | {profile} |\n", column.name, column.state)
             };
             let is_common = |(name, value): &&(&'static str, String)| {
-                *name != "profile" && columns.iter().all(|column| fact(column, name).as_ref() == Some(value))
+                *name != "profile"
+                    && columns.iter().all(|column| fact(column, name).as_ref() == Some(value))
             };
             let common = columns.iter().take(1).flat_map(|column| &column.facts).filter(is_common);
             format!(
@@ -127,18 +151,26 @@ fn cloud(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
     page.cloud("Point cloud", "/camera", scene.eye)
 }
 
-/// The depth image, where it is sent beside the cloud. Where it is sent alone, the cloud's view projects it.
+/// The depth image, where it is sent beside the cloud. Where it is sent alone, the cloud's view
+/// projects it.
 fn images(page: &Page, scene: &Scene) -> anyhow::Result<Vec<Part>> {
     let image = |camera: &Entities| {
-        let title = camera.of.as_ref().map_or("Depth image".into(), |of| format!("Depth image of {}", of.0));
+        let title = camera
+            .of
+            .as_ref()
+            .map_or("Depth image".into(), |of| format!("Depth image of {}", of.0));
         let origin = format!("/{}", camera.image);
         page.view(&View { title: &title, class: "2D", origin: &origin, contents: &["$origin/**"] })
     };
     let depth = scene.cameras.iter().filter(|_| scene.show == Show::Both).map(image);
-    let kinds = [("Colour", image_log::COLOR, scene.images.color), ("Infrared", image_log::INFRARED, scene.images.infrared)];
+    let kinds = [
+        ("Colour", image_log::COLOR, scene.images.color),
+        ("Infrared", image_log::INFRARED, scene.images.infrared),
+    ];
     let others = kinds.iter().filter(|kind| kind.2).flat_map(|(title, name, _)| {
         scene.cameras.iter().map(move |camera| {
-            let title = camera.of.as_ref().map_or((*title).into(), |of| format!("{title} of {}", of.0));
+            let title =
+                camera.of.as_ref().map_or((*title).into(), |of| format!("{title} of {}", of.0));
             let origin = format!("/{}/{name}", camera.images);
             page.view(&View { title: &title, class: "2D", origin: &origin, contents: &["$origin"] })
         })
@@ -169,12 +201,18 @@ fn rates(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
 fn latency(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
     // Of several cameras the total alone: the plot is small.
     let stages = if scene.cameras.len() > 1 { &["total"][..] } else { &["project", "total"] };
-    let contents = stages.iter().flat_map(|stage| scene.of_all(|camera| format!("{}/latency_ms/{stage}", camera.stats)));
+    let contents = stages
+        .iter()
+        .flat_map(|stage| scene.of_all(|camera| format!("{}/latency_ms/{stage}", camera.stats)));
     stats(page, "Latency of the last second, ms", &contents.collect::<Vec<_>>())
 }
 
 fn losses(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
-    stats(page, "Frames lost since the start", &scene.of_all(|camera| format!("{}/lost_frames", camera.stats)))
+    stats(
+        page,
+        "Frames lost since the start",
+        &scene.of_all(|camera| format!("{}/lost_frames", camera.stats)),
+    )
 }
 
 fn distribution(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
@@ -183,11 +221,17 @@ fn distribution(page: &Page, scene: &Scene) -> anyhow::Result<Part> {
 }
 
 fn facts(page: &Page) -> anyhow::Result<Part> {
-    page.view(&View { title: "Session", class: "TextDocument", origin: "/session", contents: &["$origin"] })
+    page.view(&View {
+        title: "Session",
+        class: "TextDocument",
+        origin: "/session",
+        contents: &["$origin"],
+    })
 }
 
 /// What happened to a camera that is watched.
 fn events(page: &Page, scene: &Scene) -> anyhow::Result<Option<Part>> {
-    let log = View { title: "Camera", class: "TextLog", origin: "/events", contents: &["$origin/**"] };
+    let log =
+        View { title: "Camera", class: "TextLog", origin: "/events", contents: &["$origin/**"] };
     scene.is_watched.then(|| page.view(&log)).transpose()
 }

@@ -1,6 +1,8 @@
 //! Cameras made by librealsense's software device, which need no hardware.
 
-use super::super::software::{SoftwareDevice, SoftwareFacts, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind};
+use super::super::software::{
+    SoftwareDevice, SoftwareFacts, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind,
+};
 use super::{is_older, report, reset_among};
 use crate::camera::{Distortion, Intrinsics};
 use crate::source::SourceError;
@@ -9,7 +11,16 @@ use crate::source::SourceError;
 fn camera(modes: &[(u32, u32, i32)], facts: SoftwareFacts) -> SoftwareDevice {
     let stream = |kind, &(width, height, fps): &(u32, u32, i32)| {
         let (fx, fy, ppx, ppy) = (400.0, 400.0, width as f32 / 2.0, height as f32 / 2.0);
-        let intrinsics = Intrinsics { width, height, fx, fy, ppx, ppy, distortion: Distortion::None, coeffs: [0.0; 5] };
+        let intrinsics = Intrinsics {
+            width,
+            height,
+            fx,
+            fy,
+            ppx,
+            ppy,
+            distortion: Distortion::None,
+            coeffs: [0.0; 5],
+        };
         SoftwareStream { kind, fps, intrinsics: Some(intrinsics), from_depth: None }
     };
     let kinds = |mode| [StreamKind::Depth, StreamKind::Infrared(1)].map(|kind| stream(kind, mode));
@@ -21,9 +32,15 @@ fn camera(modes: &[(u32, u32, i32)], facts: SoftwareFacts) -> SoftwareDevice {
         default,
         is_writable,
     };
-    let options =
-        vec![option("Laser Power", [0.0, 360.0, 30.0, 150.0], true), option("Stereo Baseline", [50.0, 50.0, 0.0, 50.0], false)];
-    let sensor = SoftwareSensor { name: "Stereo Module".into(), streams: modes.iter().flat_map(kinds).collect(), options };
+    let options = vec![
+        option("Laser Power", [0.0, 360.0, 30.0, 150.0], true),
+        option("Stereo Baseline", [50.0, 50.0, 0.0, 50.0], false),
+    ];
+    let sensor = SoftwareSensor {
+        name: "Stereo Module".into(),
+        streams: modes.iter().flat_map(kinds).collect(),
+        options,
+    };
     SoftwareDevice::new(&facts, &[sensor]).unwrap()
 }
 
@@ -40,9 +57,13 @@ fn facts(usb: &str) -> SoftwareFacts {
 
 #[test]
 fn a_camera_is_listed_with_facts_profiles_and_options() {
-    let report = report(camera(&[(848, 480, 90), (848, 480, 90), (1280, 720, 30)], facts("3.2")).device());
+    let report =
+        report(camera(&[(848, 480, 90), (848, 480, 90), (1280, 720, 30)], facts("3.2")).device());
     assert_eq!(report.name.as_deref(), Some("Software D400"));
-    assert_eq!((report.serial.as_deref(), report.usb.as_deref()), (Some("0123456789"), Some("3.2")));
+    assert_eq!(
+        (report.serial.as_deref(), report.usb.as_deref()),
+        (Some("0123456789"), Some("3.2"))
+    );
     assert_eq!(report.recommended_firmware.as_deref(), Some("5.17.0.9"));
     let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
     assert!(warning.contains("firmware 5.9.14.0 is older than 5.17.0.9"), "{warning}");
@@ -50,12 +71,26 @@ fn a_camera_is_listed_with_facts_profiles_and_options() {
     assert_eq!(sensor.name.as_deref(), Some("Stereo Module"));
     let mut profiles = sensor.profiles.clone();
     profiles.sort();
-    let expected = ["depth 1280x720@30 z16", "depth 848x480@90 z16", "infrared 1 1280x720@30 y8", "infrared 1 848x480@90 y8"];
+    let expected = [
+        "depth 1280x720@30 z16",
+        "depth 848x480@90 z16",
+        "infrared 1 1280x720@30 y8",
+        "infrared 1 848x480@90 y8",
+    ];
     assert_eq!(profiles, expected);
 
-    let option = |name: &str| sensor.options.iter().find(|option| option.name == name).unwrap_or_else(|| panic!("{sensor:?}"));
+    let option = |name: &str| {
+        sensor
+            .options
+            .iter()
+            .find(|option| option.name == name)
+            .unwrap_or_else(|| panic!("{sensor:?}"))
+    };
     let laser = option("Laser Power");
-    assert_eq!((laser.min, laser.max, laser.step, laser.default), (Some(0.0), Some(360.0), Some(30.0), Some(150.0)));
+    assert_eq!(
+        (laser.min, laser.max, laser.step, laser.default),
+        (Some(0.0), Some(360.0), Some(30.0), Some(150.0))
+    );
     assert_eq!((laser.value, laser.read_only), (Some(150.0), false));
     assert!(option("Stereo Baseline").read_only);
     let json = serde_json::to_value(&report).unwrap();
@@ -64,9 +99,17 @@ fn a_camera_is_listed_with_facts_profiles_and_options() {
 
 #[test]
 fn a_usb_2_link_is_warned_about_with_the_modes_that_it_costs() {
-    let report = report(camera(&[(640, 480, 30), (480, 270, 90)], SoftwareFacts { firmware: None, ..facts("2.1") }).device());
+    let report = report(
+        camera(&[(640, 480, 30), (480, 270, 90)], SoftwareFacts { firmware: None, ..facts("2.1") })
+            .device(),
+    );
     let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
-    assert!(warning.contains("USB 2.1") && warning.contains("848x480@90") && warning.contains("1280x720@30"), "{warning}");
+    assert!(
+        warning.contains("USB 2.1")
+            && warning.contains("848x480@90")
+            && warning.contains("1280x720@30"),
+        "{warning}"
+    );
     assert!(!warning.contains("480x270@90"), "it has this one: {warning}");
 }
 
@@ -82,7 +125,10 @@ fn only_the_camera_with_the_serial_number_is_reset() {
     let devices = [camera(&[], SoftwareFacts::default()), camera(&[], facts("3.2"))];
     let devices = devices.each_ref().map(SoftwareDevice::device);
     let error = reset_among(&devices, "999").unwrap_err();
-    assert!(matches!(&error, SourceError::NoCamera(text) if text.contains("999") && text.contains("0123456789")), "{error}");
+    assert!(
+        matches!(&error, SourceError::NoCamera(text) if text.contains("999") && text.contains("0123456789")),
+        "{error}"
+    );
     // A software device has nothing to reset, and says so: the call has reached it.
     let error = reset_among(&devices, "0123456789").unwrap_err();
     assert!(matches!(&error, SourceError::Sdk { what: "hardware reset", .. }), "{error}");

@@ -1,5 +1,6 @@
-//! A camera made of software, with sensors, profiles, options and frames of the program's choice, which librealsense's pipeline takes for
-//! one of its own. It is how all that concerns live cameras is tried without one.
+//! A camera made of software, with sensors, profiles, options and frames of the program's choice,
+//! which librealsense's pipeline takes for one of its own. It is how all that concerns live cameras
+//! is tried without one.
 
 use std::alloc::Layout;
 use std::ffi::{CString, c_int, c_void};
@@ -14,10 +15,12 @@ use super::super::metadata;
 use super::super::sdk::{Error, call, make, sdk_error};
 use super::super::sensor::Sensor;
 use super::{
-    MotionFrame, MotionStream, VideoFrame, VideoStream, rs2_create_software_device, rs2_software_device_add_sensor,
-    rs2_software_device_register_info, rs2_software_sensor_add_motion_stream, rs2_software_sensor_add_option,
-    rs2_software_sensor_add_read_only_option, rs2_software_sensor_add_video_stream, rs2_software_sensor_on_motion_frame,
-    rs2_software_sensor_on_video_frame, rs2_software_sensor_set_metadata, to_sdk,
+    MotionFrame, MotionStream, VideoFrame, VideoStream, rs2_create_software_device,
+    rs2_software_device_add_sensor, rs2_software_device_register_info,
+    rs2_software_sensor_add_motion_stream, rs2_software_sensor_add_option,
+    rs2_software_sensor_add_read_only_option, rs2_software_sensor_add_video_stream,
+    rs2_software_sensor_on_motion_frame, rs2_software_sensor_on_video_frame,
+    rs2_software_sensor_set_metadata, to_sdk,
 };
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
@@ -98,17 +101,20 @@ struct Inner {
     streams: Vec<(usize, SoftwareStream, *const sys::rs2_stream_profile)>,
     sensors: Vec<Sensor>,
     device: Device,
-    /// librealsense locks nothing of a software sensor: a frame that comes while it is started or stopped reads memory that is gone.
+    /// librealsense locks nothing of a software sensor: a frame that comes while it is started or
+    /// stopped reads memory that is gone.
     gate: Mutex<()>,
     in_flight: Arc<AtomicUsize>,
 }
 
-// SAFETY: librealsense's handles belong to no thread; what changes a sensor, and what gives frames to it, happens behind the gate.
+// SAFETY: librealsense's handles belong to no thread; what changes a sensor, and what gives frames
+// to it, happens behind the gate.
 unsafe impl Send for Inner {}
 // SAFETY: as above.
 unsafe impl Sync for Inner {}
 
-/// librealsense keeps the places of all streams of a process in one list, and adds to it without a lock when it is told of one.
+/// librealsense keeps the places of all streams of a process in one list, and adds to it without a
+/// lock when it is told of one.
 static PLACES: Mutex<()> = Mutex::new(());
 
 impl fmt::Debug for SoftwareDevice {
@@ -129,7 +135,10 @@ impl SoftwareDevice {
             (sys::rs2_camera_info_RS2_CAMERA_INFO_NAME, &facts.name),
             (sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER, &facts.serial),
             (sys::rs2_camera_info_RS2_CAMERA_INFO_FIRMWARE_VERSION, &facts.firmware),
-            (sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION, &facts.recommended_firmware),
+            (
+                sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION,
+                &facts.recommended_firmware,
+            ),
             (sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR, &facts.usb),
         ] {
             let Some(text) = text else { continue };
@@ -158,15 +167,27 @@ impl SoftwareDevice {
             }
             made.push(Sensor(sensor));
         }
-        let depth = streams.iter().find(|(_, stream, _)| stream.kind == StreamKind::Depth).map(|(_, _, profile)| *profile);
+        let depth = streams
+            .iter()
+            .find(|(_, stream, _)| stream.kind == StreamKind::Depth)
+            .map(|(_, _, profile)| *profile);
         let _alone = PLACES.lock().unwrap_or_else(PoisonError::into_inner);
         for (_, stream, profile) in &streams {
             let (Some(depth), Some(place)) = (depth, &stream.from_depth) else { continue };
-            let place = sys::rs2_extrinsics { rotation: place.rotation, translation: place.translation_m };
+            let place =
+                sys::rs2_extrinsics { rotation: place.rotation, translation: place.translation_m };
             // SAFETY: both profiles are valid.
-            call("place", |error| unsafe { sys::rs2_register_extrinsics(depth, *profile, place, error) })?;
+            call("place", |error| unsafe {
+                sys::rs2_register_extrinsics(depth, *profile, place, error)
+            })?;
         }
-        Ok(Self(Arc::new(Inner { streams, sensors: made, device, gate: Mutex::default(), in_flight: Arc::default() })))
+        Ok(Self(Arc::new(Inner {
+            streams,
+            sensors: made,
+            device,
+            gate: Mutex::default(),
+            in_flight: Arc::default(),
+        })))
     }
 
     pub(in crate::source::realsense) fn device(&self) -> &Device {
@@ -187,7 +208,12 @@ impl SoftwareDevice {
     ///
     /// # Errors
     /// If there is no such stream, or the frame has another size.
-    pub fn send(&self, kind: StreamKind, fps: i32, frame: &SoftwareFrame<'_>) -> Result<(), SourceError> {
+    pub fn send(
+        &self,
+        kind: StreamKind,
+        fps: i32,
+        frame: &SoftwareFrame<'_>,
+    ) -> Result<(), SourceError> {
         let stream = self
             .0
             .streams
@@ -195,35 +221,47 @@ impl SoftwareDevice {
             .filter(|(_, stream, _)| (stream.kind, stream.fps) == (kind, fps))
             .find(|(_, stream, _)| stream.bytes() == frame.bytes.len());
         let Some((sensor, stream, profile)) = stream else {
-            return Err(sdk_error("software frame", format!("no {kind:?} stream at {fps} takes {} bytes", frame.bytes.len())));
+            return Err(sdk_error(
+                "software frame",
+                format!("no {kind:?} stream at {fps} takes {} bytes", frame.bytes.len()),
+            ));
         };
         let _held = self.hold();
         let sensor = self.0.sensors[*sensor].0.as_ptr();
         for (key, value) in metadata::KEYS.into_iter().zip(frame.metadata.values()) {
             let Some(value) = value.1.and_then(|value| i64::try_from(value).ok()) else { continue };
             // SAFETY: the sensor is valid.
-            call("metadata", |error| unsafe { rs2_software_sensor_set_metadata(sensor, key, value, error) })?;
+            call("metadata", |error| unsafe {
+                rs2_software_sensor_set_metadata(sensor, key, value, error)
+            })?;
         }
         let domain = match frame.domain {
             TimestampDomain::HardwareClock | TimestampDomain::Unknown => {
                 sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_HARDWARE_CLOCK
             }
-            TimestampDomain::SystemTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME,
-            TimestampDomain::GlobalTime => sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME,
+            TimestampDomain::SystemTime => {
+                sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_SYSTEM_TIME
+            }
+            TimestampDomain::GlobalTime => {
+                sys::rs2_timestamp_domain_RS2_TIMESTAMP_DOMAIN_GLOBAL_TIME
+            }
         };
         let bytes = lend(frame.bytes, &self.0.in_flight)?;
         let (timestamp_ms, number, profile) = (frame.timestamp_ms, frame.number, *profile);
         let deleter = give_back;
-        // SAFETY: sensor and profile are valid; the bytes are librealsense's from here on, as many as the profile says.
+        // SAFETY: sensor and profile are valid; the bytes are librealsense's from here on, as many
+        // as the profile says.
         call("software frame", |error| unsafe {
             match stream.pixel_bytes() {
                 None => {
-                    let frame = MotionFrame { data: bytes, deleter, timestamp_ms, domain, number, profile };
+                    let frame =
+                        MotionFrame { data: bytes, deleter, timestamp_ms, domain, number, profile };
                     rs2_software_sensor_on_motion_frame(sensor, frame, error);
                 }
                 Some(pixel_bytes) => {
                     let width = stream.intrinsics.map_or(0, |i| i.width as c_int);
-                    let (stride, bytes_per_pixel) = (width * pixel_bytes as c_int, pixel_bytes as c_int);
+                    let (stride, bytes_per_pixel) =
+                        (width * pixel_bytes as c_int, pixel_bytes as c_int);
                     let (pixels, depth_units_m) = (bytes, 0.0);
                     let frame = VideoFrame {
                         pixels,
@@ -252,7 +290,8 @@ struct Lent {
 
 impl Lent {
     fn layout(length: usize) -> Result<Layout, SourceError> {
-        let whole = Layout::new::<Self>().extend(Layout::array::<u8>(length).unwrap_or(Layout::new::<Self>()));
+        let whole = Layout::new::<Self>()
+            .extend(Layout::array::<u8>(length).unwrap_or(Layout::new::<Self>()));
         whole.map(|(layout, _)| layout).map_err(|error| sdk_error("software frame", error))
     }
 }
@@ -280,7 +319,8 @@ fn lend(bytes: &[u8], in_flight: &Arc<AtomicUsize>) -> Result<*mut c_void, Sourc
 /// # Safety
 /// `bytes` must come from `lend`, and be given back once.
 unsafe extern "C" fn give_back(bytes: *mut c_void) {
-    // SAFETY: a `Lent` stands before what `lend` returns; its memory was allocated with this layout.
+    // SAFETY: a `Lent` stands before what `lend` returns; its memory was allocated with this
+    // layout.
     unsafe {
         let start = bytes.cast::<Lent>().sub(1);
         let Lent { in_flight, length } = start.read();
@@ -319,9 +359,15 @@ unsafe fn add_stream(
     let (kind, index, format) = match stream.kind {
         StreamKind::Depth => (sys::rs2_stream_RS2_STREAM_DEPTH, 0, sys::rs2_format_RS2_FORMAT_Z16),
         StreamKind::Color => (sys::rs2_stream_RS2_STREAM_COLOR, 0, sys::rs2_format_RS2_FORMAT_RGB8),
-        StreamKind::Infrared(index) => (sys::rs2_stream_RS2_STREAM_INFRARED, index, sys::rs2_format_RS2_FORMAT_Y8),
-        StreamKind::Accel => (sys::rs2_stream_RS2_STREAM_ACCEL, 0, sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F),
-        StreamKind::Gyro => (sys::rs2_stream_RS2_STREAM_GYRO, 0, sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F),
+        StreamKind::Infrared(index) => {
+            (sys::rs2_stream_RS2_STREAM_INFRARED, index, sys::rs2_format_RS2_FORMAT_Y8)
+        }
+        StreamKind::Accel => {
+            (sys::rs2_stream_RS2_STREAM_ACCEL, 0, sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F)
+        }
+        StreamKind::Gyro => {
+            (sys::rs2_stream_RS2_STREAM_GYRO, 0, sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F)
+        }
     };
     let fps = stream.fps;
     let profile = match (stream.pixel_bytes(), &stream.intrinsics) {
@@ -329,16 +375,33 @@ unsafe fn add_stream(
             let (width, height) = (intrinsics.width as c_int, intrinsics.height as c_int);
             let intrinsics = to_sdk(intrinsics);
             let bytes_per_pixel = bytes as c_int;
-            let stream = VideoStream { kind, index, uid, width, height, fps, bytes_per_pixel, format, intrinsics };
+            let stream = VideoStream {
+                kind,
+                index,
+                uid,
+                width,
+                height,
+                fps,
+                bytes_per_pixel,
+                format,
+                intrinsics,
+            };
             // SAFETY: the sensor is valid.
-            make(WHAT, |error| unsafe { rs2_software_sensor_add_video_stream(sensor, stream, error) })?
+            make(WHAT, |error| unsafe {
+                rs2_software_sensor_add_video_stream(sensor, stream, error)
+            })?
         }
         (None, _) => {
-            let intrinsics =
-                sys::rs2_motion_device_intrinsic { data: [[0.0; 4]; 3], noise_variances: [0.0; 3], bias_variances: [0.0; 3] };
+            let intrinsics = sys::rs2_motion_device_intrinsic {
+                data: [[0.0; 4]; 3],
+                noise_variances: [0.0; 3],
+                bias_variances: [0.0; 3],
+            };
             let stream = MotionStream { kind, index, uid, fps, format, intrinsics };
             // SAFETY: the sensor is valid.
-            make(WHAT, |error| unsafe { rs2_software_sensor_add_motion_stream(sensor, stream, error) })?
+            make(WHAT, |error| unsafe {
+                rs2_software_sensor_add_motion_stream(sensor, stream, error)
+            })?
         }
         (Some(_), None) => return Err(sdk_error(WHAT, "images have intrinsics")),
     };
@@ -351,7 +414,10 @@ fn add_option(sensor: *mut sys::rs2_sensor, option: &SoftwareOption) -> Result<(
     // SAFETY: the text is valid.
     let id = unsafe { sys::rs2_option_from_string(text.as_ptr()) };
     if id == sys::rs2_option_RS2_OPTION_COUNT {
-        return Err(sdk_error("software option", format!("librealsense knows no option \"{name}\"")));
+        return Err(sdk_error(
+            "software option",
+            format!("librealsense knows no option \"{name}\""),
+        ));
     }
     // SAFETY: the sensor is valid.
     call("software option", |error| unsafe {

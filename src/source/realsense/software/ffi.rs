@@ -1,4 +1,5 @@
-//! librealsense's software device, which realsense-sys lacks; the declarations follow librealsense 2.56's `rs_internal.h`.
+//! librealsense's software device, which realsense-sys lacks; the declarations follow librealsense
+//! 2.56's `rs_internal.h`.
 
 use std::ffi::{c_char, c_int, c_void};
 
@@ -101,6 +102,14 @@ unsafe extern "C" {
         value: sys::rs2_metadata_type,
         error: Error,
     );
-    pub fn rs2_software_sensor_on_video_frame(sensor: *mut sys::rs2_sensor, frame: VideoFrame, error: Error);
-    pub fn rs2_software_sensor_on_motion_frame(sensor: *mut sys::rs2_sensor, frame: MotionFrame, error: Error);
+    pub fn rs2_software_sensor_on_video_frame(
+        sensor: *mut sys::rs2_sensor,
+        frame: VideoFrame,
+        error: Error,
+    );
+    pub fn rs2_software_sensor_on_motion_frame(
+        sensor: *mut sys::rs2_sensor,
+        frame: MotionFrame,
+        error: Error,
+    );
 }

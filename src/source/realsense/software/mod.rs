@@ -1,7 +1,7 @@
 //! librealsense's own processing of images that we give it, to measure and test ours against.
 //!
-//! Its software device is a camera whose frames the program brings itself: of any size, with any intrinsics. [`SoftwareDevice`] is one
-//! that librealsense's pipeline streams from.
+//! Its software device is a camera whose frames the program brings itself: of any size, with any
+//! intrinsics. [`SoftwareDevice`] is one that librealsense's pipeline streams from.
 
 mod device;
 mod ffi;
@@ -11,7 +11,10 @@ use std::ptr::NonNull;
 
 use realsense_sys as sys;
 
-pub use device::{SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream, StreamKind};
+pub use device::{
+    SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption, SoftwareSensor, SoftwareStream,
+    StreamKind,
+};
 pub(super) use ffi::*;
 
 use super::filters::FilterChain;
@@ -72,7 +75,9 @@ impl SoftwareCamera {
     fn new(intrinsics: &Intrinsics, depth_units_m: f32) -> Result<Self, SourceError> {
         const NAME: &CStr = c"depth";
         let pixels = intrinsics.width as usize * intrinsics.height as usize;
-        intrinsics.check().map_err(|e| SourceError::Unsupported(format!("librealsense's software camera: {e}")))?;
+        intrinsics.check().map_err(|e| {
+            SourceError::Unsupported(format!("librealsense's software camera: {e}"))
+        })?;
         if !pixels.is_multiple_of(8) {
             let size = format!("{}x{}", intrinsics.width, intrinsics.height);
             return Err(SourceError::Unsupported(format!(
@@ -91,18 +96,27 @@ impl SoftwareCamera {
             intrinsics: to_sdk(intrinsics),
         };
         let queue = Queue::new()?;
-        // SAFETY: what is made is owned by the values returned, and deleted in their order: sensor, device.
+        // SAFETY: what is made is owned by the values returned, and deleted in their order: sensor,
+        // device.
         let sensor = unsafe {
-            let device = Device(make("software device", |error| rs2_create_software_device(error))?);
-            let add = |error: Error| rs2_software_device_add_sensor(device.0.as_ptr(), NAME.as_ptr(), error);
+            let device =
+                Device(make("software device", |error| rs2_create_software_device(error))?);
+            let add = |error: Error| {
+                rs2_software_device_add_sensor(device.0.as_ptr(), NAME.as_ptr(), error)
+            };
             Sensor { sensor: make("software sensor", add)?, _device: device }
         };
         let raw = sensor.sensor.as_ptr();
-        // SAFETY: the sensor is valid, and owns the profile. It is stopped before the queue is deleted (order of the fields).
+        // SAFETY: the sensor is valid, and owns the profile. It is stopped before the queue is
+        // deleted (order of the fields).
         let profile = unsafe {
             let units = sys::rs2_option_RS2_OPTION_DEPTH_UNITS;
-            call("depth units", |error| rs2_software_sensor_add_read_only_option(raw, units, depth_units_m, error))?;
-            let profile = make("software stream", |error| rs2_software_sensor_add_video_stream(raw, stream, error))?;
+            call("depth units", |error| {
+                rs2_software_sensor_add_read_only_option(raw, units, depth_units_m, error)
+            })?;
+            let profile = make("software stream", |error| {
+                rs2_software_sensor_add_video_stream(raw, stream, error)
+            })?;
             call("open", |error| sys::rs2_open(raw, profile.as_ptr(), error))?;
             call("start", |error| sys::rs2_start_queue(raw, queue.as_ptr(), error))?;
             profile
@@ -126,7 +140,10 @@ impl SoftwareCamera {
     fn set_frame(&mut self, depth: &[u16]) -> Result<(), SourceError> {
         if depth.len() != self.pixel_count() {
             let Intrinsics { width, height, .. } = self.intrinsics;
-            return Err(SourceError::Unsupported(format!("an image of {} values for a {width}x{height} camera", depth.len())));
+            return Err(SourceError::Unsupported(format!(
+                "an image of {} values for a {width}x{height} camera",
+                depth.len()
+            )));
         }
         self.frame = None;
         for (to, from) in self.pixels.iter_mut().zip(depth.chunks_exact(8)) {
@@ -145,8 +162,8 @@ impl SoftwareCamera {
             depth_units_m: self.depth_units_m,
         };
         let sensor = self.sensor.sensor.as_ptr();
-        // SAFETY: sensor and profile are valid; the pixels are as many as the profile says, live as long as the camera, and are written
-        // only above, when no block works on them.
+        // SAFETY: sensor and profile are valid; the pixels are as many as the profile says, live as
+        // long as the camera, and are written only above, when no block works on them.
         call("frame", |error| unsafe { rs2_software_sensor_on_video_frame(sensor, frame, error) })?;
         self.frame = self.queue.take()?;
         Ok(())
@@ -162,17 +179,28 @@ fn to_sdk(intrinsics: &Intrinsics) -> sys::rs2_intrinsics {
     let &Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs } = intrinsics;
     let model = match distortion {
         Distortion::None => sys::rs2_distortion_RS2_DISTORTION_NONE,
-        Distortion::ModifiedBrownConrady => sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY,
+        Distortion::ModifiedBrownConrady => {
+            sys::rs2_distortion_RS2_DISTORTION_MODIFIED_BROWN_CONRADY
+        }
         Distortion::InverseBrownConrady => sys::rs2_distortion_RS2_DISTORTION_INVERSE_BROWN_CONRADY,
         Distortion::Ftheta => sys::rs2_distortion_RS2_DISTORTION_FTHETA,
         Distortion::BrownConrady => sys::rs2_distortion_RS2_DISTORTION_BROWN_CONRADY,
         Distortion::KannalaBrandt4 => sys::rs2_distortion_RS2_DISTORTION_KANNALA_BRANDT4,
     };
-    sys::rs2_intrinsics { width: width as c_int, height: height as c_int, ppx, ppy, fx, fy, model, coeffs }
+    sys::rs2_intrinsics {
+        width: width as c_int,
+        height: height as c_int,
+        ppx,
+        ppy,
+        fx,
+        fy,
+        model,
+        coeffs,
+    }
 }
 
-/// librealsense's own point cloud block, fed with depth images of one camera: what depthcast's projection is measured and tested
-/// against.
+/// librealsense's own point cloud block, fed with depth images of one camera: what depthcast's
+/// projection is measured and tested against.
 pub struct SdkPointcloud {
     points: Option<Frame>,
     block: Block,
@@ -195,19 +223,24 @@ impl SdkPointcloud {
         self.camera.set_frame(depth)
     }
 
-    /// Runs the block on the frame and lends its vertices: all pixels, row-major, in metres, zeros without depth. Only this call is the
-    /// block's work.
+    /// Runs the block on the frame and lends its vertices: all pixels, row-major, in metres, zeros
+    /// without depth. Only this call is the block's work.
     ///
     /// # Errors
     /// If no frame was set, or the block fails.
     pub fn calculate(&mut self) -> Result<&[[f32; 3]], SourceError> {
-        // The block uses its buffer again, as in any program that is done with a frame when it asks for the next.
+        // The block uses its buffer again, as in any program that is done with a frame when it asks
+        // for the next.
         self.points = None;
         let points = self.points.insert(self.block.process(self.camera.frame()?)?);
-        // SAFETY: the frame is valid, and so are its vertices (three floats each) until it is released, which takes another `&mut self`.
+        // SAFETY: the frame is valid, and so are its vertices (three floats each) until it is
+        // released, which takes another `&mut self`.
         unsafe {
-            let count = call("point cloud", |error| sys::rs2_get_frame_points_count(points.as_ptr(), error))?;
-            let vertices = make("point cloud", |error| sys::rs2_get_frame_vertices(points.as_ptr(), error))?;
+            let count = call("point cloud", |error| {
+                sys::rs2_get_frame_points_count(points.as_ptr(), error)
+            })?;
+            let vertices =
+                make("point cloud", |error| sys::rs2_get_frame_vertices(points.as_ptr(), error))?;
             Ok(std::slice::from_raw_parts(vertices.as_ptr().cast(), count as usize))
         }
     }
@@ -223,7 +256,11 @@ pub struct SdkFilters {
 impl SdkFilters {
     /// # Errors
     /// As for [`SdkPointcloud::new`], and for values of options that librealsense does not take.
-    pub fn new(filters: &Filters, intrinsics: &Intrinsics, depth_units_m: f32) -> Result<Self, SourceError> {
+    pub fn new(
+        filters: &Filters,
+        intrinsics: &Intrinsics,
+        depth_units_m: f32,
+    ) -> Result<Self, SourceError> {
         let camera = SoftwareCamera::new(intrinsics, depth_units_m)?;
         Ok(Self { filtered: None, chain: FilterChain::new(filters)?, camera })
     }
@@ -236,18 +273,21 @@ impl SdkFilters {
         self.camera.set_frame(depth)
     }
 
-    /// Runs the filters on the frame and lends the filtered depth, row-major. Only this call is their work.
+    /// Runs the filters on the frame and lends the filtered depth, row-major. Only this call is
+    /// their work.
     ///
     /// # Errors
     /// If no frame was set, or a filter fails.
     pub fn apply(&mut self) -> Result<&[u16], SourceError> {
         self.filtered = None;
         let filtered = self.filtered.insert(self.chain.process(self.camera.frame()?)?).as_ptr();
-        // SAFETY: the frame is valid, and so are its pixels (Z16, without padding) until it is released, which takes another `&mut self`.
+        // SAFETY: the frame is valid, and so are its pixels (Z16, without padding) until it is
+        // released, which takes another `&mut self`.
         unsafe {
             let width = call("width", |error| sys::rs2_get_frame_width(filtered, error))?;
             let height = call("height", |error| sys::rs2_get_frame_height(filtered, error))?;
-            let pixels = make("pixels", |error| sys::rs2_get_frame_data(filtered, error).cast_mut())?;
+            let pixels =
+                make("pixels", |error| sys::rs2_get_frame_data(filtered, error).cast_mut())?;
             Ok(std::slice::from_raw_parts(pixels.as_ptr().cast(), width as usize * height as usize))
         }
     }

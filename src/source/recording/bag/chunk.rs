@@ -33,14 +33,28 @@ impl BagReader {
         let there = self.end - data_offset;
         let (mut len, mut is_cut) = (len, false);
         if len > there {
-            // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
-            match find_record(&mut self.file, data_offset, self.end, &[record::OP_INDEX_DATA, record::OP_CHUNK])? {
+            // Either the file is cut off here or the length is wrong. Behind a wrong length there
+            // are further records.
+            match find_record(
+                &mut self.file,
+                data_offset,
+                self.end,
+                &[record::OP_INDEX_DATA, record::OP_CHUNK],
+            )? {
                 Some(next) => {
-                    self.note(data_offset, &format!("a chunk says that it has {len} bytes; the next record begins earlier"));
+                    self.note(
+                        data_offset,
+                        &format!(
+                            "a chunk says that it has {len} bytes; the next record begins earlier"
+                        ),
+                    );
                     len = next - data_offset;
                 }
                 None => {
-                    self.note(data_offset, &format!("a chunk is cut off: {there} of its {len} bytes are there"));
+                    self.note(
+                        data_offset,
+                        &format!("a chunk is cut off: {there} of its {len} bytes are there"),
+                    );
                     (len, is_cut) = (there, true);
                 }
             }
@@ -60,8 +74,13 @@ impl BagReader {
             self.chunk = None;
             return self.look_ahead();
         }
-        let place =
-            Place { offset: data_offset, len: len as usize, compression, size_bytes: size_bytes as usize, with_crc: false };
+        let place = Place {
+            offset: data_offset,
+            len: len as usize,
+            compression,
+            size_bytes: size_bytes as usize,
+            with_crc: false,
+        };
         let Some(loaded) = self.chunks.load(&place, &mut self.raw)? else {
             // The file became shorter since it was opened.
             self.leave_chunk();
@@ -71,10 +90,14 @@ impl BagReader {
         };
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
         match loaded.unpacked {
-            // A wrong length may have taken further records with it; they are read from where the chunk really ends.
+            // A wrong length may have taken further records with it; they are read from where the
+            // chunk really ends.
             Ok(consumed) if (consumed as u64) < len => {
                 self.at = data_offset + consumed as u64;
-                self.note(data_offset, &format!("a chunk of {len} bytes ends after {consumed} of them"));
+                self.note(
+                    data_offset,
+                    &format!("a chunk of {len} bytes ends after {consumed} of them"),
+                );
             }
             Ok(_) => {}
             Err(e) if is_cut => {
@@ -83,7 +106,10 @@ impl BagReader {
             }
             Err(e) => {
                 wholeness = Wholeness::Damaged;
-                self.note(data_offset, &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what));
+                self.note(
+                    data_offset,
+                    &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what),
+                );
                 self.skip_chunk(data_offset, len);
             }
         }
@@ -104,7 +130,11 @@ impl BagReader {
         self.chunks.look_ahead(self.at, |file, at| {
             let Some((seen, after)) = see(file, at, *end)? else { return Ok(None) };
             let place = match (seen, &index) {
-                (Seen::Chunk(_), Some(index)) if unwanted.fill(index, file, [at, after], *end)? => None,
+                (Seen::Chunk(_), Some(index))
+                    if unwanted.fill(index, file, [at, after], *end)? =>
+                {
+                    None
+                }
                 (Seen::Chunk(place), _) => Some(place),
                 (Seen::IndexData { .. }, _) => None,
             };
@@ -128,14 +158,21 @@ impl BagReader {
                 match found.header {
                     Header::Message { conn } => {
                         self.cursor = data.end;
-                        return Some(Item::Message(Message { channel: conn, body: data, is_doubtful, sequence: None }));
+                        return Some(Item::Message(Message {
+                            channel: conn,
+                            body: data,
+                            is_doubtful,
+                            sequence: None,
+                        }));
                     }
                     Header::Connection { conn, topic } => {
-                        let schema = record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
+                        let schema =
+                            record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
                         let topic = Topic::new(topic, schema, Wire::Ros1);
                         let told_again = record::connection_topic(&self.raw[data.clone()]);
-                        let is_sure =
-                            !is_doubtful && (chunk.compression != Compression::None || told_again == Some(topic.name.as_str()));
+                        let is_sure = !is_doubtful
+                            && (chunk.compression != Compression::None
+                                || told_again == Some(topic.name.as_str()));
                         self.cursor = data.end;
                         self.learn(conn, topic, is_sure);
                         return None;
@@ -174,7 +211,10 @@ impl BagReader {
         self.findings.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
         let place = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} into the unpacked chunk", count(self.cursor, "byte"))),
+            _ => (
+                chunk.data_offset,
+                format!(", {} into the unpacked chunk", count(self.cursor, "byte")),
+            ),
         };
         self.note(place.0, &format!("no record can be read{} ({error})", place.1));
         match skipped {
@@ -184,17 +224,21 @@ impl BagReader {
         None
     }
 
-    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is surely right and the index says
-    /// something else, the index is wrong, and nothing in it is believed: no checksum protects it.
+    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is
+    /// surely right and the index says something else, the index is wrong, and nothing in it is
+    /// believed: no checksum protects it.
     fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
         let known = self.topics.get(&conn).map(|known| known.name.as_str());
         if known == Some(&topic.name) || (known.is_some() && (!is_sure || self.index.is_none())) {
             return;
         }
         if self.index.take_if(|_| is_sure).is_some() {
-            let instead = known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
+            let instead =
+                known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
             let name = topic.name.escape_debug();
-            let what = format!("the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}");
+            let what = format!(
+                "the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}"
+            );
             self.note(self.end, &what);
             self.findings.note_for_good(&format!("byte {}: {what}", self.end));
         }

@@ -1,4 +1,5 @@
-//! The index at the end of a bag that was closed: its connections, and how many messages of each there are.
+//! The index at the end of a bag that was closed: its connections, and how many messages of each
+//! there are.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,7 +9,8 @@ use crate::source::recording::container::{Topic, Wire};
 use crate::source::recording::file::RecordingFile;
 use crate::words::count;
 
-/// An index of which every record could be read, and which has as many as the bag's first record says.
+/// An index of which every record could be read, and which has as many as the bag's first record
+/// says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Index {
     /// Topics by number of connection.
@@ -31,7 +33,8 @@ pub struct ChunkInfo {
 impl Index {
     /// The last chunk with messages on a topic.
     pub fn last_place(&self, topic: &str) -> Option<usize> {
-        let is_on_it = |connection: &u32| self.topics.get(connection).is_some_and(|t| t.name == topic);
+        let is_on_it =
+            |connection: &u32| self.topics.get(connection).is_some_and(|t| t.name == topic);
         self.chunks.iter().rposition(|chunk| chunk.connections.iter().any(is_on_it))
     }
 
@@ -42,7 +45,11 @@ impl Index {
 
     /// Messages on a topic.
     pub fn count(&self, topic: &str) -> u64 {
-        self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(conn, _)| self.messages.get(conn)).sum()
+        self.topics
+            .iter()
+            .filter(|(_, t)| t.name == topic)
+            .filter_map(|(conn, _)| self.messages.get(conn))
+            .sum()
     }
 }
 
@@ -80,29 +87,44 @@ pub fn read_index(
         if end > file.len() {
             return cut();
         }
-        match parse_header(&header[..header_len]).and_then(|h| h.check_data_len(data_len).map(|()| h)) {
+        match parse_header(&header[..header_len])
+            .and_then(|h| h.check_data_len(data_len).map(|()| h))
+        {
             Ok(Header::Connection { conn, topic }) => {
                 connections += 1;
-                let schema = read_data(file, data_at, data_len, &mut data)?.and_then(connection_type).unwrap_or_default();
+                let schema = read_data(file, data_at, data_len, &mut data)?
+                    .and_then(connection_type)
+                    .unwrap_or_default();
                 index.topics.insert(conn, Topic::new(topic, schema, Wire::Ros1));
             }
             Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
                 chunks += 1;
-                let Some(counts) = read_data(file, data_at, data_len, &mut data)? else { return cut() };
-                let connections = counts.chunks_exact(8).filter_map(|pair| u32_at(pair, 0)).collect();
+                let Some(counts) = read_data(file, data_at, data_len, &mut data)? else {
+                    return cut();
+                };
+                let connections =
+                    counts.chunks_exact(8).filter_map(|pair| u32_at(pair, 0)).collect();
                 index.chunks.push(ChunkInfo { at: chunk_pos, connections });
                 for pair in counts.chunks_exact(8) {
-                    let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else { continue };
+                    let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else {
+                        continue;
+                    };
                     *index.messages.entry(conn).or_default() += u64::from(messages);
                 }
             }
-            Ok(_) => return Ok(Err(format!("the index has a record at byte {at} that does not belong there"))),
+            Ok(_) => {
+                return Ok(Err(format!(
+                    "the index has a record at byte {at} that does not belong there"
+                )));
+            }
             Err(e) => return Ok(Err(format!("the index is damaged at byte {at} ({e})"))),
         }
         at = end;
     }
     if let Some(conn) = index.messages.keys().find(|conn| !index.topics.contains_key(conn)) {
-        return Ok(Err(format!("the index counts messages of connection {conn}, and does not tell what that is")));
+        return Ok(Err(format!(
+            "the index counts messages of connection {conn}, and does not tell what that is"
+        )));
     }
     if (connections, chunks) == (conn_count, chunk_count) {
         index.chunks.sort_unstable();
@@ -112,8 +134,14 @@ pub fn read_index(
     Ok(Err(format!("the index has {there}, the bag's header says {conn_count} and {chunk_count}")))
 }
 
-/// Reads the data of a record; nothing if they are longer than those of any index, or if the file ends before.
-pub fn read_data<'a>(file: &mut RecordingFile, at: u64, len: u32, data: &'a mut Vec<u8>) -> io::Result<Option<&'a [u8]>> {
+/// Reads the data of a record; nothing if they are longer than those of any index, or if the file
+/// ends before.
+pub fn read_data<'a>(
+    file: &mut RecordingFile,
+    at: u64,
+    len: u32,
+    data: &'a mut Vec<u8>,
+) -> io::Result<Option<&'a [u8]>> {
     if len as usize > MAX_HEADER_BYTES {
         return Ok(None);
     }

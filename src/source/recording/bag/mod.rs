@@ -1,4 +1,5 @@
-//! ROS bags, version 2.0: the recordings of librealsense up to 2.57, and of everything that runs on ROS 1. Read without ROS.
+//! ROS bags, version 2.0: the recordings of librealsense up to 2.57, and of everything that runs on
+//! ROS 1. Read without ROS.
 //!
 //! | file | duty |
 //! | --- | --- |

@@ -1,11 +1,13 @@
-//! Streams the messages of a bag from a file, record by record and chunk by chunk, and reads on behind damage.
+//! Streams the messages of a bag from a file, record by record and chunk by chunk, and reads on
+//! behind damage.
 //!
-//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay; and, where chunks are unpacked
-//! ahead, those ([`Chunks`]).
+//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and
+//! stay; and, where chunks are unpacked ahead, those ([`Chunks`]).
 //!
-//! How it reads on: records are taken one after the other for as long as each makes sense. Where one does not, the file is
-//! searched for the next begin of a record ([`RecordingFile::find`]). The position only ever moves forward past the begin of what was
-//! tried, so every file comes to an end.
+//! How it reads on: records are taken one after the other for as long as each makes sense. Where
+//! one does not, the file is searched for the next begin of a record ([`RecordingFile::find`]). The
+//! position only ever moves forward past the begin of what was tried, so every file comes to an
+//! end.
 
 use std::collections::HashMap;
 use std::io;
@@ -23,11 +25,17 @@ use crate::source::recording::file::RecordingFile;
 use crate::source::recording::findings::Findings;
 use crate::source::recording::unpack::{Compression, Wholeness};
 
-/// No recorder makes chunks this long (librealsense: one image and a little); a longer one is damage.
+/// No recorder makes chunks this long (librealsense: one image and a little); a longer one is
+/// damage.
 pub const MAX_CHUNK_BYTES: u64 = 1 << 30;
 /// What the search for records in the file looks for.
-const ANY_RECORD: &[u8] =
-    &[record::OP_MESSAGE, record::OP_INDEX_DATA, record::OP_CHUNK, record::OP_CHUNK_INFO, record::OP_CONNECTION];
+const ANY_RECORD: &[u8] = &[
+    record::OP_MESSAGE,
+    record::OP_INDEX_DATA,
+    record::OP_CHUNK,
+    record::OP_CHUNK_INFO,
+    record::OP_CONNECTION,
+];
 
 /// The beginning of a record in the file.
 #[derive(Debug, Clone, Copy)]
@@ -57,7 +65,8 @@ pub struct BagReader {
     pub(super) topics: HashMap<u32, Topic>,
     /// Where the next record begins.
     pub(super) at: u64,
-    /// From where to search if there is no record at `at`, because the length of the chunk before is doubtful.
+    /// From where to search if there is no record at `at`, because the length of the chunk before
+    /// is doubtful.
     pub(super) search_from: Option<u64>,
     header: Vec<u8>,
     pub(super) chunks: Chunks,
@@ -126,7 +135,10 @@ impl BagReader {
         if index_pos == 0 {
             self.note(self.first, "there is no index: the recording was not closed");
         } else if index_pos > len || (index_pos == len && conn_count > 0) {
-            self.note(len, &format!("the file is cut off: its index should stand at byte {index_pos}"));
+            self.note(
+                len,
+                &format!("the file is cut off: its index should stand at byte {index_pos}"),
+            );
         } else {
             match read_index(&mut self.file, index_pos, conn_count, chunk_count)? {
                 Ok(index) => {
@@ -136,7 +148,8 @@ impl BagReader {
                 }
                 Err(what) => {
                     self.note(index_pos, &what);
-                    // A cut index still tells where the messages end; a wrong position tells nothing.
+                    // A cut index still tells where the messages end; a wrong position tells
+                    // nothing.
                     if matches!(self.read_head(index_pos)?, Ok((Head::Other, _))) {
                         self.end = index_pos;
                     }
@@ -162,7 +175,9 @@ impl BagReader {
         let (_, data_len) = self.last_header();
         if let Head::Chunk { compression, size_bytes } = head {
             self.search_from = None;
-            return self.enter_chunk(at, data_offset, data_len, compression, size_bytes).map(|()| Some(Item::Chunk));
+            return self
+                .enter_chunk(at, data_offset, data_len, compression, size_bytes)
+                .map(|()| Some(Item::Chunk));
         }
         let after = data_offset + data_len;
         if after > self.end {
@@ -172,8 +187,11 @@ impl BagReader {
         self.search_from = None;
         self.at = after;
         match head {
-            Head::IndexData { conn, count } => return Ok(Some(Item::ChunkIndex { channel: conn, count })),
-            // A message outside of chunks stands here when the header of its chunk is lost. It is read as a chunk of one.
+            Head::IndexData { conn, count } => {
+                return Ok(Some(Item::ChunkIndex { channel: conn, count }));
+            }
+            // A message outside of chunks stands here when the header of its chunk is lost. It is
+            // read as a chunk of one.
             Head::Message if after - at <= MAX_CHUNK_BYTES => {
                 self.raw.resize((after - at) as usize, 0);
                 let is_whole = self.file.read_at(at, &mut self.raw)?;
@@ -181,7 +199,12 @@ impl BagReader {
                 if !self.chunk.is_some_and(|before| before.is_loose) {
                     self.note(at, "messages stand outside of a chunk");
                 }
-                self.chunk = Some(Chunk { data_offset: at, compression: Compression::None, wholeness, is_loose: true });
+                self.chunk = Some(Chunk {
+                    data_offset: at,
+                    compression: Compression::None,
+                    wholeness,
+                    is_loose: true,
+                });
                 self.cursor = 0;
             }
             _ => {}
@@ -189,7 +212,8 @@ impl BagReader {
         Ok(None)
     }
 
-    /// Reads the header of the record at `at` and the length of its data into `self.header`; tells where the data begin.
+    /// Reads the header of the record at `at` and the length of its data into `self.header`; tells
+    /// where the data begin.
     fn read_head(&mut self, at: u64) -> io::Result<Result<(Head, u64), String>> {
         let left = self.end - at;
         let cut = |needed| Ok(Err(RecordError::Incomplete { needed, have: left }.to_string()));
@@ -208,9 +232,12 @@ impl BagReader {
         }
         let (header, data_len) = self.header.split_at(header_len as usize);
         let data_len = record::u32_at(data_len, 0).unwrap_or(0);
-        let parsed = record::parse_header(header).and_then(|h| h.check_data_len(data_len).map(|()| h));
+        let parsed =
+            record::parse_header(header).and_then(|h| h.check_data_len(data_len).map(|()| h));
         let head = match parsed {
-            Ok(Header::Chunk { compression, size_bytes }) => Head::Chunk { compression, size_bytes },
+            Ok(Header::Chunk { compression, size_bytes }) => {
+                Head::Chunk { compression, size_bytes }
+            }
             Ok(Header::IndexData { conn, count }) => Head::IndexData { conn, count },
             Ok(Header::Message { .. }) => Head::Message,
             Ok(Header::Connection { conn, topic }) => {
@@ -240,9 +267,14 @@ impl BagReader {
         let from = self.search_from.take().unwrap_or(at + 1);
         let next = find_record(&mut self.file, from, self.end, ANY_RECORD)?.unwrap_or(self.end);
         // What is read again was skipped only for now.
-        self.findings.pass.bytes_skipped =
-            (self.findings.pass.bytes_skipped + next.saturating_sub(at)).saturating_sub(at.saturating_sub(next));
-        let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
+        self.findings.pass.bytes_skipped = (self.findings.pass.bytes_skipped
+            + next.saturating_sub(at))
+        .saturating_sub(at.saturating_sub(next));
+        let going_on = if next == self.end {
+            String::new()
+        } else {
+            format!("; reading goes on at byte {next}")
+        };
         self.note(at, &format!("no record can be read ({error}){going_on}"));
         self.at = next;
         Ok(())
@@ -254,7 +286,12 @@ impl BagReader {
 }
 
 /// Where between `from` and `end` the next record of one of the types `ops` begins.
-pub fn find_record(file: &mut RecordingFile, from: u64, end: u64, ops: &[u8]) -> io::Result<Option<u64>> {
+pub fn find_record(
+    file: &mut RecordingFile,
+    from: u64,
+    end: u64,
+    ops: &[u8],
+) -> io::Result<Option<u64>> {
     const OVERLAP_BYTES: u64 = 2 * MAX_FOUND_HEADER_BYTES as u64;
     file.find(from, end, OVERLAP_BYTES, |_, part, at| Ok(record::find_record(part, ops, end - at)))
 }
@@ -335,7 +372,8 @@ impl Container for BagReader {
     }
 
     fn enter(&mut self, place: usize) {
-        let at = self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
+        let at =
+            self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

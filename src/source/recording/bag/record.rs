@@ -1,10 +1,12 @@
 //! The records of a ROS bag, version 2.0: bytes in, records out, no I/O.
 //!
-//! A record is `header length (u32), header, data length (u32), data`; a header is a row of `field length (u32), name=value`.
-//! All integers are little endian. See <http://wiki.ros.org/Bags/Format/2.0>.
+//! A record is `header length (u32), header, data length (u32), data`; a header is a row of `field
+//! length (u32), name=value`. All integers are little endian. See
+//! <http://wiki.ros.org/Bags/Format/2.0>.
 //!
-//! The `rosbag` crate maps the whole file into memory, stops at its first error and cannot read on behind damage. A recording
-//! whose recorder was killed is exactly what has to open here, so this is a parser of our own.
+//! The `rosbag` crate maps the whole file into memory, stops at its first error and cannot read on
+//! behind damage. A recording whose recorder was killed is exactly what has to open here, so this
+//! is a parser of our own.
 
 use std::ops::Range;
 
@@ -66,7 +68,8 @@ pub enum Header<'a> {
         conn: u32,
         count: u32,
     },
-    /// Which connections the chunk at `chunk_pos` has; the data are `count` pairs of connection and number of messages.
+    /// Which connections the chunk at `chunk_pos` has; the data are `count` pairs of connection and
+    /// number of messages.
     ChunkInfo {
         chunk_pos: u64,
         count: u32,
@@ -112,7 +115,9 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RecordError> {
     let have = bytes.len() as u64;
     let len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
-    let field = bytes[4..].get(..len as usize).ok_or(RecordError::FieldTooLong { len, left: bytes.len() - 4 })?;
+    let field = bytes[4..]
+        .get(..len as usize)
+        .ok_or(RecordError::FieldTooLong { len, left: bytes.len() - 4 })?;
     *bytes = &bytes[4 + field.len()..];
     let equals = field.iter().position(|&b| b == b'=').ok_or(RecordError::Nameless)?;
     Ok((&field[..equals], &field[equals + 1..]))
@@ -142,7 +147,8 @@ fn connection_field<'a>(mut data: &'a [u8], name: &[u8]) -> Option<&'a str> {
 pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let mut op = None;
     let (mut index_pos, mut chunk_pos) = (None, None);
-    let (mut conn_count, mut chunk_count, mut conn, mut count, mut size) = (None, None, None, None, None);
+    let (mut conn_count, mut chunk_count, mut conn, mut count, mut size) =
+        (None, None, None, None, None);
     let (mut compression, mut topic) = (None, None);
     while !bytes.is_empty() {
         let (name, value) = take_field(&mut bytes)?;
@@ -173,21 +179,33 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
                 b"none" => Compression::None,
                 b"lz4" => Compression::Lz4,
                 b"bz2" => Compression::Bz2,
-                other => return Err(RecordError::UnknownCompression(other.escape_ascii().take(40).map(char::from).collect())),
+                other => {
+                    return Err(RecordError::UnknownCompression(
+                        other.escape_ascii().take(40).map(char::from).collect(),
+                    ));
+                }
             };
             Header::Chunk { compression, size_bytes: size.ok_or(missing("size"))? }
         }
-        OP_INDEX_DATA => Header::IndexData { conn: conn.ok_or(missing("conn"))?, count: count.ok_or(missing("count"))? },
-        OP_CHUNK_INFO => {
-            Header::ChunkInfo { chunk_pos: chunk_pos.ok_or(missing("chunk_pos"))?, count: count.ok_or(missing("count"))? }
-        }
-        OP_CONNECTION => Header::Connection { conn: conn.ok_or(missing("conn"))?, topic: topic.ok_or(missing("topic"))? },
+        OP_INDEX_DATA => Header::IndexData {
+            conn: conn.ok_or(missing("conn"))?,
+            count: count.ok_or(missing("count"))?,
+        },
+        OP_CHUNK_INFO => Header::ChunkInfo {
+            chunk_pos: chunk_pos.ok_or(missing("chunk_pos"))?,
+            count: count.ok_or(missing("count"))?,
+        },
+        OP_CONNECTION => Header::Connection {
+            conn: conn.ok_or(missing("conn"))?,
+            topic: topic.ok_or(missing("topic"))?,
+        },
         OP_MESSAGE => Header::Message { conn: conn.ok_or(missing("conn"))? },
         other => return Err(RecordError::UnknownOp(other)),
     })
 }
 
-/// Parses the header of the record that `bytes` begin with. Returns it and where the data's length stands.
+/// Parses the header of the record that `bytes` begin with. Returns it and where the data's length
+/// stands.
 pub fn parse_head(bytes: &[u8]) -> Result<(Header<'_>, usize), RecordError> {
     let have = bytes.len() as u64;
     let header_len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
@@ -195,7 +213,8 @@ pub fn parse_head(bytes: &[u8]) -> Result<(Header<'_>, usize), RecordError> {
         return Err(RecordError::HeaderTooLong(header_len));
     }
     let needed = 4 + header_len as usize;
-    let header = bytes.get(4..needed).ok_or(RecordError::Incomplete { needed: needed as u64, have })?;
+    let header =
+        bytes.get(4..needed).ok_or(RecordError::Incomplete { needed: needed as u64, have })?;
     Ok((parse_header(header)?, needed))
 }
 
@@ -204,7 +223,8 @@ pub fn parse_record(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     let (header, len_at) = parse_head(bytes)?;
     let have = bytes.len() as u64;
     let data_at = len_at + 4;
-    let data_len = u32_at(bytes, len_at).ok_or(RecordError::Incomplete { needed: data_at as u64, have })?;
+    let data_len =
+        u32_at(bytes, len_at).ok_or(RecordError::Incomplete { needed: data_at as u64, have })?;
     header.check_data_len(data_len)?;
     let needed = data_at as u64 + u64::from(data_len);
     if needed > have {
@@ -215,8 +235,8 @@ pub fn parse_record(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
 
 /// Where in `bytes` the next record of one of the types `ops` begins, for reading on behind damage.
 ///
-/// `room_bytes` is what there is from the begin of `bytes` to the end of the file or chunk. A record whose data would not fit
-/// is not one, except a chunk, which may be cut off.
+/// `room_bytes` is what there is from the begin of `bytes` to the end of the file or chunk. A
+/// record whose data would not fit is not one, except a chunk, which may be cut off.
 pub fn find_record(bytes: &[u8], ops: &[u8], room_bytes: u64) -> Option<usize> {
     const OP_FIELD: &[u8] = b"\x04\0\0\0op=";
     let mut from = 0;
@@ -226,18 +246,22 @@ pub fn find_record(bytes: &[u8], ops: &[u8], room_bytes: u64) -> Option<usize> {
         if !bytes.get(field + OP_FIELD.len()).is_some_and(|op| ops.contains(op)) {
             continue;
         }
-        // Fields come in any order, so the header may begin anywhere before; only one begin makes its fields fit exactly.
+        // Fields come in any order, so the header may begin anywhere before; only one begin makes
+        // its fields fit exactly.
         let earliest = field.saturating_sub(MAX_FOUND_HEADER_BYTES);
         let Some(latest) = field.checked_sub(4) else { continue };
         let begins = |start: &usize| {
             let header_end = start + 4 + u32_at(bytes, *start).unwrap_or(u32::MAX) as usize;
-            if header_end < field + OP_FIELD.len() + 1 || header_end > start + 4 + MAX_FOUND_HEADER_BYTES {
+            if header_end < field + OP_FIELD.len() + 1
+                || header_end > start + 4 + MAX_FOUND_HEADER_BYTES
+            {
                 return false;
             }
             let Ok((header, len_at)) = parse_head(&bytes[*start..]) else { return false };
             let Some(data_len) = u32_at(bytes, start + len_at) else { return false };
             let fits = (start + len_at + 4) as u64 + u64::from(data_len) <= room_bytes;
-            header.check_data_len(data_len).is_ok() && (fits || matches!(header, Header::Chunk { .. }))
+            header.check_data_len(data_len).is_ok()
+                && (fits || matches!(header, Header::Chunk { .. }))
         };
         if let Some(start) = (earliest..=latest).rev().find(begins) {
             return Some(start);
@@ -300,8 +324,15 @@ mod tests {
     #[test]
     fn lengths_are_bounded() {
         assert_eq!(parse_head(&[0xff; 64]), Err(RecordError::HeaderTooLong(u32::MAX)));
-        let bad_count =
-            record(&[("conn", &[0; 4]), ("count", &[0xff; 4]), ("op", &[OP_INDEX_DATA]), ("ver", &[1, 0, 0, 0])], &[0; 12]);
+        let bad_count = record(
+            &[
+                ("conn", &[0; 4]),
+                ("count", &[0xff; 4]),
+                ("op", &[OP_INDEX_DATA]),
+                ("ver", &[1, 0, 0, 0]),
+            ],
+            &[0; 12],
+        );
         assert!(matches!(parse_record(&bad_count), Err(RecordError::Entries { data_len: 12, .. })));
     }
 
@@ -312,7 +343,11 @@ mod tests {
             let bytes = [garbage, &message].concat();
             assert_eq!(find_record(&bytes, &[OP_MESSAGE], bytes.len() as u64), Some(garbage.len()));
             assert_eq!(find_record(&bytes, &[OP_CHUNK], bytes.len() as u64), None);
-            assert_eq!(find_record(&bytes, &[OP_MESSAGE], bytes.len() as u64 - 1), None, "its data do not fit");
+            assert_eq!(
+                find_record(&bytes, &[OP_MESSAGE], bytes.len() as u64 - 1),
+                None,
+                "its data do not fit"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! Which chunks of a bag hold nothing that is wanted, so that they need not be read; and what comes next.
+//! Which chunks of a bag hold nothing that is wanted, so that they need not be read; and what comes
+//! next.
 
 use std::collections::HashSet;
 use std::io;
@@ -16,7 +17,8 @@ pub enum Seen {
     IndexData { connection: u32 },
 }
 
-/// What the header of the record at `at` says, and where the record ends; nothing if it is another one, or damaged.
+/// What the header of the record at `at` says, and where the record ends; nothing if it is another
+/// one, or damaged.
 pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Seen, u64)>> {
     let mut bytes = [0; MAX_FOUND_HEADER_BYTES];
     let (len, rest) = bytes.split_at_mut(4);
@@ -32,10 +34,13 @@ pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Se
     let data_len = u32_at(data_len, 0).unwrap_or(0);
     let offset = at + 8 + header_len as u64;
     let after = offset + u64::from(data_len);
-    let header = parse_header(header).and_then(|header| header.check_data_len(data_len).map(|()| header));
+    let header =
+        parse_header(header).and_then(|header| header.check_data_len(data_len).map(|()| header));
     let seen = match header {
         _ if after > end => None,
-        Ok(Header::Chunk { compression, size_bytes }) if u64::from(data_len.max(size_bytes)) <= MAX_CHUNK_BYTES => {
+        Ok(Header::Chunk { compression, size_bytes })
+            if u64::from(data_len.max(size_bytes)) <= MAX_CHUNK_BYTES =>
+        {
             let (len, size_bytes) = (data_len as usize, size_bytes as usize);
             Some(Seen::Chunk(Place { offset, len, compression, size_bytes, with_crc: false }))
         }
@@ -54,13 +59,29 @@ impl Unwanted {
     pub fn but(topics: Option<&[&str]>, index: Option<&Index>) -> Self {
         let (Some(topics), Some(index)) = (topics, index) else { return Self::default() };
         let is_unwanted = |name: &str| !topics.contains(&name);
-        Self(index.topics.iter().filter(|(_, topic)| is_unwanted(&topic.name)).map(|(conn, _)| *conn).collect())
+        Self(
+            index
+                .topics
+                .iter()
+                .filter(|(_, topic)| is_unwanted(&topic.name))
+                .map(|(conn, _)| *conn)
+                .collect(),
+        )
     }
 
-    /// Whether the chunk that begins at `begin` and ends at `end` holds nothing else. The index and the records behind the chunk have
-    /// both to say so: no single damaged place hides a frame. Behind `data_end` nothing is read.
-    pub fn fill(&self, index: &Index, file: &mut RecordingFile, [begin, end]: [u64; 2], data_end: u64) -> io::Result<bool> {
-        let Some(chunk) = index.chunk(begin).filter(|_| !self.0.is_empty()) else { return Ok(false) };
+    /// Whether the chunk that begins at `begin` and ends at `end` holds nothing else. The index and
+    /// the records behind the chunk have both to say so: no single damaged place hides a frame.
+    /// Behind `data_end` nothing is read.
+    pub fn fill(
+        &self,
+        index: &Index,
+        file: &mut RecordingFile,
+        [begin, end]: [u64; 2],
+        data_end: u64,
+    ) -> io::Result<bool> {
+        let Some(chunk) = index.chunk(begin).filter(|_| !self.0.is_empty()) else {
+            return Ok(false);
+        };
         if !chunk.connections.iter().all(|connection| self.0.contains(connection)) {
             return Ok(false);
         }

@@ -11,7 +11,8 @@ use crate::source::recording::zstd_bytes;
 
 /// Rows that are read ahead, at most: between two images of a stream there are a few.
 const MAX_ROWS: usize = 64;
-/// Images that are read one after the other before the next ones are taken for certain to be read as well.
+/// Images that are read one after the other before the next ones are taken for certain to be read
+/// as well.
 const IMAGES_IN_A_ROW: u32 = 2;
 /// The most that a pixel takes.
 const BYTES_PER_PIXEL: u64 = 4;
@@ -53,28 +54,36 @@ impl RowsAhead {
     }
 
     /// The first row behind the one with this id, as [`Sqlite::next_behind`] gives it.
-    pub fn next(&mut self, sqlite: &Sqlite, id: i64, out: &mut Vec<u8>) -> rusqlite::Result<Option<RowHead>> {
+    pub fn next(
+        &mut self,
+        sqlite: &Sqlite,
+        id: i64,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<Option<RowHead>> {
         self.made = None;
         if self.in_a_row >= IMAGES_IN_A_ROW {
             self.read_ahead(sqlite, id);
         }
         let row = match self.rows.pop_front() {
-            Some((head, bytes)) => match self.unpack.as_mut().and_then(|unpack| unpack.take(&head.id)) {
-                Some(mut image) => {
-                    std::mem::swap(out, &mut image.message);
-                    self.made = Some(image);
-                    Some(head)
+            Some((head, bytes)) => {
+                match self.unpack.as_mut().and_then(|unpack| unpack.take(&head.id)) {
+                    Some(mut image) => {
+                        std::mem::swap(out, &mut image.message);
+                        self.made = Some(image);
+                        Some(head)
+                    }
+                    // A thread may have failed with the bytes.
+                    None if bytes.is_empty() => sqlite.next_behind(id, out)?,
+                    None => {
+                        self.spare.push(std::mem::replace(out, bytes));
+                        Some(head)
+                    }
                 }
-                // A thread may have failed with the bytes.
-                None if bytes.is_empty() => sqlite.next_behind(id, out)?,
-                None => {
-                    self.spare.push(std::mem::replace(out, bytes));
-                    Some(head)
-                }
-            },
+            }
             None => sqlite.next_behind(id, out)?,
         };
-        let is_image = row.and_then(|head| head.topic).is_some_and(|topic| self.images.contains_key(&topic));
+        let is_image =
+            row.and_then(|head| head.topic).is_some_and(|topic| self.images.contains_key(&topic));
         self.in_a_row = self.in_a_row.saturating_add(is_image.into());
         Ok(row)
     }
@@ -86,8 +95,10 @@ impl RowsAhead {
                 let mut unpacker = Unpacker::default();
                 move |mut image: Image| {
                     let Image { message, size_px, rows, .. } = &mut image;
-                    let packed = CompressedImage::parse(Wire::Cdr, message).map_err(|e| e.to_string());
-                    image.shape = packed.and_then(|packed| unpacker.unpack(&packed, *size_px, rows));
+                    let packed =
+                        CompressedImage::parse(Wire::Cdr, message).map_err(|e| e.to_string());
+                    image.shape =
+                        packed.and_then(|packed| unpacker.unpack(&packed, *size_px, rows));
                     image
                 }
             });
@@ -100,13 +111,19 @@ impl RowsAhead {
                 Ok(Some(head)) if head.id > behind => head,
                 _ => return,
             };
-            let size_px = head.topic.and_then(|topic| self.images.get(&topic)).copied().unwrap_or_default();
-            let takes = bytes.len() as u64 + BYTES_PER_PIXEL * u64::from(size_px.0) * u64::from(size_px.1);
+            let size_px =
+                head.topic.and_then(|topic| self.images.get(&topic)).copied().unwrap_or_default();
+            let takes =
+                bytes.len() as u64 + BYTES_PER_PIXEL * u64::from(size_px.0) * u64::from(size_px.1);
             let is_fit = size_px != (0, 0) && takes <= MAX_AHEAD_BYTES as u64;
             if is_fit && head.has_data && !bytes.starts_with(&zstd_bytes::MAGIC) {
                 let message = std::mem::take(&mut bytes);
                 let (rows, takes) = (self.spare.pop().unwrap_or_default(), takes as usize);
-                unpack.begin(head.id, takes, Image { message, size_px, rows, shape: Err(String::new()) });
+                unpack.begin(
+                    head.id,
+                    takes,
+                    Image { message, size_px, rows, shape: Err(String::new()) },
+                );
             }
             self.rows.push_back((head, bytes));
         }

@@ -1,5 +1,6 @@
-//! ROS 2 recordings in SQLite files (rosbag2's `.db3`, and librealsense's): rows of the table `messages`, in the order of their ids.
-//! Record times are no order: they are garbage in some files.
+//! ROS 2 recordings in SQLite files (rosbag2's `.db3`, and librealsense's): rows of the table
+//! `messages`, in the order of their ids. Record times are no order: they are garbage in some
+//! files.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -46,7 +47,8 @@ pub struct Db3Reader {
     path: PathBuf,
     rows: Rows,
     topics: HashMap<u32, Topic>,
-    /// Messages by topic with the id of the last, and the ids of the first and the last one of all, if SQLite has found the way to all.
+    /// Messages by topic with the id of the last, and the ids of the first and the last one of all,
+    /// if SQLite has found the way to all.
     counts: Option<HashMap<u32, (u64, i64)>>,
     ids: Option<RangeInclusive<i64>>,
     /// Topics whose messages nobody wants.
@@ -75,16 +77,18 @@ impl Db3Reader {
         let cut = find_cut(path).map_err(io_error)?;
         let opened = match cut {
             Some(what) => Err(what),
-            None => {
-                Sqlite::open(path).map_err(|e| format!("SQLite cannot read it ({e}); what its pages hold is read without it"))
-            }
+            None => Sqlite::open(path).map_err(|e| {
+                format!("SQLite cannot read it ({e}); what its pages hold is read without it")
+            }),
         };
         let (rows, note) = match opened {
             Ok(sqlite) => (Rows::Sqlite(sqlite), None),
             Err(what) => {
                 let salvage = Salvage::open(path).map_err(io_error)?;
                 if salvage.is_empty() {
-                    let problem = format!("is an SQLite file, but no message of a ROS 2 recording can be found in it: {what}");
+                    let problem = format!(
+                        "is an SQLite file, but no message of a ROS 2 recording can be found in it: {what}"
+                    );
                     return Err(SourceError::Format { path: path.to_owned(), problem });
                 }
                 (Rows::Salvage(salvage), Some(what))
@@ -138,7 +142,9 @@ impl Db3Reader {
 
     /// SQLite has failed: what comes behind the last good message is read from the pages.
     fn begin_salvage(&mut self, error: &str) -> io::Result<()> {
-        self.note_here(&format!("SQLite cannot read on ({error}); what comes behind is read from the pages of the file"));
+        self.note_here(&format!(
+            "SQLite cannot read on ({error}); what comes behind is read from the pages of the file"
+        ));
         let mut salvage = Salvage::open(&self.path)?;
         salvage.go_behind(self.last_id);
         for (id, topic) in salvage.topics.drain() {
@@ -177,45 +183,66 @@ impl Db3Reader {
                 Some(Next::Torn { id, topic, read_bytes, payload_bytes }) => {
                     self.last_id = id;
                     self.findings.pass.bytes_skipped += read_bytes;
-                    self.note_here(&format!("only {read_bytes} of about {} are there", count(payload_bytes, "byte")));
+                    self.note_here(&format!(
+                        "only {read_bytes} of about {} are there",
+                        count(payload_bytes, "byte")
+                    ));
                     return Ok(Some(Some(Item::CutMessage { channel: topic })));
                 }
                 Some(Next::Gap { first, last }) => {
                     self.last_id = first;
-                    self.note_here(&format!("{} missing, up to {last}", count(last - first + 1, "message")));
+                    self.note_here(&format!(
+                        "{} missing, up to {last}",
+                        count(last - first + 1, "message")
+                    ));
                     return Ok(Some(None));
                 }
-                Some(Next::Missing { topic }) => return Ok(Some(Some(Item::CutMessage { channel: topic }))),
+                Some(Next::Missing { topic }) => {
+                    return Ok(Some(Some(Item::CutMessage { channel: topic })));
+                }
                 None => return Ok(None),
             },
         };
         self.last_id = id;
         self.recorded_ns = recorded_ns;
         self.read_bytes += self.raw.len() as u64;
-        // A message in CDR begins with two bytes that are 0 or 1, and so is never taken for a packed one.
+        // A message in CDR begins with two bytes that are 0 or 1, and so is never taken for a
+        // packed one.
         self.is_packed = self.raw.starts_with(&zstd_bytes::MAGIC);
         if self.is_packed {
             self.has_packed = true;
-            if let Err(what) = self.unpacker.unpack(&self.raw, MAX_UNPACKED_BYTES, &mut self.unpacked) {
+            if let Err(what) =
+                self.unpacker.unpack(&self.raw, MAX_UNPACKED_BYTES, &mut self.unpacked)
+            {
                 self.findings.pass.bytes_skipped += self.raw.len() as u64;
                 self.note_here(&format!("the message cannot be unpacked: {what}"));
                 return Ok(Some(Some(Item::CutMessage { channel })));
             }
         }
         let len = if self.is_packed { self.unpacked.len() } else { self.raw.len() };
-        Ok(Some(Some(Item::Message(Message { channel, body: 0..len, is_doubtful: false, sequence: None }))))
+        Ok(Some(Some(Item::Message(Message {
+            channel,
+            body: 0..len,
+            is_doubtful: false,
+            sequence: None,
+        }))))
     }
 }
 
-/// Tells of a file that is shorter than its header says. SQLite reads such a file up to its first row that is not there.
+/// Tells of a file that is shorter than its header says. SQLite reads such a file up to its first
+/// row that is not there.
 fn find_cut(path: &Path) -> io::Result<Option<String>> {
     let mut header = vec![];
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     file.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
-    let announced = page::announced_pages(&header).zip(page::page_bytes(&header)).map(|(pages, bytes)| pages * bytes as u64);
+    let announced = page::announced_pages(&header)
+        .zip(page::page_bytes(&header))
+        .map(|(pages, bytes)| pages * bytes as u64);
     Ok(match announced {
-        Some(announced) if announced > len => Some(format!("byte {len}: the file is cut off: it should have {announced} bytes")),
+        Some(announced) if announced > len => {
+            Some(format!("byte {len}: the file is cut off: it should have {announced} bytes"))
+        }
         _ => None,
     })
 }
@@ -288,7 +315,11 @@ impl Container for Db3Reader {
             Rows::Salvage(salvage) => format!("byte {}: ", salvage.offset()),
             Rows::Sqlite(_) => String::new(),
         };
-        let message = if self.last_id == i64::MIN { "the first message".to_owned() } else { format!("message {}", self.last_id) };
+        let message = if self.last_id == i64::MIN {
+            "the first message".to_owned()
+        } else {
+            format!("message {}", self.last_id)
+        };
         self.findings.note(format_args!("{place}{message}"), what);
     }
 
@@ -298,15 +329,20 @@ impl Container for Db3Reader {
 
     fn expect(&mut self, topics: Option<&[&str]>) {
         let Rows::Sqlite(sqlite) = &mut self.rows else { return };
-        let is_wanted = |topic: &Topic| topics.is_none_or(|topics| topics.contains(&topic.name.as_str()));
-        let (wanted, unwanted) = self.topics.iter().partition::<Vec<_>, _>(|(_, topic)| is_wanted(topic));
+        let is_wanted =
+            |topic: &Topic| topics.is_none_or(|topics| topics.contains(&topic.name.as_str()));
+        let (wanted, unwanted) =
+            self.topics.iter().partition::<Vec<_>, _>(|(_, topic)| is_wanted(topic));
         self.unwanted = unwanted.into_iter().map(|(id, _)| *id).collect();
         let wanted: Vec<u32> = wanted.into_iter().map(|(id, _)| *id).collect();
         sqlite.expect(topics.map(|_| &*wanted));
     }
 
     fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
-        let ids = self.topics.iter().filter(|(_, known)| known.name == topic && known.schema == compressed::SCHEMA);
+        let ids = self
+            .topics
+            .iter()
+            .filter(|(_, known)| known.name == topic && known.schema == compressed::SCHEMA);
         ids.for_each(|(id, _)| self.ahead.expect(*id, size_px));
     }
 
@@ -315,8 +351,15 @@ impl Container for Db3Reader {
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {
-        let Some(counts) = self.counts.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_))) else { return false };
-        let ids = self.topics.iter().filter(|(_, t)| t.name == topic).filter_map(|(id, _)| counts.get(id));
+        let Some(counts) = self.counts.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_)))
+        else {
+            return false;
+        };
+        let ids = self
+            .topics
+            .iter()
+            .filter(|(_, t)| t.name == topic)
+            .filter_map(|(id, _)| counts.get(id));
         let last = ids.map(|(_, last)| *last).max();
         last.inspect(|last| self.go_behind(last.saturating_sub(1))).is_some()
     }
@@ -326,14 +369,17 @@ impl Container for Db3Reader {
     }
 
     fn places(&self) -> usize {
-        let Some(ids) = self.ids.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_))) else { return 0 };
+        let Some(ids) = self.ids.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_))) else {
+            return 0;
+        };
         let blocks = ids.end().saturating_sub(*ids.start()) / BLOCK_ROWS + 1;
         usize::try_from(blocks).unwrap_or(0)
     }
 
     fn enter(&mut self, place: usize) {
         let first = self.ids.as_ref().map_or(i64::MIN, |ids| *ids.start());
-        let behind = i64::try_from(place).map_or(i64::MAX, |place| place.saturating_mul(BLOCK_ROWS));
+        let behind =
+            i64::try_from(place).map_or(i64::MAX, |place| place.saturating_mul(BLOCK_ROWS));
         self.go_behind(first.saturating_add(behind).saturating_sub(1));
     }
 }

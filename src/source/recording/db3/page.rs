@@ -1,7 +1,9 @@
-//! The pages of an SQLite file, as far as the rows of a recording stand in them. No I/O: bytes in, rows out.
+//! The pages of an SQLite file, as far as the rows of a recording stand in them. No I/O: bytes in,
+//! rows out.
 //!
-//! Format: <https://www.sqlite.org/fileformat2.html>. Pages are taken one by one, without the tree that leads to them, so that damage
-//! to one page costs what stands on it and no more. No byte at the end of pages is taken to be reserved: no recorder asks for that.
+//! Format: <https://www.sqlite.org/fileformat2.html>. Pages are taken one by one, without the tree
+//! that leads to them, so that damage to one page costs what stands on it and no more. No byte at
+//! the end of pages is taken to be reserved: no recorder asks for that.
 
 use std::ops::Range;
 
@@ -63,7 +65,8 @@ pub struct Cell {
     pub next_page: Option<u32>,
 }
 
-/// Where on the page its cells stand, if it is one with rows of tables (or, with `kind`, one that leads to such).
+/// Where on the page its cells stand, if it is one with rows of tables (or, with `kind`, one that
+/// leads to such).
 fn cell_offsets(page: &[u8], is_first: bool, kind: u8) -> impl Iterator<Item = usize> {
     let at = if is_first { HEADER_BYTES } else { 0 };
     let is_right = page.get(at) == Some(&kind);
@@ -78,19 +81,22 @@ pub fn cells(page: &[u8], is_first: bool) -> impl Iterator<Item = (usize, Cell)>
     cell_offsets(page, is_first, TABLE_LEAF).filter_map(|at| Some((at, cell_at(page, at)?)))
 }
 
-/// The highest row that a page without rows tells of: one that leads to pages with rows (but for its last branch), or one of the
-/// index of record times.
+/// The highest row that a page without rows tells of: one that leads to pages with rows (but for
+/// its last branch), or one of the index of record times.
 pub fn highest_key(page: &[u8], is_first: bool) -> Option<i64> {
-    let keys = cell_offsets(page, is_first, TABLE_INTERIOR).filter_map(|at| varint(page.get(at + 4..)?));
+    let keys =
+        cell_offsets(page, is_first, TABLE_INTERIOR).filter_map(|at| varint(page.get(at + 4..)?));
     let in_index = |at: usize| {
         let (payload_bytes, n) = varint(page.get(at..)?)?;
         let start = at + n;
         let payload = page.get(start..start.checked_add(usize::try_from(payload_bytes).ok()?)?)?;
-        let columns = Columns::parse(payload, payload_bytes).filter(|columns| columns.count == 2)?;
+        let columns =
+            Columns::parse(payload, payload_bytes).filter(|columns| columns.count == 2)?;
         columns.integer(0).and(columns.integer(1))
     };
     let indexed = cell_offsets(page, is_first, INDEX_LEAF).filter_map(in_index);
-    let indexed = indexed.chain(cell_offsets(page, is_first, INDEX_INTERIOR).filter_map(|at| in_index(at + 4)));
+    let indexed = indexed
+        .chain(cell_offsets(page, is_first, INDEX_INTERIOR).filter_map(|at| in_index(at + 4)));
     keys.map(|(key, _)| key as i64).chain(indexed).max()
 }
 
@@ -182,19 +188,29 @@ impl<'a> Columns<'a> {
     }
 
     fn text(&self, column: usize) -> Option<&'a str> {
-        let len = self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n.is_multiple_of(2))? / 2;
+        let len =
+            self.types[column].checked_sub(FIRST_BLOB_TYPE + 1).filter(|n| n.is_multiple_of(2))?
+                / 2;
         let len = usize::try_from(len).ok()?;
-        std::str::from_utf8(self.payload.get(self.places[column]..self.places[column].checked_add(len)?)?).ok()
+        std::str::from_utf8(
+            self.payload.get(self.places[column]..self.places[column].checked_add(len)?)?,
+        )
+        .ok()
     }
 }
 
-/// Tells what a row is by its columns: those of `messages` and of `topics` in rosbag2's files look like no others there.
+/// Tells what a row is by its columns: those of `messages` and of `topics` in rosbag2's files look
+/// like no others there.
 pub fn parse_row(payload: &[u8], payload_bytes: u64) -> Option<Row<'_>> {
     let columns = Columns::parse(payload, payload_bytes)?;
     let is_blob = |kind: u64| kind >= FIRST_BLOB_TYPE && kind.is_multiple_of(2);
     if columns.count == 4 && is_blob(columns.types[3]) {
         let topic = u32::try_from(columns.integer(1)?).ok()?;
-        return Some(Row::Message { topic, recorded_ns: columns.integer(2)?, data_start: columns.places[3] });
+        return Some(Row::Message {
+            topic,
+            recorded_ns: columns.integer(2)?,
+            data_start: columns.places[3],
+        });
     }
     if columns.count < 4 {
         return None;
@@ -231,16 +247,19 @@ mod tests {
 
     /// Pages that look more like such than chance would have it.
     fn page() -> impl Strategy<Value = Vec<u8>> {
-        (prop::collection::vec(any::<u8>(), 512), prop::sample::select(vec![2u8, 5, 10, 13]), 0u8..40).prop_map(
-            |(mut page, kind, n)| {
+        (
+            prop::collection::vec(any::<u8>(), 512),
+            prop::sample::select(vec![2u8, 5, 10, 13]),
+            0u8..40,
+        )
+            .prop_map(|(mut page, kind, n)| {
                 page[0] = kind;
                 (page[3], page[4]) = (0, n);
                 for i in 0..usize::from(n) {
                     page[8 + 2 * i] &= 1;
                 }
                 page
-            },
-        )
+            })
     }
 
     proptest! {

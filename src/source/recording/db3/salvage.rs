@@ -1,4 +1,5 @@
-//! Reads the rows of a recording from the pages of a damaged SQLite file, wherever they stand, where SQLite gives up.
+//! Reads the rows of a recording from the pages of a damaged SQLite file, wherever they stand,
+//! where SQLite gives up.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -141,12 +142,20 @@ impl Salvage {
         for (at, cell) in page::cells(page, is_first) {
             match page::parse_row(&page[cell.local.clone()], cell.payload_bytes) {
                 Some(Row::Message { topic, .. }) => {
-                    let place = Place { id: cell.rowid, topic, page: number, at: at as u32, is_doubtful: false };
+                    let place = Place {
+                        id: cell.rowid,
+                        topic,
+                        page: number,
+                        at: at as u32,
+                        is_doubtful: false,
+                    };
                     self.places.push(place);
                 }
                 Some(Row::Topic { name, schema }) => {
                     if let Ok(id) = u32::try_from(cell.rowid) {
-                        self.topics.entry(id).or_insert_with(|| Topic::new(name, schema, Wire::Cdr));
+                        self.topics
+                            .entry(id)
+                            .or_insert_with(|| Topic::new(name, schema, Wire::Cdr));
                     }
                 }
                 None => {}
@@ -154,21 +163,27 @@ impl Salvage {
         }
         let here = &mut self.places[first_here..];
         for i in 0..here.len() {
-            let follows = |i: usize| here.get(i).zip(here.get(i + 1)).is_some_and(|(a, b)| a.id.checked_add(1) == Some(b.id));
+            let follows = |i: usize| {
+                here.get(i)
+                    .zip(here.get(i + 1))
+                    .is_some_and(|(a, b)| a.id.checked_add(1) == Some(b.id))
+            };
             here[i].is_doubtful = here.len() > 1 && !follows(i) && !(i > 0 && follows(i - 1));
         }
     }
 
     /// In the order in which they were written, which is that of their ids.
     fn sort(&mut self) {
-        // Of two rows with one id, one is damaged, or was left behind on a page that is no longer used.
+        // Of two rows with one id, one is damaged, or was left behind on a page that is no longer
+        // used.
         self.places.sort_unstable_by_key(|place| (place.id, place.is_doubtful, place.page));
         self.places.dedup_by_key(|place| place.id);
         let mut counts: HashMap<(u32, u32), u32> = HashMap::new();
         for pair in self.places.windows(2).filter(|pair| pair[1].id - 1 == pair[0].id) {
             *counts.entry((pair[0].topic, pair[1].topic)).or_default() += 1;
         }
-        let mut counts: Vec<_> = counts.into_iter().map(|((from, to), count)| (count, from, to)).collect();
+        let mut counts: Vec<_> =
+            counts.into_iter().map(|((from, to), count)| (count, from, to)).collect();
         counts.sort_unstable();
         // The most frequent one comes last and stays.
         self.successors = counts.into_iter().map(|(_, from, to)| (from, to)).collect();
@@ -180,7 +195,11 @@ impl Salvage {
     /// Goes to the first message behind the one with this id.
     pub fn go_behind(&mut self, id: i64) {
         self.next = self.places.partition_point(|place| place.id <= id);
-        self.last = self.next.checked_sub(1).map(|i| (self.places[i].id, self.places[i].topic)).filter(|_| id > i64::MIN);
+        self.last = self
+            .next
+            .checked_sub(1)
+            .map(|i| (self.places[i].id, self.places[i].topic))
+            .filter(|_| id > i64::MIN);
         self.missing_to = i64::MIN;
         self.missing_left = 1000 + 16 * self.places.len() as i64;
     }
@@ -199,7 +218,10 @@ impl Salvage {
                 self.last = Some((id + 1, topic));
                 return Ok(Some(Next::Missing { topic }));
             }
-            let end = self.places.get(self.next).map_or(self.highest_id.saturating_add(1), |place| place.id);
+            let end = self
+                .places
+                .get(self.next)
+                .map_or(self.highest_id.saturating_add(1), |place| place.id);
             let count = end.saturating_sub(id).saturating_sub(1);
             if count > 0 && count <= self.missing_left {
                 self.missing_left -= count;
@@ -213,26 +235,40 @@ impl Salvage {
         self.read(place, out).map(Some)
     }
 
-    fn read(&mut self, Place { id, topic, page: number, at, .. }: Place, out: &mut Vec<u8>) -> io::Result<Next> {
+    fn read(
+        &mut self,
+        Place { id, topic, page: number, at, .. }: Place,
+        out: &mut Vec<u8>,
+    ) -> io::Result<Next> {
         let mut page = std::mem::take(&mut self.page);
         page.resize(self.page_bytes, 0);
         let next = self.read_into(&mut page, number, at as usize, out);
         self.page = page;
         Ok(match next? {
             Ok(recorded_ns) => Next::Message { id, topic, recorded_ns },
-            Err(payload_bytes) => Next::Torn { id, topic, read_bytes: out.len() as u64, payload_bytes },
+            Err(payload_bytes) => {
+                Next::Torn { id, topic, read_bytes: out.len() as u64, payload_bytes }
+            }
         })
     }
 
     /// Tells the record time; if the message is torn, how long it should be.
-    fn read_into(&self, page: &mut [u8], number: u32, at: usize, out: &mut Vec<u8>) -> io::Result<Result<i64, u64>> {
+    fn read_into(
+        &self,
+        page: &mut [u8],
+        number: u32,
+        at: usize,
+        out: &mut Vec<u8>,
+    ) -> io::Result<Result<i64, u64>> {
         out.clear();
         if !self.read_page(number, page)? {
             return Ok(Err(0));
         }
         let Some(cell) = page::cell_at(page, at) else { return Ok(Err(0)) };
         let local = &page[cell.local.clone()];
-        let Some(Row::Message { recorded_ns, data_start, .. }) = page::parse_row(local, cell.payload_bytes) else {
+        let Some(Row::Message { recorded_ns, data_start, .. }) =
+            page::parse_row(local, cell.payload_bytes)
+        else {
             return Ok(Err(cell.payload_bytes));
         };
         let torn = Ok(Err(cell.payload_bytes));
@@ -242,7 +278,8 @@ impl Salvage {
         out.extend_from_slice(&local[data_start..]);
         let mut left = cell.payload_bytes as usize - local.len();
         let mut next_page = cell.next_page.unwrap_or(0);
-        // A chain that comes back to a page it was at would never end honestly; the page to compare with moves on in ever longer steps.
+        // A chain that comes back to a page it was at would never end honestly; the page to compare
+        // with moves on in ever longer steps.
         let (mut marked, mut steps, mut until_mark) = (0, 0u64, 1);
         while left > 0 {
             if next_page == marked || !self.read_page(next_page, page)? {

@@ -39,14 +39,16 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// Opens the file and counts its messages, for which SQLite has to visit all rows, but not their bytes.
+    /// Opens the file and counts its messages, for which SQLite has to visit all rows, but not
+    /// their bytes.
     pub fn open(path: &Path) -> rusqlite::Result<Self> {
         if is_filled(&beside(path, "-wal")) {
             // The recorder keeps its last messages in that file, or did so until it was killed.
             match Self::open_with_wal(path) {
                 Err(e) if !is_damage(&e) => {
                     let note = format!("messages in the -wal file beside it are not read ({e})");
-                    return Self::open_alone(path).map(|sqlite| Self { note: Some(note), ..sqlite });
+                    return Self::open_alone(path)
+                        .map(|sqlite| Self { note: Some(note), ..sqlite });
                 }
                 opened => return opened,
             }
@@ -59,15 +61,17 @@ impl Sqlite {
         Ok(Self { note, ..opened })
     }
 
-    /// As a file that nobody changes while it is read: without locks, so that it may stand where nothing can be written, and without
-    /// a look at the files beside it. What a `-journal` would take back is read, as far as it can be: a recording only grows, and its
-    /// last messages are worth more than the certainty that all of a transaction is there.
+    /// As a file that nobody changes while it is read: without locks, so that it may stand where
+    /// nothing can be written, and without a look at the files beside it. What a `-journal` would
+    /// take back is read, as far as it can be: a recording only grows, and its last messages are
+    /// worth more than the certainty that all of a transaction is there.
     fn open_alone(path: &Path) -> rusqlite::Result<Self> {
         Self::open_at(path, "?immutable=1")
     }
 
-    /// With the `-wal` file. To read both, SQLite needs an index of it, which it would write into a third file beside them; in exclusive
-    /// mode, which it has for the asking where there are no locks, it keeps that in memory. No file is changed.
+    /// With the `-wal` file. To read both, SQLite needs an index of it, which it would write into a
+    /// third file beside them; in exclusive mode, which it has for the asking where there are no
+    /// locks, it keeps that in memory. No file is changed.
     fn open_with_wal(path: &Path) -> rusqlite::Result<Self> {
         Self::open_at(path, "?vfs=unix-none")
     }
@@ -83,12 +87,17 @@ impl Sqlite {
             }
         }
         uri.extend(how.bytes());
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(OsStr::from_bytes(&uri), flags)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
         let file_bytes = bytes(path) + bytes(&beside(path, "-wal"));
-        connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, file_bytes.clamp(1 << 16, MAX_ROW_BYTES) as i32)?;
+        connection.set_limit(
+            Limit::SQLITE_LIMIT_LENGTH,
+            file_bytes.clamp(1 << 16, MAX_ROW_BYTES) as i32,
+        )?;
         // The file may come from anywhere: nothing that its schema says is run.
         connection.execute_batch(
             "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON",
@@ -99,17 +108,21 @@ impl Sqlite {
                 .query_row("SELECT 1 FROM sqlite_master WHERE name = ?1 AND type = 'table' AND rootpage > 0", [table], |_| Ok(()))
                 .optional()?;
             if is_there.is_none() {
-                return Err(rusqlite::Error::InvalidParameterName(format!("there is no table '{table}'")));
+                return Err(rusqlite::Error::InvalidParameterName(format!(
+                    "there is no table '{table}'"
+                )));
             }
         }
         let topics = read_topics(&connection)?;
         let (counts, ids) = count(&connection)?;
-        let mut sqlite = Self { connection, topics, counts, ids, note: None, next_row: String::new() };
+        let mut sqlite =
+            Self { connection, topics, counts, ids, note: None, next_row: String::new() };
         sqlite.expect(None);
         Ok(sqlite)
     }
 
-    /// From now on only the messages of these topics have their bytes read, or of all; others have none, and look as if they had not.
+    /// From now on only the messages of these topics have their bytes read, or of all; others have
+    /// none, and look as if they had not.
     pub fn expect(&mut self, topics: Option<&[u32]>) {
         let data = match topics {
             None => "data".to_owned(),
@@ -118,8 +131,9 @@ impl Sqlite {
                 format!("CASE WHEN topic_id IN ({ids}) THEN data END")
             }
         };
-        self.next_row =
-            format!("SELECT rowid, topic_id, timestamp, {data} FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1");
+        self.next_row = format!(
+            "SELECT rowid, topic_id, timestamp, {data} FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1"
+        );
     }
 
     /// The first message behind the one with this id. Its bytes are written into `out`.
@@ -137,7 +151,12 @@ impl Sqlite {
             _ => false,
         };
         let topic = row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok());
-        Ok(Some(RowHead { id: row.get(0)?, topic, recorded_ns: row.get_ref(2)?.as_i64().ok(), has_data }))
+        Ok(Some(RowHead {
+            id: row.get(0)?,
+            topic,
+            recorded_ns: row.get_ref(2)?.as_i64().ok(),
+            has_data,
+        }))
     }
 }
 
@@ -161,7 +180,9 @@ fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>>
     let mut topics = HashMap::new();
     while let Some(row) = rows.next()? {
         // A topic that has no name in text is nobody's.
-        if let (Ok(id), Ok(name), Ok(schema)) = (row.get::<_, u32>(0), row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str()) {
+        if let (Ok(id), Ok(name), Ok(schema)) =
+            (row.get::<_, u32>(0), row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str())
+        {
             topics.insert(id, Topic::new(name, schema, Wire::Cdr));
         }
     }
@@ -181,7 +202,9 @@ fn count(connection: &Connection) -> rusqlite::Result<Counted> {
             return Err(rusqlite::Error::IntegralValueOutOfRange(0, id));
         }
         ids = Some(ids.map_or(id, |ids| *ids.start())..=id);
-        if let Some(topic) = row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok()) {
+        if let Some(topic) =
+            row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok())
+        {
             let counted = counts.entry(topic).or_default();
             *counted = (counted.0 + 1, id);
         }
@@ -196,9 +219,11 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// The file is there, and not one that its writer is done with: SQLite may leave those with zeros at their begin.
+/// The file is there, and not one that its writer is done with: SQLite may leave those with zeros
+/// at their begin.
 fn is_filled(path: &Path) -> bool {
     let mut begin = [0; 8];
-    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));
+    let read = std::fs::File::open(path)
+        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));
     read.is_ok() && begin != [0; 8]
 }

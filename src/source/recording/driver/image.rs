@@ -11,7 +11,8 @@ pub const COMPRESSED_IMAGE: &str = "sensor_msgs/CompressedImage";
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageFacts {
-    /// Nothing if it is depth only where no other stream is: 16 bits without a word about depth may be infrared, too.
+    /// Nothing if it is depth only where no other stream is: 16 bits without a word about depth may
+    /// be infrared, too.
     pub kind: Option<&'static str>,
     pub frame_id: String,
     pub encoding: String,
@@ -50,7 +51,8 @@ fn raw_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
     })
 }
 
-/// `sensor_msgs/CompressedImage`, as far as its data. Its format begins with the encoding of the raw image, or is `jpeg` or `png`.
+/// `sensor_msgs/CompressedImage`, as far as its data. Its format begins with the encoding of the
+/// raw image, or is `jpeg` or `png`.
 fn compressed_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
     let mut fields = Fields::new(topic.wire, body).ok()?;
     let (stamp, frame_id) = ros::header(&mut fields).ok()?;
@@ -75,7 +77,8 @@ fn compressed_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
 fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
     let (topic, frame_id) = (topic.to_ascii_lowercase(), frame_id.to_ascii_lowercase());
     let says = |word: &str| topic.contains(word) || frame_id.contains(word);
-    let is_infrared = says("infra") || topic.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ir");
+    let is_infrared =
+        says("infra") || topic.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ir");
     match encoding {
         "mono16" if is_infrared => Some("Infrared"),
         "mono16" if says("depth") => Some("Depth"),
@@ -123,11 +126,20 @@ mod tests {
     #[test]
     fn compressed_images_tell_what_they_were() {
         let parse = |topic: &str, format: &str| {
-            let text = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+            let text =
+                |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
             let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
-            ImageFacts::parse(&Topic::new(topic, "sensor_msgs/msg/CompressedImage", Wire::Ros1), &body).unwrap().kind
+            ImageFacts::parse(
+                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Wire::Ros1),
+                &body,
+            )
+            .unwrap()
+            .kind
         };
-        assert_eq!(parse("/depth/image/compressedDepth", "16UC1; compressedDepth png"), Some("Depth"));
+        assert_eq!(
+            parse("/depth/image/compressedDepth", "16UC1; compressedDepth png"),
+            Some("Depth")
+        );
         assert_eq!(parse("/depth/image/compressedDepth", "32FC1; compressedDepth"), Some("Depth"));
         assert_eq!(parse("/depth/image/compressedDepth", "png"), Some("Depth"));
         assert_eq!(parse("/depth/image/compressed", "16UC1; png compressed "), Some("Depth"));

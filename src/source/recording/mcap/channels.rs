@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::fields::{parse_channel, parse_map, parse_schema};
 use crate::source::recording::container::{Topic, Wire};
 
-/// Channels by number. The first description of a number holds, but one from a sound place outdoes one from a damaged chunk.
+/// Channels by number. The first description of a number holds, but one from a sound place outdoes
+/// one from a damaged chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Channels {
     /// Names of schemas.
@@ -32,7 +33,11 @@ impl Channels {
     /// Takes in the body of a schema's record, if it can be read.
     pub fn add_schema(&mut self, body: &[u8], origin: Origin) {
         let Ok((id, name)) = parse_schema(body) else { return };
-        if self.schemas.get(&id).is_some_and(|(_, known)| *known == Origin::Sound || *known == origin) {
+        if self
+            .schemas
+            .get(&id)
+            .is_some_and(|(_, known)| *known == Origin::Sound || *known == origin)
+        {
             return;
         }
         self.schemas.insert(id, (name.to_owned(), origin));
@@ -44,7 +49,11 @@ impl Channels {
     /// Takes in the body of a channel's record, if it can be read.
     pub fn add_channel(&mut self, body: &[u8], origin: Origin) {
         let Ok(found) = parse_channel(body) else { return };
-        if self.channels.get(&found.id).is_some_and(|known| known.origin == Origin::Sound || known.origin == origin) {
+        if self
+            .channels
+            .get(&found.id)
+            .is_some_and(|known| known.origin == Origin::Sound || known.origin == origin)
+        {
             return;
         }
         let wire = if found.encoding == "ros1" { Wire::Ros1 } else { Wire::Cdr };
@@ -100,8 +109,14 @@ mod tests {
         channels.add_channel(&channel(2, 5, "/depth", "json"), Origin::Sound);
         let want = Topic::new("/depth", "", Wire::Cdr);
         assert_eq!(channels.topic(1), Some(&want), "no schema yet");
-        channels.add_schema(&[vec![5, 0], text("sensor_msgs/msg/Image"), text("ros2msg")].concat(), Origin::Sound);
-        channels.add_schema(&[vec![5, 0], text("sensor_msgs/msg/Imu"), text("ros2msg")].concat(), Origin::Sound);
+        channels.add_schema(
+            &[vec![5, 0], text("sensor_msgs/msg/Image"), text("ros2msg")].concat(),
+            Origin::Sound,
+        );
+        channels.add_schema(
+            &[vec![5, 0], text("sensor_msgs/msg/Imu"), text("ros2msg")].concat(),
+            Origin::Sound,
+        );
         assert_eq!(channels.topic(1).unwrap().schema, "sensor_msgs/Image");
         assert_eq!(channels.topic(2).unwrap().schema, "sensor_msgs/msg/Image (json)");
         assert!(channels.may_have(2) && !channels.may_have(3));

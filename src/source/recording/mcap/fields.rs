@@ -20,7 +20,12 @@ impl<'a> Fields<'a> {
 
     /// For a body of `len` bytes, of which `begin` are there or begin with it.
     pub fn of_begin(op: u8, len: u64, begin: &'a [u8]) -> Self {
-        Self { op, len, body: &begin[..begin.len().min(usize::try_from(len).unwrap_or(usize::MAX))], at: 0 }
+        Self {
+            op,
+            len,
+            body: &begin[..begin.len().min(usize::try_from(len).unwrap_or(usize::MAX))],
+            at: 0,
+        }
     }
 
     /// Nothing is left.
@@ -34,7 +39,10 @@ impl<'a> Fields<'a> {
             return Err(RecordError::Length { op: self.op, len: self.len });
         }
         let head_bytes = HEAD_BYTES as u64;
-        let incomplete = RecordError::Incomplete { needed: after + head_bytes, have: self.body.len() as u64 + head_bytes };
+        let incomplete = RecordError::Incomplete {
+            needed: after + head_bytes,
+            have: self.body.len() as u64 + head_bytes,
+        };
         let taken = self.body.get(self.at..after as usize).ok_or(incomplete)?;
         self.at = after as usize;
         Ok(taken)
@@ -99,7 +107,13 @@ pub struct ChannelRecord<'a> {
 pub fn parse_channel(body: &[u8]) -> Result<ChannelRecord<'_>, RecordError> {
     let mut fields = Fields::new(op::CHANNEL, body);
     let (id, schema_id) = (fields.u16()?, fields.u16()?);
-    Ok(ChannelRecord { id, schema_id, topic: fields.text()?, encoding: fields.text()?, notes: fields.counted()? })
+    Ok(ChannelRecord {
+        id,
+        schema_id,
+        topic: fields.text()?,
+        encoding: fields.text()?,
+        notes: fields.counted()?,
+    })
 }
 
 /// A name, and what is noted under it, for [`parse_map`].
@@ -172,7 +186,11 @@ pub fn parse_chunk_index(body: &[u8]) -> Result<ChunkIndex, RecordError> {
     fields.take(16)?;
     let (at, len) = (fields.u64()?, fields.u64()?);
     // Each with the place of its index, which is not needed.
-    let channels = fields.counted()?.chunks_exact(10).map(|entry| u16::from_le_bytes([entry[0], entry[1]])).collect();
+    let channels = fields
+        .counted()?
+        .chunks_exact(10)
+        .map(|entry| u16::from_le_bytes([entry[0], entry[1]]))
+        .collect();
     Ok(ChunkIndex { at, len, channels })
 }
 

@@ -1,4 +1,5 @@
-//! MCAP: the recordings of ROS 2, of Foxglove, and depthcast's own. Read without ROS, whole, unfinished or damaged.
+//! MCAP: the recordings of ROS 2, of Foxglove, and depthcast's own. Read without ROS, whole,
+//! unfinished or damaged.
 //!
 //! | file | duty |
 //! | --- | --- |

@@ -1,10 +1,12 @@
-//! Streams the messages of an MCAP file, record by record and chunk by chunk, and reads on behind damage.
+//! Streams the messages of an MCAP file, record by record and chunk by chunk, and reads on behind
+//! damage.
 //!
-//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and stay.
+//! What it holds is one packed and one unpacked chunk, in buffers that grow to the largest one and
+//! stay.
 //!
-//! How it reads on: records are taken one after the other for as long as each makes sense. Where one does not, or where behind one
-//! no other begins, the file is searched for the next begin of a record. The position only ever moves forward, so every file comes
-//! to an end.
+//! How it reads on: records are taken one after the other for as long as each makes sense. Where
+//! one does not, or where behind one no other begins, the file is searched for the next begin of a
+//! record. The position only ever moves forward, so every file comes to an end.
 
 mod chunk;
 mod search;
@@ -18,7 +20,8 @@ use self::chunk::Chunk;
 use super::channels::{Channels, Origin};
 use super::fields;
 use super::record::{
-    self, Body, HEAD_BYTES, Head, MAGIC, MAX_CHUNK_BYTES, MAX_DESCRIPTION_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
+    self, Body, HEAD_BYTES, Head, MAGIC, MAX_CHUNK_BYTES, MAX_DESCRIPTION_BYTES,
+    MESSAGE_HEAD_BYTES, RecordError, op,
 };
 use super::summary::{End, Index, read_end};
 use crate::source::Damage;
@@ -100,7 +103,10 @@ impl McapReader {
 
     fn read_end(&mut self) -> io::Result<()> {
         match read_end(&mut self.file)? {
-            End::Open => self.note(self.file.len(), "there is no summary: the recording was not closed, or its end is lost"),
+            End::Open => self.note(
+                self.file.len(),
+                "there is no summary: the recording was not closed, or its end is lost",
+            ),
             End::Bare { data_end } => self.end = data_end,
             End::Damaged { data_end, at, what } => {
                 self.note(at, &what);
@@ -111,8 +117,11 @@ impl McapReader {
                 self.index = summary.index;
                 let mut left = MAX_DESCRIPTION_BYTES;
                 for (offset, len) in summary.metadata {
-                    let is_there = offset.checked_add(len).is_some_and(|end| end <= data_end) && len <= left;
-                    if is_there && matches!(self.read_head(offset)?, Ok(Head { body: Body::Metadata, .. })) {
+                    let is_there =
+                        offset.checked_add(len).is_some_and(|end| end <= data_end) && len <= left;
+                    if is_there
+                        && matches!(self.read_head(offset)?, Ok(Head { body: Body::Metadata, .. }))
+                    {
                         left -= len;
                         self.take_description(offset, len)?;
                     }
@@ -141,12 +150,28 @@ impl McapReader {
         self.cursor = self.raw.len();
     }
 
-    fn message(&mut self, channel: u16, sequence: u32, body: Range<usize>, is_doubtful: bool) -> Item {
-        if self.channels.topic(channel).is_none() && !is_doubtful && !self.nameless.contains(&channel) {
+    fn message(
+        &mut self,
+        channel: u16,
+        sequence: u32,
+        body: Range<usize>,
+        is_doubtful: bool,
+    ) -> Item {
+        if self.channels.topic(channel).is_none()
+            && !is_doubtful
+            && !self.nameless.contains(&channel)
+        {
             self.nameless.push(channel);
-            self.note_here(&format!("nothing describes channel {channel}: nobody can read its messages"));
+            self.note_here(&format!(
+                "nothing describes channel {channel}: nobody can read its messages"
+            ));
         }
-        Item::Message(Message { channel: channel.into(), body, is_doubtful, sequence: Some(sequence.into()) })
+        Item::Message(Message {
+            channel: channel.into(),
+            body,
+            is_doubtful,
+            sequence: Some(sequence.into()),
+        })
     }
 
     fn next_in_file(&mut self) -> io::Result<Option<Item>> {
@@ -154,16 +179,24 @@ impl McapReader {
         let head = match self.read_head(at)? {
             Ok(head) => head,
             Err(e) => {
-                self.findings.pass.chunks_skipped += u64::from(self.record.first() == Some(&op::CHUNK));
+                self.findings.pass.chunks_skipped +=
+                    u64::from(self.record.first() == Some(&op::CHUNK));
                 return self.search(at, &e.to_string()).map(|()| None);
             }
         };
         match head.body {
-            Body::Chunk(ref chunk) => return self.enter_chunk(at, &head, chunk).map(|()| Some(Item::Chunk)),
-            Body::Message { channel, sequence } => return self.loose_message(at, &head, channel, sequence),
+            Body::Chunk(ref chunk) => {
+                return self.enter_chunk(at, &head, chunk).map(|()| Some(Item::Chunk));
+            }
+            Body::Message { channel, sequence } => {
+                return self.loose_message(at, &head, channel, sequence);
+            }
             Body::Summary if !self.is_behind_data => {
                 return self
-                    .search(at, &format!("a record of type {} stands before the end of the data", head.op))
+                    .search(
+                        at,
+                        &format!("a record of type {} stands before the end of the data", head.op),
+                    )
                     .map(|()| None);
             }
             _ => {}
@@ -174,8 +207,12 @@ impl McapReader {
         }
         self.at = after;
         match head.body {
-            Body::MessageIndex { channel, count } => return Ok(Some(Item::ChunkIndex { channel: channel.into(), count })),
-            Body::Schema | Body::Channel | Body::Metadata => self.take_description(at, head.whole_bytes())?,
+            Body::MessageIndex { channel, count } => {
+                return Ok(Some(Item::ChunkIndex { channel: channel.into(), count }));
+            }
+            Body::Schema | Body::Channel | Body::Metadata => {
+                self.take_description(at, head.whole_bytes())?
+            }
             Body::DataEnd => self.is_behind_data = true,
             Body::Footer => self.end_at_footer(after)?,
             Body::Other if (op::DATA_END + 1..0x80).contains(&head.op) => {
@@ -196,7 +233,10 @@ impl McapReader {
             if rest > 0 {
                 self.findings.pass.bytes_skipped += rest;
                 let rest = count(rest, "byte");
-                self.note(after, &format!("the recording ends here; what stands behind it ({rest}) is not read"));
+                self.note(
+                    after,
+                    &format!("the recording ends here; what stands behind it ({rest}) is not read"),
+                );
             }
         }
         Ok(())
@@ -213,12 +253,19 @@ impl McapReader {
             }
             let parsed = record::parse_head(&self.record);
             if let Some(head) = self.undisguised(&parsed) {
-                self.note(at, &format!("a record of type {} says that it is of type {}", head.op, self.record[0]));
+                self.note(
+                    at,
+                    &format!(
+                        "a record of type {} says that it is of type {}",
+                        head.op, self.record[0]
+                    ),
+                );
                 return Ok(Ok(head));
             }
             match parsed {
                 Err(RecordError::Incomplete { needed: more, .. })
-                    if more > needed && more <= left.min(MAX_DESCRIPTION_BYTES + HEAD_BYTES as u64) =>
+                    if more > needed
+                        && more <= left.min(MAX_DESCRIPTION_BYTES + HEAD_BYTES as u64) =>
                 {
                     needed = more;
                 }
@@ -227,8 +274,8 @@ impl McapReader {
         }
     }
 
-    /// A chunk whose type was damaged is still known by its lengths, and must not be skipped as something unknown. Nor is the
-    /// index behind a chunk a message.
+    /// A chunk whose type was damaged is still known by its lengths, and must not be skipped as
+    /// something unknown. Nor is the index behind a chunk a message.
     fn undisguised(&self, parsed: &Result<Head, RecordError>) -> Option<Head> {
         let op = match parsed {
             Ok(Head { body: Body::Chunk(_), .. }) | Ok(Head { is_exact: true, .. }) => return None,
@@ -237,9 +284,13 @@ impl McapReader {
             _ => op::CHUNK,
         };
         let ([_, len @ ..], body) = self.record.split_first_chunk::<HEAD_BYTES>()?;
-        let head = record::parse_head_as(op, u64::from_le_bytes(*len), body).ok().filter(|head| head.is_exact)?;
+        let head = record::parse_head_as(op, u64::from_le_bytes(*len), body)
+            .ok()
+            .filter(|head| head.is_exact)?;
         match &head.body {
-            Body::Chunk(chunk) => record::compression(&self.record[chunk.compression.clone()]).map(|_| head),
+            Body::Chunk(chunk) => {
+                record::compression(&self.record[chunk.compression.clone()]).map(|_| head)
+            }
             _ => Some(head),
         }
     }
@@ -247,7 +298,10 @@ impl McapReader {
     /// Takes in the schema, the channel or the metadata that stands at `at`.
     fn take_description(&mut self, at: u64, len: u64) -> io::Result<()> {
         if len > MAX_DESCRIPTION_BYTES + HEAD_BYTES as u64 || len < HEAD_BYTES as u64 {
-            self.note(at, &format!("a description of {len} bytes is not read: no recorder writes that"));
+            self.note(
+                at,
+                &format!("a description of {len} bytes is not read: no recorder writes that"),
+            );
             return Ok(());
         }
         self.record.resize(len as usize, 0);
@@ -270,7 +324,13 @@ impl McapReader {
     }
 
     /// A message outside of chunks.
-    fn loose_message(&mut self, at: u64, head: &Head, channel: u16, sequence: u32) -> io::Result<Option<Item>> {
+    fn loose_message(
+        &mut self,
+        at: u64,
+        head: &Head,
+        channel: u16,
+        sequence: u32,
+    ) -> io::Result<Option<Item>> {
         // Formats without chunks say from time to time that one begins.
         let Some(loose_bytes) = self.loose_bytes.filter(|&bytes| bytes < LOOSE_CHUNK_BYTES) else {
             self.loose_bytes = Some(0);
@@ -281,10 +341,18 @@ impl McapReader {
         if after > self.end || head.len > MAX_CHUNK_BYTES {
             if self.ends_at(at, after)? {
                 self.findings.pass.bytes_skipped += whole;
-                self.note(at, &format!("a message of {} bytes is not read: no recorder writes that", head.len));
+                self.note(
+                    at,
+                    &format!(
+                        "a message of {} bytes is not read: no recorder writes that",
+                        head.len
+                    ),
+                );
                 self.at = after;
             }
-            return Ok(Some(Item::CutMessage { channel: channel.into() }).filter(|_| self.at == self.end));
+            return Ok(
+                Some(Item::CutMessage { channel: channel.into() }).filter(|_| self.at == self.end)
+            );
         }
         self.here = at;
         if self.is_wary && !self.ends_at(at, after)? {
@@ -307,7 +375,12 @@ impl McapReader {
         }
         self.at = after;
         self.loose_bytes = Some(loose_bytes + whole);
-        Ok(Some(self.message(channel, sequence, HEAD_BYTES + MESSAGE_HEAD_BYTES..whole as usize, false)))
+        Ok(Some(self.message(
+            channel,
+            sequence,
+            HEAD_BYTES + MESSAGE_HEAD_BYTES..whole as usize,
+            false,
+        )))
     }
 
     fn note(&mut self, offset: u64, what: &str) {
@@ -393,7 +466,8 @@ impl Container for McapReader {
     }
 
     fn enter(&mut self, place: usize) {
-        let at = self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
+        let at =
+            self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

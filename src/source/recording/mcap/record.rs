@@ -1,11 +1,12 @@
 //! The records of an MCAP file: bytes in, records out, no I/O.
 //!
-//! A record is `type (u8), length (u64), body`; all integers are little endian, and newer versions may lengthen bodies at their
-//! ends. See <https://mcap.dev/spec>.
+//! A record is `type (u8), length (u64), body`; all integers are little endian, and newer versions
+//! may lengthen bodies at their ends. See <https://mcap.dev/spec>.
 //!
-//! The `mcap` crate, which writes depthcast's recordings, also reads; but its readers end at the first length that is wrong and
-//! cannot find the next record behind it, and they copy each string. A recording whose recorder was killed is exactly what has to
-//! open here, so this is a parser of our own.
+//! The `mcap` crate, which writes depthcast's recordings, also reads; but its readers end at the
+//! first length that is wrong and cannot find the next record behind it, and they copy each string.
+//! A recording whose recorder was killed is exactly what has to open here, so this is a parser of
+//! our own.
 
 use std::ops::Range;
 
@@ -47,8 +48,8 @@ pub struct Head {
     pub op: u8,
     /// Bytes of the body.
     pub len: u64,
-    /// The lengths in the body fit the body's own exactly, so that this is hardly anything else. Where nothing can be compared, this
-    /// is false.
+    /// The lengths in the body fit the body's own exactly, so that this is hardly anything else.
+    /// Where nothing can be compared, this is false.
     pub is_exact: bool,
     pub body: Body,
 }
@@ -110,7 +111,8 @@ pub fn compression(name: &[u8]) -> Option<Compression> {
 
 /// Parses the begin of the record that `bytes` begin with; the rest of it need not be there.
 pub fn parse_head(bytes: &[u8]) -> Result<Head, RecordError> {
-    let incomplete = RecordError::Incomplete { needed: HEAD_BYTES as u64, have: bytes.len() as u64 };
+    let incomplete =
+        RecordError::Incomplete { needed: HEAD_BYTES as u64, have: bytes.len() as u64 };
     let (&[op, ref len @ ..], body) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(incomplete)?;
     parse_head_as(op, u64::from_le_bytes(*len), body)
 }
@@ -152,9 +154,13 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
             let name_end = HEAD_BYTES + fields.at;
             let packed_bytes = fields.u64()?;
             // A chunk tells its length twice. Which one is right is seen at what stands behind it.
-            let is_exact = (fields.at as u64).checked_add(packed_bytes) == Some(len) && packed_bytes > 0;
+            let is_exact =
+                (fields.at as u64).checked_add(packed_bytes) == Some(len) && packed_bytes > 0;
             let (data_at, compression) = (HEAD_BYTES + fields.at, name_end - name.len()..name_end);
-            (is_exact, Body::Chunk(ChunkHead { unpacked_bytes, crc, compression, packed_bytes, data_at }))
+            (
+                is_exact,
+                Body::Chunk(ChunkHead { unpacked_bytes, crc, compression, packed_bytes, data_at }),
+            )
         }
         op::MESSAGE_INDEX => {
             let (channel, entries_bytes) = (fields.u16()?, fields.u32()?);
@@ -162,7 +168,10 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
             if entries_bytes % 16 != 0 {
                 return Err(RecordError::Length { op, len });
             }
-            (is_exact && entries_bytes > 0, Body::MessageIndex { channel, count: entries_bytes / 16 })
+            (
+                is_exact && entries_bytes > 0,
+                Body::MessageIndex { channel, count: entries_bytes / 16 },
+            )
         }
         op::METADATA => {
             let name = fields.text()?;
@@ -170,18 +179,22 @@ pub fn parse_head_as(op: u8, len: u64, body: &[u8]) -> Result<Head, RecordError>
             (fields.ends_behind(entries_bytes.into())? && !name.is_empty(), Body::Metadata)
         }
         op::DATA_END => (fields.ends_behind(4)?, Body::DataEnd),
-        op::CHUNK_INDEX | op::ATTACHMENT_INDEX | op::STATISTICS | op::METADATA_INDEX | op::SUMMARY_OFFSET => {
-            (false, Body::Summary)
-        }
+        op::CHUNK_INDEX
+        | op::ATTACHMENT_INDEX
+        | op::STATISTICS
+        | op::METADATA_INDEX
+        | op::SUMMARY_OFFSET => (false, Body::Summary),
         _ => (false, Body::Other),
     };
     Ok(Head { op, len, is_exact, body })
 }
 
-/// Whether a record may begin with `bytes`, where there are `room_bytes` up to the end of the file: for the test of a length by
-/// what stands behind it. [`HEAD_BYTES`] are enough.
+/// Whether a record may begin with `bytes`, where there are `room_bytes` up to the end of the file:
+/// for the test of a length by what stands behind it. [`HEAD_BYTES`] are enough.
 pub fn is_begin(bytes: &[u8], room_bytes: u64) -> bool {
-    let Some((&[op, ref len @ ..], _)) = bytes.split_first_chunk::<HEAD_BYTES>() else { return bytes.len() as u64 == room_bytes };
+    let Some((&[op, ref len @ ..], _)) = bytes.split_first_chunk::<HEAD_BYTES>() else {
+        return bytes.len() as u64 == room_bytes;
+    };
     let len = u64::from_le_bytes(*len);
     let fits = len <= room_bytes - HEAD_BYTES as u64;
     match op {
@@ -195,11 +208,17 @@ pub fn is_begin(bytes: &[u8], room_bytes: u64) -> bool {
 
 /// Where in `bytes` the next record begins that `is_wanted`, for reading on behind damage.
 ///
-/// `room_bytes` is what there is from the begin of `bytes` to the end of the file or chunk. A record that would not fit is not
-/// one, except a chunk, which may be cut off. Only records that have something to recognise them by are found.
-pub fn find_record(bytes: &[u8], room_bytes: u64, is_wanted: impl Fn(&Head) -> bool) -> Option<(usize, Head)> {
+/// `room_bytes` is what there is from the begin of `bytes` to the end of the file or chunk. A
+/// record that would not fit is not one, except a chunk, which may be cut off. Only records that
+/// have something to recognise them by are found.
+pub fn find_record(
+    bytes: &[u8],
+    room_bytes: u64,
+    is_wanted: impl Fn(&Head) -> bool,
+) -> Option<(usize, Head)> {
     for (i, begin) in bytes.windows(HEAD_BYTES).enumerate() {
-        // The length's upper bytes are zeros in all files that there are: most places are none by this alone.
+        // The length's upper bytes are zeros in all files that there are: most places are none by
+        // this alone.
         if begin[8] != 0 || begin[7] != 0 || !(1..=op::DATA_END).contains(&begin[0]) {
             continue;
         }
@@ -212,7 +231,10 @@ pub fn find_record(bytes: &[u8], room_bytes: u64, is_wanted: impl Fn(&Head) -> b
                     && compression(&bytes[i..][chunk.compression.clone()]).is_some()
             }
             // In an image something like a message is soon found, but hardly with a time.
-            Body::Message { .. } => fits && head.len <= MAX_CHUNK_BYTES && bytes[i..][MESSAGE_TIMES].iter().any(|&b| b != 0),
+            Body::Message { .. } => {
+                fits && head.len <= MAX_CHUNK_BYTES
+                    && bytes[i..][MESSAGE_TIMES].iter().any(|&b| b != 0)
+            }
             _ => fits && head.is_exact,
         };
         if is_one && is_wanted(&head) {
@@ -236,7 +258,9 @@ mod tests {
     }
 
     fn chunk(data: &[u8]) -> Vec<u8> {
-        let head = [vec![0; 16], 99u64.to_le_bytes().to_vec(), 7u32.to_le_bytes().to_vec(), text("lz4")].concat();
+        let head =
+            [vec![0; 16], 99u64.to_le_bytes().to_vec(), 7u32.to_le_bytes().to_vec(), text("lz4")]
+                .concat();
         record(op::CHUNK, &[&head[..], &(data.len() as u64).to_le_bytes(), data].concat())
     }
 
@@ -256,7 +280,10 @@ mod tests {
         let head = parse_head(&bytes[..bytes.len() - 6]).unwrap();
         assert!(head.is_exact);
         let Body::Chunk(chunk) = head.body else { panic!("{head:?}") };
-        assert_eq!((chunk.unpacked_bytes, chunk.crc, chunk.packed_bytes, chunk.data_at), (99, 7, 6, bytes.len() - 6));
+        assert_eq!(
+            (chunk.unpacked_bytes, chunk.crc, chunk.packed_bytes, chunk.data_at),
+            (99, 7, 6, bytes.len() - 6)
+        );
         assert_eq!(compression(&bytes[chunk.compression]), Some(Compression::Lz4));
         let mut longer = bytes.clone();
         longer[1] += 1;
@@ -268,7 +295,10 @@ mod tests {
         let bytes = channel();
         assert!(parse_head(&bytes).unwrap().is_exact);
         let found = parse_channel(&bytes[HEAD_BYTES..]).unwrap();
-        assert_eq!((found.id, found.schema_id, found.topic, found.encoding), (3, 1, "/depth", "cdr"));
+        assert_eq!(
+            (found.id, found.schema_id, found.topic, found.encoding),
+            (3, 1, "/depth", "cdr")
+        );
         assert_eq!(parse_map(found.notes)["key"], "value");
     }
 
@@ -276,14 +306,24 @@ mod tests {
     fn every_truncation_is_an_error_and_no_length_is_believed() {
         for bytes in [channel(), record(op::METADATA, &[text("name"), vec![0; 4]].concat())] {
             for len in 0..bytes.len() - 9 {
-                assert!(matches!(parse_head(&bytes[..len]), Err(RecordError::Incomplete { .. })) || len > 20, "{len}");
+                assert!(
+                    matches!(parse_head(&bytes[..len]), Err(RecordError::Incomplete { .. }))
+                        || len > 20,
+                    "{len}"
+                );
             }
             for len in HEAD_BYTES..bytes.len() {
                 assert!(parse_channel(&bytes[HEAD_BYTES..len]).is_err());
             }
         }
-        assert!(matches!(parse_head(&record(op::CHANNEL, &[0xff; 64])), Err(RecordError::Length { .. })));
-        assert!(matches!(parse_head(&record(op::MESSAGE_INDEX, &[0, 0, 17, 0, 0, 0])), Err(RecordError::Length { .. })));
+        assert!(matches!(
+            parse_head(&record(op::CHANNEL, &[0xff; 64])),
+            Err(RecordError::Length { .. })
+        ));
+        assert!(matches!(
+            parse_head(&record(op::MESSAGE_INDEX, &[0, 0, 17, 0, 0, 0])),
+            Err(RecordError::Length { .. })
+        ));
         let endless = [&[op::MESSAGE][..], &u64::MAX.to_le_bytes(), &[0; 30]].concat();
         assert_eq!(parse_head(&endless).unwrap().whole_bytes(), u64::MAX);
     }
@@ -293,10 +333,15 @@ mod tests {
         for garbage in [&b""[..], &[op::MESSAGE; 40], &[0; 300], &[op::CHUNK, 0, 0, 0, 0]] {
             let bytes = [garbage, &message(b"abc"), &chunk(b"packed"), &channel()].concat();
             let room = bytes.len() as u64;
-            let find = |room, op| find_record(&bytes, room, |head| head.op == op).map(|(i, _)| i - garbage.len());
+            let find = |room, op| {
+                find_record(&bytes, room, |head| head.op == op).map(|(i, _)| i - garbage.len())
+            };
             assert_eq!(find(room, op::MESSAGE), Some(0));
             assert_eq!(find(room, op::CHUNK), Some(message(b"abc").len()));
-            assert_eq!(find(room, op::CHANNEL), Some(bytes.len() - channel().len() - garbage.len()));
+            assert_eq!(
+                find(room, op::CHANNEL),
+                Some(bytes.len() - channel().len() - garbage.len())
+            );
             assert_eq!(find(room - 1, op::CHANNEL), None, "it does not fit");
         }
     }

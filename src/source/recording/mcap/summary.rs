@@ -1,4 +1,5 @@
-//! The end of a file that was closed: which channels it has, how many messages of each, and where its chunks stand.
+//! The end of a file that was closed: which channels it has, how many messages of each, and where
+//! its chunks stand.
 
 use std::collections::HashMap;
 use std::io;
@@ -33,7 +34,11 @@ impl Index {
 
     /// Messages on a topic.
     pub fn count(&self, topic: &str, channels: &Channels) -> u64 {
-        channels.topics().filter(|(_, t)| t.name == topic).filter_map(|(id, _)| self.messages.get(&id)).sum()
+        channels
+            .topics()
+            .filter(|(_, t)| t.name == topic)
+            .filter_map(|(id, _)| self.messages.get(&id))
+            .sum()
     }
 }
 
@@ -74,12 +79,16 @@ pub enum End {
 /// If reading fails.
 pub fn read_end(file: &mut RecordingFile) -> io::Result<End> {
     let mut tail = [0; TAIL_BYTES as usize];
-    let Some(footer_at) = file.len().checked_sub(TAIL_BYTES).filter(|&at| at >= MAGIC.len() as u64) else { return Ok(End::Open) };
+    let Some(footer_at) = file.len().checked_sub(TAIL_BYTES).filter(|&at| at >= MAGIC.len() as u64)
+    else {
+        return Ok(End::Open);
+    };
     if !file.peek_at(footer_at, &mut tail)? {
         return Ok(End::Open);
     }
     let (footer, magic) = tail.split_at(tail.len() - MAGIC.len());
-    let is_footer = parse_head(footer).is_ok_and(|head| head.body == Body::Footer && head.is_exact) && magic == MAGIC;
+    let is_footer = parse_head(footer).is_ok_and(|head| head.body == Body::Footer && head.is_exact)
+        && magic == MAGIC;
     let Ok(found) = fields::parse_footer(&footer[HEAD_BYTES..]) else { return Ok(End::Open) };
     if !is_footer {
         return Ok(End::Open);
@@ -90,11 +99,19 @@ pub fn read_end(file: &mut RecordingFile) -> io::Result<End> {
     }
     let damaged = |data_end, at, what| Ok(End::Damaged { data_end, at, what });
     if !is_behind_data(file, start, footer_at)? {
-        return damaged(footer_at, footer_at, format!("the summary should stand at byte {start}, where none is"));
+        return damaged(
+            footer_at,
+            footer_at,
+            format!("the summary should stand at byte {start}, where none is"),
+        );
     }
     let len = footer_at - start;
     if len > MAX_SUMMARY_BYTES {
-        return damaged(start, start, format!("a summary of {len} bytes is not read: no recorder writes that"));
+        return damaged(
+            start,
+            start,
+            format!("a summary of {len} bytes is not read: no recorder writes that"),
+        );
     }
     let mut bytes = vec![0; len as usize];
     if !file.peek_at(start, &mut bytes)? {
@@ -118,9 +135,12 @@ pub fn read_end(file: &mut RecordingFile) -> io::Result<End> {
 /// Whether the end of the messages is marked just before `start`.
 fn is_behind_data(file: &mut RecordingFile, start: u64, footer_at: u64) -> io::Result<bool> {
     let mut data_end = [0; HEAD_BYTES + 4];
-    let at = start.checked_sub(data_end.len() as u64).filter(|&at| at >= MAGIC.len() as u64 && start <= footer_at);
+    let at = start
+        .checked_sub(data_end.len() as u64)
+        .filter(|&at| at >= MAGIC.len() as u64 && start <= footer_at);
     let Some(at) = at else { return Ok(false) };
-    Ok(file.peek_at(at, &mut data_end)? && parse_head(&data_end).is_ok_and(|head| head.body == Body::DataEnd))
+    Ok(file.peek_at(at, &mut data_end)?
+        && parse_head(&data_end).is_ok_and(|head| head.body == Body::DataEnd))
 }
 
 /// Parses the summary, which stands in the file at `start`.
@@ -130,7 +150,9 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
     let mut statistics: Option<Statistics> = None;
     let mut at = 0;
     while at < bytes.len() {
-        let broken = |e: record::RecordError| format!("the summary is damaged at byte {} ({e})", start + at as u64);
+        let broken = |e: record::RecordError| {
+            format!("the summary is damaged at byte {} ({e})", start + at as u64)
+        };
         let head = parse_head(&bytes[at..]).map_err(broken)?;
         let have = (bytes.len() - at) as u64;
         let needed = head.whole_bytes();
@@ -146,11 +168,15 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
                 let chunk = fields::parse_chunk_index(body).map_err(broken)?;
                 let (at, len) = (chunk.at, chunk.len);
                 if at < MAGIC.len() as u64 || at.checked_add(len).is_none_or(|end| end > start) {
-                    return Err(format!("the summary says that a chunk of {len} bytes stands at byte {at}, outside of the data"));
+                    return Err(format!(
+                        "the summary says that a chunk of {len} bytes stands at byte {at}, outside of the data"
+                    ));
                 }
                 chunks.push(chunk);
             }
-            op::METADATA_INDEX => summary.metadata.push(fields::parse_metadata_index(body).map_err(broken)?),
+            op::METADATA_INDEX => {
+                summary.metadata.push(fields::parse_metadata_index(body).map_err(broken)?)
+            }
             _ => {}
         }
         at += needed as usize;
@@ -161,11 +187,19 @@ fn parse_summary(bytes: &[u8], start: u64) -> Result<Summary, String> {
     Ok(summary)
 }
 
-/// Recorders may leave out each part of the summary; an index needs them all, but for the places of chunks.
-fn index(statistics: Statistics, mut chunks: Vec<ChunkIndex>, channels: &Channels) -> Result<Option<Index>, String> {
+/// Recorders may leave out each part of the summary; an index needs them all, but for the places of
+/// chunks.
+fn index(
+    statistics: Statistics,
+    mut chunks: Vec<ChunkIndex>,
+    channels: &Channels,
+) -> Result<Option<Index>, String> {
     let Statistics { message_count, chunk_count, messages } = statistics;
     if !chunks.is_empty() && chunks.len() as u64 != u64::from(chunk_count) {
-        return Err(format!("the summary has {}, its statistics have {chunk_count}", count(chunks.len(), "chunk")));
+        return Err(format!(
+            "the summary has {}, its statistics have {chunk_count}",
+            count(chunks.len(), "chunk")
+        ));
     }
     let counted = messages.iter().try_fold(0u64, |sum, (_, n)| sum.checked_add(*n));
     if messages.is_empty() && message_count > 0 {

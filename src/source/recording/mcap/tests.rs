@@ -5,7 +5,9 @@ mod mcap_writer;
 
 use std::path::Path;
 
-use mcap_writer::{ALL_PACKINGS, CHUNKED, Channel, Layout, Packing, records, ros2, unclosed, write_mcap};
+use mcap_writer::{
+    ALL_PACKINGS, CHUNKED, Channel, Layout, Packing, records, ros2, unclosed, write_mcap,
+};
 use proptest::prelude::{ProptestConfig, proptest};
 use tempfile::TempDir;
 
@@ -28,7 +30,8 @@ fn messages() -> Vec<(usize, Vec<u8>)> {
     let like_a_record = [op::MESSAGE, 40, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
     (0..20usize)
         .map(|i| {
-            let noise = (0..i * 61).map(|k| (k as u32).wrapping_mul(2_654_435_761 + i as u32).to_le_bytes()[3]);
+            let noise = (0..i * 61)
+                .map(|k| (k as u32).wrapping_mul(2_654_435_761 + i as u32).to_le_bytes()[3]);
             (i % 4, noise.chain(like_a_record).chain([0; 90]).chain([i as u8; 7]).collect())
         })
         .collect()
@@ -62,9 +65,9 @@ impl Pass {
     fn genuine(&self) -> Vec<usize> {
         let all = messages();
         let place = |got: &Got| {
-            all.iter()
-                .position(|(_, body)| *body == got.body)
-                .unwrap_or_else(|| panic!("a message that is none of the file's: {got:?} {:?}", self.damage))
+            all.iter().position(|(_, body)| *body == got.body).unwrap_or_else(|| {
+                panic!("a message that is none of the file's: {got:?} {:?}", self.damage)
+            })
         };
         self.sound().map(place).collect()
     }
@@ -113,7 +116,10 @@ impl File {
 /// How many messages there are up to the end of each chunk, and where its record stands.
 fn chunks(layout: &Layout, bytes: &[u8]) -> Vec<(usize, std::ops::Range<usize>)> {
     let chunks = records(bytes).into_iter().filter(|(op, _)| *op == op::CHUNK);
-    chunks.enumerate().map(|(i, (_, place))| (((i + 1) * layout.messages_a_chunk).min(20), place)).collect()
+    chunks
+        .enumerate()
+        .map(|(i, (_, place))| (((i + 1) * layout.messages_a_chunk).min(20), place))
+        .collect()
 }
 
 /// Where the lengths, the data and the name stand in a chunk.
@@ -163,11 +169,18 @@ fn an_intact_file_gives_all_its_messages() {
 fn topics_are_described_as_the_file_describes_them() {
     let file = File::new();
     for has_summary in [true, false] {
-        let mut reader = file.open(&write_mcap(&Layout { has_summary, ..Layout::default() }, &CHANNELS, &messages()));
+        let mut reader = file.open(&write_mcap(
+            &Layout { has_summary, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        ));
         read_on(&mut reader);
         let mut topics = reader.topics();
         topics.sort_by_key(|topic| (topic.name.clone(), topic.notes.len()));
-        assert_eq!(topics.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(), ["/color", "/depth", "/depth", "/old"]);
+        assert_eq!(
+            topics.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
+            ["/color", "/depth", "/depth", "/old"]
+        );
         assert_eq!((topics[0].schema.as_str(), topics[0].wire), ("sensor_msgs/Image", Wire::Cdr));
         assert_eq!(topics[2].notes["offered_qos_profiles"], "none");
         assert_eq!((topics[3].schema.as_str(), topics[3].wire), ("std_msgs/String", Wire::Ros1));
@@ -178,7 +191,8 @@ fn topics_are_described_as_the_file_describes_them() {
 fn a_file_without_a_summary_is_whole_and_one_that_was_not_closed_is_not() {
     let file = File::new();
     for packing in ALL_PACKINGS {
-        let layout = Layout { packing, has_summary: false, has_message_indexes: false, ..Layout::default() };
+        let layout =
+            Layout { packing, has_summary: false, has_message_indexes: false, ..Layout::default() };
         let mut reader = file.open(&write_mcap(&layout, &CHANNELS, &messages()));
         assert!(!reader.has_index());
         assert_eq!((reader.indexed("/depth"), reader.places()), (None, 0));
@@ -186,7 +200,11 @@ fn a_file_without_a_summary_is_whole_and_one_that_was_not_closed_is_not() {
         assert!(pass.damage.is_none(), "{:?}", pass.damage);
         assert_eq!(pass.genuine().len(), 20);
 
-        let mut reader = file.open(&unclosed(write_mcap(&Layout { packing, ..Layout::default() }, &CHANNELS, &messages())));
+        let mut reader = file.open(&unclosed(write_mcap(
+            &Layout { packing, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        )));
         let pass = read_on(&mut reader);
         assert_eq!(pass.genuine().len(), 20);
         assert_eq!(pass.damage.notes.len(), 1);
@@ -202,14 +220,26 @@ fn a_cut_file_gives_all_messages_of_its_whole_chunks() {
     for packing in ALL_PACKINGS {
         let layout = Layout { packing, ..Layout::default() };
         let bytes = write_mcap(&layout, &CHANNELS, &messages());
-        let loose: Vec<usize> = records(&bytes).iter().filter(|(op, _)| *op == op::MESSAGE).map(|(_, place)| place.end).collect();
+        let loose: Vec<usize> = records(&bytes)
+            .iter()
+            .filter(|(op, _)| *op == op::MESSAGE)
+            .map(|(_, place)| place.end)
+            .collect();
         for len in (8..bytes.len()).step_by(61) {
             let pass = file.read(&bytes[..len]);
-            let in_chunks = chunks(&layout, &bytes).iter().filter(|(_, c)| c.end <= len).map(|(n, _)| *n).max().unwrap_or(0);
+            let in_chunks = chunks(&layout, &bytes)
+                .iter()
+                .filter(|(_, c)| c.end <= len)
+                .map(|(n, _)| *n)
+                .max()
+                .unwrap_or(0);
             let whole = in_chunks + loose.iter().filter(|&&end| end <= len).count();
             let genuine = pass.genuine();
             assert!(genuine.len() >= whole, "{packing:?} {len}: {genuine:?} of {whole}");
-            assert!(genuine.iter().enumerate().all(|(i, &n)| i == n), "{packing:?} {len}: {genuine:?}");
+            assert!(
+                genuine.iter().enumerate().all(|(i, &n)| i == n),
+                "{packing:?} {len}: {genuine:?}"
+            );
             assert!(!pass.damage.is_none());
         }
     }
@@ -239,7 +269,11 @@ fn no_damaged_byte_does_more_than_cost_messages() {
     };
     for packing in ALL_PACKINGS {
         for has_summary in [true, false] {
-            let bytes = write_mcap(&Layout { packing, has_summary, ..Layout::default() }, &CHANNELS, &messages());
+            let bytes = write_mcap(
+                &Layout { packing, has_summary, ..Layout::default() },
+                &CHANNELS,
+                &messages(),
+            );
             let mut kept = 0;
             for _ in 0..250 {
                 let mut damaged = bytes.clone();
@@ -247,10 +281,18 @@ fn no_damaged_byte_does_more_than_cost_messages() {
                 let mut reader = file.open(&damaged);
                 let pass = read_on(&mut reader);
                 // Packed bytes are checked, in others a wrong pixel looks like any other.
-                let count = if packing == Packing::Loose { pass.sound().count() } else { pass.genuine().len() };
+                let count = if packing == Packing::Loose {
+                    pass.sound().count()
+                } else {
+                    pass.genuine().len()
+                };
                 kept += count;
                 // In a chunk's own head some fields do not matter, nor do times.
-                assert!(count == 20 || reader.has_index() || !pass.damage.is_none(), "{packing:?}: {count}, {:?}", pass.damage);
+                assert!(
+                    count == 20 || reader.has_index() || !pass.damage.is_none(),
+                    "{packing:?}: {count}, {:?}",
+                    pass.damage
+                );
                 assert!(count + 6 >= 20, "{packing:?}: {count}, {:?}", pass.damage);
                 reader.rewind();
                 assert!(read_on(&mut reader).sound().count() >= count);
@@ -293,7 +335,9 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
             let (by_record, by_chunk) = (place.start + 1, data.start - 8);
             for at in [by_record, by_chunk] {
                 let right = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-                for wrong in [right + 9, right - 9, right + 500, 0, 1 << 20, u64::MAX, u64::MAX - 60] {
+                for wrong in
+                    [right + 9, right - 9, right + 500, 0, 1 << 20, u64::MAX, u64::MAX - 60]
+                {
                     let mut bytes = bytes.clone();
                     bytes[at..at + 8].copy_from_slice(&wrong.to_le_bytes());
                     let pass = file.read(&bytes);
@@ -305,10 +349,18 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
                         pass.damage
                     );
                     // One that is too short could be a newer version's.
-                    assert!(!pass.damage.is_none() || genuine.len() == 20, "{packing:?} {at} {wrong}");
+                    assert!(
+                        !pass.damage.is_none() || genuine.len() == 20,
+                        "{packing:?} {at} {wrong}"
+                    );
                     // One of the two lengths is right.
                     if wrong != 0 {
-                        assert_eq!(genuine.len(), 20, "{packing:?} {at} {wrong}: {genuine:?} {:?}", pass.damage);
+                        assert_eq!(
+                            genuine.len(),
+                            20,
+                            "{packing:?} {at} {wrong}: {genuine:?} {:?}",
+                            pass.damage
+                        );
                     }
                 }
             }
@@ -318,7 +370,12 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
                 bytes[at + 3] ^= 1;
             }
             let pass = file.read(&bytes);
-            assert_eq!(pass.genuine(), (0..20).collect::<Vec<_>>(), "{packing:?} {:?}", pass.damage);
+            assert_eq!(
+                pass.genuine(),
+                (0..20).collect::<Vec<_>>(),
+                "{packing:?} {:?}",
+                pass.damage
+            );
         }
     }
 }
@@ -326,10 +383,16 @@ fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
 #[test]
 fn a_wrong_length_of_a_message_outside_of_chunks_costs_that_message() {
     let file = File::new();
-    let bytes = write_mcap(&Layout { packing: Packing::Loose, ..Layout::default() }, &CHANNELS, &messages());
+    let bytes = write_mcap(
+        &Layout { packing: Packing::Loose, ..Layout::default() },
+        &CHANNELS,
+        &messages(),
+    );
     let place = records(&bytes).into_iter().filter(|(op, _)| *op == op::MESSAGE).nth(7).unwrap().1;
     let right = (place.len() - 9) as u64;
-    for wrong in [right + 9, right - 9, right + 500, 0, 22, 1 << 20, 1 << 40, u64::MAX, u64::MAX - 60] {
+    for wrong in
+        [right + 9, right - 9, right + 500, 0, 22, 1 << 20, 1 << 40, u64::MAX, u64::MAX - 60]
+    {
         let mut bytes = bytes.clone();
         bytes[place.start + 1..place.start + 9].copy_from_slice(&wrong.to_le_bytes());
         let pass = file.read(&bytes);
@@ -344,11 +407,17 @@ fn a_wrong_length_of_a_message_outside_of_chunks_costs_that_message() {
 fn an_image_before_damage_is_not_taken_apart() {
     let file = File::new();
     // What begins like a record, and is followed by the zeros of pixels without depth.
-    let fakes: Vec<u8> =
-        (1..=op::DATA_END).flat_map(|op| (0..64).flat_map(move |len| [vec![op, len], vec![0; 80]].concat())).collect();
+    let fakes: Vec<u8> = (1..=op::DATA_END)
+        .flat_map(|op| (0..64).flat_map(move |len| [vec![op, len], vec![0; 80]].concat()))
+        .collect();
     let layout = Layout { packing: Packing::Loose, has_summary: false, ..Layout::default() };
-    let bytes = write_mcap(&layout, &CHANNELS, &[(0, fakes.clone()), (1, vec![1; 50]), (0, fakes.clone())]);
-    let places: Vec<_> = records(&bytes).into_iter().filter(|(op, _)| *op == op::MESSAGE).map(|(_, place)| place).collect();
+    let bytes =
+        write_mcap(&layout, &CHANNELS, &[(0, fakes.clone()), (1, vec![1; 50]), (0, fakes.clone())]);
+    let places: Vec<_> = records(&bytes)
+        .into_iter()
+        .filter(|(op, _)| *op == op::MESSAGE)
+        .map(|(_, place)| place)
+        .collect();
     let mut bytes = bytes;
     bytes[places[1].start..places[1].start + 9].fill(0xff);
     let pass = file.read(&bytes);
@@ -393,7 +462,8 @@ fn channels_and_schemas_that_are_missing_are_told_of() {
 
     let mut reader = file.open(&without(op::SCHEMA));
     assert_eq!(read_on(&mut reader).genuine().len(), 20);
-    let mut schemas: Vec<&str> = reader.topics().iter().map(|topic| topic.schema.as_str()).collect();
+    let mut schemas: Vec<&str> =
+        reader.topics().iter().map(|topic| topic.schema.as_str()).collect();
     schemas.sort_unstable();
     assert_eq!(schemas, ["", "", "", "std_msgs/String"]);
 }
@@ -404,24 +474,42 @@ fn messages_of_ros_2_are_read_where_they_lie() {
     let data: Vec<u8> = (0..24).collect();
     let bodies = [
         mcap_writer::ros2_image(5_000_000_007, size, "16UC1", 8, &data),
-        mcap_writer::ros2_camera_info(5_000_000_007, size, "plumb_bob", &[0.1, 0.2, 0.0, 0.0, 0.3], k),
+        mcap_writer::ros2_camera_info(
+            5_000_000_007,
+            size,
+            "plumb_bob",
+            &[0.1, 0.2, 0.0, 0.0, 0.3],
+            k,
+        ),
     ];
-    let channels = [ros2("/depth/image_raw", IMAGE), ros2("/depth/camera_info", "sensor_msgs/msg/CameraInfo")];
-    let bytes = write_mcap(&Layout::default(), &channels, &[(0, bodies[0].clone()), (1, bodies[1].clone())]);
+    let channels =
+        [ros2("/depth/image_raw", IMAGE), ros2("/depth/camera_info", "sensor_msgs/msg/CameraInfo")];
+    let bytes = write_mcap(
+        &Layout::default(),
+        &channels,
+        &[(0, bodies[0].clone()), (1, bodies[1].clone())],
+    );
     let pass = File::new().read(&bytes);
     let image = Image::parse(Wire::Cdr, &pass.messages[0].body).unwrap();
     assert_eq!(image.check_depth(4, 3), Ok(()));
     assert_eq!((image.data, image.stamp.stamp_ns), (&data[..], 5_000_000_007));
     let info = CameraInfo::parse(Wire::Cdr, &pass.messages[1].body).unwrap();
     assert_eq!((info.width, info.height, info.distortion), (4, 3, "plumb_bob"));
-    assert_eq!((info.fx, info.fy, info.ppx, info.ppy, info.coeffs[4]), (400.0, 401.0, 2.0, 1.5, 0.3));
+    assert_eq!(
+        (info.fx, info.fy, info.ppx, info.ppy, info.coeffs[4]),
+        (400.0, 401.0, 2.0, 1.5, 0.3)
+    );
 }
 
 #[test]
 fn reading_begins_at_any_place() {
     let file = File::new();
     for packing in CHUNKED {
-        let mut reader = file.open(&write_mcap(&Layout { packing, ..Layout::default() }, &CHANNELS, &messages()));
+        let mut reader = file.open(&write_mcap(
+            &Layout { packing, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        ));
         assert_eq!(reader.places(), 7);
         for place in [6, 0, 3, 99] {
             reader.enter(place);
@@ -451,8 +539,15 @@ fn files_made_of_traps_come_to_an_end() {
         record(0x90, 3),
         record(op::ATTACHMENT, 1 << 19),
         [record(op::MESSAGE, 1 << 19), vec![0; 22]].concat(),
-        [record(op::CHUNK, 100), vec![0; 28], vec![0; 4], (1u64 << 19).to_le_bytes().to_vec()].concat(),
-        [record(op::CHUNK, 40 + (1 << 29)), vec![0; 28], vec![0; 4], (1u64 << 29).to_le_bytes().to_vec()].concat(),
+        [record(op::CHUNK, 100), vec![0; 28], vec![0; 4], (1u64 << 19).to_le_bytes().to_vec()]
+            .concat(),
+        [
+            record(op::CHUNK, 40 + (1 << 29)),
+            vec![0; 28],
+            vec![0; 4],
+            (1u64 << 29).to_le_bytes().to_vec(),
+        ]
+        .concat(),
     ];
     for trap in traps {
         let bytes = [super::MAGIC, &trap.repeat((1 << 20) / trap.len())[..]].concat();

@@ -31,18 +31,33 @@ impl DepthFormat {
     }
 }
 
-/// Copies the rows of an image into `out`, which has `width` values a row and no padding. Metres become steps of
-/// [`METRES_ROUNDED_TO_M`]; what is no depth, or too far for a u16, becomes 0.
+/// Copies the rows of an image into `out`, which has `width` values a row and no padding. Metres
+/// become steps of [`METRES_ROUNDED_TO_M`]; what is no depth, or too far for a u16, becomes 0.
 ///
 /// `data` has been checked: it has `step_bytes >= bytes_per_pixel * width` for each row.
-pub fn copy_depth(data: &[u8], format: DepthFormat, step_bytes: usize, width: usize, is_bigendian: bool, out: &mut [u16]) {
+pub fn copy_depth(
+    data: &[u8],
+    format: DepthFormat,
+    step_bytes: usize,
+    width: usize,
+    is_bigendian: bool,
+    out: &mut [u16],
+) {
     let rows = data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width));
     // A loop for each byte order: with a choice within, none would become the copy that it is.
     match (format, is_bigendian) {
-        (DepthFormat::Steps, false) => rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_le_bytes)),
-        (DepthFormat::Steps, true) => rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_be_bytes)),
-        (DepthFormat::Metres, false) => rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_le_bytes(m)))),
-        (DepthFormat::Metres, true) => rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_be_bytes(m)))),
+        (DepthFormat::Steps, false) => {
+            rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_le_bytes))
+        }
+        (DepthFormat::Steps, true) => {
+            rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_be_bytes))
+        }
+        (DepthFormat::Metres, false) => {
+            rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_le_bytes(m))))
+        }
+        (DepthFormat::Metres, true) => {
+            rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_be_bytes(m))))
+        }
     }
 }
 
@@ -75,15 +90,28 @@ mod tests {
 
     #[test]
     fn metres_become_the_nearest_millimetre_or_nothing() {
-        let metres =
-            [1.2344, 1.2346, 0.0005, 0.0004, 65.535, 65.536, 0.0, -1.0, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30];
+        let metres = [
+            1.2344,
+            1.2346,
+            0.0005,
+            0.0004,
+            65.535,
+            65.536,
+            0.0,
+            -1.0,
+            f32::NAN,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            1e30,
+        ];
         let want = [1234, 1235, 1, 0, 65535, 0, 0, 0, 0, 0, 0, 0];
         let mut out = [7; 12];
         let little: Vec<u8> = metres.iter().flat_map(|m| m.to_le_bytes()).collect();
         copy_depth(&little, DepthFormat::Metres, 48, 12, false, &mut out);
         assert_eq!(out, want);
         // One value a row, with padding.
-        let big: Vec<u8> = metres.iter().flat_map(|m| [&m.to_be_bytes()[..], &[9; 3]].concat()).collect();
+        let big: Vec<u8> =
+            metres.iter().flat_map(|m| [&m.to_be_bytes()[..], &[9; 3]].concat()).collect();
         copy_depth(&big, DepthFormat::Metres, 7, 1, true, &mut out);
         assert_eq!(out, want);
     }

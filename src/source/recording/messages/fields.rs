@@ -1,4 +1,5 @@
-//! Reads the fields of a message one after the other, as ROS 1 or as ROS 2 writes them. No I/O; strings and images stay where they are.
+//! Reads the fields of a message one after the other, as ROS 1 or as ROS 2 writes them. No I/O;
+//! strings and images stay where they are.
 
 use crate::source::recording::container::Wire;
 
@@ -25,7 +26,9 @@ impl<'a> Fields<'a> {
         match (wire, bytes) {
             (Wire::Ros1, _) => Ok(fields),
             // Representation and options; plain CDR only, which is what ROS 2 writes.
-            (Wire::Cdr, [0, order @ (0 | 1), _, _, rest @ ..]) => Ok(Self { bytes: rest, is_bigendian: *order == 0, ..fields }),
+            (Wire::Cdr, [0, order @ (0 | 1), _, _, rest @ ..]) => {
+                Ok(Self { bytes: rest, is_bigendian: *order == 0, ..fields })
+            }
             (Wire::Cdr, _) => Err(MessageError("encapsulation header")),
         }
     }
@@ -108,7 +111,10 @@ mod tests {
         let big = [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 3, b'h', b'i', 0, 0, 0, 0, 0, 1];
         for aligned in [little, big] {
             let mut fields = Fields::new(Wire::Cdr, &aligned).unwrap();
-            assert_eq!((fields.u8(""), fields.string(""), fields.u32("")), (Ok(7), Ok("hi"), Ok(1)));
+            assert_eq!(
+                (fields.u8(""), fields.string(""), fields.u32("")),
+                (Ok(7), Ok("hi"), Ok(1))
+            );
             assert!(fields.u8("").is_err());
         }
         assert!(Fields::new(Wire::Cdr, &[0, 3, 0, 0]).is_err(), "parameter lists are not plain");

@@ -1,4 +1,5 @@
-//! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O; strings and images stay where they are.
+//! The messages of recordings, as far as they are needed, in both ways of writing them. No I/O;
+//! strings and images stay where they are.
 
 pub mod compressed;
 mod depth;
@@ -55,7 +56,8 @@ pub struct Image<'a> {
     /// Bytes from row to row.
     pub step_bytes: u32,
     pub data: &'a [u8],
-    /// The frame's own metres per depth step: newer librealsense puts an f32 behind the image. 0 in streams without depth.
+    /// The frame's own metres per depth step: newer librealsense puts an f32 behind the image. 0 in
+    /// streams without depth.
     pub depth_units_m: Option<f32>,
 }
 
@@ -69,20 +71,38 @@ impl<'a> Image<'a> {
         let step_bytes = fields.u32("row length")?;
         let data = fields.counted("image data")?;
         let depth_units_m = fields.f32("").ok().filter(|_| wire == Wire::Ros1);
-        Ok(Self { stamp, frame_id, width, height, encoding, is_bigendian, step_bytes, data, depth_units_m })
+        Ok(Self {
+            stamp,
+            frame_id,
+            width,
+            height,
+            encoding,
+            is_bigendian,
+            step_bytes,
+            data,
+            depth_units_m,
+        })
     }
 
     /// Tells what keeps this from being a depth image of `width` x `height`.
     pub fn check_depth(&self, width: u32, height: u32) -> Result<(), String> {
         if (self.width, self.height) != (width, height) {
-            return Err(format!("a depth image of {}x{} in a stream of {width}x{height}", self.width, self.height));
+            return Err(format!(
+                "a depth image of {}x{} in a stream of {width}x{height}",
+                self.width, self.height
+            ));
         }
         let Some(format) = DepthFormat::of(self.encoding) else {
-            return Err(format!("a depth image with the encoding '{}'", self.encoding.escape_debug()));
+            return Err(format!(
+                "a depth image with the encoding '{}'",
+                self.encoding.escape_debug()
+            ));
         };
         let (step, len) = (u64::from(self.step_bytes), self.data.len() as u64);
         if step < format.bytes_per_pixel() * u64::from(width) || step * u64::from(height) != len {
-            return Err(format!("a depth image of {width}x{height} with {step} bytes a row and {len} in all"));
+            return Err(format!(
+                "a depth image of {width}x{height} with {step} bytes a row and {len} in all"
+            ));
         }
         Ok(())
     }
@@ -124,11 +144,23 @@ impl<'a> CameraInfo<'a> {
             *value = fields.f64("camera matrix")? as f32;
         }
         let [fx, _, ppx, _, fy, ppy, ..] = k;
-        Ok(Self { frame_id, width, height, distortion, coeffs, has_further_coeffs, fx, fy, ppx, ppy })
+        Ok(Self {
+            frame_id,
+            width,
+            height,
+            distortion,
+            coeffs,
+            has_further_coeffs,
+            fx,
+            fy,
+            ppx,
+            ppy,
+        })
     }
 }
 
-/// `geometry_msgs/Transform`, as librealsense turns it into extrinsics (`quat2rot` in its `ros_file_format.h`).
+/// `geometry_msgs/Transform`, as librealsense turns it into extrinsics (`quat2rot` in its
+/// `ros_file_format.h`).
 pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
     let mut fields = Fields::new(wire, bytes)?;
     let mut values = [0.0; 7];
@@ -157,7 +189,8 @@ impl Extrinsics {
     /// These, if cameras of one device can stand so.
     fn checked(self) -> Result<Self, MessageError> {
         let column = |c: usize| &self.rotation[3 * c..3 * c + 3];
-        let has_length_1 = |c: usize| (column(c).iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-2;
+        let has_length_1 =
+            |c: usize| (column(c).iter().map(|v| v * v).sum::<f32>() - 1.0).abs() < 1e-2;
         let is_near = self.translation_m.iter().all(|t| t.abs() < MAX_TRANSLATION_M);
         if (0..3).all(has_length_1) && is_near { Ok(self) } else { Err(MessageError("transform")) }
     }
@@ -186,7 +219,8 @@ pub fn timestamp_domain(name: &str) -> TimestampDomain {
     }
 }
 
-/// Takes in what is told of a frame under librealsense's name for it; other names are left out, and so are values that are none.
+/// Takes in what is told of a frame under librealsense's name for it; other names are left out, and
+/// so are values that are none.
 pub fn note_metadata(metadata: &mut FrameMetadata, name: &str, value: &str) {
     let place = match spelling(name).as_str() {
         "frame counter" => &mut metadata.frame_counter,
@@ -244,9 +278,16 @@ mod tests {
         assert!(image.check_depth(2, 3).is_err());
         assert!(Image { step_bytes: 3, ..image }.check_depth(2, 2).is_err());
         assert!(Image { data: &[0; 7], ..image }.check_depth(2, 2).is_err());
-        assert!(Image { encoding: "32FC1", ..image }.check_depth(2, 2).is_err(), "half as many bytes as that takes");
+        assert!(
+            Image { encoding: "32FC1", ..image }.check_depth(2, 2).is_err(),
+            "half as many bytes as that takes"
+        );
         assert!(Image { encoding: "rgb8", ..image }.check_depth(2, 2).is_err());
-        assert!(Image { step_bytes: u32::MAX, height: u32::MAX, ..image }.check_depth(2, u32::MAX).is_err());
+        assert!(
+            Image { step_bytes: u32::MAX, height: u32::MAX, ..image }
+                .check_depth(2, u32::MAX)
+                .is_err()
+        );
     }
 
     #[test]
@@ -260,16 +301,25 @@ mod tests {
 
     #[test]
     fn a_transform_is_read_as_librealsense_reads_it() {
-        let bytes = |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        let bytes =
+            |values: [f64; 7]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
         let half = std::f64::consts::FRAC_1_SQRT_2;
         // A quarter turn about z takes x to y and y to -x: the columns of the matrix.
-        let turned = parse_transform(Wire::Ros1, &bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
+        let turned =
+            parse_transform(Wire::Ros1, &bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
         assert_eq!(turned.translation_m, [1.0, 2.0, 3.0]);
         let want = [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
-        assert!(turned.rotation.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6), "{turned:?}");
+        assert!(
+            turned.rotation.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6),
+            "{turned:?}"
+        );
         assert!(parse_transform(Wire::Ros1, &bytes([0.0; 7])).is_err(), "no rotation");
-        assert!(parse_transform(Wire::Ros1, &bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err());
-        assert!(parse_transform(Wire::Ros1, &bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err());
+        assert!(
+            parse_transform(Wire::Ros1, &bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err()
+        );
+        assert!(
+            parse_transform(Wire::Ros1, &bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err()
+        );
     }
 
     proptest::proptest! {

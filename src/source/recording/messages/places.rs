@@ -15,7 +15,11 @@ pub struct Link<'a> {
 }
 
 /// Hands the transforms of a message to `each`, as far as they can be read.
-pub fn parse_transforms<'a>(wire: Wire, bytes: &'a [u8], mut each: impl FnMut(Link<'a>)) -> Result<(), MessageError> {
+pub fn parse_transforms<'a>(
+    wire: Wire,
+    bytes: &'a [u8],
+    mut each: impl FnMut(Link<'a>),
+) -> Result<(), MessageError> {
     let mut fields = Fields::new(wire, bytes)?;
     for _ in 0..fields.u32("transforms")? {
         let (_, parent) = header(&mut fields)?;
@@ -26,9 +30,11 @@ pub fn parse_transforms<'a>(wire: Wire, bytes: &'a [u8], mut each: impl FnMut(Li
     Ok(())
 }
 
-/// `realsense2_camera_msgs/Extrinsics`, with a header before it where an older driver wrote it (`realsense2_camera/Extrinsics`).
+/// `realsense2_camera_msgs/Extrinsics`, with a header before it where an older driver wrote it
+/// (`realsense2_camera/Extrinsics`).
 ///
-/// The driver copies librealsense's `rs2_extrinsics` number by number, so its rotation stands column by column.
+/// The driver copies librealsense's `rs2_extrinsics` number by number, so its rotation stands
+/// column by column.
 pub fn parse_driver_extrinsics(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
     const BODY_BYTES: usize = 12 * 8;
     let mut fields = Fields::new(wire, bytes)?;
@@ -37,10 +43,17 @@ pub fn parse_driver_extrinsics(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, M
     }
     let rotation: [f64; 9] = f64s(&mut fields, "rotation")?;
     let translation_m: [f64; 3] = f64s(&mut fields, "translation")?;
-    Extrinsics { rotation: rotation.map(|v| v as f32), translation_m: translation_m.map(|v| v as f32) }.checked()
+    Extrinsics {
+        rotation: rotation.map(|v| v as f32),
+        translation_m: translation_m.map(|v| v as f32),
+    }
+    .checked()
 }
 
-fn f64s<const N: usize>(fields: &mut Fields<'_>, what: &'static str) -> Result<[f64; N], MessageError> {
+fn f64s<const N: usize>(
+    fields: &mut Fields<'_>,
+    what: &'static str,
+) -> Result<[f64; N], MessageError> {
     let mut values = [0.0; N];
     for value in &mut values {
         *value = fields.f64(what)?;
@@ -52,12 +65,16 @@ fn f64s<const N: usize>(fields: &mut Fields<'_>, what: &'static str) -> Result<[
 mod tests {
     use super::*;
 
-    /// Two transforms as `rclpy` serialises them: CDR, little endian. The strings have lengths that call for padding before the doubles.
+    /// Two transforms as `rclpy` serialises them: CDR, little endian. The strings have lengths that
+    /// call for padding before the doubles.
     fn cdr_transforms() -> Vec<u8> {
         let mut bytes = vec![0, 1, 0, 0];
-        let pad = |bytes: &mut Vec<u8>, n: usize| bytes.resize(4 + (bytes.len() - 4).next_multiple_of(n), 0);
+        let pad = |bytes: &mut Vec<u8>, n: usize| {
+            bytes.resize(4 + (bytes.len() - 4).next_multiple_of(n), 0)
+        };
         bytes.extend(2u32.to_le_bytes());
-        for (parent, child, x) in [("camera_link", "depth", 0.25f64), ("map", "color_frame", -1.5)] {
+        for (parent, child, x) in [("camera_link", "depth", 0.25f64), ("map", "color_frame", -1.5)]
+        {
             pad(&mut bytes, 4);
             bytes.extend(7i32.to_le_bytes());
             bytes.extend(9u32.to_le_bytes());
@@ -81,7 +98,11 @@ mod tests {
         let mut links = vec![];
         parse_transforms(Wire::Cdr, &bytes, |link| links.push(link)).unwrap();
         let straight = [0.0, 0.0, 0.0, 1.0];
-        let link = |parent, child, x| Link { parent, child, to_parent: Rigid::new([x, 0.0, 0.0], straight) };
+        let link = |parent, child, x| Link {
+            parent,
+            child,
+            to_parent: Rigid::new([x, 0.0, 0.0], straight),
+        };
         assert_eq!(links, [link("camera_link", "depth", 0.25), link("map", "color_frame", -1.5)]);
         let mut links = 0;
         assert!(parse_transforms(Wire::Cdr, &bytes[..bytes.len() - 1], |_| links += 1).is_err());

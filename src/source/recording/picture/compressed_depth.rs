@@ -1,4 +1,5 @@
-//! What ROS's `compressed_depth_image_transport` makes of depth, beyond PNG: its header, metres as quantised inverse depth, RVL.
+//! What ROS's `compressed_depth_image_transport` makes of depth, beyond PNG: its header, metres as
+//! quantised inverse depth, RVL.
 
 use super::{Shape, raw_encoding};
 use crate::source::recording::messages::compressed::CompressedImage;
@@ -19,10 +20,21 @@ impl Quantisation {
         if raw_encoding(image.format) != "32FC1" {
             return Ok(None);
         }
-        let parameter = |at: usize| image.data.get(at..at + 4)?.try_into().ok().map(f32::from_le_bytes).filter(|p| p.is_finite());
+        let parameter = |at: usize| {
+            image
+                .data
+                .get(at..at + 4)?
+                .try_into()
+                .ok()
+                .map(f32::from_le_bytes)
+                .filter(|p| p.is_finite())
+        };
         match (parameter(4), parameter(8)) {
             (Some(a), Some(b)) if a > 0.0 => Ok(Some(Self { a, b })),
-            _ => Err("an image of floats without the parameters that they were packed with".to_owned()),
+            _ => {
+                Err("an image of floats without the parameters that they were packed with"
+                    .to_owned())
+            }
         }
     }
 
@@ -49,19 +61,23 @@ impl Quantisation {
 
 /// The size of an RVL image, and what is packed in it.
 pub fn rvl_size(data: &[u8]) -> Option<(u32, u32, &[u8])> {
-    let ([width, height], packed) = data.get(HEADER_BYTES..)?.split_at_checked(8).map(|(size, packed)| {
-        let (width, height) = size.split_at(4);
-        ([width, height].map(|bytes| bytes.try_into().map_or(0, u32::from_le_bytes)), packed)
-    })?;
+    let ([width, height], packed) =
+        data.get(HEADER_BYTES..)?.split_at_checked(8).map(|(size, packed)| {
+            let (width, height) = size.split_at(4);
+            ([width, height].map(|bytes| bytes.try_into().map_or(0, u32::from_le_bytes)), packed)
+        })?;
     Some((width, height, packed))
 }
 
-/// Unpacks RVL into `rows` of 16-bit values, lower bytes first: so many zeros, so many differences to the value before, and so on.
-/// Each number stands in nibbles of three bits and one that tells whether another follows, and eight of those in a word.
+/// Unpacks RVL into `rows` of 16-bit values, lower bytes first: so many zeros, so many differences
+/// to the value before, and so on. Each number stands in nibbles of three bits and one that tells
+/// whether another follows, and eight of those in a word.
 ///
 /// Wilson, "Fast Lossless Depth Image Compression" (2017).
 pub fn unpack_rvl(packed: &[u8], rows: &mut [u8]) -> Result<(), String> {
-    let mut nibbles = packed.chunks_exact(4).flat_map(|word| word.iter().rev().flat_map(|byte| [byte >> 4, byte & 0xf]));
+    let mut nibbles = packed
+        .chunks_exact(4)
+        .flat_map(|word| word.iter().rev().flat_map(|byte| [byte >> 4, byte & 0xf]));
     let mut number = || {
         let mut value = 0u32;
         // 16 bits, a sign, and the numbers of pixels of any image.
@@ -126,7 +142,9 @@ mod tests {
             at += zeros + others;
         }
         nibbles.resize(nibbles.len().next_multiple_of(8), 0);
-        let word = |nibbles: &[u8]| nibbles.iter().fold(0u32, |word, nibble| word << 4 | u32::from(*nibble)).to_le_bytes();
+        let word = |nibbles: &[u8]| {
+            nibbles.iter().fold(0u32, |word, nibble| word << 4 | u32::from(*nibble)).to_le_bytes()
+        };
         nibbles.chunks(8).flat_map(word).collect()
     }
 
@@ -174,9 +192,13 @@ mod tests {
             let mut rows: Vec<u8> = inverse.iter().flat_map(|&v| bytes(v)).collect();
             let packed = Shape { is_bigendian, ..Shape::plain(5, 1, "16UC1", 2).unwrap() };
             assert_eq!(quantisation.undo(&packed, &mut rows), Shape::plain(5, 1, "32FC1", 4));
-            let back: Vec<f32> = rows.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
+            let back: Vec<f32> =
+                rows.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
             // One step is depth squared by a.
-            assert!(back.iter().zip(&metres).take(4).all(|(b, m)| (b - m).abs() <= m * m / a * 1.1), "{back:?}");
+            assert!(
+                back.iter().zip(&metres).take(4).all(|(b, m)| (b - m).abs() <= m * m / a * 1.1),
+                "{back:?}"
+            );
             assert!(back[4].is_nan());
         }
     }

@@ -29,8 +29,14 @@ fn size(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Result<(u32, u32), String> {
 }
 
 /// Unpacks one brightness, or red, green and blue, for each pixel.
-pub fn unpack(bytes: &[u8], is_grey: bool, size_px: (u32, u32), rows: &mut Vec<u8>) -> Result<Shape, String> {
-    let (out, encoding, bytes_per_pixel) = if is_grey { (ColorSpace::Luma, "mono8", 1) } else { (ColorSpace::RGB, "rgb8", 3) };
+pub fn unpack(
+    bytes: &[u8],
+    is_grey: bool,
+    size_px: (u32, u32),
+    rows: &mut Vec<u8>,
+) -> Result<Shape, String> {
+    let (out, encoding, bytes_per_pixel) =
+        if is_grey { (ColorSpace::Luma, "mono8", 1) } else { (ColorSpace::RGB, "rgb8", 3) };
     let mut decoder = decoder(bytes, out)?;
     let (width, height) = size(&decoder)?;
     let shape = Shape::plain(width, height, encoding, bytes_per_pixel)?;

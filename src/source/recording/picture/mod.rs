@@ -1,4 +1,5 @@
-//! Images that are packed one by one, as ROS 2 recordings and drivers have them, unpacked into buffers that are used again and again.
+//! Images that are packed one by one, as ROS 2 recordings and drivers have them, unpacked into
+//! buffers that are used again and again.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -30,7 +31,12 @@ pub struct Shape {
 
 impl Shape {
     /// Of rows without anything between them, and with their lower bytes first.
-    fn plain(width: u32, height: u32, encoding: &str, bytes_per_pixel: u32) -> Result<Self, String> {
+    fn plain(
+        width: u32,
+        height: u32,
+        encoding: &str,
+        bytes_per_pixel: u32,
+    ) -> Result<Self, String> {
         let step_bytes = width.checked_mul(bytes_per_pixel).ok_or("an image too wide to be one")?;
         Ok(Self { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes })
     }
@@ -52,7 +58,17 @@ impl Shape {
     /// The image that has this shape and these rows.
     pub fn image<'a>(&'a self, stamp: Stamp, data: &'a [u8]) -> Image<'a> {
         let Self { width, height, ref encoding, is_bigendian, step_bytes } = *self;
-        Image { stamp, frame_id: "", width, height, encoding, is_bigendian, step_bytes, data, depth_units_m: None }
+        Image {
+            stamp,
+            frame_id: "",
+            width,
+            height,
+            encoding,
+            is_bigendian,
+            step_bytes,
+            data,
+            depth_units_m: None,
+        }
     }
 }
 
@@ -72,7 +88,12 @@ pub struct Unpacker {
 
 impl Unpacker {
     /// Writes the rows of `image` into `rows`, as long as they are wanted to be `width` x `height`.
-    pub fn unpack(&mut self, image: &CompressedImage<'_>, size_px: (u32, u32), rows: &mut Vec<u8>) -> Result<Shape, String> {
+    pub fn unpack(
+        &mut self,
+        image: &CompressedImage<'_>,
+        size_px: (u32, u32),
+        rows: &mut Vec<u8>,
+    ) -> Result<Shape, String> {
         let shape = match packed(image)? {
             Packed::Png(bytes) => png::unpack(bytes, size_px, rows)?,
             Packed::Jpeg { bytes, is_grey } => jpeg::unpack(bytes, is_grey, size_px, rows)?,
@@ -95,7 +116,8 @@ impl Unpacker {
     }
 }
 
-/// Tells what keeps an image from being unpacked, by its checksums and without unpacking it; else its size and what is in it.
+/// Tells what keeps an image from being unpacked, by its checksums and without unpacking it; else
+/// its size and what is in it.
 pub fn check<'a>(image: &CompressedImage<'a>) -> Result<(u32, u32, &'a str), String> {
     let (width, height) = match packed(image)? {
         Packed::Rvl(shape, _) | Packed::Zstd(shape, _) => (shape.width, shape.height),
@@ -108,14 +130,21 @@ pub fn check<'a>(image: &CompressedImage<'a>) -> Result<(u32, u32, &'a str), Str
 
 fn packed<'a>(image: &CompressedImage<'a>) -> Result<Packed<'a>, String> {
     let data = image.data;
-    if let Some(png) = [0, HEADER_BYTES].iter().find_map(|&n| data.get(n..).filter(|rest| rest.starts_with(png::MAGIC))) {
+    if let Some(png) = [0, HEADER_BYTES]
+        .iter()
+        .find_map(|&n| data.get(n..).filter(|rest| rest.starts_with(png::MAGIC)))
+    {
         return Ok(Packed::Png(png));
     }
     if data.starts_with(jpeg::MAGIC) {
-        return Ok(Packed::Jpeg { bytes: data, is_grey: color::is_grey(raw_encoding(image.format)) });
+        return Ok(Packed::Jpeg {
+            bytes: data,
+            is_grey: color::is_grey(raw_encoding(image.format)),
+        });
     }
     if image.format.ends_with("compressedDepth rvl") {
-        let (width, height, bytes) = compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
+        let (width, height, bytes) =
+            compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
         return Ok(Packed::Rvl(Shape::plain(width, height, "16UC1", 2)?, bytes));
     }
     let mut parts = image.format.split(';').map(str::trim);
@@ -123,25 +152,28 @@ fn packed<'a>(image: &CompressedImage<'a>) -> Result<Packed<'a>, String> {
     if let (Some(encoding), Some("zstd"), Some(size)) = (parts.next(), parts.next(), parts.next())
         && let Some((width, height, step_bytes)) = parse_size(size)
     {
-        let shape = Shape { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes };
+        let shape =
+            Shape { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes };
         return Ok(Packed::Zstd(shape, data));
     }
     Err(format!("an image packed as '{}', which cannot be read", image.format.escape_debug()))
 }
 
-/// What an image was before it was packed, by its format: `16UC1` of `16UC1; compressedDepth png`. All of a format that tells only
-/// what packs it: `jpeg`.
+/// What an image was before it was packed, by its format: `16UC1` of `16UC1; compressedDepth png`.
+/// All of a format that tells only what packs it: `jpeg`.
 pub fn raw_encoding(format: &str) -> &str {
     format.split(';').next().unwrap_or(format).trim()
 }
 
-/// Whether a driver's format names something that can be unpacked; what others have invented is no damage.
+/// Whether a driver's format names something that can be unpacked; what others have invented is no
+/// damage.
 pub fn is_readable(format: &str) -> bool {
-    format.split([';', ' ']).any(|word| matches!(word, "png" | "jpeg" | "jpg" | "rvl")) || format.ends_with("compressedDepth")
+    format.split([';', ' ']).any(|word| matches!(word, "png" | "jpeg" | "jpg" | "rvl"))
+        || format.ends_with("compressedDepth")
 }
 
-/// What comes out of a driver's packed colour images: they have their pixels in one order, whatever they had before. Nothing if they
-/// are none that depthcast knows.
+/// What comes out of a driver's packed colour images: they have their pixels in one order, whatever
+/// they had before. Nothing if they are none that depthcast knows.
 pub fn unpacked_encoding(format: &str) -> Option<&'static str> {
     match raw_encoding(format) {
         "jpeg" | "jpg" | "png" => Some("rgb8"),

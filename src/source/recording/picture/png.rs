@@ -9,7 +9,8 @@ pub const MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 pub fn unpack(bytes: &[u8], size_px: (u32, u32), rows: &mut Vec<u8>) -> Result<Shape, String> {
     let damaged = |e: png::DecodingError| format!("a damaged PNG image ({e})");
     let limits = png::Limits { bytes: MAX_IMAGE_BYTES };
-    let mut reader = png::Decoder::new_with_limits(Cursor::new(bytes), limits).read_info().map_err(damaged)?;
+    let mut reader =
+        png::Decoder::new_with_limits(Cursor::new(bytes), limits).read_info().map_err(damaged)?;
     let (width, height) = reader.info().size();
     let interlaced = reader.info().interlaced;
     let (encoding, bytes_per_pixel) = match reader.output_color_type() {
@@ -17,9 +18,14 @@ pub fn unpack(bytes: &[u8], size_px: (u32, u32), rows: &mut Vec<u8>) -> Result<S
         (png::ColorType::Grayscale, png::BitDepth::Eight) => ("mono8", 1),
         (png::ColorType::Rgb, png::BitDepth::Eight) => ("rgb8", 3),
         (png::ColorType::Rgba, png::BitDepth::Eight) => ("rgba8", 4),
-        (color, depth) => return Err(format!("a PNG image with {color:?} pixels of {} bits", depth as u8)),
+        (color, depth) => {
+            return Err(format!("a PNG image with {color:?} pixels of {} bits", depth as u8));
+        }
     };
-    let shape = Shape { is_bigendian: bytes_per_pixel == 2, ..Shape::plain(width, height, encoding, bytes_per_pixel)? };
+    let shape = Shape {
+        is_bigendian: bytes_per_pixel == 2,
+        ..Shape::plain(width, height, encoding, bytes_per_pixel)?
+    };
     shape.check_size(size_px)?;
     if interlaced {
         return Err("a PNG image with interlaced rows; no recorder writes such".to_owned());

@@ -9,7 +9,8 @@ use crate::source::recording::container::Item;
 use crate::source::recording::file::RecordingFile;
 use crate::source::recording::mcap::channels::Origin;
 use crate::source::recording::mcap::record::{
-    self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op, parse_head,
+    self, Body, ChunkHead, HEAD_BYTES, Head, MAX_CHUNK_BYTES, MESSAGE_HEAD_BYTES, RecordError, op,
+    parse_head,
 };
 use crate::source::recording::unpack::{Compression, Wholeness};
 use crate::words::count;
@@ -24,7 +25,12 @@ pub struct Chunk {
 
 impl McapReader {
     /// Where the data of a chunk end, and whether the end of the file cuts them off.
-    fn end_of_chunk(&mut self, data_at: u64, by_record: u64, by_chunk: u64) -> io::Result<(u64, bool)> {
+    fn end_of_chunk(
+        &mut self,
+        data_at: u64,
+        by_record: u64,
+        by_chunk: u64,
+    ) -> io::Result<(u64, bool)> {
         if by_record == by_chunk && by_record <= self.end {
             return Ok((by_record, false));
         }
@@ -37,28 +43,47 @@ impl McapReader {
                 return Ok((end, false));
             }
         }
-        // Either the file is cut off here or the length is wrong. Behind a wrong length there are further records.
+        // Either the file is cut off here or the length is wrong. Behind a wrong length there are
+        // further records.
         let len = by_record.saturating_sub(data_at);
-        let is_behind_chunks =
-            |body: &Body| matches!(body, Body::Chunk(_) | Body::MessageIndex { .. } | Body::DataEnd | Body::Footer);
+        let is_behind_chunks = |body: &Body| {
+            matches!(
+                body,
+                Body::Chunk(_) | Body::MessageIndex { .. } | Body::DataEnd | Body::Footer
+            )
+        };
         if let Some(next) = self.find(data_at, is_behind_chunks)? {
-            self.note(data_at, &format!("a chunk says that it has {len} bytes; the next record begins at byte {next}"));
+            self.note(
+                data_at,
+                &format!(
+                    "a chunk says that it has {len} bytes; the next record begins at byte {next}"
+                ),
+            );
             return Ok((next, false));
         }
-        self.note(data_at, &format!("a chunk is cut off: {} of its {len} bytes are there", self.end - data_at));
+        self.note(
+            data_at,
+            &format!("a chunk is cut off: {} of its {len} bytes are there", self.end - data_at),
+        );
         Ok((self.end, true))
     }
 
     /// Reads and unpacks the chunk whose record begins at `at`.
-    pub(super) fn enter_chunk(&mut self, at: u64, head: &Head, chunk: &ChunkHead) -> io::Result<()> {
+    pub(super) fn enter_chunk(
+        &mut self,
+        at: u64,
+        head: &Head,
+        chunk: &ChunkHead,
+    ) -> io::Result<()> {
         self.loose_bytes = None;
         self.leave_chunk();
         let data_at = at + chunk.data_at as u64;
         (self.here, self.is_wary) = (data_at, false);
-        let (by_record, by_chunk) = (at.saturating_add(head.whole_bytes()), data_at.saturating_add(chunk.packed_bytes));
+        let (by_record, by_chunk) =
+            (at.saturating_add(head.whole_bytes()), data_at.saturating_add(chunk.packed_bytes));
         let name = &self.record[chunk.compression.clone()];
-        let compression =
-            record::compression(name).ok_or_else(|| name.escape_ascii().take(40).map(char::from).collect::<String>());
+        let compression = record::compression(name)
+            .ok_or_else(|| name.escape_ascii().take(40).map(char::from).collect::<String>());
         let (end, is_cut) = self.end_of_chunk(data_at, by_record, by_chunk)?;
         self.at = end;
         let (len, size_bytes) = (end - data_at, chunk.unpacked_bytes);
@@ -73,7 +98,10 @@ impl McapReader {
                 return Ok(());
             }
             Err(name) => {
-                self.note(data_at, &format!("a chunk with the unknown compression '{name}' cannot be read"));
+                self.note(
+                    data_at,
+                    &format!("a chunk with the unknown compression '{name}' cannot be read"),
+                );
                 self.skip_chunk(len);
                 return Ok(());
             }
@@ -150,20 +178,32 @@ impl McapReader {
                 match body {
                     Body::Message { channel, sequence } => {
                         self.cursor = end;
-                        return Some(self.message(channel, sequence, begin + MESSAGE_HEAD_BYTES..end, is_doubtful));
+                        return Some(self.message(
+                            channel,
+                            sequence,
+                            begin + MESSAGE_HEAD_BYTES..end,
+                            is_doubtful,
+                        ));
                     }
                     Body::Schema => self.channels.add_schema(&self.raw[begin..end], origin),
                     Body::Channel => self.channels.add_channel(&self.raw[begin..end], origin),
                     // What others have invented may stand anywhere.
                     Body::Other if op > op::DATA_END => {}
-                    _ => return self.skip_in_chunk(chunk, &format!("a record of type {op} does not belong into a chunk")),
+                    _ => {
+                        return self.skip_in_chunk(
+                            chunk,
+                            &format!("a record of type {op} does not belong into a chunk"),
+                        );
+                    }
                 }
                 self.cursor = end;
                 return None;
             }
             Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
                 let cut = match record::parse_head(rest) {
-                    Ok(Head { body: Body::Message { channel, .. }, .. }) => Some(Item::CutMessage { channel: channel.into() }),
+                    Ok(Head { body: Body::Message { channel, .. }, .. }) => {
+                        Some(Item::CutMessage { channel: channel.into() })
+                    }
                     _ => None,
                 };
                 if chunk.compression == Compression::None {
@@ -193,7 +233,10 @@ impl McapReader {
         self.findings.pass.bytes_skipped += skipped as u64;
         let (offset, place) = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
-            _ => (chunk.data_offset, format!(", {} into the unpacked chunk", count(self.cursor, "byte"))),
+            _ => (
+                chunk.data_offset,
+                format!(", {} into the unpacked chunk", count(self.cursor, "byte")),
+            ),
         };
         self.note(offset, &format!("no record can be read{place} ({error})"));
         self.cursor += skipped;
@@ -201,7 +244,8 @@ impl McapReader {
     }
 }
 
-/// Where the record at `at` ends, with the chunk that it is; nothing if it is damaged, or hardly followed by others to read.
+/// Where the record at `at` ends, with the chunk that it is; nothing if it is damaged, or hardly
+/// followed by others to read.
 fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Option<Place>, u64)>> {
     let mut bytes = [0; FIRST_BYTES as usize];
     let bytes = &mut bytes[..end.saturating_sub(at).min(FIRST_BYTES) as usize];
@@ -214,7 +258,9 @@ fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Option
         return Ok(None);
     }
     match head.body {
-        Body::Chunk(chunk) if head.is_exact && chunk.packed_bytes.max(chunk.unpacked_bytes) <= MAX_CHUNK_BYTES => {
+        Body::Chunk(chunk)
+            if head.is_exact && chunk.packed_bytes.max(chunk.unpacked_bytes) <= MAX_CHUNK_BYTES =>
+        {
             let place = record::compression(&bytes[chunk.compression]).map(|compression| Place {
                 offset: at + chunk.data_at as u64,
                 len: chunk.packed_bytes as usize,
@@ -224,7 +270,9 @@ fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Option
             });
             Ok(Some((place, after)))
         }
-        Body::MessageIndex { .. } | Body::Schema | Body::Channel | Body::Metadata => Ok(Some((None, after))),
+        Body::MessageIndex { .. } | Body::Schema | Body::Channel | Body::Metadata => {
+            Ok(Some((None, after)))
+        }
         _ => Ok(None),
     }
 }

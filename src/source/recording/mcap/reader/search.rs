@@ -1,6 +1,7 @@
 //! Reading on behind damage: where records begin that can be recognised.
 //!
-//! Where one search has found nothing, another is not made: files made of traps come to an end soon as well.
+//! Where one search has found nothing, another is not made: files made of traps come to an end soon
+//! as well.
 
 use std::io;
 
@@ -9,7 +10,8 @@ use crate::source::recording::file::RecordingFile;
 use crate::source::recording::mcap::record::{self, Body, HEAD_BYTES, MAX_FOUND_BYTES};
 
 impl McapReader {
-    /// Whether the record at `at` really ends at `after`. If it does not, goes on where the next one begins.
+    /// Whether the record at `at` really ends at `after`. If it does not, goes on where the next
+    /// one begins.
     pub(super) fn ends_at(&mut self, at: u64, after: u64) -> io::Result<bool> {
         if is_begin(&mut self.file, after, self.end)? {
             return Ok(true);
@@ -24,7 +26,10 @@ impl McapReader {
             // The damage is behind it.
             _ if after <= self.end => return Ok(true),
             _ => {
-                self.note(at, &format!("a record is cut off: {} of its {len} bytes are there", self.end - at));
+                self.note(
+                    at,
+                    &format!("a record is cut off: {} of its {len} bytes are there", self.end - at),
+                );
                 self.end
             }
         };
@@ -38,7 +43,11 @@ impl McapReader {
     pub(super) fn search(&mut self, at: u64, error: &str) -> io::Result<()> {
         let next = self.find_any(at + 1)?;
         self.findings.pass.bytes_skipped += next - at;
-        let going_on = if next == self.end { String::new() } else { format!("; reading goes on at byte {next}") };
+        let going_on = if next == self.end {
+            String::new()
+        } else {
+            format!("; reading goes on at byte {next}")
+        };
         self.note(at, &format!("no record can be read ({error}){going_on}"));
         self.leave_chunk();
         self.at = next;
@@ -46,7 +55,8 @@ impl McapReader {
         Ok(())
     }
 
-    /// Where the next record begins at `from` or behind that can be recognised; the end if there is none.
+    /// Where the next record begins at `from` or behind that can be recognised; the end if there is
+    /// none.
     fn find_any(&mut self, from: u64) -> io::Result<u64> {
         if let Some((searched_from, next)) = self.searched
             && (searched_from..=next).contains(&from)
@@ -59,20 +69,27 @@ impl McapReader {
     }
 
     /// Where the next record begins that is wanted and can be recognised.
-    pub(super) fn find(&mut self, from: u64, is_wanted: fn(&Body) -> bool) -> io::Result<Option<u64>> {
+    pub(super) fn find(
+        &mut self,
+        from: u64,
+        is_wanted: fn(&Body) -> bool,
+    ) -> io::Result<Option<u64>> {
         let (end, channels) = (self.end, &self.channels);
         self.file.find(from, end, MAX_FOUND_BYTES, |file, part, part_at| {
             let mut next = 0;
             loop {
                 let room = end - part_at - next as u64;
                 let found = record::find_record(&part[next..], room, |head| match head.body {
-                    Body::Message { channel, .. } => is_wanted(&head.body) && channels.may_have(channel),
+                    Body::Message { channel, .. } => {
+                        is_wanted(&head.body) && channels.may_have(channel)
+                    }
                     _ => is_wanted(&head.body),
                 });
                 let Some((i, head)) = found else { return Ok(None) };
                 let after = part_at + (next + i) as u64 + head.whole_bytes();
                 // Something like these is soon found in an image.
-                let is_weak = matches!(head.body, Body::Message { .. } | Body::DataEnd | Body::Footer);
+                let is_weak =
+                    matches!(head.body, Body::Message { .. } | Body::DataEnd | Body::Footer);
                 if !is_weak || is_begin(file, after, end)? {
                     return Ok(Some(next + i));
                 }
