@@ -17,6 +17,7 @@
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
 //! | [`color`] | the colours of what is shown, where no colour camera gives them |
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
+//! | [`recording`] | reading recordings: containers, messages, images, streams |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
 //! | [`doctor`] | whether this computer is ready for a camera and a viewer |
@@ -50,6 +51,7 @@ pub mod profile;
 pub mod project;
 pub mod realtime;
 pub mod record;
+pub mod recording;
 pub mod sink;
 pub mod source;
 pub mod stats;

@@ -10,7 +10,8 @@ use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, wr
 use common::recording::{at_once, drain, numbers, open};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::DepthFrame;
-use depthcast::source::recording::{ReplayOptions, inspect};
+use depthcast::recording::inspect;
+use depthcast::source::recording::ReplayOptions;
 use depthcast::source::{Damage, FrameSource};
 use tempfile::TempDir;
 
@@ -99,7 +100,7 @@ fn librealsenses_files_give_what_their_twins_give() {
         assert_eq!((a.timestamp_domain, a.streams.len()), (b.timestamp_domain, b.streams.len()));
         assert!((a.duration_s - b.duration_s).abs() < 1e-8);
         for (a, b) in a.streams.iter().zip(&b.streams) {
-            let facts = |s: &depthcast::source::recording::StreamInfo| {
+            let facts = |s: &depthcast::recording::StreamInfo| {
                 let numbers = (s.first_frame_number, s.last_frame_number);
                 let lens = (s.fx, s.fy, s.ppx, s.ppy, s.distortion);
                 (

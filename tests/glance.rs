@@ -5,7 +5,7 @@ mod common;
 use common::bag_writer::{ALL_PACKINGS, Color, Spec, write_bag};
 use common::recording::File;
 use common::{kinds, test_data};
-use depthcast::source::recording::{RecordingInfo, glance, inspect};
+use depthcast::recording::{RecordingInfo, glance, inspect};
 
 fn assert_alike(path: &std::path::Path, what: &str) {
     let (by_index, by_all) = (glance(path).unwrap(), inspect(path).unwrap());

@@ -10,8 +10,9 @@ use common::kinds::converted;
 use common::mcap_writer::{ALL_PACKINGS, Layout, Packing, records, unclosed};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::frame::DepthFrame;
+use depthcast::recording::inspect;
 use depthcast::source::FrameSource;
-use depthcast::source::recording::{ReplayOptions, inspect};
+use depthcast::source::recording::ReplayOptions;
 
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
     assert!(

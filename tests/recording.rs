@@ -10,7 +10,8 @@ use common::bag_writer::{ALL_PACKINGS, Packing, Spec, Writer, depth_of, string, 
 use common::recording::{FOREVER, File, at_once, drain, numbers, open};
 use depthcast::clock::{Clock, ManualClock, TimestampDomain};
 use depthcast::frame::{DepthFrame, FrameMeta};
-use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions, inspect};
+use depthcast::recording::inspect;
+use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;

@@ -6,8 +6,8 @@ mod common;
 use common::bag_writer::{ALL_PACKINGS, Bag, Packing, Spec, depth_of, write_bag};
 use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::frame::DepthFrame;
+use depthcast::recording::inspect;
 use depthcast::source::FrameSource;
-use depthcast::source::recording::inspect;
 
 /// The frames are some of the bag's, unchanged and in order.
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {

@@ -9,8 +9,9 @@ use common::bag_writer::{ALL_PACKINGS, Packing, Spec, Writer, depth_of, messages
 use common::recording::{File, at_once, drain, numbers, open};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{DepthFrame, FrameMetadata};
+use depthcast::recording::inspect;
 use depthcast::source::FrameSource as _;
-use depthcast::source::recording::{ReplayOptions, inspect};
+use depthcast::source::recording::ReplayOptions;
 
 const IMAGES: &str = "/device_0/sensor_0/Depth_0/image/data";
 const METADATA: &str = "/device_0/sensor_0/Depth_0/image/metadata";

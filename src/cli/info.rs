@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::{Done, InfoArgs, print};
 use crate::camera::Extrinsics;
-use crate::source::recording::{self, RecordingInfo, StreamInfo};
+use crate::recording::{self, RecordingInfo, StreamInfo};
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let is_small = std::fs::metadata(&args.file)

@@ -16,7 +16,7 @@ use crate::frame::{ColorFormat, DepthFrame};
 use crate::words::count;
 
 pub mod motion;
-mod pair;
+pub(crate) mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
@@ -37,7 +37,7 @@ pub struct DepthStream {
 
 /// Colour images that a source makes buffers for: enough for all frames that a run has in flight.
 /// What is not used takes no memory.
-const COLOR_BUFFERS: usize = 32;
+pub(crate) const COLOR_BUFFERS: usize = 32;
 
 /// The colour stream beside it.
 #[derive(Debug, Clone, PartialEq)]

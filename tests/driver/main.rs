@@ -17,7 +17,8 @@ use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{ColorFormat, DepthFrame};
-use depthcast::source::recording::{ReplayOptions, inspect};
+use depthcast::recording::inspect;
+use depthcast::source::recording::ReplayOptions;
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 
 const DEPTH: &str = "/camera/depth/image_rect_raw";

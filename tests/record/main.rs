@@ -190,7 +190,7 @@ fn what_the_camera_told_of_frames_is_kept_also_where_the_recorder_was_killed() {
             );
             assert_eq!(got.meta.device_time, want.meta.device_time);
         }
-        let info = depthcast::source::recording::inspect(&path).unwrap();
+        let info = depthcast::recording::inspect(&path).unwrap();
         let names = [
             "actual_exposure",
             "backend_timestamp",

@@ -7,77 +7,21 @@
 //! | [`control`] | what a person may ask for while it is played |
 //! | `pace` | when a frame is due |
 //! | `section` | the frames of a part of a file, from pass to pass |
-//! | `frames` | depth frames and the colour images that belong to them |
-//! | `images`, `opening` | the depth images of a file, and the colour images; how they are opened |
-//! | `begin`, `choice` | which streams are delivered |
-//! | `catalogue`, `catalogue_text`, `driver` | what topics and messages tell of streams: librealsense's, and camera drivers' |
-//! | `lens`, `frame_tree` | what a camera info tells of a lens, and where cameras stand |
-//! | `numbers` | what counts frames |
-//! | `color` | how colour images are read |
-//! | `hold`, `behind` | what is told of images behind them |
-//! | `picture`, `zstd_bytes` | unpacks single images and messages |
-//! | `missing` | why there is nothing to deliver |
-//! | `ledger` | which frames are missing |
-//! | `messages` | bytes to messages |
-//! | `container` | what a file is: messages of topics |
-//! | `bag`, `db3`, `mcap` | the formats |
-//! | `file`, `chunks`, `ahead`, `unpack`, `lz4`, `findings` | what formats have in common: reading at offsets, packed chunks, on other threads too, an account of damage |
-//! | `sniff` | which format a file has |
-//! | `inspect`, `glance`, `info` | what is in a recording: all of it read, or its index and its ends |
 
-mod ahead;
-mod bag;
-mod begin;
-mod behind;
-mod catalogue;
-mod catalogue_text;
-mod choice;
-mod chunks;
-mod color;
-mod container;
 pub mod control;
-mod db3;
-mod driver;
-mod file;
-mod findings;
-mod frame_tree;
-mod frames;
-mod glance;
-mod hold;
-mod images;
-mod info;
-mod inspect;
-mod ledger;
-mod lens;
-mod lz4;
-mod mcap;
-mod messages;
-mod missing;
-mod numbers;
-mod opening;
 mod pace;
-mod picture;
-mod section;
-mod sniff;
-mod unpack;
-mod zstd_bytes;
+pub(crate) mod section;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use glance::{CHECKED_BYTES, glance};
-pub use info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
-pub use inspect::inspect;
-
 use self::control::{Command, Controls, PlayState, Remote, SPEEDS};
 use self::pace::Schedule;
 use self::section::{Found, Next, Section};
-#[cfg(feature = "realsense")]
-pub(super) use self::sniff::{Format, sniff};
-use super::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
+use crate::source::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
 const ANSWER: Duration = Duration::from_millis(20);
@@ -372,13 +316,13 @@ impl FrameSource for RecordingSource {
 }
 
 /// From frame to frame, nominally.
-fn period(nominal_fps: f64) -> Duration {
+pub(crate) fn period(nominal_fps: f64) -> Duration {
     Duration::try_from_secs_f64(1.0 / nominal_fps).unwrap_or_default()
 }
 
 /// Seconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an
 /// f64.
-fn ms(stamp_ns: i64) -> f64 {
+pub(crate) fn ms(stamp_ns: i64) -> f64 {
     const NS_PER_S: i64 = 1_000_000_000;
     stamp_ns.div_euclid(NS_PER_S) as f64 * 1e3 + stamp_ns.rem_euclid(NS_PER_S) as f64 / 1e6
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::ReplayOptions;
 use super::control::End;
-use super::frames::{Frames, Step};
-use super::images::DepthFacts;
 use crate::clock::{Clock, HostTime};
+use crate::recording::reader::frames::{Frames, Step};
+use crate::recording::reader::images::DepthFacts;
 use crate::source::{Damage, SourceError};
 
 pub struct Section {

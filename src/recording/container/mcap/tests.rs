@@ -1,0 +1,571 @@
+//! Files in all layouts, whole and damaged, read message by message.
+
+#[path = "../../../../tests/common/mcap_writer.rs"]
+mod mcap_writer;
+
+use std::path::Path;
+
+use mcap_writer::{
+    ALL_PACKINGS, CHUNKED, Channel, Layout, Packing, records, ros2, unclosed, write_mcap,
+};
+use proptest::prelude::{ProptestConfig, proptest};
+use tempfile::TempDir;
+
+use super::McapReader;
+use crate::recording::container::mcap::record::op;
+use crate::recording::container::{Container, Item, Wire};
+use crate::recording::ros::{CameraInfo, Image};
+use crate::source::Damage;
+
+const IMAGE: &str = "sensor_msgs/msg/Image";
+const CHANNELS: [Channel<'_>; 4] = [
+    ros2("/depth", IMAGE),
+    ros2("/color", IMAGE),
+    Channel { notes: &[("offered_qos_profiles", "none")], ..ros2("/depth", IMAGE) },
+    Channel { topic: "/old", schema: "std_msgs/String", encoding: "ros1", notes: &[] },
+];
+
+/// Bodies of all lengths, with zeros and with what looks like records in them.
+fn messages() -> Vec<(usize, Vec<u8>)> {
+    let like_a_record = [op::MESSAGE, 40, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0];
+    (0..20usize)
+        .map(|i| {
+            let noise = (0..i * 61)
+                .map(|k| (k as u32).wrapping_mul(2_654_435_761 + i as u32).to_le_bytes()[3]);
+            (i % 4, noise.chain(like_a_record).chain([0; 90]).chain([i as u8; 7]).collect())
+        })
+        .collect()
+}
+
+/// A message as it came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Got {
+    topic: Option<String>,
+    sequence: Option<u64>,
+    body: Vec<u8>,
+    is_doubtful: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Pass {
+    messages: Vec<Got>,
+    chunks: usize,
+    /// By the indexes behind chunks.
+    announced: u64,
+    cut: usize,
+    damage: Damage,
+}
+
+impl Pass {
+    fn sound(&self) -> impl Iterator<Item = &Got> {
+        self.messages.iter().filter(|got| !got.is_doubtful)
+    }
+
+    /// Which of [`messages`] were delivered and are not doubtful; all have to be among them.
+    fn genuine(&self) -> Vec<usize> {
+        let all = messages();
+        let place = |got: &Got| {
+            all.iter().position(|(_, body)| *body == got.body).unwrap_or_else(|| {
+                panic!("a message that is none of the file's: {got:?} {:?}", self.damage)
+            })
+        };
+        self.sound().map(place).collect()
+    }
+}
+
+fn read_on(reader: &mut McapReader) -> Pass {
+    let mut pass = Pass::default();
+    let mut offset = reader.offset();
+    while let Some(item) = reader.next().unwrap() {
+        assert!(reader.offset() >= offset, "it must not go back");
+        offset = reader.offset();
+        match item {
+            Item::Chunk => pass.chunks += 1,
+            Item::Message(message) => pass.messages.push(Got {
+                topic: reader.topic(message.channel).map(|topic| topic.name.clone()),
+                sequence: message.sequence,
+                body: reader.bytes(&message.body).to_vec(),
+                is_doubtful: message.is_doubtful,
+            }),
+            Item::ChunkIndex { count, .. } => pass.announced += u64::from(count),
+            Item::CutMessage { .. } => pass.cut += 1,
+        }
+    }
+    pass.damage = reader.damage().clone();
+    pass
+}
+
+struct File(TempDir);
+
+impl File {
+    fn new() -> Self {
+        Self(TempDir::new().unwrap())
+    }
+
+    fn open(&self, bytes: &[u8]) -> McapReader {
+        let path = Path::new(self.0.path()).join("some.mcap");
+        std::fs::write(&path, bytes).unwrap();
+        McapReader::open(&path).unwrap()
+    }
+
+    fn read(&self, bytes: &[u8]) -> Pass {
+        read_on(&mut self.open(bytes))
+    }
+}
+
+/// How many messages there are up to the end of each chunk, and where its record stands.
+fn chunks(layout: &Layout, bytes: &[u8]) -> Vec<(usize, std::ops::Range<usize>)> {
+    let chunks = records(bytes).into_iter().filter(|(op, _)| *op == op::CHUNK);
+    chunks
+        .enumerate()
+        .map(|(i, (_, place))| (((i + 1) * layout.messages_a_chunk).min(20), place))
+        .collect()
+}
+
+/// Where the lengths, the data and the name stand in a chunk.
+fn data_of(chunk: &std::ops::Range<usize>, packing: Packing) -> std::ops::Range<usize> {
+    let name = match packing {
+        Packing::Lz4 => 3,
+        Packing::Zstd => 4,
+        Packing::None | Packing::Loose => 0,
+    };
+    chunk.start + 9 + 40 + name..chunk.end
+}
+
+#[test]
+fn an_intact_file_gives_all_its_messages() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        for has_checksums in [true, false] {
+            for has_extras in [true, false] {
+                let layout = Layout { packing, has_checksums, has_extras, ..Layout::default() };
+                let mut reader = file.open(&write_mcap(&layout, &CHANNELS, &messages()));
+                assert!(reader.has_index());
+                assert_eq!(reader.indexed("/depth"), Some(10), "of two channels");
+                assert_eq!((reader.indexed("/old"), reader.indexed("/none")), (Some(5), Some(0)));
+                assert_eq!(reader.notes()["depthcast/serial"], "0815");
+                assert_eq!(reader.topics().len(), 4);
+                let pass = read_on(&mut reader);
+                assert!(pass.damage.is_none(), "{layout:?} {:?}", pass.damage);
+                assert_eq!(pass.genuine(), (0..20).collect::<Vec<_>>());
+                for (i, got) in pass.messages.iter().enumerate() {
+                    assert_eq!(got.topic.as_deref(), Some(CHANNELS[i % 4].topic));
+                    assert_eq!(got.sequence, Some(i as u64 / 4 + 1));
+                    assert!(!got.is_doubtful);
+                }
+                let is_loose = packing == Packing::Loose;
+                assert_eq!(pass.announced, if is_loose { 0 } else { 20 });
+                assert_eq!((pass.chunks, pass.cut), (if is_loose { 1 } else { 7 }, 0));
+                let name = ["none", "none", "lz4", "zstd"][packing as usize];
+                assert_eq!(reader.compression(), Some(name).filter(|_| !is_loose));
+                reader.rewind();
+                assert_eq!(read_on(&mut reader), pass, "the same again");
+            }
+        }
+    }
+}
+
+#[test]
+fn topics_are_described_as_the_file_describes_them() {
+    let file = File::new();
+    for has_summary in [true, false] {
+        let mut reader = file.open(&write_mcap(
+            &Layout { has_summary, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        ));
+        read_on(&mut reader);
+        let mut topics = reader.topics();
+        topics.sort_by_key(|topic| (topic.name.clone(), topic.notes.len()));
+        assert_eq!(
+            topics.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
+            ["/color", "/depth", "/depth", "/old"]
+        );
+        assert_eq!((topics[0].schema.as_str(), topics[0].wire), ("sensor_msgs/Image", Wire::Cdr));
+        assert_eq!(topics[2].notes["offered_qos_profiles"], "none");
+        assert_eq!((topics[3].schema.as_str(), topics[3].wire), ("std_msgs/String", Wire::Ros1));
+    }
+}
+
+#[test]
+fn a_file_without_a_summary_is_whole_and_one_that_was_not_closed_is_not() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let layout =
+            Layout { packing, has_summary: false, has_message_indexes: false, ..Layout::default() };
+        let mut reader = file.open(&write_mcap(&layout, &CHANNELS, &messages()));
+        assert!(!reader.has_index());
+        assert_eq!((reader.indexed("/depth"), reader.places()), (None, 0));
+        let pass = read_on(&mut reader);
+        assert!(pass.damage.is_none(), "{:?}", pass.damage);
+        assert_eq!(pass.genuine().len(), 20);
+
+        let mut reader = file.open(&unclosed(write_mcap(
+            &Layout { packing, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        )));
+        let pass = read_on(&mut reader);
+        assert_eq!(pass.genuine().len(), 20);
+        assert_eq!(pass.damage.notes.len(), 1);
+        assert!(pass.damage.notes[0].contains("not closed"), "{:?}", pass.damage);
+        assert_eq!((pass.damage.bytes_skipped, pass.damage.chunks_skipped), (0, 0));
+        assert_eq!(reader.notes()["depthcast/device"], "Test camera", "it was on the way");
+    }
+}
+
+#[test]
+fn a_cut_file_gives_all_messages_of_its_whole_chunks() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let layout = Layout { packing, ..Layout::default() };
+        let bytes = write_mcap(&layout, &CHANNELS, &messages());
+        let loose: Vec<usize> = records(&bytes)
+            .iter()
+            .filter(|(op, _)| *op == op::MESSAGE)
+            .map(|(_, place)| place.end)
+            .collect();
+        for len in (8..bytes.len()).step_by(61) {
+            let pass = file.read(&bytes[..len]);
+            let in_chunks = chunks(&layout, &bytes)
+                .iter()
+                .filter(|(_, c)| c.end <= len)
+                .map(|(n, _)| *n)
+                .max()
+                .unwrap_or(0);
+            let whole = in_chunks + loose.iter().filter(|&&end| end <= len).count();
+            let genuine = pass.genuine();
+            assert!(genuine.len() >= whole, "{packing:?} {len}: {genuine:?} of {whole}");
+            assert!(
+                genuine.iter().enumerate().all(|(i, &n)| i == n),
+                "{packing:?} {len}: {genuine:?}"
+            );
+            assert!(!pass.damage.is_none());
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_cut_chunk_are_read_as_far_as_they_are_whole() {
+    let file = File::new();
+    let layout = Layout { packing: Packing::None, messages_a_chunk: 20, ..Layout::default() };
+    let bytes = write_mcap(&layout, &CHANNELS, &messages());
+    let place = chunks(&layout, &bytes)[0].1.clone();
+    let pass = file.read(&bytes[..place.end - 9]);
+    assert_eq!(pass.genuine(), (0..19).collect::<Vec<_>>());
+    assert_eq!(pass.cut, 1);
+    assert!(pass.damage.bytes_skipped > 0);
+}
+
+#[test]
+fn no_damaged_byte_does_more_than_cost_messages() {
+    let file = File::new();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize % below
+    };
+    for packing in ALL_PACKINGS {
+        for has_summary in [true, false] {
+            let bytes = write_mcap(
+                &Layout { packing, has_summary, ..Layout::default() },
+                &CHANNELS,
+                &messages(),
+            );
+            let mut kept = 0;
+            for _ in 0..250 {
+                let mut damaged = bytes.clone();
+                damaged[8 + next(bytes.len() - 8)] ^= 1 << next(8);
+                let mut reader = file.open(&damaged);
+                let pass = read_on(&mut reader);
+                // Packed bytes are checked, in others a wrong pixel looks like any other.
+                let count = if packing == Packing::Loose {
+                    pass.sound().count()
+                } else {
+                    pass.genuine().len()
+                };
+                kept += count;
+                // In a chunk's own head some fields do not matter, nor do times.
+                assert!(
+                    count == 20 || reader.has_index() || !pass.damage.is_none(),
+                    "{packing:?}: {count}, {:?}",
+                    pass.damage
+                );
+                assert!(count + 6 >= 20, "{packing:?}: {count}, {:?}", pass.damage);
+                reader.rewind();
+                assert!(read_on(&mut reader).sound().count() >= count);
+            }
+            assert!(kept > 250 * 17, "{packing:?}: {kept} of 5,000 messages");
+        }
+    }
+}
+
+#[test]
+fn a_chunk_that_fails_its_checksum_is_doubtful_and_counted() {
+    let file = File::new();
+    for packing in CHUNKED {
+        let layout = Layout { packing, ..Layout::default() };
+        let mut bytes = write_mcap(&layout, &CHANNELS, &messages());
+        let place = chunks(&layout, &bytes)[2].1.clone();
+        let data = data_of(&place, packing);
+        bytes[data.end - 20] ^= 0x10;
+        let pass = file.read(&bytes);
+        assert_eq!(pass.genuine(), (0..6).chain(9..20).collect::<Vec<_>>());
+        assert_eq!((pass.damage.chunks_skipped, pass.damage.bytes_skipped), (1, data.len() as u64));
+        assert_eq!(pass.damage.notes.len(), 1, "{:?}", pass.damage);
+        assert!(pass.damage.notes[0].contains(&data.start.to_string()));
+        assert_eq!(pass.announced, 20);
+        if packing == Packing::None {
+            assert_eq!(pass.messages.len(), 20, "it can be read, and is doubtful");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_length_of_a_chunk_costs_no_other_chunk() {
+    let file = File::new();
+    for packing in CHUNKED {
+        for has_summary in [true, false] {
+            let layout = Layout { packing, has_summary, ..Layout::default() };
+            let bytes = write_mcap(&layout, &CHANNELS, &messages());
+            let place = chunks(&layout, &bytes)[3].1.clone();
+            let data = data_of(&place, packing);
+            let (by_record, by_chunk) = (place.start + 1, data.start - 8);
+            for at in [by_record, by_chunk] {
+                let right = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+                for wrong in
+                    [right + 9, right - 9, right + 500, 0, 1 << 20, u64::MAX, u64::MAX - 60]
+                {
+                    let mut bytes = bytes.clone();
+                    bytes[at..at + 8].copy_from_slice(&wrong.to_le_bytes());
+                    let pass = file.read(&bytes);
+                    let genuine = pass.genuine();
+                    let others = (0..9).chain(12..20);
+                    assert!(
+                        others.clone().all(|i| genuine.contains(&i)),
+                        "{packing:?} {at} {wrong}: {genuine:?} {:?}",
+                        pass.damage
+                    );
+                    // One that is too short could be a newer version's.
+                    assert!(
+                        !pass.damage.is_none() || genuine.len() == 20,
+                        "{packing:?} {at} {wrong}"
+                    );
+                    // One of the two lengths is right.
+                    if wrong != 0 {
+                        assert_eq!(
+                            genuine.len(),
+                            20,
+                            "{packing:?} {at} {wrong}: {genuine:?} {:?}",
+                            pass.damage
+                        );
+                    }
+                }
+            }
+            // Both are wrong, and agree.
+            let mut bytes = bytes.clone();
+            for at in [by_record, by_chunk] {
+                bytes[at + 3] ^= 1;
+            }
+            let pass = file.read(&bytes);
+            assert_eq!(
+                pass.genuine(),
+                (0..20).collect::<Vec<_>>(),
+                "{packing:?} {:?}",
+                pass.damage
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_length_of_a_message_outside_of_chunks_costs_that_message() {
+    let file = File::new();
+    let bytes = write_mcap(
+        &Layout { packing: Packing::Loose, ..Layout::default() },
+        &CHANNELS,
+        &messages(),
+    );
+    let place = records(&bytes).into_iter().filter(|(op, _)| *op == op::MESSAGE).nth(7).unwrap().1;
+    let right = (place.len() - 9) as u64;
+    for wrong in
+        [right + 9, right - 9, right + 500, 0, 22, 1 << 20, 1 << 40, u64::MAX, u64::MAX - 60]
+    {
+        let mut bytes = bytes.clone();
+        bytes[place.start + 1..place.start + 9].copy_from_slice(&wrong.to_le_bytes());
+        let pass = file.read(&bytes);
+        let all = messages();
+        let is_there = |i: usize| pass.sound().any(|got| got.body == all[i].1);
+        assert!((0..7).chain(8..20).all(is_there), "{wrong}: {:?}", pass.damage);
+        assert!(!pass.damage.is_none());
+    }
+}
+
+#[test]
+fn an_image_before_damage_is_not_taken_apart() {
+    let file = File::new();
+    // What begins like a record, and is followed by the zeros of pixels without depth.
+    let fakes: Vec<u8> = (1..=op::DATA_END)
+        .flat_map(|op| (0..64).flat_map(move |len| [vec![op, len], vec![0; 80]].concat()))
+        .collect();
+    let layout = Layout { packing: Packing::Loose, has_summary: false, ..Layout::default() };
+    let bytes =
+        write_mcap(&layout, &CHANNELS, &[(0, fakes.clone()), (1, vec![1; 50]), (0, fakes.clone())]);
+    let places: Vec<_> = records(&bytes)
+        .into_iter()
+        .filter(|(op, _)| *op == op::MESSAGE)
+        .map(|(_, place)| place)
+        .collect();
+    let mut bytes = bytes;
+    bytes[places[1].start..places[1].start + 9].fill(0xff);
+    let pass = file.read(&bytes);
+    assert_eq!(pass.messages.len(), 2, "{:?}", pass.damage);
+    assert!(pass.messages.iter().all(|got| got.body == fakes));
+    assert_eq!(pass.damage.bytes_skipped, places[1].len() as u64);
+}
+
+#[test]
+fn a_damaged_summary_costs_no_message() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let bytes = write_mcap(&Layout { packing, ..Layout::default() }, &CHANNELS, &messages());
+        let end = unclosed(bytes.clone()).len();
+        for at in (end + 13..bytes.len()).step_by(7) {
+            let mut bytes = bytes.clone();
+            bytes[at] ^= 0x04;
+            let mut reader = file.open(&bytes);
+            let pass = read_on(&mut reader);
+            assert_eq!(pass.genuine().len(), 20, "{packing:?} {at}: {:?}", pass.damage);
+            assert!(!reader.has_index() && !pass.damage.is_none(), "{packing:?} {at}");
+        }
+    }
+}
+
+#[test]
+fn channels_and_schemas_that_are_missing_are_told_of() {
+    let file = File::new();
+    let layout = Layout { packing: Packing::Loose, has_summary: false, ..Layout::default() };
+    let bytes = write_mcap(&layout, &CHANNELS, &messages());
+    let without = |op: u8| {
+        let mut bytes = bytes.clone();
+        let place = records(&bytes).into_iter().find(|(found, _)| *found == op).unwrap().1;
+        bytes.drain(place);
+        bytes
+    };
+    let pass = file.read(&without(op::CHANNEL));
+    assert_eq!(pass.genuine().len(), 20);
+    assert_eq!(pass.messages.iter().filter(|got| got.topic.is_none()).count(), 5);
+    assert_eq!(pass.damage.notes.len(), 1, "{:?}", pass.damage);
+    assert!(pass.damage.notes[0].contains("describes"));
+
+    let mut reader = file.open(&without(op::SCHEMA));
+    assert_eq!(read_on(&mut reader).genuine().len(), 20);
+    let mut schemas: Vec<&str> =
+        reader.topics().iter().map(|topic| topic.schema.as_str()).collect();
+    schemas.sort_unstable();
+    assert_eq!(schemas, ["", "", "", "std_msgs/String"]);
+}
+
+#[test]
+fn messages_of_ros_2_are_read_where_they_lie() {
+    let (size, k) = ((4, 3), [400.0, 0.0, 2.0, 0.0, 401.0, 1.5, 0.0, 0.0, 1.0]);
+    let data: Vec<u8> = (0..24).collect();
+    let bodies = [
+        mcap_writer::ros2_image(5_000_000_007, size, "16UC1", 8, &data),
+        mcap_writer::ros2_camera_info(
+            5_000_000_007,
+            size,
+            "plumb_bob",
+            &[0.1, 0.2, 0.0, 0.0, 0.3],
+            k,
+        ),
+    ];
+    let channels =
+        [ros2("/depth/image_raw", IMAGE), ros2("/depth/camera_info", "sensor_msgs/msg/CameraInfo")];
+    let bytes = write_mcap(
+        &Layout::default(),
+        &channels,
+        &[(0, bodies[0].clone()), (1, bodies[1].clone())],
+    );
+    let pass = File::new().read(&bytes);
+    let image = Image::parse(Wire::Cdr, &pass.messages[0].body).unwrap();
+    assert_eq!(image.check_depth(4, 3), Ok(()));
+    assert_eq!((image.data, image.stamp.stamp_ns), (&data[..], 5_000_000_007));
+    let info = CameraInfo::parse(Wire::Cdr, &pass.messages[1].body).unwrap();
+    assert_eq!((info.width, info.height, info.distortion), (4, 3, "plumb_bob"));
+    assert_eq!(
+        (info.fx, info.fy, info.ppx, info.ppy, info.coeffs[4]),
+        (400.0, 401.0, 2.0, 1.5, 0.3)
+    );
+}
+
+#[test]
+fn reading_begins_at_any_place() {
+    let file = File::new();
+    for packing in CHUNKED {
+        let mut reader = file.open(&write_mcap(
+            &Layout { packing, ..Layout::default() },
+            &CHANNELS,
+            &messages(),
+        ));
+        assert_eq!(reader.places(), 7);
+        for place in [6, 0, 3, 99] {
+            reader.enter(place);
+            let pass = read_on(&mut reader);
+            assert_eq!(pass.genuine(), (place * 3..20).collect::<Vec<_>>());
+            assert!(pass.damage.is_none());
+            assert!(pass.messages.iter().all(|got| got.topic.is_some()));
+        }
+    }
+}
+
+#[test]
+fn what_stands_behind_the_end_is_not_read_and_told_of() {
+    let file = File::new();
+    let bytes = write_mcap(&Layout::default(), &CHANNELS, &messages());
+    let pass = file.read(&[&bytes[..], &vec![0; 5000]].concat());
+    assert_eq!(pass.genuine().len(), 20);
+    assert_eq!(pass.damage.bytes_skipped, 5000, "{:?}", pass.damage);
+}
+
+#[test]
+fn files_made_of_traps_come_to_an_end() {
+    let file = File::new();
+    let record = |op: u8, len: u64| [&[op][..], &len.to_le_bytes()].concat();
+    let traps = [
+        record(0x10, 0),
+        record(0x90, 3),
+        record(op::ATTACHMENT, 1 << 19),
+        [record(op::MESSAGE, 1 << 19), vec![0; 22]].concat(),
+        [record(op::CHUNK, 100), vec![0; 28], vec![0; 4], (1u64 << 19).to_le_bytes().to_vec()]
+            .concat(),
+        [
+            record(op::CHUNK, 40 + (1 << 29)),
+            vec![0; 28],
+            vec![0; 4],
+            (1u64 << 29).to_le_bytes().to_vec(),
+        ]
+        .concat(),
+    ];
+    for trap in traps {
+        let bytes = [super::MAGIC, &trap.repeat((1 << 20) / trap.len())[..]].concat();
+        let pass = file.read(&bytes);
+        assert!(!pass.damage.is_none());
+        assert!(pass.damage.notes.len() <= 51);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes: Vec<u8>, at in 0..2000usize, packing in 0..4usize) {
+        let layout = Layout { packing: ALL_PACKINGS[packing], ..Layout::default() };
+        let mut whole = write_mcap(&layout, &CHANNELS, &messages());
+        let at = 8 + at % (whole.len() - 8);
+        let end = whole.len().min(at + bytes.len());
+        whole.splice(at..end, bytes);
+        File::new().read(&whole);
+    }
+}

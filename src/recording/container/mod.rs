@@ -1,0 +1,191 @@
+//! What a file is to those who read images from it, whatever its format: messages of topics, one
+//! after the other.
+
+pub mod ahead;
+pub mod bag;
+pub mod chunks;
+pub mod damage_log;
+pub mod db3;
+pub mod decompress;
+pub mod file;
+pub mod lz4;
+pub mod mcap;
+pub mod sniff;
+pub mod zstd_bytes;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::recording::container::bag::BagReader;
+use crate::recording::container::db3::Db3Reader;
+use crate::recording::container::mcap::McapReader;
+use crate::recording::container::sniff::{Format, sniff};
+use crate::recording::image_codec::Shape;
+use crate::source::{Damage, SourceError};
+
+/// How the fields of messages are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// ROS 1: little endian, packed.
+    Ros1,
+    /// ROS 2: CDR, whose first four bytes tell the byte order; each field stands at a multiple of
+    /// its size.
+    Cdr,
+}
+
+/// What the messages of a channel are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    /// `sensor_msgs/Image`, also where ROS 2 says `sensor_msgs/msg/Image`. Empty if the file does
+    /// not tell.
+    pub schema: String,
+    pub wire: Wire,
+    /// What the recorder has noted of it (only `.mcap` can).
+    pub notes: BTreeMap<String, String>,
+}
+
+impl Topic {
+    pub fn new(name: &str, schema: &str, wire: Wire) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema: schema.replacen("/msg/", "/", 1),
+            wire,
+            notes: BTreeMap::new(),
+        }
+    }
+}
+
+/// What comes next in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// A chunk begins. Formats without chunks say so from time to time.
+    Chunk,
+    Message(Message),
+    /// A message that cannot be read, but for its channel: the end of the file cuts it off.
+    CutMessage {
+        channel: u32,
+    },
+    /// The chunk before had (or should have had) so many messages of that channel.
+    ChunkIndex {
+        channel: u32,
+        count: u32,
+    },
+}
+
+/// A message that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub channel: u32,
+    /// Where it stands, for [`Container::bytes`] until the next call of [`Container::next`].
+    pub body: Range<usize>,
+    /// It comes from the readable begin of a damaged chunk: its bytes may be wrong.
+    pub is_doubtful: bool,
+    /// Its number within its channel, where the format has one.
+    pub sequence: Option<u64>,
+}
+
+/// A file full of messages, in the order of the file. Reads on behind damage, and comes to an end
+/// with every file.
+pub trait Container: Send {
+    /// The next item; nothing at the end.
+    ///
+    /// # Errors
+    /// If reading fails. What cannot be understood is no error but damage.
+    fn next(&mut self) -> io::Result<Option<Item>>;
+
+    /// What a message's body holds.
+    fn bytes(&self, body: &Range<usize>) -> &[u8];
+
+    fn topic(&self, channel: u32) -> Option<&Topic>;
+
+    /// The topics known so far, in no order; those of an intact index from the begin. Several
+    /// channels may have the same.
+    fn topics(&self) -> Vec<&Topic>;
+
+    /// The file was closed, and its index is intact.
+    fn has_index(&self) -> bool;
+
+    /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the
+    /// format tells it.
+    fn recorded_ns(&self) -> Option<i64> {
+        None
+    }
+
+    /// Messages on a topic, by an intact index.
+    fn indexed(&self, topic: &str) -> Option<u64>;
+
+    /// What packs its (first) chunk: `none`, `lz4`, `bz2`, `zstd`.
+    fn compression(&self) -> Option<&'static str>;
+
+    /// How far in the file reading has come, in bytes.
+    fn offset(&self) -> u64;
+
+    /// What the recorder has noted of the whole recording and has been read so far, by `name/key`
+    /// (only `.mcap` has it).
+    fn notes(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// What was found damaged in this pass, frames apart.
+    fn damage(&self) -> &Damage;
+
+    /// Notes a finding where reading is.
+    fn note_here(&mut self, what: &str);
+
+    /// Notes what holds for every pass.
+    fn note_for_good(&mut self, what: &str);
+
+    /// From now on only messages of these `topics` are wanted, or of all, and one after the other:
+    /// others may be left out, and what comes next may be made ready ahead. Damage in what is left
+    /// out is not found.
+    fn expect(&mut self, topics: Option<&[&str]>) {
+        let _ = topics;
+    }
+
+    /// Images of a topic that are packed one by one may be unpacked ahead, if they are of this
+    /// size.
+    fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
+        let _ = (topic, size_px);
+    }
+
+    /// What became of the image in the message that came last, if it was unpacked ahead; its rows
+    /// are put into `rows`.
+    fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
+        let _ = rows;
+        None
+    }
+
+    /// Goes back to the first message; damage is counted anew.
+    fn rewind(&mut self);
+
+    /// Places, in the order of the file, where reading can begin; 0 without an intact index.
+    fn places(&self) -> usize;
+
+    /// Goes to a place; damage is counted anew.
+    fn enter(&mut self, place: usize);
+
+    /// Goes near the last message of a topic, so that it comes before the second [`Item::Chunk`]
+    /// from there; damage is counted anew. False where an intact index does not tell where that is.
+    fn enter_last(&mut self, topic: &str) -> bool {
+        let _ = topic;
+        false
+    }
+}
+
+/// Opens the recording at `path`, and tells its format.
+///
+/// # Errors
+/// If it cannot be read or is no recording.
+pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
+    let io_error = |source| SourceError::Io { path: path.to_owned(), source };
+    let format = sniff(path)?;
+    let container: Box<dyn Container> = match format {
+        Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
+        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
+        Format::Db3 => Box::new(Db3Reader::open(path)?),
+    };
+    Ok((container, format))
+}

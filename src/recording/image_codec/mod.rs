@@ -1,0 +1,191 @@
+//! Images that are packed one by one, as ROS 2 recordings and drivers have them, unpacked into
+//! buffers that are used again and again.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | this one | what packs an image |
+//! | `png`, `jpeg` | these, through their libraries |
+//! | `compressed_depth` | what ROS's transport of that name does to depth beyond PNG |
+
+mod compressed_depth;
+mod jpeg;
+mod png;
+
+use self::compressed_depth::{HEADER_BYTES, Quantisation};
+use crate::recording::container::zstd_bytes;
+use crate::recording::reader::color;
+use crate::recording::ros::compressed::CompressedImage;
+use crate::recording::ros::{Image, Stamp};
+
+/// No camera makes larger images. Twice this is what an image may take while it is unpacked.
+const MAX_IMAGE_BYTES: usize = 128 << 20;
+
+/// What an image is, apart from its rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    width: u32,
+    height: u32,
+    encoding: String,
+    is_bigendian: bool,
+    step_bytes: u32,
+}
+
+impl Shape {
+    /// Of rows without anything between them, and with their lower bytes first.
+    fn plain(
+        width: u32,
+        height: u32,
+        encoding: &str,
+        bytes_per_pixel: u32,
+    ) -> Result<Self, String> {
+        let step_bytes = width.checked_mul(bytes_per_pixel).ok_or("an image too wide to be one")?;
+        Ok(Self { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes })
+    }
+
+    /// The bytes of its rows.
+    fn bytes(&self) -> Result<usize, String> {
+        let len = u64::from(self.step_bytes) * u64::from(self.height);
+        let len = usize::try_from(len).ok().filter(|&len| len <= MAX_IMAGE_BYTES);
+        len.ok_or_else(|| "an image too large to be one".to_owned())
+    }
+
+    fn check_size(&self, (width, height): (u32, u32)) -> Result<(), String> {
+        if (self.width, self.height) == (width, height) {
+            return Ok(());
+        }
+        Err(format!("an image of {}x{} in a stream of {width}x{height}", self.width, self.height))
+    }
+
+    /// The image that has this shape and these rows.
+    pub fn image<'a>(&'a self, stamp: Stamp, data: &'a [u8]) -> Image<'a> {
+        let Self { width, height, ref encoding, is_bigendian, step_bytes } = *self;
+        Image {
+            stamp,
+            frame_id: "",
+            width,
+            height,
+            encoding,
+            is_bigendian,
+            step_bytes,
+            data,
+            depth_units_m: None,
+        }
+    }
+}
+
+/// How an image is packed.
+enum Packed<'a> {
+    Png(&'a [u8]),
+    Jpeg { bytes: &'a [u8], is_grey: bool },
+    Rvl(Shape, &'a [u8]),
+    Zstd(Shape, &'a [u8]),
+}
+
+/// Unpacks images one after the other. Its buffers grow to the largest one and stay.
+#[derive(Default)]
+pub struct Unpacker {
+    zstd: zstd_bytes::Unpacker,
+}
+
+impl Unpacker {
+    /// Writes the rows of `image` into `rows`, as long as they are wanted to be `width` x `height`.
+    pub fn unpack(
+        &mut self,
+        image: &CompressedImage<'_>,
+        size_px: (u32, u32),
+        rows: &mut Vec<u8>,
+    ) -> Result<Shape, String> {
+        let shape = match packed(image)? {
+            Packed::Png(bytes) => png::unpack(bytes, size_px, rows)?,
+            Packed::Jpeg { bytes, is_grey } => jpeg::unpack(bytes, is_grey, size_px, rows)?,
+            Packed::Rvl(shape, bytes) => {
+                shape.check_size(size_px)?;
+                rows.resize(shape.bytes()?, 0);
+                compressed_depth::unpack_rvl(bytes, rows)?;
+                shape
+            }
+            Packed::Zstd(shape, bytes) => {
+                shape.check_size(size_px)?;
+                self.zstd.unpack(bytes, shape.bytes()?, rows)?;
+                shape
+            }
+        };
+        match Quantisation::of(image)? {
+            Some(quantisation) => quantisation.undo(&shape, rows),
+            None => Ok(shape),
+        }
+    }
+}
+
+/// Tells what keeps an image from being unpacked, by its checksums and without unpacking it; else
+/// its size and what is in it.
+pub fn check<'a>(image: &CompressedImage<'a>) -> Result<(u32, u32, &'a str), String> {
+    let (width, height) = match packed(image)? {
+        Packed::Rvl(shape, _) | Packed::Zstd(shape, _) => (shape.width, shape.height),
+        Packed::Png(bytes) => png::check(bytes).ok_or("a damaged PNG image")?,
+        Packed::Jpeg { bytes, .. } => jpeg::check(bytes)?,
+    };
+    Quantisation::of(image)?;
+    Ok((width, height, raw_encoding(image.format)))
+}
+
+fn packed<'a>(image: &CompressedImage<'a>) -> Result<Packed<'a>, String> {
+    let data = image.data;
+    if let Some(png) = [0, HEADER_BYTES]
+        .iter()
+        .find_map(|&n| data.get(n..).filter(|rest| rest.starts_with(png::MAGIC)))
+    {
+        return Ok(Packed::Png(png));
+    }
+    if data.starts_with(jpeg::MAGIC) {
+        return Ok(Packed::Jpeg {
+            bytes: data,
+            is_grey: color::is_grey(raw_encoding(image.format)),
+        });
+    }
+    if image.format.ends_with("compressedDepth rvl") {
+        let (width, height, bytes) =
+            compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
+        return Ok(Packed::Rvl(Shape::plain(width, height, "16UC1", 2)?, bytes));
+    }
+    let mut parts = image.format.split(';').map(str::trim);
+    // librealsense's own: `YUYV; zstd; 640x480 step=1280`.
+    if let (Some(encoding), Some("zstd"), Some(size)) = (parts.next(), parts.next(), parts.next())
+        && let Some((width, height, step_bytes)) = parse_size(size)
+    {
+        let shape =
+            Shape { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes };
+        return Ok(Packed::Zstd(shape, data));
+    }
+    Err(format!("an image packed as '{}', which cannot be read", image.format.escape_debug()))
+}
+
+/// What an image was before it was packed, by its format: `16UC1` of `16UC1; compressedDepth png`.
+/// All of a format that tells only what packs it: `jpeg`.
+pub fn raw_encoding(format: &str) -> &str {
+    format.split(';').next().unwrap_or(format).trim()
+}
+
+/// Whether a driver's format names something that can be unpacked; what others have invented is no
+/// damage.
+pub fn is_readable(format: &str) -> bool {
+    format.split([';', ' ']).any(|word| matches!(word, "png" | "jpeg" | "jpg" | "rvl"))
+        || format.ends_with("compressedDepth")
+}
+
+/// What comes out of a driver's packed colour images: they have their pixels in one order, whatever
+/// they had before. Nothing if they are none that depthcast knows.
+pub fn unpacked_encoding(format: &str) -> Option<&'static str> {
+    match raw_encoding(format) {
+        "jpeg" | "jpg" | "png" => Some("rgb8"),
+        raw if color::is_grey(raw) => Some("mono8"),
+        raw => color::is_known(raw).then_some("rgb8"),
+    }
+}
+
+fn parse_size(size: &str) -> Option<(u32, u32, u32)> {
+    let (size, step) = size.split_once(' ')?;
+    let (width, height) = size.split_once('x')?;
+    let step = step.trim().strip_prefix("step=")?;
+    Some((width.parse().ok()?, height.parse().ok()?, step.parse().ok()?))
+}

@@ -1,0 +1,155 @@
+//! The depth frames of a recording, each with its colour image where that was asked for.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::DeviceTime;
+use crate::frame::{ColorImage, DepthFrame};
+use crate::pool::Pool;
+use crate::recording::reader::images::{DepthFacts, ImageReader, Step as ImageStep};
+use crate::source::pair::{MAX_APART, Pairs, Patience};
+use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
+
+/// What a step through the recording brought.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Step {
+    Frame(DepthFacts),
+    /// No frame yet; there is more.
+    Going,
+    End,
+}
+
+pub struct Frames {
+    pub reader: ImageReader,
+    /// Without colour, frames go straight from the reader to their receiver.
+    color: Option<Coloring>,
+}
+
+/// Reads ahead until a depth frame's colour image is certain.
+struct Coloring {
+    pairs: Pairs<Waiting, Arc<ColorImage>>,
+    pool: Pool<ColorImage>,
+    /// Depth buffers that are free.
+    spare: Vec<Vec<u16>>,
+    /// What the last step found.
+    found: Option<(Waiting, Option<Arc<ColorImage>>)>,
+    /// What has to be added to the colour images' stamps in this pass.
+    offset_ns: i64,
+}
+
+/// A depth frame that waits for its colour image.
+struct Waiting {
+    facts: DepthFacts,
+    depth: Vec<u16>,
+}
+
+impl Frames {
+    pub fn open(path: &Path, topic: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+        let reader = ImageReader::open(path, topic, with_color)?;
+        let color = reader.color().map(Coloring::new);
+        Ok(Self { reader, color })
+    }
+
+    /// Reads on to the next frame, at most to the end of a chunk.
+    pub fn step(&mut self) -> Result<Step, SourceError> {
+        let Some(color) = &mut self.color else {
+            return Ok(match self.reader.step()? {
+                ImageStep::Depth(facts) => Step::Frame(facts),
+                ImageStep::Color(_) | ImageStep::Going => Step::Going,
+                ImageStep::End => Step::End,
+            });
+        };
+        if let Some((used, _)) = color.found.take() {
+            color.spare.push(used.depth);
+        }
+        color.found = color.pairs.next();
+        let mut is_over = false;
+        if color.found.is_none() {
+            is_over = !color.read(&mut self.reader)?;
+            color.found = color.pairs.next();
+        }
+        Ok(match &color.found {
+            Some((waiting, _)) => Step::Frame(waiting.facts),
+            None if is_over => Step::End,
+            None => Step::Going,
+        })
+    }
+
+    /// Writes depth and colour of the frame that [`Frames::step`] found last into `frame`, which
+    /// has the stream's size.
+    pub fn take(&mut self, frame: &mut DepthFrame) {
+        frame.color = None;
+        match self.color.as_mut().map(|color| &mut color.found) {
+            None => self.reader.take_depth(&mut frame.depth),
+            Some(Some((waiting, color))) => {
+                std::mem::swap(&mut frame.depth, &mut waiting.depth);
+                frame.color = color.take();
+            }
+            Some(None) => {}
+        }
+    }
+
+    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or
+    /// to one before it; damage is counted anew. `offset_ns` is what the stamps are shifted by from
+    /// here on.
+    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
+        // The nearest colour image may stand before the depth frame.
+        let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
+        self.reader
+            .seek(crate::source::recording::section::ns(since_first.saturating_sub(margin)))?;
+        if let Some(color) = &mut self.color {
+            color.pairs.clear();
+            color.found = None;
+            color.offset_ns = offset_ns;
+        }
+        Ok(())
+    }
+}
+
+impl Coloring {
+    fn new(stream: &ColorStream) -> Self {
+        let ColorStream { intrinsics, format, nominal_fps, .. } = *stream;
+        // A colour image stands up to one period behind the depth frame it is nearest to, and came
+        // through the recorder's queue.
+        let patience =
+            Patience { near_ns: 0, wait_ns: 2 * crate::source::recording::period(nominal_fps).as_nanos() as u64 };
+        Self {
+            pairs: Pairs::new(patience),
+            pool: Pool::new(COLOR_BUFFERS, move || {
+                ColorImage::new(intrinsics.width, intrinsics.height, format)
+            }),
+            spare: Vec::new(),
+            found: None,
+            offset_ns: 0,
+        }
+    }
+
+    /// Takes in what the reader comes to next; false at the end.
+    fn read(&mut self, reader: &mut ImageReader) -> Result<bool, SourceError> {
+        match reader.step()? {
+            ImageStep::Depth(facts) => {
+                let intrinsics = &reader.stream.intrinsics;
+                let len = intrinsics.width as usize * intrinsics.height as usize;
+                let mut depth = self.spare.pop().unwrap_or_else(|| vec![0; len]);
+                reader.take_depth(&mut depth);
+                self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth });
+            }
+            ImageStep::Color(facts) => {
+                let mut free = self.pool.free();
+                let image = free.get_mut();
+                image.number = facts.number;
+                let ms = crate::source::recording::ms(facts.stamp_ns.saturating_add(self.offset_ns));
+                image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
+                reader.copy_color(&mut image.bytes);
+                self.pairs.add_color(facts.stamp_ns, free.share());
+            }
+            ImageStep::Going => {}
+            ImageStep::End => {
+                self.pairs.hurry();
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

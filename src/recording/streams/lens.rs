@@ -1,0 +1,138 @@
+//! What a `sensor_msgs/CameraInfo` tells of a lens, in ROS's names of distortion models and in
+//! librealsense's.
+//!
+//! | ROS | formula | here |
+//! | --- | --- | --- |
+//! | `plumb_bob`, `rational_polynomial` without k4 to k6 | OpenCV's: the tangential terms take the straight ray | [`Distortion::BrownConrady`] |
+//! | `equidistant` | OpenCV's fisheye: θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸) | [`Distortion::KannalaBrandt4`] |
+//! | none, or an empty name | a pinhole | [`Distortion::None`] |
+//!
+//! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in
+//! its recordings tells them apart, so its word is taken; they differ by the product of two small
+//! terms.
+
+use crate::camera::{Distortion, Intrinsics};
+use crate::recording::ros::{self, CameraInfo};
+
+/// The intrinsics, or what is wrong with them in words that go on from "its depth stream".
+///
+/// `own_name` is the model as depthcast's recorder notes it, which wins over what stands in the
+/// message.
+pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Result<Intrinsics, String> {
+    let name = own_name.unwrap_or(info.distortion).trim();
+    let is_straight = info.coeffs == [0.0; 5] && !info.has_further_coeffs;
+    let distortion = match name {
+        "plumb_bob" | "rational_polynomial" if !info.has_further_coeffs => Distortion::BrownConrady,
+        "rational_polynomial" => {
+            return Err("has the lens distortion model 'rational_polynomial' with more than five coefficients, which depthcast \
+                        does not know"
+                .to_owned());
+        }
+        "equidistant" => Distortion::KannalaBrandt4,
+        _ => match ros::distortion(name) {
+            Some(distortion) => distortion,
+            // Without coefficients no model bends anything.
+            None if is_straight => Distortion::None,
+            None => {
+                return Err(format!(
+                    "has the lens distortion model '{}', which depthcast does not know",
+                    name.escape_debug()
+                ));
+            }
+        },
+    };
+    let CameraInfo { width, height, coeffs, fx, fy, ppx, ppy, .. } = *info;
+    Ok(Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(distortion: &str, coeffs: [f32; 5]) -> CameraInfo<'_> {
+        CameraInfo {
+            frame_id: "",
+            width: 640,
+            height: 480,
+            distortion,
+            coeffs,
+            has_further_coeffs: false,
+            fx: 600.0,
+            fy: 500.0,
+            ppx: 320.0,
+            ppy: 240.0,
+        }
+    }
+
+    fn model(info: &CameraInfo<'_>) -> Result<Distortion, String> {
+        intrinsics(info, None).map(|i| i.distortion)
+    }
+
+    /// OpenCV's `projectPoints` in double precision: which pixel sees the point (x, y, 1).
+    fn opencv(k: [f64; 5], x: f64, y: f64) -> [f64; 2] {
+        let r2 = x * x + y * y;
+        let radial = 1.0 + k[0] * r2 + k[1] * r2 * r2 + k[4] * r2 * r2 * r2;
+        [
+            600.0 * (x * radial + 2.0 * k[2] * x * y + k[3] * (r2 + 2.0 * x * x)) + 320.0,
+            500.0 * (y * radial + k[2] * (r2 + 2.0 * y * y) + 2.0 * k[3] * x * y) + 240.0,
+        ]
+    }
+
+    #[test]
+    fn a_plumb_bob_is_opencvs_model() {
+        let coeffs = [-0.28, 0.07, 0.012, -0.009, 0.002];
+        let lens = intrinsics(&info("plumb_bob", coeffs), None).unwrap();
+        for (x, y) in [(0.0, 0.0), (0.4, -0.3), (-0.5, 0.45), (0.1, 0.6)] {
+            let want = opencv(coeffs.map(f64::from), f64::from(x), f64::from(y));
+            let got = lens.pixel([x, y, 1.0]);
+            assert!(
+                got.iter().zip(want).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-3),
+                "{got:?} {want:?}"
+            );
+            let back = lens.ray(got[0], got[1]);
+            assert!((back[0] - x).hypot(back[1] - y) < 1e-4, "{back:?}");
+        }
+        // The nearest of librealsense's models is another one, by more than the tolerance above.
+        let other = Intrinsics { distortion: Distortion::ModifiedBrownConrady, ..lens }
+            .pixel([-0.5, 0.45, 1.0]);
+        let want = opencv(coeffs.map(f64::from), -0.5, 0.45);
+        assert!((f64::from(other[0]) - want[0]).abs() > 0.1, "{other:?} {want:?}");
+    }
+
+    #[test]
+    fn an_equidistant_lens_is_opencvs_fisheye() {
+        let coeffs = [-0.0043, 0.0371, -0.0355, 0.0058, 0.0];
+        let lens = intrinsics(&info("equidistant", coeffs), None).unwrap();
+        let theta = 0.7f64;
+        let [k1, k2, k3, k4, _] = coeffs.map(f64::from);
+        let at = theta
+            * (1.0
+                + k1 * theta.powi(2)
+                + k2 * theta.powi(4)
+                + k3 * theta.powi(6)
+                + k4 * theta.powi(8));
+        let [u, v] = lens.pixel([theta.tan() as f32, 0.0, 1.0]);
+        assert!(
+            (f64::from(u) - (600.0 * at + 320.0)).abs() < 1e-3 && (v - 240.0).abs() < 1e-3,
+            "{u} {v}"
+        );
+    }
+
+    #[test]
+    fn models_are_told_by_name() {
+        let some = [0.1, 0.0, 0.0, 0.0, 0.0];
+        assert_eq!(model(&info("rational_polynomial", some)), Ok(Distortion::BrownConrady));
+        let full = CameraInfo { has_further_coeffs: true, ..info("rational_polynomial", some) };
+        assert!(model(&full).unwrap_err().contains("more than five"));
+        assert_eq!(
+            model(&info("Inverse Brown Conrady", some)),
+            Ok(Distortion::InverseBrownConrady)
+        );
+        assert_eq!(model(&info("", [0.0; 5])), Ok(Distortion::None));
+        assert_eq!(model(&info("none", [0.0; 5])), Ok(Distortion::None));
+        assert!(model(&info("rubber sheet", some)).unwrap_err().contains("'rubber sheet'"));
+        assert!(model(&info("", some)).is_err(), "coefficients of nobody knows what");
+        let own = intrinsics(&info("plumb_bob", [0.0; 5]), Some("inverse_brown_conrady")).unwrap();
+        assert_eq!(own.distortion, Distortion::InverseBrownConrady);
+    }
+}

@@ -1,0 +1,138 @@
+//! Which of a recording's streams are delivered: the depth stream that was asked for or the only
+//! one, and the colour stream beside it.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::recording::streams::catalogue::{Catalogue, Place};
+use crate::recording::streams::driver;
+use crate::words;
+
+/// Where the images of a stream are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    pub stream: String,
+    /// The name of their topic.
+    pub topic: String,
+}
+
+/// The depth stream among all, or why it has to be chosen; nothing if there is none.
+///
+/// Of librealsense's it is the first: they come in the order of their topics, or of their images
+/// where no index tells the topics. Drivers' names mean nothing, so of several the user has to
+/// choose; but a compressed copy of raw images is no second stream.
+///
+/// # Errors
+/// Words that go on from the recording's path and ": ".
+pub fn depth<'a>(
+    known: &Catalogue,
+    all: &'a [Images],
+    asked: Option<&str>,
+    counts: &BTreeMap<String, u64>,
+) -> Result<Option<&'a Images>, String> {
+    if let Some(asked) = asked {
+        let is_asked = |images: &&Images| {
+            [&images.topic, &images.stream].into_iter().any(|name| same(name, asked))
+        };
+        return all
+            .iter()
+            .find(is_asked)
+            .map(Some)
+            .ok_or_else(|| no_such(known, all, asked, counts));
+    }
+    if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
+        return Ok(Some(first));
+    }
+    let is_copy = |images: &&Images| {
+        let base = driver::base(&images.topic);
+        base != images.topic && all.iter().any(|other| other.topic == base)
+    };
+    let streams: Vec<&Images> = all.iter().filter(|images| !is_copy(images)).collect();
+    match streams[..] {
+        [] => Ok(None),
+        [only] => Ok(Some(only)),
+        _ => Err(format!(
+            "several topics have depth images; choose one with --topic: {}",
+            list(known, streams.iter().copied(), counts)
+        )),
+    }
+}
+
+/// The colour stream beside the depth stream: the first of librealsense's; of drivers' a raw one
+/// with a lens before others, then the one whose name is like that of the depth topic for the
+/// longest, then the first by name.
+pub fn color<'a>(known: &Catalogue, all: &'a [Images], depth: &Images) -> Option<&'a Images> {
+    if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
+        return Some(first);
+    }
+    all.iter().min_by_key(|images| {
+        let has_lens =
+            known.streams.get(&images.stream).is_some_and(|facts| facts.intrinsics.is_some());
+        let is_copy = driver::base(&images.topic) != images.topic;
+        let alike =
+            images.topic.bytes().zip(depth.topic.bytes()).take_while(|(a, b)| a == b).count();
+        (is_copy, !has_lens, Reverse(alike), &images.topic)
+    })
+}
+
+/// People leave out the slash in front.
+fn same(name: &str, asked: &str) -> bool {
+    name.trim_start_matches('/') == asked.trim_start_matches('/')
+}
+
+/// What there is instead of the topic asked for, the likeliest first.
+fn no_such(
+    known: &Catalogue,
+    all: &[Images],
+    asked: &str,
+    counts: &BTreeMap<String, u64>,
+) -> String {
+    let asked_text = asked.escape_debug();
+    let what = match known.streams.iter().find(|(stream, _)| same(stream, asked)) {
+        Some((_, facts)) => {
+            let encoding = facts.encoding.as_deref().unwrap_or("?").escape_debug();
+            format!(
+                "--topic {asked_text}: this is no depth ({}, {encoding})",
+                facts.kind.to_lowercase()
+            )
+        }
+        None => format!("--topic {asked_text}: there is no such stream"),
+    };
+    if all.is_empty() {
+        return format!("{what}, and none has depth");
+    }
+    let mut sorted: Vec<&Images> = all.iter().collect();
+    let unlike = |images: &&Images| {
+        [&images.topic, &images.stream]
+            .into_iter()
+            .map(|name| strsim::damerau_levenshtein(name, asked))
+            .min()
+    };
+    sorted.sort_by_cached_key(unlike);
+    format!("{what}; depth is on: {}", list(known, sorted.into_iter(), counts))
+}
+
+/// `/camera/depth/image_rect_raw (16UC1 640x480, 20 frames), ...`
+fn list<'a>(
+    known: &Catalogue,
+    streams: impl Iterator<Item = &'a Images>,
+    counts: &BTreeMap<String, u64>,
+) -> String {
+    let one = |images: &Images| {
+        let facts = known.streams.get(&images.stream).cloned().unwrap_or_default();
+        let (width, height) = facts.size_px.unzip();
+        let details = [
+            facts.encoding.map(|encoding| encoding.escape_debug().to_string()),
+            width.zip(height).map(|(width, height)| format!("{width}x{height}")),
+        ];
+        let details = details.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let frames = counts.get(&images.topic).map(|count| words::count(count, "frame"));
+        let details: Vec<String> =
+            [details].into_iter().filter(|text| !text.is_empty()).chain(frames).collect();
+        match details.is_empty() {
+            true => images.stream.clone(),
+            false => format!("{} ({})", images.stream, details.join(", ")),
+        }
+    };
+    streams.map(one).collect::<Vec<_>>().join(", ")
+}
