@@ -2,16 +2,13 @@
 //!
 //! A software renderer shows a few clouds a second, so cameras and recordings run slowly here.
 
-#[path = "../tests/common/browser.rs"]
-mod browser;
-
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use browser::Browser;
+use common::browser::Browser;
 
 const DEPTHCAST: &str = "target/release/depthcast";
 const WIDTH: u32 = 1440;

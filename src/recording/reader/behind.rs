@@ -160,8 +160,7 @@ impl ImageReader {
                 return None;
             }
             Behind::Pairs { waiting: Some(facts), .. } => {
-                if let Ok((name, value)) = ros::parse_key_value(topic.wire, reader.bytes(body))
-                {
+                if let Ok((name, value)) = ros::parse_key_value(topic.wire, reader.bytes(body)) {
                     facts.note(name, value);
                 }
                 return None;

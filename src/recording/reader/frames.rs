@@ -112,8 +112,10 @@ impl Coloring {
         let ColorStream { intrinsics, format, nominal_fps, .. } = *stream;
         // A colour image stands up to one period behind the depth frame it is nearest to, and came
         // through the recorder's queue.
-        let patience =
-            Patience { near_ns: 0, wait_ns: 2 * crate::source::recording::period(nominal_fps).as_nanos() as u64 };
+        let patience = Patience {
+            near_ns: 0,
+            wait_ns: 2 * crate::source::recording::period(nominal_fps).as_nanos() as u64,
+        };
         Self {
             pairs: Pairs::new(patience),
             pool: Pool::new(COLOR_BUFFERS, move || {
@@ -139,7 +141,8 @@ impl Coloring {
                 let mut free = self.pool.free();
                 let image = free.get_mut();
                 image.number = facts.number;
-                let ms = crate::source::recording::ms(facts.stamp_ns.saturating_add(self.offset_ns));
+                let ms =
+                    crate::source::recording::ms(facts.stamp_ns.saturating_add(self.offset_ns));
                 image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
                 reader.copy_color(&mut image.bytes);
                 self.pairs.add_color(facts.stamp_ns, free.share());

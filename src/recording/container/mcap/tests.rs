@@ -1,11 +1,8 @@
 //! Files in all layouts, whole and damaged, read message by message.
 
-#[path = "../../../../tests/common/mcap_writer.rs"]
-mod mcap_writer;
-
 use std::path::Path;
 
-use mcap_writer::{
+use common::mcap_writer::{
     ALL_PACKINGS, CHUNKED, Channel, Layout, Packing, records, ros2, unclosed, write_mcap,
 };
 use proptest::prelude::{ProptestConfig, proptest};
@@ -473,8 +470,8 @@ fn messages_of_ros_2_are_read_where_they_lie() {
     let (size, k) = ((4, 3), [400.0, 0.0, 2.0, 0.0, 401.0, 1.5, 0.0, 0.0, 1.0]);
     let data: Vec<u8> = (0..24).collect();
     let bodies = [
-        mcap_writer::ros2_image(5_000_000_007, size, "16UC1", 8, &data),
-        mcap_writer::ros2_camera_info(
+        common::mcap_writer::ros2_image(5_000_000_007, size, "16UC1", 8, &data),
+        common::mcap_writer::ros2_camera_info(
             5_000_000_007,
             size,
             "plumb_bob",

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::recording::container::Topic;
-use crate::recording::ros::{self as ros, DepthFormat, Fields, Image, Stamp};
 use crate::recording::image_codec;
 use crate::recording::reader::color;
+use crate::recording::ros::{self as ros, DepthFormat, Fields, Image, Stamp};
 
 pub const IMAGE: &str = "sensor_msgs/Image";
 pub const COMPRESSED_IMAGE: &str = "sensor_msgs/CompressedImage";

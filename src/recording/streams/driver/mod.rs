@@ -23,10 +23,10 @@ use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 use crate::recording::container::{Topic, Wire};
+use crate::recording::image_codec;
 use crate::recording::ros::{self as ros, CameraInfo, DepthFormat, Fields, METRES_ROUNDED_TO_M};
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
-use crate::recording::image_codec;
 use crate::recording::streams::lens;
 
 /// What 16-bit depth of a driver is in (REP 118).

@@ -1,0 +1,438 @@
+//! Several cameras at once: each is whole, figures are each one's own and add up, and one that
+//! fails leaves the others alone.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use common::scripted::{FastClock, Fault, Scripted};
+use depthcast::clock::Clock;
+use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
+use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, NullSink};
+use depthcast::source::FrameSource as _;
+use depthcast::source::watch::{Reconnect, State, Watched};
+use depthcast::stats::report::{Report, Run};
+use serde_json::Value;
+
+fn settings(frames: u64) -> PipelineSettings {
+    PipelineSettings {
+        policy: Policy::Lossless,
+        capture_queue: 4,
+        cloud_queue: 2,
+        threads: 2,
+        duration: None,
+        frames: Some(frames),
+        project_delay: None,
+        journal: false,
+        project: ProjectOptions::default(),
+        realtime: Realtime::default(),
+    }
+}
+
+/// What the report of all says, each camera's entry of which is a report that adds up, and so do
+/// they together.
+fn check_report(report: &Value, serials: &[&str]) {
+    common::assert_identities(report);
+    let cameras = report["cameras"].as_array().unwrap();
+    assert_eq!(
+        cameras.iter().map(|camera| camera["serial"].as_str().unwrap()).collect::<Vec<_>>(),
+        serials
+    );
+    let ran: Vec<_> = cameras.iter().filter(|camera| camera["frames"].is_object()).collect();
+    ran.iter().for_each(|camera| common::assert_identities(camera));
+    for pointer in [
+        "/frames/captured",
+        "/frames/projected",
+        "/frames/shown",
+        "/drops/source",
+        "/drops/capture_queue",
+        "/drops/cloud_queue",
+        "/drops/viewer",
+        "/points/total",
+        "/latency_us/project/count",
+        "/latency_us/total/count",
+        "/interval_us/interval/count",
+    ] {
+        let of = |report: &Value| {
+            report
+                .pointer(pointer)
+                .and_then(Value::as_u64)
+                .unwrap_or_else(|| panic!("{pointer}: {report}"))
+        };
+        assert_eq!(of(report), ran.iter().map(|camera| of(camera)).sum::<u64>(), "{pointer}");
+    }
+    let max = |report: &Value| report["latency_us"]["total"]["max"].as_f64().unwrap();
+    assert_eq!(max(report), ran.iter().map(|camera| max(camera)).fold(0.0, f64::max));
+}
+
+#[cfg(feature = "realsense")]
+mod software {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use depthcast::clock::MonotonicClock;
+    use depthcast::cloud::Cloud;
+    use depthcast::config::{self, Config, Filters, Preset};
+    use depthcast::sink::{Needs, Offer};
+    use depthcast::source::FrameSource;
+    use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
+    use depthcast::source::several::{Opener, open_all};
+    use depthcast::stats::Snapshot;
+
+    use super::common::software::{Image, Sender, UNITS_M, d435i, wall};
+    use super::*;
+
+    const SERIALS: [&str; 4] = ["111111111111", "222222222222", "333333333333", "444444444444"];
+    const FRAMES: u64 = 60;
+
+    /// Keeps the number of each cloud's frame, and the depth of its last point.
+    #[derive(Clone, Default)]
+    struct Keep(Arc<Mutex<Vec<(u64, f32)>>>);
+
+    impl CloudSink for Keep {
+        fn name(&self) -> String {
+            "keep".into()
+        }
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+        fn max_in_flight(&self) -> usize {
+            0
+        }
+        fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+            let far_m = cloud.points.positions_m.last().map_or(0.0, |p| p[2]);
+            self.0.lock().unwrap().push((cloud.meta.number, far_m));
+            Ok(Offer::Taken)
+        }
+        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+            Ok(())
+        }
+        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Cameras that look at walls one metre apart.
+    fn together(serials: &[&str]) {
+        let wall_m = |index: usize| 1.0 + index as f32;
+        let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+        let settings_of_camera =
+            config::settings(Preset::LiveDemo, None, Config::default()).unwrap().camera;
+        let devices: Vec<_> =
+            serials.iter().map(|serial| d435i(serial, "3.2", &[(640, 480, 30)])).collect();
+        let send = |(index, device)| {
+            let depth = Image {
+                kind: StreamKind::Depth,
+                fps: 30,
+                bytes: wall(640, 480, 2.0 * UNITS_M, wall_m(index)),
+            };
+            Sender::start(device, 30, vec![depth], &[], false)
+        };
+        let senders: Vec<_> = devices.iter().enumerate().map(send).collect();
+        let opener = |(serial, device): (&&str, &_)| -> Opener {
+            let settings = settings_of_camera.clone();
+            let input = CameraInput {
+                settings,
+                color: false,
+                device: Some(Clone::clone(device)),
+                motion: None,
+                record_to: None,
+            };
+            let (serial, clock) = ((*serial).to_owned(), Arc::clone(&clock));
+            Box::new(move || {
+                let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
+                Ok(Box::new(Watched::open(driver, Some(serial), Reconnect::Never, clock)?))
+            })
+        };
+        let opened =
+            open_all(serials.iter().zip(&devices).map(opener).collect(), Duration::from_secs(60));
+        let sources: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
+        let infos: Vec<_> = sources.iter().map(|source| source.info().clone()).collect();
+        for (info, serial) in infos.iter().zip(serials) {
+            assert!(info.facts.contains(&("serial", (*serial).to_owned())), "{info:?}");
+        }
+
+        let kept: Vec<Keep> = serials.iter().map(|_| Keep::default()).collect();
+        let camera = |((source, keep), serial): ((Box<dyn FrameSource>, &Keep), &&str)| Camera {
+            name: (*serial).into(),
+            source,
+            outlets: Outlets::from(vec![Box::new(keep.clone()) as Box<dyn CloudSink>]),
+            settings: settings(FRAMES),
+        };
+        let cameras = sources.into_iter().zip(&kept).zip(serials).map(camera).collect();
+        let mut last: Vec<Tick> = Vec::new();
+        let outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), &mut |ticks| {
+            last = ticks.to_vec()
+        })
+        .unwrap();
+        drop(senders);
+
+        let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
+        for (index, (outcome, keep)) in outcomes.iter().zip(&kept).enumerate() {
+            assert!(
+                outcome.error.is_none() && outcome.end == End::Frames,
+                "{:?} {:?}",
+                outcome.error,
+                outcome.end
+            );
+            assert_eq!(
+                outcome.stats.continuity.get(),
+                Default::default(),
+                "camera {index} lost frames"
+            );
+            let clouds = keep.0.lock().unwrap();
+            let first = clouds[0].0;
+            assert_eq!(
+                clouds.iter().map(|cloud| cloud.0).collect::<Vec<_>>(),
+                (first..first + FRAMES).collect::<Vec<_>>()
+            );
+            // Its own wall, and nobody else's.
+            assert!(
+                clouds.iter().all(|cloud| (cloud.1 - wall_m(index)).abs() < 2.0 * UNITS_M),
+                "camera {index}: {clouds:?}"
+            );
+            assert!(last[index].has_ended && last[index].snapshot.captured == FRAMES);
+        }
+        let settings = settings(FRAMES);
+        let run = |(info, outcome)| Run { source: info, settings: &settings, outcome, error: None };
+        let runs: Vec<_> =
+            serials.iter().copied().zip(infos.iter().zip(&outcomes).map(run).map(Ok)).collect();
+        let report = serde_json::to_value(Report::of_cameras(&runs).unwrap()).unwrap();
+        check_report(&report, serials);
+        assert_eq!(report["frames"]["shown"], FRAMES * serials.len() as u64);
+        assert_eq!(
+            report["time"]["frames_by_domain"]["hardware_clock"],
+            FRAMES * serials.len() as u64
+        );
+        for camera in report["cameras"].as_array().unwrap() {
+            assert_eq!(
+                (&camera["frames"]["shown"], &camera["camera"]["state"]),
+                (&FRAMES.into(), &"streaming".into())
+            );
+            assert_eq!(camera["source"]["facts"]["serial"], camera["serial"]);
+        }
+    }
+
+    #[test]
+    fn of_two_software_cameras_nothing_is_lost_and_the_figures_are_each_ones_own() {
+        together(&SERIALS[..2]);
+    }
+
+    #[test]
+    fn of_four_too() {
+        together(&SERIALS);
+    }
+}
+
+#[test]
+fn a_camera_that_fails_midway_leaves_the_other_alone() {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let open = |faults: &[(u64, Fault)]| {
+        let driver = Scripted::<true>::new(&clock, faults);
+        Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap()
+    };
+    // At 100 frames a second of a clock ten times as fast.
+    const FRAMES: u64 = 1000;
+    let sources = [open(&[(0, Fault::None), (2000, Fault::Unplugged)]), open(&[(0, Fault::None)])];
+    let infos: Vec<_> = sources.iter().map(|source| source.info().clone()).collect();
+    let cameras = sources.into_iter().zip(["broken", "whole"]).map(|(source, name)| Camera {
+        name: name.into(),
+        source: Box::new(source),
+        outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
+        settings: settings(FRAMES),
+    });
+    let mut alone = 0;
+    let on_tick =
+        &mut |ticks: &[Tick]| alone += u32::from(ticks[0].has_ended && !ticks[1].has_ended);
+    let mut outcomes =
+        pipeline::run_all(cameras.collect(), &clock, &Stop::default(), on_tick).unwrap();
+
+    let errors: Vec<_> =
+        outcomes.iter_mut().map(|outcome| outcome.as_mut().unwrap().error.take()).collect();
+    let mut outcomes = outcomes.into_iter().map(Result::unwrap);
+    let [broken, whole] = std::array::from_fn(|_| outcomes.next().unwrap());
+    assert!(alone > 0, "the other went on");
+    assert_eq!((whole.end, whole.stats.captured.count()), (End::Frames, FRAMES));
+    assert_eq!(
+        (broken.camera.as_ref().unwrap().state, broken.camera.as_ref().unwrap().stalls),
+        (State::Stalled, 1)
+    );
+    assert!(errors[1].is_none());
+
+    let settings = settings(FRAMES);
+    let runs =
+        [("broken", &infos[0], &broken, &errors[0]), ("whole", &infos[1], &whole, &errors[1])].map(
+            |(serial, source, outcome, error)| {
+                (serial, Ok(Run { source, settings: &settings, outcome, error: error.as_ref() }))
+            },
+        );
+    let unopened = anyhow::anyhow!("no such camera");
+    let runs: Vec<_> = runs.into_iter().chain([("unopened", Err(&unopened))]).collect();
+    let report = Report::of_cameras(&runs).unwrap();
+    let json = serde_json::to_value(&report).unwrap();
+    check_report(&json, &["broken", "whole", "unopened"]);
+    let [first, second, third] = [0, 1, 2].map(|index| &json["cameras"][index]);
+    assert!(first["error"].as_str().unwrap().contains("no frame for 1.0 s"), "{first}");
+    assert_eq!(
+        (&first["camera"]["state"], &second["camera"]["state"]),
+        (&"stalled".into(), &"streaming".into())
+    );
+    assert!(
+        second.get("error").is_none()
+            && json["error"].as_str().unwrap().starts_with("camera broken: "),
+        "{json}"
+    );
+    assert_eq!((&third["error"], third.get("frames")), (&"no such camera".into(), None));
+    let table = report.table();
+    for line in [
+        "camera broken failed: ",
+        "camera unopened failed: no such camera",
+        "\ncamera broken: 1 stall",
+    ] {
+        assert!(table.contains(line), "{line}: {table}");
+    }
+}
+
+#[test]
+fn a_stop_ends_all_of_them() {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let camera = |name: &str| Camera {
+        name: name.into(),
+        source: Box::new(
+            Watched::open(
+                Scripted::<true>::new(&clock, &[(0, Fault::None)]),
+                None,
+                Reconnect::Never,
+                Arc::clone(&clock),
+            )
+            .unwrap(),
+        ),
+        outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
+        settings: PipelineSettings { frames: None, ..settings(0) },
+    };
+    let stop = Stop::default();
+    let cameras = ["A", "B", "C"].map(camera).into();
+    let on_tick = &mut |ticks: &[Tick]| {
+        if ticks.iter().all(|tick| tick.snapshot.captured > 0) {
+            stop.ask();
+        }
+    };
+    for outcome in pipeline::run_all(cameras, &clock, &stop, on_tick).unwrap() {
+        let outcome = outcome.unwrap();
+        assert_eq!((outcome.end, outcome.error.is_none()), (End::Interrupted, true));
+    }
+}
+
+fn depthcast(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
+}
+
+/// Exit code, and what is said on standard error.
+fn said(args: &[&str]) -> (Option<i32>, String) {
+    let output = depthcast(args);
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn what_several_cameras_cannot_do_is_said_in_one_line() {
+    for (args, words) in [
+        (&["record", "x.mcap", "--", "live", "--all"][..], "record takes one camera at a time"),
+        (
+            &["record", "x.mcap", "--", "live", "--from-file", "a.bag", "--from-file", "b.bag"],
+            "record takes one camera at a time",
+        ),
+        (
+            &["profile", "--", "live", "--serial", "1", "--serial", "2"],
+            "profile takes one camera at a time",
+        ),
+        (&["live", "--all", "--serial", "1"], "cannot be used with"),
+        (&["live", "--all", "--from-file", "a.bag"], "cannot be used with"),
+    ] {
+        let (code, message) = said(args);
+        assert!(code == Some(2) && message.contains(words), "{args:?}: {code:?} {message}");
+    }
+}
+
+#[cfg(feature = "realsense")]
+mod files {
+    use super::*;
+
+    #[test]
+    fn one_serial_twice_is_refused() {
+        let (code, message) = said(&["live", "--serial", "1", "--serial", "1"]);
+        assert_eq!((code, message.as_str()), (Some(2), "depthcast: --serial 1 is there twice\n"));
+    }
+
+    #[test]
+    fn without_cameras_it_is_said_what_to_check() {
+        for args in [&["live", "--all"][..], &["live", "--serial", "1", "--serial", "2"]] {
+            let (code, message) = said(args);
+            assert!(
+                code == Some(1) && message.contains("no RealSense camera found"),
+                "{args:?}: {message}"
+            );
+            assert!(message.lines().count() == 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone() {
+        let Some(data) = common::test_data() else { return };
+        let path = |name: &str| data.join(name).to_str().unwrap().to_owned();
+        let (room, single) = (path("room_640x480_20f.bag"), path("single_depth_color_640x480.bag"));
+        let dir = tempfile::tempdir().unwrap();
+        let lines = dir.path().join("stats.jsonl");
+        let run = |second: &str, more: &[&str]| {
+            let files = [
+                "live",
+                "--from-file",
+                &room,
+                "--from-file",
+                second,
+                "--view",
+                "none",
+                "--policy",
+                "lossless",
+                "--json",
+            ];
+            let output = depthcast(&[&files[..], more].concat());
+            let report: Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|e| panic!("{e}: {output:?}"));
+            (output, report)
+        };
+        let (output, report) = run(&single, &["--stats-out", lines.to_str().unwrap()]);
+        assert!(output.status.success(), "{output:?}");
+        check_report(&report, &["000000000001", "728612070259"]);
+        let captured =
+            [0, 1].map(|index| report["cameras"][index]["frames"]["captured"].as_u64().unwrap());
+        assert_eq!((captured, &report["frames"]["shown"]), ([20, 2], &22.into()));
+        let last = std::fs::read_to_string(lines).unwrap();
+        let last: Vec<Value> =
+            last.lines().rev().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
+        let of = |camera: &Value| {
+            (camera["serial"].clone(), camera["frames"]["shown"].clone(), camera["state"].clone())
+        };
+        assert_eq!(of(&last[1]), ("000000000001".into(), 20.into(), "ended".into()));
+        assert_eq!(of(&last[0]), ("728612070259".into(), 2.into(), "ended".into()));
+
+        // The same twice: told apart by their places.
+        let (output, report) = run(&room, &[]);
+        assert!(output.status.success(), "{output:?}");
+        check_report(&report, &["000000000001", "000000000001-2"]);
+
+        let (output, report) = run("/nowhere/x.bag", &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        check_report(&report, &["000000000001", "x.bag"]);
+        assert_eq!(
+            (&report["frames"]["shown"], &report["cameras"][0]["end"]),
+            (&20.into(), &"end_of_input".into())
+        );
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            message.contains("camera x.bag: /nowhere/x.bag: there is no such file; check the path; the others go on without it"),
+            "{message}"
+        );
+        assert!(message.contains("depthcast: 1 of 2 cameras failed: camera x.bag: "), "{message}");
+    }
+}

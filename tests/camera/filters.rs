@@ -1,0 +1,248 @@
+//! librealsense's filters and point cloud: what they make of real and made images, in the source
+//! and in the harness for measuring.
+#![cfg(feature = "realsense")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use depthcast::camera::{Distortion, Intrinsics};
+use depthcast::clock::{Clock, MonotonicClock};
+use depthcast::config::{Decimation, Filters, HoleFilling, Spatial, Temporal, Threshold};
+use depthcast::frame::DepthFrame;
+use depthcast::project::naive;
+use depthcast::source::realsense::{Input, RealsenseSource, SdkFilters, SdkPointcloud};
+use depthcast::source::{Delivery, FrameSource, SourceError};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+fn open(path: &Path, filters: &Filters) -> Result<(RealsenseSource, Arc<dyn Clock>), SourceError> {
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let input = Input::File { path: path.into(), real_time: false, color: false };
+    Ok((RealsenseSource::open(input, filters, Arc::clone(&clock))?, clock))
+}
+
+fn frames(path: &Path, filters: &Filters) -> (Vec<DepthFrame>, Intrinsics) {
+    let (mut source, clock) = open(path, filters).unwrap();
+    let intrinsics = source.info().stream.intrinsics;
+    let mut frames = Vec::new();
+    loop {
+        let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
+        match source
+            .next_frame(&mut frame, clock.now().plus(std::time::Duration::from_millis(100)))
+            .unwrap()
+        {
+            Delivery::Frame => frames.push(frame),
+            Delivery::Idle => {}
+            Delivery::End => return (frames, intrinsics),
+        }
+    }
+}
+
+/// As `expected.json` has it.
+fn figures(depth: &[u16]) -> Value {
+    let bytes: Vec<u8> = depth.iter().flat_map(|d| d.to_le_bytes()).collect();
+    let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
+    let valid = depth.iter().filter(|&&d| d != 0).count();
+    let raw_sum: u64 = depth.iter().map(|&d| u64::from(d)).sum();
+    serde_json::json!({ "sha256": sha256, "valid": valid, "raw_sum": raw_sum })
+}
+
+#[test]
+fn each_filter_gives_what_librealsense_gives() {
+    let Some(data) = common::test_data() else { return };
+    let path = data.join("single_depth_color_640x480.bag");
+    let expected: Value =
+        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
+            .unwrap();
+    let expected = &expected["single_depth_color_640x480"]["frames"];
+    let (raw, raw_intrinsics) = frames(&path, &Filters::default());
+    assert_eq!(raw.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
+    let off = Filters::default;
+    let threshold = Threshold { min_m: Some(0.3), max_m: Some(1.5) };
+    for (name, filters) in [
+        ("decim2", Filters { decimation: Some(Decimation::default()), ..off() }),
+        ("thr", Filters { threshold: Some(threshold), ..off() }),
+        ("spatial", Filters { spatial: Some(Spatial::default()), ..off() }),
+        ("temporal", Filters { temporal: Some(Temporal::default()), ..off() }),
+        ("hole1", Filters { hole_filling: Some(HoleFilling { mode: Some(1) }), ..off() }),
+    ] {
+        let (filtered, intrinsics) = frames(&path, &filters);
+        assert_eq!(filtered.len(), raw.len(), "{name}");
+        let mut harness =
+            SdkFilters::new(&filters, &raw_intrinsics, raw[0].meta.depth_units_m).unwrap();
+        for (filtered, raw) in filtered.iter().zip(&raw) {
+            let want = &expected[raw.meta.number.to_string()]["filters_on_z16"][name];
+            assert_eq!(&figures(&filtered.depth), want, "{name}, frame {}", raw.meta.number);
+            assert_eq!(
+                (filtered.meta.number, filtered.meta.device_time),
+                (raw.meta.number, raw.meta.device_time)
+            );
+            assert_eq!(filtered.meta.depth_units_m.to_bits(), raw.meta.depth_units_m.to_bits());
+            harness.set_frame(&raw.depth).unwrap();
+            assert_eq!(
+                &figures(harness.apply().unwrap()),
+                want,
+                "{name}, frame {}",
+                raw.meta.number
+            );
+        }
+        if filters.decimation.is_none() {
+            assert_eq!(intrinsics, raw_intrinsics);
+        }
+    }
+}
+
+#[test]
+fn the_whole_chain_delivers_every_frame_in_its_new_size() {
+    let Some(data) = common::test_data() else { return };
+    let path = data.join("single_depth_color_640x480.bag");
+    let filters = Filters {
+        decimation: Some(Decimation { magnitude: Some(3) }),
+        threshold: Some(Threshold { min_m: None, max_m: Some(2.0) }),
+        disparity: Some(true),
+        spatial: Some(Spatial { magnitude: Some(3), smooth_delta: Some(8), ..Default::default() }),
+        temporal: Some(Temporal { persistence: Some(4), ..Default::default() }),
+        hole_filling: Some(HoleFilling::default()),
+    };
+    let (source, _) = open(&path, &filters).unwrap();
+    let summary = "decimation 3, threshold max_m 2, disparity, spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
+    assert!(
+        source.info().facts.contains(&("filters", summary.into())),
+        "{:?}",
+        source.info().facts
+    );
+    drop(source);
+    let (_, raw) = frames(&path, &Filters::default());
+    let (filtered, small) = frames(&path, &filters);
+    assert_eq!(filtered.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
+    // 640 / 3 = 213 and 480 / 3 = 160, made multiples of 4.
+    assert_eq!((small.width, small.height), (216, 160));
+    assert_eq!(
+        [small.fx, small.fy, small.ppx, small.ppy],
+        [raw.fx, raw.fy, raw.ppx, raw.ppy].map(|value| value / 3.0)
+    );
+    for frame in &filtered {
+        assert_eq!(frame.depth.len(), 216 * 160);
+        assert!(frame.depth.iter().all(|&d| d <= 2010));
+        assert!(frame.depth.iter().filter(|&&d| d != 0).count() > 216 * 160 / 2);
+    }
+}
+
+#[test]
+fn what_librealsense_does_not_take_is_refused_with_the_range() {
+    let Some(data) = common::test_data() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("mine.toml");
+    let run = |command: &[&str], bag: &str, filters: &str| {
+        std::fs::write(&config, format!("[filters]\n{filters}\n")).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+            .args(command)
+            .arg(data.join(bag))
+            .args(["--view", "none", "--json", "--policy", "lossless", "--config"])
+            .arg(&config)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap(), output.stdout)
+    };
+    let live: &[&str] = &["live", "--from-file"];
+    for (filters, words) in [
+        (
+            "decimation = { magnitude = 9 }",
+            "filters.decimation.magnitude is 9; it goes from 1 to 8",
+        ),
+        ("threshold = { max_m = 17.0 }", "filters.threshold.max_m is 17; it goes from 0 to 16"),
+        ("threshold = { min_m = nan }", "filters.threshold.min_m is NaN; it goes from 0 to 16"),
+        ("threshold = { min_m = 2.0, max_m = 1.0 }", "filters.threshold.min_m is 2 and max_m 1"),
+        (
+            "spatial = { smooth_alpha = 0.1 }",
+            "filters.spatial.smooth_alpha is 0.1; it goes from 0.25 to 1",
+        ),
+        (
+            "temporal = { persistence = -1 }",
+            "filters.temporal.persistence is -1; it goes from 0 to 8",
+        ),
+        ("hole_filling = { mode = 3 }", "filters.hole_filling.mode is 3; it goes from 0 to 2"),
+    ] {
+        let (code, message, _) = run(live, "room_640x480_20f.bag", filters);
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains(words) && message.trim().lines().count() == 1, "{message}");
+    }
+    // Not recorded by a stereo camera.
+    let (code, message, _) = run(live, "room_640x480_20f.bag", "disparity = true");
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("filters.disparity"), "{message}");
+    let (code, message, _) = run(&["replay"], "room_640x480_20f.bag", "decimation = {}");
+    assert_eq!(code, Some(2), "{message}");
+    assert!(message.contains("[filters]") && message.contains("live --from-file"), "{message}");
+    // And what it takes arrives in the report.
+    let (code, message, report) =
+        run(live, "room_640x480_20f.bag", "decimation = {}\ntemporal = {}");
+    assert_eq!(code, Some(0), "{message}");
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    common::assert_identities(&report);
+    assert_eq!(
+        (&report["source"]["width"], &report["source"]["height"]),
+        (&320.into(), &240.into())
+    );
+    assert_eq!(report["source"]["facts"]["filters"], "decimation, temporal");
+    assert_eq!(report["frames"]["shown"], 20);
+}
+
+#[test]
+fn librealsenses_point_cloud_is_the_naive_projection() {
+    let mut random = 1;
+    for (width, height) in [(320, 240), (640, 480), (848, 480)] {
+        let (w, h) = (width as f32, height as f32);
+        let intrinsics = Intrinsics {
+            width,
+            height,
+            fx: w * 0.61,
+            fy: w * 0.613,
+            ppx: w * 0.503,
+            ppy: h * 0.489,
+            distortion: Distortion::None,
+            coeffs: [0.0; 5],
+        };
+        let depth_units_m = 0.001;
+        let mut pointcloud = SdkPointcloud::new(&intrinsics, depth_units_m).unwrap();
+        assert!(pointcloud.calculate().is_err(), "no frame yet");
+        assert!(pointcloud.set_frame(&[0; 8]).is_err());
+        for _ in 0..3 {
+            let depth: Vec<u16> = (0..width * height).map(|_| random_depth(&mut random)).collect();
+            pointcloud.set_frame(&depth).unwrap();
+            let want = naive::organized(&depth, &intrinsics, depth_units_m);
+            // The same frame as often as one likes.
+            for _ in 0..2 {
+                let got = pointcloud.calculate().unwrap();
+                let bits = |points: &[[f32; 3]]| {
+                    points.iter().map(|p| p.map(f32::to_bits)).collect::<Vec<_>>()
+                };
+                assert!(bits(got) == bits(&want), "{width}x{height}");
+            }
+        }
+    }
+    let odd = Intrinsics {
+        width: 7,
+        height: 5,
+        fx: 5.0,
+        fy: 5.0,
+        ppx: 3.0,
+        ppy: 2.0,
+        distortion: Distortion::None,
+        coeffs: [0.0; 5],
+    };
+    assert!(matches!(SdkPointcloud::new(&odd, 0.001), Err(SourceError::Unsupported(_))));
+}
+
+/// Of all values, a third without depth (xorshift32).
+fn random_depth(state: &mut u32) -> u16 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    if state.is_multiple_of(3) { 0 } else { (*state >> 16) as u16 }
+}

@@ -1,0 +1,593 @@
+//! The program itself with a camera that seems to be plugged in (`camera.rs`), and all that can be
+//! wrong with one: what it says, what it counts, how it ends.
+#![cfg(feature = "realsense")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+/// The library that plugs the camera in.
+fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/camera/plugged/camera.rs");
+        let library = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("plugged-{}.so", std::process::id()));
+        let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let mut command = Command::new(rustc);
+        command
+            .args(["--edition", "2024", "--crate-type", "cdylib", "-O", "-o"])
+            .arg(&library)
+            .arg(source);
+        assert!(command.status().unwrap().success(), "the camera cannot be compiled");
+        library
+    })
+}
+
+/// The program, running with a camera.
+struct Run {
+    dir: tempfile::TempDir,
+    child: Child,
+}
+
+impl Run {
+    /// With a camera that has this fault from the start.
+    fn start(fault: &str, args: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("fault"), fault).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
+        command
+            .env("LD_PRELOAD", library())
+            .env("PLUGGED_FAULT", dir.path().join("fault"))
+            .env("PLUGGED_LOG", dir.path().join("log"))
+            .args(["live", "--view", "none", "--json"])
+            .args(args)
+            .arg("--stats-out")
+            .arg(dir.path().join("stats"))
+            .args(["--stats-interval", "200ms"])
+            .stdout(Stdio::from(std::fs::File::create(dir.path().join("stdout")).unwrap()))
+            .stderr(Stdio::from(std::fs::File::create(dir.path().join("stderr")).unwrap()));
+        let child = command.spawn().unwrap();
+        Self { dir, child }
+    }
+
+    /// With a camera that streams already.
+    fn streaming(args: &[&str]) -> Self {
+        let run = Self::start("none", args);
+        run.wait_until("frames come", || run.captured() > 20);
+        run
+    }
+
+    /// What is wrong with the camera from now on.
+    fn set(&self, fault: &str) {
+        // In one step, as the camera may read it at any time.
+        let new = self.dir.path().join("new");
+        std::fs::write(&new, fault).unwrap();
+        std::fs::rename(new, self.dir.path().join("fault")).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// The newest figures.
+    fn stats(&self) -> Value {
+        self.read("stats")
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .next_back()
+            .unwrap_or_default()
+    }
+
+    fn captured(&self) -> u64 {
+        self.stats()["frames"]["captured"].as_u64().unwrap_or(0)
+    }
+
+    fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !holds() {
+            assert!(
+                Instant::now() < deadline,
+                "{what}: not within 30 s: {} {}",
+                self.read("stderr"),
+                self.read("log")
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for a line on standard error.
+    fn wait_for(&self, line: &str) {
+        self.wait_until(line, || self.read("stderr").contains(line));
+    }
+
+    fn memory_mb(&self) -> u64 {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096 / 1_000_000
+    }
+
+    /// Name and policy of the threads that may run on core 0 alone.
+    fn pinned(&self) -> Vec<(String, String)> {
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id()))
+            .unwrap()
+            .flatten()
+            .map(|task| task.path());
+        let pinned =
+            tasks.filter(|task| read(task.join("status")).contains("Cpus_allowed_list:\t0\n"));
+        let policy = |stat: &str| {
+            stat.rsplit_once(')')
+                .and_then(|(_, rest)| rest.split_whitespace().nth(38))
+                .map(str::to_owned)
+        };
+        pinned
+            .map(|task| {
+                (
+                    read(task.join("comm")).trim().to_owned(),
+                    policy(&read(task.join("stat"))).unwrap_or_default(),
+                )
+            })
+            .collect()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    fn end(mut self) -> Ended {
+        self.wait_until("it ends", || self.is_over());
+        let status = self.child.wait().unwrap();
+        Ended {
+            code: status.code(),
+            stdout: self.read("stdout"),
+            stderr: self.read("stderr"),
+            log: self.read("log"),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        // A zombie until it is waited for.
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+    log: String,
+}
+
+impl Ended {
+    /// Of a run that captured something.
+    fn report(&self) -> Value {
+        let report =
+            serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stderr));
+        common::assert_identities(&report);
+        report
+    }
+
+    /// The last line on standard error, which must be the reason.
+    fn reason(&self) -> &str {
+        self.stderr.lines().next_back().unwrap_or_default()
+    }
+
+    /// The states that the camera went through.
+    fn states(&self) -> Vec<String> {
+        let report = self.report();
+        report["camera"]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|c| c["to"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    fn counts(&self) -> [u64; 4] {
+        let camera = &self.report()["camera"];
+        ["stalls", "restarts", "resets", "reconnects"].map(|name| camera[name].as_u64().unwrap())
+    }
+}
+
+#[test]
+fn a_cable_that_is_pulled_for_ten_seconds_costs_ten_seconds_and_the_camera_is_tuned_again() {
+    let run = Run::streaming(&[
+        "--laser-power-mw",
+        "180",
+        "--gain",
+        "32",
+        "--realtime",
+        "--capture-cores",
+        "0",
+    ]);
+    let before_mb = run.memory_mb();
+    let pinned_before = run.pinned();
+    run.set("unplugged");
+    std::thread::sleep(Duration::from_secs(10));
+    let after_mb = run.memory_mb();
+    run.set("none");
+    run.wait_for("reconnecting -> streaming");
+    let frames = run.captured();
+    run.wait_until("frames come again", || run.captured() > frames + 20);
+    let pinned_after = run.pinned();
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(ended.states(), ["streaming", "stalled", "reconnecting", "streaming"]);
+    assert_eq!(ended.counts(), [1, 0, 0, 1]);
+    let report = ended.report();
+    let without_frames_s = report["camera"]["without_frames_s"].as_f64().unwrap();
+    assert!((9.9..20.0).contains(&without_frames_s), "{without_frames_s}");
+    assert_eq!(report["drops"]["source"], 0, "what began anew has no gap");
+    // The camera that came back had forgotten all.
+    let starts: Vec<_> = ended.log.lines().filter(|line| line.starts_with("start ")).collect();
+    let tuned = |line: &&str| {
+        line.contains("Laser Power 180")
+            && line.contains("Gain 32")
+            && line.contains("Auto Exposure 0")
+    };
+    assert!(starts.len() == 2 && starts.iter().all(tuned), "{}", ended.log);
+    // librealsense's threads share capture's core, and not its priority, with which they would wait
+    // for each other for ever.
+    for pinned in [pinned_before, pinned_after] {
+        let real_time: Vec<_> = pinned
+            .iter()
+            .filter(|thread| thread.1 != "0")
+            .map(|thread| thread.0.as_str())
+            .collect();
+        assert!(
+            pinned.len() > 3 && (real_time.is_empty() || real_time == ["capture"]),
+            "{pinned:?}"
+        );
+    }
+    assert!(after_mb <= before_mb + 10, "{before_mb} MB before, {after_mb} MB after");
+}
+
+#[test]
+fn a_stall_is_healed_by_a_restart_or_a_reset() {
+    for (fault, states, counts) in [
+        ("silent until start", &["streaming", "stalled", "streaming"][..], [1, 1, 0, 0]),
+        (
+            "silent until reset",
+            &["streaming", "stalled", "resetting", "reconnecting", "streaming"],
+            [1, 1, 1, 1],
+        ),
+    ] {
+        let run = Run::streaming(&[]);
+        run.set(fault);
+        run.wait_for("-> streaming");
+        let frames = run.captured();
+        run.wait_until("frames come again", || run.captured() > frames + 20);
+        run.signal(Signal::INT);
+        let ended = run.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_eq!(
+            (ended.states(), ended.counts()),
+            (states.iter().map(ToString::to_string).collect(), counts),
+            "{fault}"
+        );
+        assert_eq!(ended.log.matches("reset").count() as u64, counts[2], "{}", ended.log);
+    }
+}
+
+#[test]
+fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
+    // From the start: there is nothing to report.
+    for (fault, args, reason) in [
+        (
+            "unplugged",
+            &[][..],
+            "no RealSense camera found: check that it is plugged into a USB 3 port",
+        ),
+        ("other", &["--serial", "111"], "111"),
+        ("errors", &[], "librealsense: "),
+    ] {
+        let ended = Run::start(fault, args).end();
+        assert_eq!(ended.code, Some(1), "{fault}: {}", ended.stderr);
+        assert!(
+            ended.reason().starts_with("depthcast: ") && ended.reason().contains(reason),
+            "{fault}: {}",
+            ended.stderr
+        );
+        assert!(ended.stdout.is_empty());
+    }
+    // Later.
+    for (fault, reconnect, reason) in [
+        ("silent", "never", "no frame for 1."),
+        ("unplugged", "3s", "no frame for 3 s, with 0 restarts and 0 resets"),
+        ("other", "3s", "no frame for 3 s, with 0 restarts and 0 resets"),
+        ("errors", "3s", "no frame for 3 s"),
+    ] {
+        let run = Run::streaming(&["--reconnect", reconnect]);
+        run.set(fault);
+        let ended = run.end();
+        assert_eq!(ended.code, Some(1), "{fault}: {}", ended.stderr);
+        assert!(
+            ended.reason().contains(reason) && ended.reason().contains("unplug it and plug it in"),
+            "{fault}: {}",
+            ended.stderr
+        );
+        let report = ended.report();
+        assert!(report["error"].as_str().unwrap().contains(reason), "{report}");
+        assert!(!ended.stderr.contains('\x1b'), "colours are for terminals: {}", ended.stderr);
+        if fault == "other" {
+            assert_eq!(
+                ended.stderr.matches("there is 222, and not 111, which is waited for").count(),
+                1,
+                "{}",
+                ended.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn what_this_camera_does_not_have_is_exit_code_2() {
+    for (args, reason) in [
+        (
+            &["--depth", "848x480@90"][..],
+            "--depth 848x480@90: the camera has no such depth profile",
+        ),
+        (&["--laser-power-mw", "1000"], "camera.laser_power_mw is 1000"),
+        (&["--option", "Warp=1"], "this camera has no such option"),
+    ] {
+        let ended = Run::start("none", args).end();
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+        assert!(ended.reason().contains(reason), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_camera_that_is_silent_from_the_start_is_given_up_in_time() {
+    let ended = Run::start("silent", &["--reconnect", "2s"]).end();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("starting -> stalled: "), "{}", ended.stderr);
+    assert!(ended.reason().contains("no frame for 2 s"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_flood_is_counted_and_grows_no_memory() {
+    let run = Run::streaming(&[]);
+    let before_mb = run.memory_mb();
+    run.set("flood");
+    std::thread::sleep(Duration::from_secs(4));
+    let after_mb = run.memory_mb();
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = ended.report();
+    let count = |pointer: &str| report.pointer(pointer).unwrap().as_u64().unwrap();
+    let told = count("/frames/captured") + count("/drops/source");
+    // The camera's own count of the first and the last that came, and of all that it sent until it
+    // was stopped.
+    let counter = |figure: &str| count(&format!("/time/metadata/frame_counter/{figure}"));
+    assert_eq!(told, counter("last") - counter("min") + 1);
+    let sent = ended
+        .log
+        .lines()
+        .rev()
+        .find_map(|line| line.strip_prefix("stop after ")?.parse::<u64>().ok())
+        .unwrap();
+    assert!(told > 500 && counter("last") <= sent, "{told} of {sent}");
+    assert_eq!(
+        (
+            count("/source_continuity/went_back"),
+            count("/source_continuity/repeats"),
+            ended.counts()[0]
+        ),
+        (0, 0, 0)
+    );
+    assert!(after_mb <= before_mb + 30, "{before_mb} MB before, {after_mb} MB after");
+}
+
+#[test]
+fn frames_out_of_order_and_a_count_that_begins_anew_are_told_apart() {
+    for fault in ["backwards", "anew"] {
+        let run = Run::streaming(&[]);
+        let before = run.captured();
+        run.set(fault);
+        run.wait_until("a few seconds", || run.captured() > before + 120);
+        run.signal(Signal::TERM);
+        let ended = run.end();
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let continuity = &ended.report()["source_continuity"];
+        let count = |name: &str| continuity[name].as_u64().unwrap();
+        if fault == "anew" {
+            assert!(
+                (1..=3).contains(&count("went_back")) && ended.counts()[0] == 0,
+                "{continuity}"
+            );
+        } else {
+            assert!(count("went_back") >= 10 && count("gaps") >= 10, "{continuity}");
+        }
+    }
+}
+
+#[test]
+fn it_stops_within_two_seconds_in_every_state() {
+    for (first, then, line) in [
+        ("silent", "silent", ""),
+        ("none", "none", ""),
+        ("none", "silent", "streaming -> stalled"),
+        ("none", "unplugged", "stalled -> reconnecting"),
+        ("none", "errors", "stalled -> resetting"),
+    ] {
+        let run = if first == "none" { Run::streaming(&[]) } else { Run::start(first, &[]) };
+        run.set(then);
+        run.wait_for(line);
+        // Deep in the state; what has opened no camera yet is ended by the signal itself.
+        std::thread::sleep(Duration::from_millis(300));
+        let asked_at = Instant::now();
+        run.signal(Signal::TERM);
+        let ended = run.end();
+        let took = asked_at.elapsed();
+        assert!(took < Duration::from_secs(2), "{first}, {then}: {took:?}: {}", ended.stderr);
+        if first == "none" {
+            assert_eq!(
+                (ended.code, &ended.report()["end"]),
+                (Some(0), &"interrupted".into()),
+                "{}",
+                ended.stderr
+            );
+        }
+    }
+}
+
+#[test]
+fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_one_that_is_not() {
+    let frames = |camera: &Value| camera["frames"]["captured"].as_u64();
+    let all = Run::start("none", &["--all", "--frames", "30"]).end();
+    let report = all.report();
+    let camera = &report["cameras"][0];
+    assert_eq!(
+        (all.code, camera["serial"].as_str(), frames(camera)),
+        (Some(0), Some("111"), Some(30)),
+        "{}",
+        all.stderr
+    );
+    assert_eq!(camera["camera"]["state"], "streaming");
+
+    let one = Run::start("none", &["--serial", "111", "--serial", "999", "--frames", "30"]).end();
+    let report = one.report();
+    let [there, missing] = [0, 1].map(|index| &report["cameras"][index]);
+    assert_eq!(
+        (one.code, there["serial"].as_str(), frames(there)),
+        (Some(1), Some("111"), Some(30)),
+        "{}",
+        one.stderr
+    );
+    assert_eq!((missing["serial"].as_str(), frames(missing)), (Some("999"), None));
+    let error = "--serial 999: no such camera; there is 111";
+    assert_eq!(
+        (&missing["error"], one.reason()),
+        (&error.into(), format!("depthcast: 1 of 2 cameras failed: camera 999: {error}").as_str())
+    );
+    assert!(
+        one.stderr.contains("camera 999: ") && one.stderr.contains("the others go on without it"),
+        "{}",
+        one.stderr
+    );
+}
+
+/// What is saved of an entity: how many rows, and of all of them the values of one component, as
+/// `f`'s bytes.
+#[cfg(feature = "viewer")]
+mod saved {
+    use std::io::BufReader;
+    use std::path::Path;
+
+    use rerun::external::re_log_encoding::DecoderApp;
+    use rerun::log::{Chunk, LogMsg};
+
+    pub fn chunks(path: &Path, entity: &str) -> Vec<Chunk> {
+        let messages =
+            DecoderApp::decode_eager(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        let chunk = |message: LogMsg| match message {
+            LogMsg::ArrowMsg(store, message) if store.is_recording() => {
+                Chunk::from_arrow_msg(&message).ok()
+            }
+            _ => None,
+        };
+        let chunks = messages.filter_map(|message| chunk(message.unwrap()));
+        chunks
+            .filter(|chunk| chunk.entity_path().to_string() == entity && !chunk.is_static())
+            .collect()
+    }
+
+    /// The bytes of each image.
+    pub fn images(path: &Path, entity: &str) -> Vec<Vec<u8>> {
+        let component = rerun::Image::descriptor_buffer().component;
+        chunks(path, entity)
+            .iter()
+            .flat_map(|chunk| {
+                chunk
+                    .iter_slices::<&[u8]>(component)
+                    .flatten()
+                    .map(|bytes| bytes.to_vec())
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    pub fn scalars(path: &Path, entity: &str) -> Vec<Vec<f64>> {
+        let component = rerun::Scalars::descriptor_scalars().component;
+        chunks(path, entity)
+            .iter()
+            .flat_map(|chunk| {
+                chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}
+
+#[cfg(feature = "viewer")]
+#[test]
+fn images_and_motion_are_shown_where_they_are_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("x.rrd");
+    let asked = [
+        "--infrared",
+        "--color",
+        "640x480@30",
+        "--imu",
+        "--max-points",
+        "1000",
+        "--save",
+        file.to_str().unwrap(),
+    ];
+    let run = Run::streaming(&asked);
+    run.wait_until("three seconds", || run.captured() > 90);
+    run.signal(Signal::TERM);
+    let ended = run.end();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let report = ended.report();
+    // As the camera sends them.
+    for (entity, bytes_per_pixel) in [("/images/infrared", 1), ("/images/color", 3)] {
+        let images = saved::images(&file, entity);
+        assert!(images.len() > 10, "{} images of {entity}", images.len());
+        for image in images {
+            assert_eq!(image.len(), 640 * 480 * bytes_per_pixel, "{entity}");
+            let at = |u: usize| image[(100 * 640 + u) * bytes_per_pixel];
+            assert_eq!([at(0), at(320), at(639)], [0, 127, 254], "{entity}");
+        }
+    }
+    for (entity, name, want) in [
+        ("/imu/accel", "accel_samples", [0.0, -9.81, 0.0]),
+        ("/imu/gyro", "gyro_samples", [0.01, 0.02, -0.03]),
+    ] {
+        let samples = saved::scalars(&file, entity);
+        let counted = report["motion"][name].as_u64().unwrap() as usize;
+        assert!(
+            samples.len() > 200 && samples.len() <= counted,
+            "{} of {counted}: {entity}",
+            samples.len()
+        );
+        let is_it = |sample: &Vec<f64>| {
+            sample.len() == 3 && sample.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6)
+        };
+        assert!(samples.iter().all(is_it), "{:?}", samples[0]);
+    }
+    assert_eq!(report["motion"]["missed_by_sinks"], 0);
+    // Not asked for, not there.
+    let run = Run::streaming(&["--save", file.to_str().unwrap()]);
+    run.signal(Signal::TERM);
+    assert_eq!(run.end().code, Some(0));
+    assert!(
+        saved::chunks(&file, "/images/color").is_empty()
+            && saved::chunks(&file, "/imu/accel").is_empty()
+    );
+}

@@ -1,0 +1,450 @@
+//! librealsense's real pipeline with a camera made of software: choice, options, colour, infrared
+//! and metadata.
+#![cfg(feature = "realsense")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::software::{self, COLOR_RIGHT_M, Image, Sender, UNITS_M, d435i, lens};
+use depthcast::clock::{Clock, MonotonicClock};
+use depthcast::cloud::Cloud;
+use depthcast::config::{self, CameraSettings, Config, Filters, Preset};
+use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
+use depthcast::project::{ProjectOptions, UNSEEN_RGBA};
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::source::motion::{Cursor, MotionKind};
+use depthcast::source::realsense::{
+    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor,
+    SoftwareStream, StreamKind,
+};
+use depthcast::source::watch::{Reconnect, Watched};
+use depthcast::source::{FrameSource, SourceError, SourceInfo};
+use depthcast::stats::Snapshot;
+
+/// What `[camera]` of a configuration file says.
+fn settings(toml: &str) -> anyhow::Result<CameraSettings> {
+    use std::io::Write as _;
+    let mut file = tempfile::NamedTempFile::new()?;
+    write!(file, "{toml}")?;
+    Ok(config::settings(Preset::LiveDemo, Some(file.path()), Config::default())?.camera)
+}
+
+fn input(device: &SoftwareDevice, settings: CameraSettings, color: bool) -> CameraInput {
+    CameraInput { settings, color, device: Some(device.clone()), motion: None, record_to: None }
+}
+
+fn open(device: &SoftwareDevice, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
+    let input = Input::Camera(Box::new(input(device, settings(toml).unwrap(), color)));
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    RealsenseSource::open(input, &Filters::default(), clock).map(|source| source.info().clone())
+}
+
+const WIDTH: u32 = 848;
+const HEIGHT: u32 = 480;
+const WALL_M: f32 = 1.5;
+
+/// Depth, infrared and colour at these rates.
+fn images(depth_fps: i32, units_m: f32) -> Vec<Image> {
+    let depth = software::wall(WIDTH, HEIGHT, units_m, WALL_M);
+    vec![
+        Image { kind: StreamKind::Depth, fps: depth_fps, bytes: depth },
+        Image {
+            kind: StreamKind::Infrared(1),
+            fps: depth_fps,
+            bytes: software::ramp(WIDTH, HEIGHT),
+        },
+        Image { kind: StreamKind::Color, fps: 30, bytes: software::columns(WIDTH, HEIGHT) },
+    ]
+}
+
+/// Looks at every cloud.
+#[derive(Default)]
+struct Seen {
+    numbers: Vec<u64>,
+    with_color: u64,
+    with_infrared: u64,
+    with_metadata: u64,
+    points_checked: u64,
+}
+
+struct Eye(Arc<Mutex<Seen>>);
+
+impl CloudSink for Eye {
+    fn name(&self) -> String {
+        "eye".into()
+    }
+    fn needs(&self) -> Needs {
+        Needs { texture: true, depth_image: true }
+    }
+    fn max_in_flight(&self) -> usize {
+        0
+    }
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        let mut seen = self.0.lock().unwrap();
+        let number = cloud.meta.number;
+        seen.numbers.push(number);
+        let metadata = &cloud.meta.metadata;
+        let told = (metadata.frame_counter, metadata.exposure_us, metadata.gain)
+            == (Some(number), Some(8500), Some(16));
+        seen.with_metadata += u64::from(told && metadata.sensor_timestamp_us.is_some());
+        let frame = cloud.depth.as_ref().expect("the sink asked for it");
+        seen.with_color += u64::from(frame.color.is_some());
+        seen.with_infrared +=
+            u64::from(frame.infrared.as_ref().is_some_and(|image| image.number == number));
+        if frame.color.is_some() {
+            let (points, colors) = (&cloud.points.positions_m, &cloud.points.colors_rgba);
+            assert_eq!(points.len(), colors.len());
+            for (point, color) in points.iter().zip(colors).step_by(997) {
+                check_color(*point, *color);
+                seen.points_checked += 1;
+            }
+        }
+        Ok(Offer::Taken)
+    }
+    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+        Ok(())
+    }
+    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
+
+/// A point has the colour of the column in which the colour camera sees it, which stands to the
+/// right.
+fn check_color([x, y, z]: [f32; 3], color: u32) {
+    let [u, v] = lens(WIDTH, HEIGHT).pixel([x - COLOR_RIGHT_M, y, z]);
+    if u < 0.0 {
+        assert_eq!(color, UNSEEN_RGBA);
+        return;
+    }
+    let [red, green, blue, _] = color.to_be_bytes();
+    let column = f32::from(red) + 256.0 * f32::from(green);
+    assert!((column - u).abs() <= 1.0, "the colour of column {column} for a point at column {u}");
+    assert!(
+        (f32::from(blue) - v % 256.0).abs() <= 1.0,
+        "the colour of row {blue} for a point at row {v}"
+    );
+}
+
+/// How long the stream below is to run, come what may: for an idle machine. Otherwise it runs for
+/// 10 s, and waits for a busy one.
+fn seconds() -> Option<u64> {
+    std::env::var("DEPTHCAST_CAMERA_TEST_S").ok().and_then(|text| text.parse().ok())
+}
+
+#[test]
+fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_frame_arrives() {
+    let device = d435i("0123456789", "3.2", &[(WIDTH, HEIGHT, 90), (WIDTH, HEIGHT, 30)]);
+    let sender = Sender::start(&device, 90, images(90, UNITS_M), &[], seconds().is_some());
+    let toml = "[camera]\ndepth = \"848x480@90\"\ncolor = \"848x480@30\"\ninfrared = true\ndepth_units_m = 0.00048828125\nlaser_power_mw = 180\n\
+        exposure_us = 8500\ngain = 32\n[camera.options]\n\"Emitter On Off\" = true\n[camera.options.\"RGB Camera\"]\n\"Exposure\" = 200\n";
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let driver = RealsenseCamera::new(
+        input(&device, settings(toml).unwrap(), true),
+        Filters::default(),
+        Arc::clone(&clock),
+    );
+    let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+
+    let info = camera.info().clone();
+    assert_eq!((info.stream.nominal_fps, info.stream.depth_units_m), (90.0, UNITS_M));
+    assert_eq!(info.color.as_ref().unwrap().from_depth.translation_m, [-COLOR_RIGHT_M, 0.0, 0.0]);
+    let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are told").1;
+    for option in [
+        "Laser Power 180",
+        "Enable Auto Exposure 0",
+        "Exposure 8500",
+        "Gain 32",
+        "Emitter On Off 1",
+        "Exposure 200",
+    ] {
+        assert!(tuned.contains(option), "{tuned}");
+    }
+
+    let seen = Arc::default();
+    let settings = PipelineSettings {
+        policy: Policy::Lossless,
+        capture_queue: 4,
+        cloud_queue: 2,
+        threads: 2,
+        duration: Some(Duration::from_secs(seconds().unwrap_or(10))),
+        frames: None,
+        project_delay: None,
+        realtime: Realtime::default(),
+        journal: false,
+        project: ProjectOptions { texture: true, ..Default::default() },
+    };
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Eye(Arc::clone(&seen)))];
+    let outcome =
+        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
+    drop(sender);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let seen = seen.lock().unwrap();
+    let frames = seen.numbers.len() as u64;
+    let (first, last) = (seen.numbers[0], seen.numbers[seen.numbers.len() - 1]);
+    eprintln!("{frames} frames, {first} to {last}, {} points checked", seen.points_checked);
+    assert_eq!(
+        (outcome.stats.continuity.get(), outcome.stats.dropped_capture_queue.get()),
+        Default::default()
+    );
+    assert_eq!(last - first + 1, frames, "each number once, in order");
+    assert!(frames > 100, "only {frames} frames");
+    assert_eq!(seen.with_metadata, frames);
+    assert_eq!(seen.with_infrared, frames);
+    assert!(
+        seen.with_color >= frames - 3 && seen.points_checked > 100 * seen.with_color,
+        "{} with colour",
+        seen.with_color
+    );
+}
+
+/// A camera that sends depth at 640x480@30, which is what `live` prefers of what it has.
+fn small() -> (SoftwareDevice, Sender) {
+    let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
+    let depth = Image {
+        kind: StreamKind::Depth,
+        fps: 30,
+        bytes: software::wall(640, 480, UNITS_M, WALL_M),
+    };
+    let sender = Sender::start(&device, 30, vec![depth], &[], false);
+    (device, sender)
+}
+
+#[test]
+fn every_option_is_set_and_read_back_at_both_ends_of_its_range() {
+    let (device, _sender) = small();
+    // As `tests/common/software.rs` makes them.
+    let stereo = [
+        ("Visual Preset", 0.0, 5.0),
+        ("Enable Auto Exposure", 0.0, 1.0),
+        ("Exposure", 1.0, 165_000.0),
+        ("Gain", 16.0, 248.0),
+        ("Laser Power", 0.0, 360.0),
+        ("Emitter Enabled", 0.0, 2.0),
+        ("Emitter On Off", 0.0, 1.0),
+        ("Depth Units", f64::from(0.125 * UNITS_M), f64::from(16.0 * UNITS_M)),
+    ];
+    let rgb = [
+        ("Enable Auto Exposure", 0.0, 1.0),
+        ("Exposure", 1.0, 10_000.0),
+        ("Brightness", -64.0, 64.0),
+    ];
+    let imu = [("Enable Motion Correction", 0.0, 1.0)];
+    for highest in [false, true] {
+        let of = |sensor: &str, options: &[(&str, f64, f64)]| {
+            let value = |&(_, low, high): &(&str, f64, f64)| if highest { high } else { low };
+            let lines: String = options
+                .iter()
+                .map(|option| format!("\"{}\" = {:?}\n", option.0, value(option)))
+                .collect();
+            let told: Vec<_> = options
+                .iter()
+                .map(|option| format!("{} {}", option.0, value(option) as f32))
+                .collect();
+            (format!("[camera.options.\"{sensor}\"]\n{lines}"), told)
+        };
+        let tables =
+            [of("Stereo Module", &stereo), of("RGB Camera", &rgb), of("Motion Module", &imu)];
+        let toml: String = tables.iter().map(|table| table.0.as_str()).collect();
+        let info = open(&device, &toml, false).unwrap();
+        let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").unwrap().1;
+        for told in tables.iter().flat_map(|table| &table.1) {
+            assert!(tuned.split(", ").any(|option| option == told), "{told} is not in {tuned}");
+        }
+    }
+}
+
+#[test]
+fn names_are_taken_as_people_type_them_and_the_depth_sensor_comes_first() {
+    let (device, _sender) = small();
+    let tuned = |toml: &str| {
+        let info = open(&device, toml, false).unwrap();
+        info.facts.into_iter().find(|fact| fact.0 == "tuned").unwrap().1
+    };
+    assert_eq!(tuned("[camera.options]\nlaser_power = 90\n"), "Laser Power 90");
+    // The colour camera's goes to 10000.
+    assert_eq!(tuned("[camera.options]\n\"exposure\" = 20000\n"), "Exposure 20000");
+    assert_eq!(tuned("[camera]\nemitter = \"off\"\n"), "Emitter Enabled 0");
+    assert_eq!(tuned("[camera]\nexposure_us = \"auto\"\n"), "Enable Auto Exposure 1");
+    assert_eq!(tuned("[camera]\ngain = 20\n"), "Enable Auto Exposure 0, Gain 20");
+}
+
+#[test]
+fn thirty_wrong_configurations_get_one_clear_line_each() {
+    let (device, _sender) = small();
+    let dir = tempfile::tempdir().unwrap();
+    let json = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        format!("[camera]\njson = {:?}\n", path.display().to_string())
+    };
+    let camera = |line: &str| format!("[camera]\n{line}\n");
+    let option = |line: &str| format!("[camera.options]\n{line}\n");
+    let of_rgb = |line: &str| format!("[camera.options.\"RGB Camera\"]\n{line}\n");
+    let wrong: Vec<(String, &str)> = vec![
+        // What no camera could take.
+        (camera("emiter = \"on\""), "unknown field `emiter`"),
+        (camera("depth = \"848x480\""), "`848x480` is not a mode; one looks like 848x480@90"),
+        (camera("depth = \"0x480@30\""), "width and height go from 1 to 4096"),
+        (camera("depth = 30"), "invalid type: integer `30`"),
+        (camera("prefer = \"big\""), "`big` is not a mode"),
+        (camera("color = \"on\""), "`on` is not a mode; one looks like 848x480@90; or off"),
+        (camera("infrared = 1"), "invalid type: integer `1`, expected a boolean"),
+        (camera("exposure_us = \"long\""), "`long` is no number of microseconds; or auto"),
+        (camera("exposure_us = true"), "it is a number of microseconds, or \"auto\""),
+        (camera("laser_power_mw = \"high\""), "invalid type: string \"high\""),
+        (camera("serial = 123"), "invalid type: integer `123`"),
+        (camera("reconnect = \"soon\""), "`soon` is no length of time"),
+        (option("\"Gain\" = [1]"), "an option is a number, true, false, or a name in quotes"),
+        // What this camera does not have.
+        (
+            camera("depth = \"848x480@90\""),
+            "--depth 848x480@90: the camera has no such depth profile at this USB 3.2 link; nearest are 640x480@30",
+        ),
+        (camera("depth = \"640x480@31\""), "nearest are 640x480@30"),
+        (
+            camera("visual_preset = \"High Accuracy\""),
+            "\"Visual Preset\" is a number from 0 to 5 in steps of 1",
+        ),
+        (
+            camera("visual_preset = 6"),
+            "camera.visual_preset is 6; \"Visual Preset\" goes from 0 to 5",
+        ),
+        (camera("emitter = 3"), "camera.emitter is 3; \"Emitter Enabled\" goes from 0 to 2"),
+        (camera("emitter = \"bright\""), "camera.emitter is \"bright\""),
+        (
+            camera("laser_power_mw = 400"),
+            "camera.laser_power_mw is 400; \"Laser Power\" goes from 0 to 360 in steps of 30 (default 150)",
+        ),
+        (camera("laser_power_mw = 100"), "take 90 or 120"),
+        (camera("laser_power_mw = nan"), "camera.laser_power_mw is NaN"),
+        (camera("exposure_us = 0"), "\"Exposure\" goes from 1 to 165000"),
+        (
+            camera("exposure_us = \"auto\"\ngain = 16"),
+            "automatic exposure (camera.exposure_us = \"auto\") chooses the gain too",
+        ),
+        (camera("gain = 1000"), "\"Gain\" goes from 16 to 248"),
+        (camera("depth_units_m = 1"), "\"Depth Units\" goes from"),
+        (option("\"Lazer Power\" = 30"), "no such option; did you mean \"Laser Power\"?; it has "),
+        (
+            option("\"Warp\" = 1"),
+            "camera.options.\"Warp\": this camera has no such option; it has ",
+        ),
+        (option("\"Stereo Baseline\" = 60"), "\"Stereo Baseline\" can be read, but not set"),
+        (option("\"Brightness\" = 65"), "\"Brightness\" goes from -64 to 64"),
+        (
+            of_rgb("\"Laser Power\" = 30"),
+            "camera.options.\"RGB Camera\".\"Laser Power\": this camera has no such option",
+        ),
+        (
+            "[camera.options.\"Thermal Camera\"]\nGain = 1\n".into(),
+            "no such sensor; it has Stereo Module, RGB Camera, Motion Module",
+        ),
+        (
+            "[camera]\njson = \"/no/such/file.json\"\n".into(),
+            "camera.json /no/such/file.json: No such file",
+        ),
+        (json("text.json", "laser = 1"), "it is no JSON"),
+        (json("list.json", "[1, 2]"), "it is no file of settings as the realsense-viewer saves it"),
+        (
+            json("preset.json", "{\"controls-laserpower\": \"150\"}"),
+            "this camera has no advanced mode",
+        ),
+    ];
+    assert!(wrong.len() >= 30);
+    for (toml, expected) in wrong {
+        let error = match settings(&toml) {
+            Err(error) => {
+                assert!(error.is::<config::UsageError>(), "{toml}: {error:?}");
+                error.to_string()
+            }
+            Ok(settings) => {
+                let input = Input::Camera(Box::new(input(&device, settings, false)));
+                let opened = RealsenseSource::open(
+                    input,
+                    &Filters::default(),
+                    Arc::new(MonotonicClock::new()),
+                );
+                match opened.map(|_| ()) {
+                    // These end with exit code 2.
+                    Err(SourceError::Unsupported(text)) => text,
+                    other => panic!("{toml}: {other:?}"),
+                }
+            }
+        };
+        assert!(error.contains(expected), "{toml}: {error}");
+        assert!(!error.contains('\n'), "{toml}: {error}");
+    }
+}
+
+#[test]
+fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
+    let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
+    let depth = Image {
+        kind: StreamKind::Depth,
+        fps: 30,
+        bytes: software::wall(640, 480, UNITS_M, WALL_M),
+    };
+    let sensors =
+        [(StreamKind::Accel, 200, software::ACCEL), (StreamKind::Gyro, 200, software::GYRO)];
+    let sender = Sender::start(&device, 30, vec![depth], &sensors, false);
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let input = input(&device, settings("[camera]\nimu = true\n").unwrap(), false);
+    let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
+    let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+    let motion = camera.motion().expect("it was asked for");
+    let settings = PipelineSettings {
+        policy: Policy::Newest,
+        capture_queue: 4,
+        cloud_queue: 4,
+        threads: 1,
+        duration: None,
+        frames: Some(60),
+        project_delay: None,
+        realtime: Realtime::default(),
+        journal: false,
+        project: ProjectOptions::default(),
+    };
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
+    let outcome =
+        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
+    drop(sender);
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(
+        (outcome.stats.captured.count(), outcome.stats.continuity.get().frames_missing),
+        (60, 0)
+    );
+    let counts = motion.counts();
+    assert_eq!(outcome.stats.motion.as_ref().map(|motion| motion.counts()), Some(counts));
+    // Six or seven of each to a depth frame.
+    assert!(counts.accel_samples >= 350 && counts.gyro_samples >= 350, "{counts:?}");
+    let mut samples = Vec::new();
+    motion.read(&mut Cursor::default(), &mut samples);
+    let of_kind = |kind| samples.iter().filter(move |sample| sample.kind == kind);
+    for (kind, xyz) in [(MotionKind::Accel, software::ACCEL), (MotionKind::Gyro, software::GYRO)] {
+        assert!(
+            of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz),
+            "{kind:?}"
+        );
+        let ms: Vec<_> = of_kind(kind).map(|sample| sample.device_time.ms).collect();
+        assert!(ms.windows(2).all(|pair| (pair[1] - pair[0] - 5.0).abs() < 0.01), "{ms:?}");
+        assert!(of_kind(kind).map(|sample| sample.arrived_at).is_sorted());
+    }
+    // A camera without them says so.
+    let none = SoftwareDevice::new(&software::facts("1", "3.2"), &[stereo_alone()]).unwrap();
+    let error = open(&none, "[camera]\nimu = true\n", false).unwrap_err().to_string();
+    assert!(error.contains("--imu: the camera has no motion sensors"), "{error}");
+}
+
+fn stereo_alone() -> SoftwareSensor {
+    let depth = SoftwareStream {
+        kind: StreamKind::Depth,
+        fps: 30,
+        intrinsics: Some(lens(640, 480)),
+        from_depth: None,
+    };
+    SoftwareSensor { name: "Stereo Module".into(), streams: vec![depth], options: Vec::new() }
+}

@@ -1,0 +1,441 @@
+//! `profile` from outside: its files, its comparisons; and the figures that a run shows while it
+//! goes on.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use depthcast::clock::{Clock, HostTime, MonotonicClock};
+use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
+use depthcast::profile::compare::{Comparison, Verdict};
+use depthcast::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
+use depthcast::profile::{self, Run, environment::Environment, turns};
+use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, NullSink};
+use depthcast::source::FrameSource as _;
+use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use serde_json::Value;
+
+fn depthcast(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
+}
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Trace Event Format: what every event has, slices of a thread nested or apart, arrows that begin
+/// before they end within slices.
+fn assert_is_a_trace(path: &Path) {
+    let trace: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let us =
+        |event: &Value, key: &str| event[key].as_f64().unwrap_or_else(|| panic!("{key}: {event}"));
+    let (mut slices, mut arrows, mut open) =
+        (Vec::new(), std::collections::BTreeMap::<u64, Vec<_>>::new(), 0);
+    for event in events {
+        assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+        match event["ph"].as_str().unwrap() {
+            "M" => assert!(event["args"]["name"].is_string()),
+            "X" => slices.push((
+                event["tid"].as_u64().unwrap(),
+                us(event, "ts"),
+                us(event, "ts") + us(event, "dur"),
+            )),
+            "b" => open += 1,
+            "e" => open -= 1,
+            ph @ ("s" | "t" | "f") => arrows
+                .entry(event["id"].as_u64().unwrap())
+                .or_default()
+                .push((ph.to_owned(), event["tid"].as_u64().unwrap(), us(event, "ts"))),
+            "i" => assert_eq!(event["s"], "t"),
+            "C" => assert!(event["args"]["ms"].is_f64() && us(event, "ts") >= 0.0),
+            other => panic!("{other} is no phase: {event}"),
+        }
+    }
+    assert_eq!(open, 0, "every span ends");
+    assert!(!slices.is_empty() && !arrows.is_empty());
+    for tid in 1..=3 {
+        let mut of_thread: Vec<_> = slices.iter().filter(|slice| slice.0 == tid).collect();
+        of_thread.sort_by(|a, b| a.1.total_cmp(&b.1));
+        assert!(
+            of_thread.windows(2).all(|pair| pair[0].2 <= pair[1].1 + 1e-6),
+            "slices of thread {tid} overlap"
+        );
+    }
+    for steps in arrows.values() {
+        assert!(
+            steps[0].0 == "s"
+                && steps.last().unwrap().0 == "f"
+                && steps.windows(2).all(|pair| pair[0].2 <= pair[1].2)
+        );
+        for (_, tid, ts) in steps {
+            assert!(
+                slices.iter().any(|slice| slice.0 == *tid && slice.1 <= *ts && *ts <= slice.2),
+                "an arrow without a slice"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_session_over_a_matrix_writes_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("lab.toml");
+    std::fs::write(
+        &config,
+        "[profile]\nsizes = [\"64x48\", \"160x120\"]\nthreads = [1, 2]\nwarm_up = \"100ms\"\n",
+    )
+    .unwrap();
+    let out = dir.path().join("out");
+    let (config, out_text) = (config.to_str().unwrap(), out.to_str().unwrap());
+    let args = ["profile", "--out", out_text, "--repetitions", "2", "--json", "--"];
+    let demo = ["demo", "--depth", "640x480@100", "--duration", "300ms", "--config", config];
+    let output = depthcast(&[&args[..], &demo].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["schema"], "depthcast.profile.v1");
+    let cells = report["cells"].as_array().unwrap();
+    let names: Vec<_> = cells.iter().map(|cell| cell["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 4);
+    assert_eq!(
+        (names[0], names[3]),
+        ("64x48@100, 1 thread, newest, viewer none", "160x120@100, 2 threads, newest, viewer none")
+    );
+    for cell in cells {
+        let all = &cell["all"];
+        let number = |pointer: &str| all.pointer(pointer).and_then(Value::as_u64).unwrap();
+        assert_eq!(number("/captured"), number("/projected") + number("/drops/capture_queue"));
+        assert_eq!(
+            number("/projected"),
+            number("/shown") + number("/drops/cloud_queue") + number("/drops/viewer")
+        );
+        assert_eq!(number("/latency_us/total/count"), number("/shown"));
+        // 30 frames in each of two repetitions, the warm-up's not among them, but for what a busy
+        // machine loses.
+        assert!((20..=62).contains(&(number("/captured") + number("/drops/source"))), "{all}");
+        let repetitions = cell["repetitions"].as_array().unwrap();
+        assert_eq!(repetitions.len(), 2);
+        for repetition in repetitions {
+            let steps = repetition["histograms_ns"]["total"].as_array().unwrap();
+            let counted: u64 = steps.iter().map(|step| step[1].as_u64().unwrap()).sum();
+            assert_eq!(counted, repetition["shown"].as_u64().unwrap());
+        }
+    }
+    assert!(
+        report["measuring"]["percent_at_90_fps"].as_f64().unwrap() < 1.0,
+        "{}",
+        report["measuring"]
+    );
+    assert!(report["environment"]["processors"].as_u64().unwrap() > 0);
+    let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text("report.json")).unwrap(), report);
+    for name in names {
+        assert!(
+            text("report.md").contains(&format!("## {name}\n"))
+                && text("report.html").contains(name)
+        );
+    }
+    let html = text("report.html");
+    assert!(
+        html.matches("<svg ").count() >= 4 * 4
+            && !html.contains("NaN")
+            && html.contains("prefers-color-scheme: dark")
+    );
+    assert!(
+        !html.contains("src=") && !html.contains("http"),
+        "the page needs nothing from elsewhere"
+    );
+    for cell in 1..=4 {
+        assert_is_a_trace(&out.join(format!("trace-{cell}.json")));
+        assert!(text(&format!("total-{cell}.hgrm")).contains("#[Mean"));
+    }
+    let again = depthcast(&["profile", "--out", out_text, "--", "demo"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(message(&again).contains("--force"), "{}", message(&again));
+}
+
+#[test]
+fn a_recording_is_measured_whole_and_more_than_once() {
+    let Some(data) = common::test_data() else { return };
+    let file = data.join("room_640x480_20f.bag");
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let args = ["profile", "--out", out.to_str().unwrap(), "--repetitions", "3", "--json", "--"];
+    let output =
+        depthcast(&[&args[..], &["replay", file.to_str().unwrap(), "--pace", "max"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let all = &report["cells"][0]["all"];
+    assert_eq!(
+        (&all["captured"], &all["shown"], &all["drops"]["source"]),
+        (&60.into(), &60.into(), &0.into())
+    );
+    assert!(message(&output).contains("warm-up"));
+    assert_is_a_trace(&out.join("trace.json"));
+
+    let sizes = dir.path().join("sizes.toml");
+    std::fs::write(&sizes, "[profile]\nsizes = [\"64x48\"]\n").unwrap();
+    let args = [
+        "profile",
+        "--force",
+        "--",
+        "replay",
+        file.to_str().unwrap(),
+        "--config",
+        sizes.to_str().unwrap(),
+    ];
+    let refused = depthcast(&args);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(message(&refused).contains("a recording has its own"));
+}
+
+#[test]
+fn what_cannot_be_measured_or_compared_is_told_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let out = out.to_str().unwrap();
+    let not_a_report = dir.path().join("x.json");
+    std::fs::write(&not_a_report, "{\"schema\": \"depthcast.report.v1\"}").unwrap();
+    let not_a_report = not_a_report.to_str().unwrap();
+    for (args, code, words) in [
+        (vec!["profile", "--out", out], 2, vec!["demo|live|replay"]),
+        (vec!["profile", "--out", out, "--", "demo", "--json"], 2, vec!["--json stands before"]),
+        (vec!["profile", "--out", out, "--", "export"], 2, vec!["export"]),
+        (vec!["profile", "--out", out, "--repetitions", "0", "--", "demo"], 2, vec!["repetitions"]),
+        (
+            vec!["profile", "--out", out, "--warm-up", "5s", "--", "demo", "--frames", "3"],
+            1,
+            vec!["within its warm-up"],
+        ),
+        (
+            vec!["profile", "--compare", "/nowhere", "/nowhere"],
+            1,
+            vec!["/nowhere", "cannot be read"],
+        ),
+        (
+            vec!["profile", "--compare", not_a_report, not_a_report],
+            1,
+            vec!["depthcast.report.v1", "depthcast.profile.v1"],
+        ),
+        (vec!["profile", "--compare", "a", "b", "--fail-over", "much"], 2, vec!["10%"]),
+    ] {
+        let output = depthcast(&args);
+        let message = message(&output);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
+        assert!(
+            words.iter().all(|word| message.contains(word)) && !message.contains("panicked"),
+            "{args:?}: {message}"
+        );
+    }
+    assert!(!Path::new(out).exists(), "nothing is written for nothing");
+}
+
+/// A clock on which short sleeps are exact: it waits awake.
+struct Awake(MonotonicClock);
+
+impl Clock for Awake {
+    fn now(&self) -> HostTime {
+        self.0.now()
+    }
+    fn sleep_until(&self, t: HostTime) {
+        if t.since(self.now()) > Duration::from_millis(1) {
+            return self.0.sleep_until(t);
+        }
+        while self.now() < t {
+            std::hint::spin_loop();
+        }
+    }
+    fn unix_ns(&self, t: HostTime) -> i64 {
+        self.0.unix_ns(t)
+    }
+}
+
+/// One repetition of the synthetic camera, whose projection takes so much longer.
+fn repetition(
+    project_delay: Option<Duration>,
+) -> (depthcast::source::SourceInfo, PipelineSettings, Run) {
+    let clock: Arc<dyn Clock> = Arc::new(Awake(MonotonicClock::new()));
+    let options = SyntheticOptions { width: 320, height: 240, fps: 90.0, seed: 1, color: false };
+    let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let settings = PipelineSettings {
+        policy: Policy::Newest,
+        capture_queue: 4,
+        cloud_queue: 4,
+        threads: 1,
+        duration: None,
+        frames: Some(45),
+        journal: true,
+        realtime: Realtime::default(),
+        project_delay,
+        project: ProjectOptions::default(),
+    };
+    let info = camera.info().clone();
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
+    let outcome = pipeline::run(
+        Box::new(camera),
+        sinks,
+        settings.clone(),
+        clock,
+        Stop::default(),
+        &mut |_| {},
+    )
+    .unwrap();
+    (info, settings, Run::new(&outcome, Duration::from_millis(100), 0.0).unwrap())
+}
+
+fn session(delay: Option<Duration>, runs: Vec<Run>) -> ProfileReport {
+    let (info, settings, _) = repetition(delay);
+    let (cell, _): (CellReport, _) =
+        profile::cell(0, &info, &settings, "none", Duration::from_millis(100), runs);
+    ProfileReport {
+        schema: SCHEMA.into(),
+        command: "demo".into(),
+        began_unix_s: 0,
+        in_turns: None,
+        environment: Environment::default(),
+        measuring: Measuring::new(Duration::ZERO),
+        cells: vec![cell],
+    }
+}
+
+#[test]
+fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
+    let slower = Some(Duration::from_micros(200));
+    let (mut usual, mut again, mut slow) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns, so that a machine that is busy for a while is so for all.
+    for _ in 0..8 {
+        usual.push(repetition(None).2);
+        slow.push(repetition(slower).2);
+        again.push(repetition(None).2);
+    }
+    let [usual, again, slow] = [session(None, usual), session(None, again), session(slower, slow)];
+    let comparison = Comparison::new(&usual, &slow, 0.1).unwrap();
+    let of =
+        |figure: &str| comparison.changes().find(|change| change.figure == figure).unwrap().clone();
+    let project = of("project p50");
+    assert_eq!(project.verdict, Verdict::Regression, "{}", comparison.table());
+    assert!(project.b - project.a > 150.0, "{project:?}");
+    // The other way round it is an improvement; and what is equal has not regressed by what nobody
+    // would overlook.
+    let back = Comparison::new(&slow, &usual, 0.1).unwrap();
+    assert!(
+        back.changes()
+            .any(|change| change.figure == "project p50" && change.verdict == Verdict::Better)
+    );
+    let equal = Comparison::new(&usual, &again, 1.0).unwrap();
+    let project = equal.changes().find(|change| change.figure == "project p50").unwrap();
+    assert_ne!(project.verdict, Verdict::Regression, "{}", equal.table());
+
+    // Repetitions are pairs if both reports say that they are of one session in turns.
+    let in_turns = |report: &ProfileReport, at| ProfileReport { in_turns: at, ..report.clone() };
+    for (at, other, paired) in [
+        (Some(1), Some(1), true),
+        (Some(1), Some(2), false),
+        (Some(1), None, false),
+        (None, None, false),
+    ] {
+        let comparison =
+            Comparison::new(&in_turns(&usual, at), &in_turns(&slow, other), 0.1).unwrap();
+        assert_eq!(comparison.cells[0].paired, paired, "{at:?} and {other:?}");
+        assert!(comparison.has_regressed(), "{}", comparison.table());
+    }
+    let (joined, _) = turns::join(vec![usual.clone(), again.clone()]).unwrap();
+    let [of_joined, of_usual, of_again] = [&joined, &usual, &again].map(|report| &report.cells[0]);
+    assert_eq!(of_joined.repetitions, [&of_usual.repetitions[..], &of_again.repetitions].concat());
+    assert_eq!(of_joined.all.captured, of_usual.all.captured + of_again.all.captured);
+    let mut renamed = again.clone();
+    renamed.cells[0].name = "another".into();
+    let error = turns::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
+    assert!(error.contains("turns differ") && error.contains(&of_usual.name), "{error}");
+
+    // And from outside.
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, report: &ProfileReport| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, serde_json::to_string(report).unwrap()).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (usual, slow) = (write("usual.json", &usual), write("slow.json", &slow));
+    let output = depthcast(&["profile", "--compare", &usual, &slow, "--fail-over", "10%"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("REGRESSION"));
+    let same = depthcast(&["profile", "--compare", &usual, &usual, "--json"]);
+    assert_eq!(same.status.code(), Some(0), "{same:?}");
+    let same: Value = serde_json::from_slice(&same.stdout).unwrap();
+    assert_eq!(same["schema"], "depthcast.compare.v1");
+    assert!(
+        same["cells"][0]["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|change| change["verdict"] == "same")
+    );
+}
+
+#[test]
+fn figures_are_there_while_a_run_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = dir.path().join("stats.jsonl");
+    let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+        .args([
+            "demo",
+            "--depth",
+            "64x48@50",
+            "--view",
+            "none",
+            "--json",
+            "--metrics",
+            "0",
+            "--stats-interval",
+            "200ms",
+        ])
+        .args(["--duration", "30s", "--stats-out", lines.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(run.stderr.take().unwrap()).read_line(&mut said).unwrap();
+    let address = said
+        .trim()
+        .strip_prefix("metrics: http://")
+        .and_then(|rest| rest.strip_suffix("/metrics"))
+        .unwrap()
+        .to_owned();
+    assert!(address.starts_with("127.0.0.1:"), "{said}");
+    let ask = || {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        page
+    };
+    let started = std::time::Instant::now();
+    while !ask().contains("depthcast_stage_seconds{stage=\"total\",quantile=\"0.99\"}") {
+        assert!(started.elapsed() < Duration::from_secs(20), "{}", ask());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let page = ask();
+    assert!(page.contains("depthcast_state{state=\"streaming\"} 1\n"), "{page}");
+    std::thread::sleep(Duration::from_millis(500));
+    assert!(
+        Command::new("kill").args(["-s", "INT", &run.id().to_string()]).status().unwrap().success()
+    );
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    common::assert_identities(&report);
+    let text = std::fs::read_to_string(&lines).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.len() >= 2, "{text}");
+    let last = lines.last().unwrap();
+    assert_eq!((&last["state"], &last["frames"]), (&"ended".into(), &report["frames"]));
+    let times: Vec<_> = lines.iter().map(|line| line["t_s"].as_f64().unwrap()).collect();
+    assert!(times.is_sorted());
+}

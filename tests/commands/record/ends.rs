@@ -1,0 +1,423 @@
+//! What ends a recording: limits, refusals, full and slow disks, killed processes.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use depthcast::clock::Clock;
+use depthcast::cloud::Cloud;
+use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
+use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
+use depthcast::stats::Snapshot;
+
+use super::*;
+use common::ros2::messages_so_far;
+use common::scripted::FastClock;
+
+#[test]
+fn limits_end_recording_and_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("short.mcap");
+    let output = record(
+        &out,
+        &["--max-duration", "500ms"],
+        &[&SMALL_DEMO[..], &["--duration", "20s"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let short = report(&output);
+    assert_eq!(
+        (&short["end"], &short["recording"]["ended_early"]),
+        (&"recording_limit".into(), &"max_duration".into())
+    );
+    let messages_in = |path: &Path| {
+        of_topic(&messages(path), DEPTH_IMAGE).into_iter().cloned().collect::<Vec<_>>()
+    };
+    let depth = messages_in(&out);
+    assert_eq!(short["recording"]["frames"], depth.len());
+    let length_ns = depth.last().unwrap().log_ns - depth[0].log_ns;
+    assert!((300_000_000..500_000_000).contains(&length_ns), "{length_ns}");
+
+    for compression in ["zstd", "none"] {
+        let out = dir.path().join(compression).with_extension("mcap");
+        let options = ["--max-size", "200kB", "--compression", compression];
+        let output = record(&out, &options, &[&SMALL_DEMO[..], &["--duration", "20s"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let small = report(&output);
+        assert_eq!(
+            (&small["end"], &small["recording"]["ended_early"]),
+            (&"recording_limit".into(), &"max_size".into())
+        );
+        let bytes = std::fs::metadata(&out).unwrap().len();
+        assert!((150_000..=200_000).contains(&bytes), "{compression}: {bytes}");
+        assert_eq!(small["recording"]["frames"], messages_in(&out).len());
+    }
+}
+
+#[test]
+fn recorded_time_counts_for_the_limit_of_a_conversion() {
+    let dir = tempfile::tempdir().unwrap();
+    let bag = made_bag(dir.path(), &Spec::default());
+    let out = dir.path().join("part.mcap");
+    let report = convert(&bag, &out, &["--max-duration", "100ms"]);
+    assert_eq!(
+        (&report["recording"]["frames"], &report["recording"]["dropped"]),
+        (&4.into(), &0.into())
+    );
+}
+
+#[test]
+fn what_cannot_be_recorded_is_refused_before_anything_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let refused = |out: &Path, options: &[&str], run: &[&str], code: i32, words: &[&str]| {
+        let output = record(out, options, run);
+        let message = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{options:?} {run:?}: {message}");
+        assert!(output.stdout.is_empty());
+        assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
+    };
+    let demo = ["--", "demo", "--view", "none", "--frames", "1"];
+    let bag = made_bag(dir.path(), &Spec::default());
+    let replay = ["--", "replay", bag.to_str().unwrap(), "--view", "none"];
+    let there = path("there.mcap");
+    std::fs::write(&there, "precious").unwrap();
+    refused(&there, &[], &demo, 1, &["there.mcap", "exists already", "--force"]);
+    assert_eq!(std::fs::read(&there).unwrap(), b"precious");
+    refused(&path("x.db3"), &[], &demo, 2, &["x.db3", ".mcap"]);
+    refused(&path("x"), &[], &demo, 2, &[".mcap"]);
+    refused(&path("x.bag"), &[], &demo, 2, &["x.bag", "librealsense", "-- live"]);
+    refused(
+        &path("x.bag"),
+        &[],
+        &["--", "live", "--from-file", "y.bag", "--view", "none"],
+        2,
+        &["x.bag", "camera"],
+    );
+    refused(
+        &path("x.bag"),
+        &["--max-size", "1GB"],
+        &["--", "live", "--view", "none"],
+        2,
+        &["no limits"],
+    );
+    refused(&path("x.mcap"), &["--min-free", "900TiB"], &demo, 1, &["free", "--min-free"]);
+    refused(&path("no/such/folder/x.mcap"), &[], &demo, 1, &["x.mcap", "cannot be written"]);
+    refused(&path("x.mcap"), &[], &[], 2, &["demo|live|replay"]);
+    refused(&path("x.mcap"), &[], &["--", "fly"], 2, &["fly"]);
+    refused(
+        &path("x.mcap"),
+        &[],
+        &["--", "demo", "--nonsense"],
+        2,
+        &["--nonsense", "depthcast record"],
+    );
+    refused(&path("x.mcap"), &["--max-size", "much"], &demo, 2, &["--max-size"]);
+    // The recording that is read under another name.
+    let link = path("link.mcap");
+    std::fs::hard_link(&bag, &link).unwrap();
+    let before = std::fs::read(&bag).unwrap();
+    refused(&link, &["--force"], &replay, 2, &["link.mcap", "read from"]);
+    assert_eq!(std::fs::read(&bag).unwrap(), before);
+    assert!(!path("x.mcap").exists() && !path("x.bag").exists());
+    let output = record(&there, &["--force"], &demo);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(of_topic(&messages(&there), DEPTH_IMAGE).len(), 1);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("recorded") && table.contains("there.mcap: 1 frame,"), "{table}");
+}
+
+/// A disk of a few megabytes; it is gone with its folder.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=3M", "tmpfs"])
+            .arg(dir.path())
+            .output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(Self(dir));
+        }
+        eprintln!("SKIPPED: a small disk cannot be mounted here");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).output();
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_not_the_run() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let out = disk.0.path().join("full.mcap");
+    let demo = ["--", "demo", "--depth", "160x120@50", "--frames", "150", "--view", "none"];
+    let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = report(&output);
+    assert_eq!(
+        (&report["end"], &report["frames"]["captured"]),
+        (&"frames".into(), &150.into()),
+        "{report}"
+    );
+    assert_eq!(report["recording"]["ended_early"], "failed");
+    let (saved, later) = (
+        report["recording"]["frames"].as_u64().unwrap(),
+        report["recording"]["after_end"].as_u64().unwrap(),
+    );
+    assert!(saved >= 30 && later >= 30, "{report}");
+    // The file has an end, and all that the report says.
+    assert_eq!(of_topic(&messages(&out), DEPTH_IMAGE).len() as u64, saved);
+    let said = said(&output);
+    assert!(
+        said.contains("the run goes on") && said.contains("full.mcap") && said.contains("saved"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_full_disk_ends_a_conversion() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let out = disk.0.path().join("full.mcap");
+    let demo = [
+        "--",
+        "demo",
+        "--depth",
+        "160x120@50",
+        "--duration",
+        "30s",
+        "--view",
+        "none",
+        "--policy",
+        "lossless",
+    ];
+    let started = Instant::now();
+    let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
+    assert!(started.elapsed() < Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["error"].as_str().unwrap().contains("the recorder thread failed"), "{report}");
+    assert_eq!(report["recording"]["frames"], of_topic(&messages(&out), DEPTH_IMAGE).len());
+}
+
+#[test]
+fn a_disk_that_gets_too_full_ends_the_run_in_order() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let out = disk.0.path().join("low.mcap");
+    let demo =
+        ["--", "demo", "--depth", "160x120@50", "--duration", "30s", "--view", "none", "--json"];
+    let output = record(&out, &["--min-free", "1MiB", "--compression", "none"], &demo);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let report = report(&output);
+    assert_eq!(
+        (&report["end"], &report["recording"]["ended_early"]),
+        (&"recording_limit".into(), &"min_free".into())
+    );
+    assert!(said(&output).contains("--min-free"));
+    assert_eq!(report["recording"]["frames"], of_topic(&messages(&out), DEPTH_IMAGE).len());
+    assert!(
+        mcap::Summary::read(&std::fs::read(&out).unwrap()).unwrap().is_some(),
+        "it has an index"
+    );
+}
+
+#[test]
+fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
+    let dir = tempfile::tempdir().unwrap();
+    // A file that takes nothing for two seconds and a half: longer than frames may wait.
+    let out = dir.path().join("slow.mcap");
+    assert!(Command::new("mkfifo").arg(&out).status().unwrap().success());
+    let reader = std::thread::spawn({
+        let out = out.clone();
+        move || {
+            let mut file = std::fs::File::open(out).unwrap();
+            std::thread::sleep(Duration::from_millis(2500));
+            let mut bytes = vec![];
+            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+            bytes
+        }
+    });
+    let demo =
+        ["--", "demo", "--depth", "160x120@40", "--duration", "3s", "--view", "none", "--json"];
+    let output = record(&out, &["--force", "--min-free", "0", "--compression", "none"], &demo);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let report = report(&output);
+    assert_eq!(report["end"], "duration");
+    let figure = |pointer: &str| report.pointer(pointer).and_then(Value::as_f64).unwrap();
+    assert!(figure("/recording/dropped") >= 10.0, "{report}");
+    assert!(figure("/frames/shown") > 90.0 && figure("/duration_s") < 3.5, "{report}");
+    assert_eq!(said(&output).matches("too slow").count(), 1, "{output:?}");
+    // What was written is whole, and in order.
+    let read = dir.path().join("read.mcap");
+    std::fs::write(&read, reader.join().unwrap()).unwrap();
+    let messages = messages(&read);
+    let depth = of_topic(&messages, DEPTH_IMAGE);
+    assert_eq!(report["recording"]["frames"], depth.len());
+    assert!(depth.windows(2).all(|pair| pair[0].sequence < pair[1].sequence));
+}
+
+/// Three seconds of a camera, into `sink` and recorded to `out`, a pipe that somebody reads: all
+/// ten times as fast.
+fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    let options = SyntheticOptions { width: 160, height: 120, fps: 30.0, seed: 1, color: false };
+    let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let options = RecordOptions {
+        min_free_bytes: 0,
+        overwrite: true,
+        compression: Compression::None,
+        ..Default::default()
+    };
+    let recorder = Recorder::create(out, camera.info(), options, Arc::clone(&clock)).unwrap();
+    let settings = PipelineSettings {
+        policy: Policy::Newest,
+        capture_queue: 2,
+        cloud_queue: 2,
+        threads: 1,
+        duration: Some(Duration::from_secs(3)),
+        frames: None,
+        journal: false,
+        project_delay: None,
+        realtime: Realtime::default(),
+        project: ProjectOptions::default(),
+    };
+    let outlets = Outlets { sinks: vec![sink], recorder: Some(recorder) };
+    let outcome =
+        pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {})
+            .unwrap();
+    let (stats, recording) = (&outcome.stats, outcome.stats.recording.as_ref().unwrap().report());
+    assert_eq!(stats.captured.count(), recording.frames + recording.dropped + recording.after_end);
+    let sink = &stats.sinks[0];
+    assert_eq!(
+        stats.projected.count(),
+        sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer()
+    );
+    outcome
+}
+
+/// A pipe, and a thread that opens it and reads it after a pause.
+fn pipe(out: &Path, pause: Duration) -> std::thread::JoinHandle<Vec<u8>> {
+    assert!(Command::new("mkfifo").arg(out).status().unwrap().success());
+    let out = out.to_owned();
+    std::thread::spawn(move || {
+        let mut file = std::fs::File::open(out).unwrap();
+        std::thread::sleep(pause);
+        let mut bytes = vec![];
+        std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+        bytes
+    })
+}
+
+#[test]
+fn a_disk_that_pauses_for_long_gets_all_that_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("slow.mcap");
+    // 20 seconds of the run's clock: longer than a viewer would be waited for.
+    let reader = pipe(&out, Duration::from_secs(2));
+    let outcome = run_fast(&out, Box::new(NullSink));
+    assert!(
+        outcome.error.is_none() && outcome.warnings.is_empty(),
+        "{:?} {:?}",
+        outcome.error,
+        outcome.warnings
+    );
+    let recording = outcome.stats.recording.as_ref().unwrap().report();
+    assert_eq!((recording.ended_early, recording.problem), (None, None));
+    let read = dir.path().join("read.mcap");
+    std::fs::write(&read, reader.join().unwrap()).unwrap();
+    assert_eq!(recording.frames, of_topic(&messages(&read), DEPTH_IMAGE).len() as u64);
+    assert!(recording.frames > 25, "all that had room in the queue: {}", recording.frames);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_an_error_and_every_frame_is_accounted_for() {
+    struct HangingFile;
+    impl CloudSink for HangingFile {
+        fn name(&self) -> String {
+            "clouds.rrd".into()
+        }
+        fn needs(&self) -> Needs {
+            Needs::default()
+        }
+        fn must_finish(&self) -> bool {
+            true
+        }
+        fn max_in_flight(&self) -> usize {
+            0
+        }
+        fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
+            loop {
+                std::thread::park();
+            }
+        }
+        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
+            Ok(())
+        }
+        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("dead.mcap");
+    let _reader = pipe(&out, Duration::from_secs(600));
+    let started = Instant::now();
+    let outcome = run_fast(&out, Box::new(HangingFile));
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let error = format!("{:#}", outcome.error.as_ref().expect("files are not whole"));
+    for wanted in ["dead.mcap", "clouds.rrd", "not whole", "within 67 s"] {
+        assert!(error.contains(wanted), "{wanted}: {error}");
+    }
+    let recording = outcome.stats.recording.as_ref().unwrap().report();
+    assert_eq!(recording.ended_early, Some("failed"));
+    assert!(
+        recording.dropped > 50 && recording.problem.is_some_and(|text| text.contains("not whole")),
+        "{}",
+        recording.dropped
+    );
+}
+
+#[test]
+fn a_killed_recording_lacks_no_more_than_the_last_second() {
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for moment in 0..10u64 {
+            let out = dir.path().join(format!("{moment}.mcap"));
+            scope.spawn(move || {
+                let mut child = Command::new(env!("CARGO_BIN_EXE_depthcast"))
+                    .arg("record")
+                    .arg(&out)
+                    .args(SMALL_DEMO)
+                    .args(["--duration", "60s"])
+                    .stdout(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                // From the first chunk on: what comes before is the start of the program.
+                let started = Instant::now();
+                while std::fs::metadata(&out).map_or(0, |m| m.len()) < 4000 {
+                    assert!(started.elapsed() < Duration::from_secs(30), "nothing is recorded");
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                std::thread::sleep(Duration::from_millis(150 + moment * 237));
+                let killed_ns = unix_ns();
+                child.kill().unwrap();
+                child.wait().unwrap();
+                let messages = messages_so_far(&out);
+                let depth = of_topic(&messages, DEPTH_IMAGE);
+                let missing_ns = killed_ns.saturating_sub(depth.last().unwrap().log_ns);
+                assert!(
+                    missing_ns < 1_000_000_000,
+                    "moment {moment}: {} ms are missing",
+                    missing_ns / 1_000_000
+                );
+                for pair in depth.windows(2) {
+                    assert!(pair[0].sequence < pair[1].sequence);
+                }
+            });
+        }
+    });
+}

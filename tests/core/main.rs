@@ -1,0 +1,7 @@
+//! The projection, its kernels, the pipeline, the watch over a camera, real time.
+
+mod kernel;
+mod pipeline;
+mod projection;
+mod realtime;
+mod watch;

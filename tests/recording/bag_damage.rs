@@ -1,0 +1,206 @@
+//! Damaged recordings: everything that is whole is delivered, everything else is counted, and
+//! nothing panics or hangs.
+
+use common::bag_writer::{ALL_PACKINGS, Bag, Packing, Spec, depth_of, write_bag};
+use common::recording::{File, at_once, drain, numbers, open, read};
+use depthcast::frame::DepthFrame;
+use depthcast::recording::inspect;
+use depthcast::source::FrameSource;
+
+/// The frames are some of the bag's, unchanged and in order.
+fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
+    assert!(
+        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
+        "{:?}",
+        numbers(frames)
+    );
+    for frame in frames {
+        assert_eq!(frame.depth, depth_of(spec, frame.meta.number as usize - 100));
+    }
+}
+
+#[test]
+fn a_cut_bag_gives_all_frames_of_its_whole_chunks() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        for frames_a_chunk in [1, 4] {
+            let spec = Spec { packing, frames_a_chunk, has_color: true, ..Spec::default() };
+            let Bag { bytes, chunks } = write_bag(&spec);
+            for len in (0..bytes.len()).step_by(61) {
+                let whole = chunks
+                    .iter()
+                    .filter(|c| c.record.end <= len)
+                    .map(|c| c.frames_up_to_here)
+                    .max()
+                    .unwrap_or(0);
+                match read(&file, &bytes[..len]) {
+                    Ok((frames, damage)) => {
+                        assert!(
+                            frames.len() >= whole,
+                            "{packing:?} {len}: {} of {whole}",
+                            frames.len()
+                        );
+                        assert_genuine(&spec, &frames);
+                        assert!(!damage.is_none(), "{packing:?} {len}");
+                        let info = inspect(&file.put(&bytes[..len])).unwrap();
+                        assert!(!info.complete);
+                        assert_eq!(
+                            info.streams.iter().find(|s| s.kind == "depth").unwrap().frames,
+                            frames.len() as u64
+                        );
+                        assert_eq!(info.damage, damage);
+                    }
+                    Err(e) => assert_eq!(whole, 0, "{packing:?} {len}: {e}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_of_a_cut_chunk_are_read_as_far_as_they_are_whole() {
+    let file = File::new();
+    let spec = Spec { packing: Packing::None, frames_a_chunk: 10, ..Spec::default() };
+    let Bag { bytes, chunks } = write_bag(&spec);
+    let (frames, damage) = read(&file, &bytes[..chunks[0].record.end - 300]).unwrap();
+    assert_eq!(numbers(&frames), (100..109).collect::<Vec<u64>>());
+    assert_eq!(damage.frames_lost, 1, "{damage:?}");
+}
+
+#[test]
+fn no_damaged_byte_does_more_than_cost_frames() {
+    let file = File::new();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize % below
+    };
+    for packing in ALL_PACKINGS {
+        let spec = Spec { packing, has_color: true, frames_a_chunk: 2, ..Spec::default() };
+        let bytes = write_bag(&spec).bytes;
+        let (mut opened, mut kept) = (0, 0);
+        for _ in 0..400 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + next(3) {
+                damaged[next(bytes.len())] ^= 1 << next(8);
+            }
+            if let Ok((frames, _)) = read(&file, &damaged) {
+                opened += 1;
+                kept += frames.len();
+                if packing != Packing::None {
+                    // Packed chunks have checksums; in others a wrong pixel looks like any other.
+                    assert_genuine(&spec, &frames);
+                }
+            }
+            let _ = inspect(&file.put(&damaged));
+        }
+        // Where the first chunk has the damage, the intrinsics may be lost.
+        assert!(opened > 200, "{packing:?}: {opened} of 400 can be opened");
+        assert!(kept > opened * 7, "{packing:?}: {kept} frames of {opened} bags");
+    }
+}
+
+#[test]
+fn a_damaged_chunk_costs_its_own_frames_only() {
+    let file = File::new();
+    for packing in [Packing::Lz4, Packing::Bz2] {
+        let spec = Spec { packing, frames_a_chunk: 2, ..Spec::default() };
+        let Bag { mut bytes, chunks } = write_bag(&spec);
+        let place = chunks[2].data.clone();
+        bytes[place.start + place.len() / 2] ^= 0x10;
+        let (frames, damage) = read(&file, &bytes).unwrap();
+        assert_eq!(numbers(&frames), [100, 101, 102, 103, 106, 107, 108, 109]);
+        assert_eq!(
+            (damage.chunks_skipped, damage.frames_lost, damage.bytes_skipped),
+            (1, 2, place.len() as u64)
+        );
+        assert_eq!(damage.notes.len(), 1);
+        assert!(damage.notes[0].contains(&place.start.to_string()), "{damage:?}");
+
+        // The same in a bag without an index: the chunk's own index counts.
+        let Bag { mut bytes, .. } = write_bag(&Spec { is_closed: false, ..spec });
+        bytes[place.start + place.len() / 2] ^= 0x10;
+        let (_, damage) = read(&file, &bytes).unwrap();
+        assert_eq!((damage.chunks_skipped, damage.frames_lost), (1, 2));
+    }
+}
+
+#[test]
+fn a_wrong_chunk_length_costs_no_other_chunk() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let spec = Spec { packing, ..Spec::default() };
+        let Bag { bytes, chunks } = write_bag(&spec);
+        let data = &chunks[4].data;
+        for wrong in [data.len() + 9, data.len() - 9, 0, data.len() + 700, u32::MAX as usize] {
+            let mut bytes = bytes.clone();
+            bytes[data.start - 4..data.start].copy_from_slice(&(wrong as u32).to_le_bytes());
+            let (frames, damage) = read(&file, &bytes).unwrap();
+            assert!(frames.len() >= 9, "{packing:?} {wrong}: {:?} {damage:?}", numbers(&frames));
+            assert_genuine(&spec, &frames);
+            assert_eq!(damage.frames_lost, 10 - frames.len() as u64);
+            assert!(!damage.is_none());
+        }
+    }
+}
+
+#[test]
+fn a_first_chunk_that_is_damaged_behind_the_intrinsics_still_gives_them() {
+    let file = File::new();
+    let spec = Spec { packing: Packing::Lz4, width: 256, height: 200, ..Spec::default() };
+    let Bag { mut bytes, chunks } = write_bag(&spec);
+    bytes[chunks[0].data.end - 6] ^= 1;
+    let (frames, damage) = read(&file, &bytes).unwrap();
+    assert_eq!(numbers(&frames), (101..110).collect::<Vec<u64>>());
+    assert_eq!(damage.frames_lost, 1);
+}
+
+#[test]
+fn a_bag_that_was_not_closed_is_read_whole_and_said_to_be() {
+    let file = File::new();
+    let path = file.put(&write_bag(&Spec { is_closed: false, ..Spec::default() }).bytes);
+    let mut source = open(&path, at_once()).unwrap();
+    assert_eq!(source.info().expected_frames, None);
+    assert_eq!(drain(&mut source).len(), 10);
+    let damage = source.damage();
+    assert_eq!((damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped), (0, 0, 0));
+    assert!(damage.notes[0].contains("not closed"), "{damage:?}");
+    assert!(!inspect(&path).unwrap().complete);
+}
+
+#[test]
+fn frames_of_a_wrong_size_are_counted_as_lost() {
+    let file = File::new();
+    let (frames, damage) =
+        read(&file, &write_bag(&Spec { short_frames: vec![3, 4], ..Spec::default() }).bytes)
+            .unwrap();
+    assert_eq!(numbers(&frames), [100, 101, 102, 105, 106, 107, 108, 109]);
+    assert_eq!(damage.frames_lost, 2);
+    assert!(damage.notes[0].contains("16x12"), "{damage:?}");
+}
+
+#[test]
+fn intrinsics_from_a_chunk_that_fails_its_checksum_are_told() {
+    let bag = write_bag(&Spec { packing: Packing::Lz4, frames_a_chunk: 2, ..Spec::default() });
+    let first = &bag.chunks[0].data;
+    let mut told = 0;
+    for at in first.clone().step_by(7) {
+        let mut bytes = bag.bytes.clone();
+        bytes[at] ^= 0x10;
+        let file = File::new();
+        let Ok(source) = open(&file.put(&bytes), at_once()) else { continue };
+        if source.info().stream.intrinsics.ppx.to_bits() != expected_ppx_bits(&bag.bytes) {
+            let notes = source.damage().notes;
+            assert!(notes.iter().any(|note| note.contains("intrinsics")), "byte {at}: {notes:?}");
+        }
+        told += u32::from(source.damage().notes.iter().any(|note| note.contains("intrinsics")));
+    }
+    assert!(told > 0);
+}
+
+fn expected_ppx_bits(bytes: &[u8]) -> u32 {
+    let file = File::new();
+    open(&file.put(bytes), at_once()).unwrap().info().stream.intrinsics.ppx.to_bits()
+}

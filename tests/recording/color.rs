@@ -1,0 +1,417 @@
+//! Colour of recordings: each depth frame gets the image nearest in time, as it was recorded.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::bag_writer::{ALL_PACKINGS, Color, Spec, color_of, write_bag};
+use common::recording::{FOREVER, File, at_once, drain, numbers, open};
+use depthcast::camera::{Distortion, Extrinsics};
+use depthcast::frame::{ColorFormat, DepthFrame};
+use depthcast::source::recording::{RecordingSource, ReplayOptions};
+use depthcast::source::{Damage, Delivery, FrameSource, SourceError};
+use sha2::{Digest, Sha256};
+
+fn with_color() -> ReplayOptions {
+    ReplayOptions { color: true, ..at_once() }
+}
+
+fn source_of(file: &File, spec: &Spec) -> RecordingSource {
+    open(&file.put(&write_bag(spec).bytes), with_color()).unwrap()
+}
+
+/// The number of each depth frame, and of its colour image.
+fn pairs(frames: &[DepthFrame]) -> Vec<(u64, Option<u64>)> {
+    frames.iter().map(|f| (f.meta.number, f.color.as_ref().map(|c| c.number))).collect()
+}
+
+fn at_ms(stamps_ms: &[u64]) -> Vec<u64> {
+    stamps_ms.iter().map(|ms| ms * 1_000_000).collect()
+}
+
+fn spec_at_ms(depth_ms: &[u64], color_ms: &[u64]) -> Spec {
+    let color = Color { stamps_ns: at_ms(color_ms), ..Color::default() };
+    Spec { stamps_ns: at_ms(depth_ms), has_color: true, color, ..Spec::default() }
+}
+
+#[test]
+fn without_asking_nothing_changes() {
+    let file = File::new();
+    let spec = Spec { has_color: true, ..Spec::default() };
+    let mut source = open(&file.put(&write_bag(&spec).bytes), at_once()).unwrap();
+    assert_eq!(source.info().color, None);
+    assert!(drain(&mut source).iter().all(|f| f.color.is_none()));
+}
+
+#[test]
+fn each_frame_gets_the_image_of_its_instant_wherever_in_the_file_it_stands() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        for (frames_a_chunk, frames_behind, row_padding) in
+            [(1, 0, 0), (3, 0, 5), (1, 1, 2), (4, 2, 0)]
+        {
+            let color = Color { frames_behind, row_padding, ..Color::default() };
+            let spec = Spec { packing, frames_a_chunk, has_color: true, color, ..Spec::default() };
+            let mut source = source_of(&file, &spec);
+            assert_eq!(source.info().expected_frames, Some(10));
+            let frames = drain(&mut source);
+            assert_eq!(pairs(&frames), (0..10).map(|i| (100 + i, Some(i))).collect::<Vec<_>>());
+            for (i, frame) in frames.iter().enumerate() {
+                let color = frame.color.as_ref().unwrap();
+                assert_eq!((color.width, color.height, color.format), (16, 12, ColorFormat::Rgb8));
+                assert_eq!(color.device_time, frame.meta.device_time);
+                assert_eq!(color.bytes, color_of(&spec, i));
+                assert_eq!(frame.depth, common::bag_writer::depth_of(&spec, i));
+            }
+            assert!(source.damage().is_none(), "{:?}", source.damage());
+        }
+    }
+}
+
+#[test]
+fn the_nearest_image_is_given_also_where_the_rates_differ() {
+    let file = File::new();
+    let fast_depth = spec_at_ms(&[1000, 1011, 1022, 1033, 1044, 1055, 1066], &[1000, 1033, 1066]);
+    let frames = drain(&mut source_of(&file, &fast_depth));
+    let want = [(100, 0), (101, 0), (102, 1), (103, 1), (104, 1), (105, 2), (106, 2)];
+    assert_eq!(pairs(&frames), want.map(|(d, c)| (d, Some(c))));
+    // One image serves several frames; it is not copied.
+    assert!(Arc::ptr_eq(frames[0].color.as_ref().unwrap(), frames[1].color.as_ref().unwrap()));
+
+    let fast_color =
+        spec_at_ms(&[1000, 1040, 1070], &[990, 1002, 1014, 1026, 1038, 1050, 1062, 1074]);
+    assert_eq!(
+        pairs(&drain(&mut source_of(&file, &fast_color))),
+        [(100, Some(1)), (101, Some(4)), (102, Some(7))]
+    );
+}
+
+#[test]
+fn frames_come_also_where_colour_is_missing_or_damaged() {
+    let file = File::new();
+    // Nothing within a second of the last two.
+    let ends_early = spec_at_ms(&[1000, 1033, 1066, 2500, 2533], &[1000, 1033, 1066]);
+    let mut source = source_of(&file, &ends_early);
+    let want = [(100, Some(0)), (101, Some(1)), (102, Some(2)), (103, None), (104, None)];
+    assert_eq!(pairs(&drain(&mut source)), want);
+    assert!(source.damage().is_none(), "{:?}", source.damage());
+
+    let color = Color { short_images: vec![3, 4, 5], ..Color::default() };
+    let mut source = source_of(&file, &Spec { has_color: true, color, ..Spec::default() });
+    let got: Vec<Option<u64>> =
+        drain(&mut source).iter().map(|f| f.color.as_ref().map(|c| c.number)).collect();
+    assert_eq!(got, [0, 1, 2, 2, 2, 6, 6, 7, 8, 9].map(Some));
+    let Damage { frames_lost, notes, .. } = source.damage();
+    assert_eq!((frames_lost, notes.len()), (0, 3), "{notes:?}");
+    assert!(
+        notes[0].contains("a colour image of 16x12 with 48 bytes a row and 528 in all"),
+        "{notes:?}"
+    );
+
+    // A damaged chunk takes its depth and its colour with it, and no more.
+    let spec = Spec { has_color: true, ..Spec::default() };
+    let mut bag = write_bag(&spec);
+    let place = bag.chunks[4].data.clone();
+    bag.bytes[place.start + place.len() / 2] ^= 0x10;
+    let mut source = open(&file.put(&bag.bytes), with_color()).unwrap();
+    let want = [0, 1, 2, 3, 5, 6, 7, 8, 9].map(|i| (100 + i, Some(i)));
+    assert_eq!(pairs(&drain(&mut source)), want);
+    assert_eq!((source.damage().frames_lost, source.damage().chunks_skipped), (1, 1));
+}
+
+#[test]
+fn a_cut_bag_gives_the_same_frames_with_colour_as_without() {
+    let file = File::new();
+    let spec = Spec { has_color: true, frames_a_chunk: 2, ..Spec::default() };
+    let bytes = write_bag(&spec).bytes;
+    let mut with = 0;
+    for len in (0..bytes.len()).step_by(97) {
+        let path = file.put(&bytes[..len]);
+        let Ok(mut colored) = open(&path, with_color()) else { continue };
+        let mut plain = open(&path, at_once()).unwrap();
+        let frames = drain(&mut colored);
+        assert_eq!(numbers(&frames), numbers(&drain(&mut plain)), "{len}");
+        assert_eq!(colored.damage(), plain.damage(), "{len}");
+        with += frames.iter().filter(|f| f.color.is_some()).count();
+    }
+    assert!(with > 100, "{with}");
+}
+
+#[test]
+fn damaged_bytes_cost_with_colour_what_they_cost_without() {
+    let file = File::new();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize % below
+    };
+    for packing in ALL_PACKINGS {
+        let spec = Spec { packing, has_color: true, frames_a_chunk: 2, ..Spec::default() };
+        let bytes = write_bag(&spec).bytes;
+        let mut opened = 0;
+        for _ in 0..200 {
+            let mut damaged = bytes.clone();
+            for _ in 0..1 + next(3) {
+                damaged[next(bytes.len())] ^= 1 << next(8);
+            }
+            let path = file.put(&damaged);
+            let Ok(mut colored) = open(&path, with_color()) else { continue };
+            opened += 1;
+            let frames = drain(&mut colored);
+            let mut plain = open(&path, at_once()).unwrap();
+            assert_eq!(numbers(&frames), numbers(&drain(&mut plain)));
+            assert_eq!(colored.damage().frames_lost, plain.damage().frames_lost);
+        }
+        assert!(opened > 100, "{packing:?}: {opened} of 200");
+    }
+}
+
+#[test]
+fn pixel_formats_keep_their_bytes_and_lose_what_no_format_has() {
+    let file = File::new();
+    for (encoding, bytes_per_pixel, format) in [
+        ("bgr8", 3, ColorFormat::Bgr8),
+        ("YUYV", 2, ColorFormat::Yuyv),
+        ("yuv422_yuy2", 2, ColorFormat::Yuyv),
+        ("mono8", 1, ColorFormat::Mono8),
+    ] {
+        let color = Color { encoding, bytes_per_pixel, row_padding: 3, ..Color::default() };
+        let spec = Spec { has_color: true, color, ..Spec::default() };
+        let mut source = source_of(&file, &spec);
+        assert_eq!(source.info().color.as_ref().unwrap().format, format, "{encoding}");
+        let frames = drain(&mut source);
+        for (i, frame) in frames.iter().enumerate() {
+            assert_eq!(frame.color.as_ref().unwrap().bytes, color_of(&spec, i), "{encoding} {i}");
+        }
+    }
+    let first_bytes = |encoding, bytes_per_pixel| {
+        let color = Color { encoding, bytes_per_pixel, ..Color::default() };
+        let spec = Spec { has_color: true, color, ..Spec::default() };
+        (
+            color_of(&spec, 0),
+            drain(&mut source_of(&file, &spec))[0].color.as_ref().unwrap().bytes.clone(),
+        )
+    };
+    // What librealsense and ROS call yuv422 is U Y V Y.
+    let (recorded, got) = first_bytes("yuv422", 2);
+    assert_eq!(
+        (got.len(), &got[..4]),
+        (16 * 12 * 2, &[recorded[1], recorded[0], recorded[3], recorded[2]][..])
+    );
+    let (recorded, got) = first_bytes("rgba8", 4);
+    assert_eq!(
+        (got.len(), &got[..6]),
+        (16 * 12 * 3, &[&recorded[..3], &recorded[4..7]].concat()[..])
+    );
+}
+
+#[test]
+fn sections_and_loops_keep_depth_and_colour_together() {
+    let file = File::new();
+    let spec = Spec { fps: 10, ..spec_at_ms(&[5000, 5100, 5200, 5300], &[5001, 5101, 5201, 5301]) };
+    let path = file.put(&write_bag(&spec).bytes);
+    let (from, to) = (Some(Duration::from_millis(100)), Some(Duration::from_millis(300)));
+    let mut source = open(&path, ReplayOptions { from, to, ..with_color() }).unwrap();
+    assert_eq!(pairs(&drain(&mut source)), [(101, Some(1)), (102, Some(2))]);
+    assert!(source.damage().is_none(), "what was not asked for is not lost");
+
+    let mut source = open(&path, ReplayOptions { looped: true, ..with_color() }).unwrap();
+    let mut frame = DepthFrame::new(16, 12);
+    let mut got = vec![];
+    while got.len() < 10 {
+        if source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
+            let color = frame.color.as_ref().unwrap();
+            let apart_ms = color.device_time.unwrap().ms - frame.meta.device_time.unwrap().ms;
+            assert!(
+                (apart_ms - 1.0).abs() < 1e-6,
+                "the colour's stamps go on in time like the depth's: {apart_ms}"
+            );
+            got.push((frame.meta.number, color.number));
+        }
+    }
+    assert_eq!(got, (0..10).map(|i| (100 + i % 4, i % 4)).collect::<Vec<_>>());
+}
+
+#[test]
+fn colour_buffers_are_used_again() {
+    let file = File::new();
+    let mut source = open(
+        &file.put(&write_bag(&Spec { has_color: true, ..Spec::default() }).bytes),
+        ReplayOptions { looped: true, ..with_color() },
+    )
+    .unwrap();
+    let mut frame = DepthFrame::new(16, 12);
+    let (mut depths, mut colors) = (HashSet::new(), HashSet::new());
+    for _ in 0..200 {
+        while source.next_frame(&mut frame, FOREVER).unwrap() != Delivery::Frame {}
+        depths.insert(frame.depth.as_ptr());
+        colors.insert(Arc::as_ptr(frame.color.as_ref().unwrap()));
+    }
+    assert!(depths.len() <= 6 && colors.len() <= 6, "{} {}", depths.len(), colors.len());
+}
+
+#[test]
+fn a_recording_without_usable_colour_says_what_it_has() {
+    let file = File::new();
+    let error =
+        |spec: &Spec| match open(&file.put(&write_bag(spec).bytes), with_color()).err().unwrap() {
+            SourceError::Unsupported(text) | SourceError::Format { problem: text, .. } => text,
+            other => panic!("{other}"),
+        };
+    for is_closed in [true, false] {
+        let none = error(&Spec { is_closed, ..Spec::default() });
+        assert!(
+            none.contains("some.bag")
+                && none.contains("no colour stream; it has: Depth (mono16 16x12)"),
+            "{none}"
+        );
+    }
+    let colored = |color| Spec { has_color: true, color, ..Spec::default() };
+    let no_place = error(&colored(Color { places: None, ..Color::default() }));
+    assert!(
+        no_place.contains("where its colour camera stands (/device_0/sensor_1/Color_0/tf"),
+        "{no_place}"
+    );
+    let format = error(&colored(Color { encoding: "MJPEG", ..Color::default() }));
+    assert!(format.contains("'MJPEG'"), "{format}");
+    let model =
+        error(&colored(Color { distortion: ("rubber sheet", [1.0; 5]), ..Color::default() }));
+    assert!(
+        model.contains("colour stream has the lens distortion model 'rubber sheet'"),
+        "{model}"
+    );
+}
+
+#[test]
+fn the_colour_camera_and_its_place_are_told() {
+    let file = File::new();
+    let half = std::f64::consts::FRAC_1_SQRT_2;
+    let places = Some([[0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.5, 0.0, 0.0, half, half]]);
+    let mut spec =
+        Spec { has_color: true, color: Color { places, ..Color::default() }, ..Spec::default() };
+    for is_closed in [true, false] {
+        spec.is_closed = is_closed;
+        let color = source_of(&file, &spec).info().color.clone().unwrap();
+        assert_eq!(
+            (color.intrinsics.width, color.intrinsics.fx, color.nominal_fps),
+            (16, 20.0, 30.0)
+        );
+        assert_eq!(color.intrinsics.distortion, Distortion::InverseBrownConrady);
+        assert_eq!(color.intrinsics.coeffs, [0.1, -0.2, 0.001, 0.002, 0.3]);
+        // Back by 0.1 along x, then a quarter turn that makes y of x, then 0.5 along z.
+        let Extrinsics { rotation, translation_m } = color.from_depth;
+        let near =
+            |got: &[f32], want: &[f32]| got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(near(&rotation, &[0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0]), "{rotation:?}");
+        assert!(near(&translation_m, &[0.0, -0.1, 0.5]), "{translation_m:?}");
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the
+/// SHA-256 of its image.
+#[test]
+fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
+    let Some(data) = common::test_data() else { return };
+    let mut source = open(&data.join("single_depth_color_640x480.bag"), with_color()).unwrap();
+    let color = source.info().color.clone().unwrap();
+    let i = color.intrinsics;
+    assert_eq!(
+        (i.width, i.height, color.nominal_fps, color.format),
+        (640, 480, 6.0, ColorFormat::Rgb8)
+    );
+    assert_eq!((i.fx, i.fy, i.ppx, i.ppy), (613.2037, 613.4193, 319.93884, 239.183));
+    assert_eq!((i.distortion, i.coeffs), (Distortion::BrownConrady, [0.0; 5]));
+    let rotation = [
+        0.9998633,
+        0.010308668,
+        -0.012926969,
+        -0.010310043,
+        0.99994683,
+        -3.9757888e-5,
+        0.012925872,
+        0.00017303006,
+        0.99991643,
+    ];
+    assert_eq!(color.from_depth.rotation, rotation);
+    let want_m = [0.014311315, 0.00060230645, 0.00061080424];
+    // To the last bit but one.
+    assert!(
+        color.from_depth.translation_m.iter().zip(want_m).all(|(a, b)| (a - b).abs() < 2e-9),
+        "{:?}",
+        color.from_depth
+    );
+    let frames = drain(&mut source);
+    assert_eq!(pairs(&frames), [(169, Some(162)), (170, Some(162))]);
+    let image = frames[0].color.as_ref().unwrap();
+    assert_eq!(
+        sha256(&image.bytes),
+        "dadf172834b856d43aea8d264e3c96a5fd1f288e022f984382e3413143fc8675"
+    );
+    assert_eq!(image.device_time.unwrap().ms, 360_713.523);
+    assert!(source.damage().is_none(), "{:?}", source.damage());
+}
+
+#[test]
+fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads() {
+    let Some(data) = common::test_data() else { return };
+    let mut source = open(&data.join("room_640x480_20f.bag"), with_color()).unwrap();
+    let color = source.info().color.clone().unwrap();
+    assert_eq!(
+        (color.intrinsics.fx, color.intrinsics.ppx, color.format),
+        (525.0, 319.5, ColorFormat::Rgb8)
+    );
+    let rotation = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
+    assert_eq!(color.from_depth, Extrinsics { rotation, translation_m: [0.015, 0.0, 0.0] });
+    let frames = drain(&mut source);
+    assert_eq!(pairs(&frames), (1..=20).map(|i| (i, Some(i))).collect::<Vec<_>>());
+    let hash = |i: usize| sha256(&frames[i].color.as_ref().unwrap().bytes);
+    assert_eq!(hash(0), "37ebcb091972f1ec63e704eb1103ab75c72a65a8c351861a6625020506fa9bd4");
+    assert_eq!(hash(19), "8c3971473436334f9077468ea6dd597e8344dc68f5d9c69502386d6588735f8b");
+}
+
+#[test]
+fn colour_that_nobody_asked_for_is_not_even_read() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        let color = Color { has_own_chunks: true, ..Color::default() };
+        let spec = Spec { packing, has_color: true, color, ..Spec::default() };
+        let bag = write_bag(&spec);
+        let mut bytes = bag.bytes.clone();
+        // The eighth chunk has the fourth colour image, the ninth the fifth depth image.
+        let chunk = &bag.chunks[7];
+        assert_eq!((chunk.frames_up_to_here, bag.chunks.len()), (4, 20));
+        bytes[chunk.data.clone()].fill(0x55);
+        let mut source = open(&file.put(&bytes), at_once()).unwrap();
+        let frames = drain(&mut source);
+        assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
+        assert!(
+            frames
+                .iter()
+                .enumerate()
+                .all(|(i, f)| f.depth == common::bag_writer::depth_of(&spec, i))
+        );
+        assert_eq!(source.damage(), Damage::default(), "{packing:?}");
+
+        let mut source = open(&file.put(&bytes), with_color()).unwrap();
+        let frames = drain(&mut source);
+        assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
+        assert!(!source.damage().is_none(), "{packing:?}");
+
+        // The records behind the chunk and the index must both say that it has no depth, or it is
+        // read.
+        let mut bytes = bag.bytes.clone();
+        let connections = bytes[chunk.record.end..].windows(5).position(|w| w == b"conn=").unwrap();
+        let at = chunk.record.end + connections + 5;
+        bytes[at..at + 4].copy_from_slice(&200u32.to_le_bytes());
+        bytes[chunk.data.clone()].fill(0x55);
+        let mut source = open(&file.put(&bytes), at_once()).unwrap();
+        assert_eq!(numbers(&drain(&mut source)), (100..110).collect::<Vec<_>>());
+        assert!(!source.damage().is_none(), "{packing:?}");
+    }
+}

@@ -1,0 +1,524 @@
+//! ROS 2 recordings in SQLite files: librealsense's own against their twins as bags, and small ones
+//! of our own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, write_db3};
+use common::recording::{at_once, drain, numbers, open};
+use depthcast::clock::TimestampDomain;
+use depthcast::frame::DepthFrame;
+use depthcast::recording::inspect;
+use depthcast::source::recording::ReplayOptions;
+use depthcast::source::{Damage, FrameSource};
+use tempfile::TempDir;
+
+fn written(dir: &TempDir, spec: &Spec) -> PathBuf {
+    let path = dir.path().join("some.db3");
+    let _ = std::fs::remove_file(&path);
+    write_db3(&path, spec);
+    path
+}
+
+fn read(path: &Path, options: ReplayOptions) -> Result<(Vec<DepthFrame>, Damage), String> {
+    let mut source = open(path, options).map_err(|e| e.to_string())?;
+    let frames = drain(&mut source);
+    Ok((frames, source.damage()))
+}
+
+fn read_spec(spec: &Spec) -> (Vec<DepthFrame>, Damage) {
+    let dir = TempDir::new().unwrap();
+    read(&written(&dir, spec), at_once()).unwrap()
+}
+
+fn with_color() -> ReplayOptions {
+    ReplayOptions { color: true, ..at_once() }
+}
+
+/// Each frame is one of the recording's, and they ascend.
+fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
+    assert!(
+        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
+        "{:?}",
+        numbers(frames)
+    );
+    for frame in frames {
+        assert!(
+            frame.depth == depth_of(spec, frame.meta.number - 100),
+            "frame {}",
+            frame.meta.number
+        );
+    }
+}
+
+#[test]
+fn librealsenses_files_give_what_their_twins_give() {
+    let Some(data) = common::test_data() else { return };
+    for (name, count) in [("single_depth_color_640x480", 2), ("room_640x480_20f", 20)] {
+        let [bag, db3] = ["bag", "db3"].map(|ending| data.join(name).with_extension(ending));
+        let mut sources = [&bag, &db3].map(|path| open(path, with_color()).unwrap());
+        let [a, b] = [0, 1].map(|i| sources[i].info().clone());
+        assert_eq!(a.stream, b.stream);
+        assert_eq!((a.expected_frames, b.expected_frames), (Some(count), Some(count)));
+        let (from_a, from_b) = (a.color.unwrap(), b.color.unwrap());
+        assert_eq!((from_a.intrinsics, from_a.format), (from_b.intrinsics, from_b.format));
+        // The text has six digits.
+        let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 3e-6);
+        let (a, b) = (from_a.from_depth, from_b.from_depth);
+        assert!(
+            near(&a.rotation, &b.rotation) && near(&a.translation_m, &b.translation_m),
+            "{a:?} {b:?}"
+        );
+
+        let [frames_a, frames_b] = [0, 1].map(|i| drain(&mut sources[i]));
+        assert_eq!(frames_a.len() as u64, count);
+        assert_eq!(numbers(&frames_a), numbers(&frames_b));
+        for (a, b) in frames_a.iter().zip(&frames_b) {
+            assert!(a.depth == b.depth, "frame {}", a.meta.number);
+            assert_eq!(
+                (a.meta.depth_units_m, a.meta.metadata),
+                (b.meta.depth_units_m, b.meta.metadata)
+            );
+            let (at_a, at_b) = (a.meta.device_time.unwrap(), b.meta.device_time.unwrap());
+            assert!(
+                (at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain,
+                "{at_a:?} {at_b:?}"
+            );
+            let (color_a, color_b) = (a.color.as_ref().unwrap(), b.color.as_ref().unwrap());
+            assert_eq!(color_a.number, color_b.number);
+            assert!(color_a.bytes == color_b.bytes, "colour of frame {}", a.meta.number);
+        }
+        for source in &sources {
+            assert!(source.damage().is_none(), "{:?}", source.damage());
+        }
+
+        let [a, b] = [&bag, &db3].map(|path| inspect(path).unwrap());
+        assert!(b.complete && b.format == "db3", "{b:?}");
+        assert_eq!((&a.device, &a.serial, &a.firmware), (&b.device, &b.serial, &b.firmware));
+        assert_eq!((a.timestamp_domain, a.streams.len()), (b.timestamp_domain, b.streams.len()));
+        assert!((a.duration_s - b.duration_s).abs() < 1e-8);
+        for (a, b) in a.streams.iter().zip(&b.streams) {
+            let facts = |s: &depthcast::recording::StreamInfo| {
+                let numbers = (s.first_frame_number, s.last_frame_number);
+                let lens = (s.fx, s.fy, s.ppx, s.ppy, s.distortion);
+                (
+                    s.kind.clone(),
+                    s.topic.clone(),
+                    s.width,
+                    s.height,
+                    s.nominal_fps,
+                    s.frames,
+                    numbers,
+                    lens,
+                    s.depth_units_m,
+                )
+            };
+            assert_eq!(facts(a), facts(b));
+            assert_eq!(
+                (&a.metadata, a.timestamp_domain, a.coeffs),
+                (&b.metadata, b.timestamp_domain, b.coeffs)
+            );
+            assert_eq!(a.from_depth.is_some(), b.from_depth.is_some());
+        }
+    }
+}
+
+#[test]
+fn raw_sums_are_librealsenses() {
+    let Some(data) = common::test_data() else { return };
+    let expected: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
+            .unwrap();
+    let (frames, _) = read(&data.join("room_640x480_20f.db3"), at_once()).unwrap();
+    let sums: Vec<u64> =
+        frames.iter().map(|f| f.depth.iter().map(|&v| u64::from(v)).sum()).collect();
+    let want: Vec<u64> = expected["room_640x480_20f"]["raw_sums"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_u64().unwrap())
+        .collect();
+    assert_eq!(sums, want);
+    let mut source = open(&data.join("single_depth_color_640x480.db3"), at_once()).unwrap();
+    let frames = drain(&mut source);
+    assert_eq!(frames[0].meta.device_time.unwrap().ms, 360_815.089);
+    for frame in frames {
+        let want = &expected["single_depth_color_640x480"]["frames"][frame.meta.number.to_string()];
+        assert_eq!(
+            frame.depth.iter().map(|&v| u64::from(v)).sum::<u64>(),
+            want["raw_sum"].as_u64().unwrap()
+        );
+    }
+}
+
+#[test]
+fn every_way_to_pack_gives_every_frame_once() {
+    for pixels in [Pixels::Raw, Pixels::Png, Pixels::Zstd] {
+        for (has_color, is_packed, page_bytes) in
+            [(false, false, 4096), (true, false, 512), (true, true, 65536)]
+        {
+            let spec = Spec {
+                pixels,
+                has_color,
+                is_packed,
+                page_bytes,
+                first_ms: 1_534_232_519_732,
+                ..Spec::default()
+            };
+            let dir = TempDir::new().unwrap();
+            let path = written(&dir, &spec);
+            let mut source = open(&path, ReplayOptions { color: has_color, ..at_once() }).unwrap();
+            assert_eq!(source.info().expected_frames, Some(10));
+            assert_eq!(source.info().stream.depth_units_m, 0.002);
+            let frames = drain(&mut source);
+            assert_eq!(numbers(&frames), (100..110).collect::<Vec<u64>>());
+            assert_genuine(&spec, &frames);
+            for (i, frame) in frames.iter().enumerate() {
+                assert_eq!(frame.meta.depth_units_m, 0.001, "a frame's own units come first");
+                let time = frame.meta.device_time.unwrap();
+                assert_eq!(
+                    (time.ms, time.domain),
+                    (1_534_232_519_732.25 + 33.0 * i as f64, TimestampDomain::HardwareClock)
+                );
+                assert_eq!(frame.color.is_some(), has_color);
+                if let Some(color) = &frame.color {
+                    assert_eq!(color.number, frame.meta.number);
+                    assert!(color.bytes == color_of(&spec, i as u64));
+                }
+            }
+            assert!(source.damage().is_none(), "{pixels:?} {:?}", source.damage());
+            let info = inspect(&path).unwrap();
+            assert!(info.complete, "{:?}", info.damage);
+            assert_eq!(info.compression, is_packed.then_some("zstd"));
+            assert_eq!(
+                (info.device.as_deref(), info.serial.as_deref()),
+                (Some("Test camera"), Some("1234"))
+            );
+            let depth = info.streams.iter().find(|s| s.kind == "depth").unwrap();
+            assert_eq!(
+                (depth.frames, depth.first_frame_number, depth.last_frame_number),
+                (10, Some(100), Some(109))
+            );
+        }
+    }
+}
+
+#[test]
+fn a_section_begins_and_ends_at_its_frames() {
+    let dir = TempDir::new().unwrap();
+    let spec = Spec { frames: 200, width: 16, height: 12, has_color: true, ..Spec::default() };
+    let path = written(&dir, &spec);
+    for color in [false, true] {
+        for from in [0, 1, 20, 21, 22, 99, 150, 199] {
+            let at_ms = |i: u64| Some(Duration::from_millis(33 * i));
+            let options =
+                ReplayOptions { from: at_ms(from), to: at_ms(from + 7), color, ..at_once() };
+            let (frames, damage) = read(&path, options).unwrap();
+            let want: Vec<u64> = (from..(from + 7).min(200)).map(number_of).collect();
+            assert_eq!(numbers(&frames), want);
+            assert!(
+                frames.iter().all(|f| f.color.as_ref().is_none_or(|c| c.number == f.meta.number))
+            );
+            assert!(damage.is_none(), "{damage:?}");
+        }
+    }
+}
+
+#[test]
+fn an_image_without_metadata_is_delivered_and_told() {
+    for no_metadata in [vec![3], vec![9], vec![4, 5]] {
+        let spec = Spec { no_metadata: no_metadata.clone(), ..Spec::default() };
+        let (frames, damage) = read_spec(&spec);
+        assert_eq!(numbers(&frames), (100..110).collect::<Vec<u64>>());
+        assert_genuine(&spec, &frames);
+        assert_eq!(damage.frames_lost, 0);
+        assert_eq!(damage.notes.len(), no_metadata.len(), "{damage:?}");
+        assert!(damage.notes[0].contains("metadata"), "{damage:?}");
+        let stamps: Vec<f64> = frames.iter().map(|f| f.meta.device_time.unwrap().ms).collect();
+        assert!(stamps.is_sorted(), "{stamps:?}");
+    }
+}
+
+#[test]
+fn metadata_without_an_image_count_a_lost_frame() {
+    let dir = TempDir::new().unwrap();
+    let path = written(&dir, &Spec { no_image: vec![0, 3, 9], ..Spec::default() });
+    let (frames, damage) = read(&path, at_once()).unwrap();
+    assert_eq!(numbers(&frames), [101, 102, 104, 105, 106, 107, 108]);
+    assert_eq!(damage.frames_lost, 3, "{damage:?}");
+    assert_eq!(inspect(&path).unwrap().damage.frames_lost, 3);
+    // Metadata that come when another image waits for its own are not taken for that image's.
+    let (frames, damage) =
+        read_spec(&Spec { no_metadata: vec![3], no_image: vec![4], ..Spec::default() });
+    assert_eq!(numbers(&frames), [100, 101, 102, 103, 105, 106, 107, 108, 109]);
+    assert_eq!(damage.frames_lost, 1, "{damage:?}");
+}
+
+#[test]
+fn a_broken_image_costs_itself() {
+    for pixels in [Pixels::Png, Pixels::Zstd] {
+        let spec = Spec { bad_image: vec![0, 4], pixels, ..Spec::default() };
+        let dir = TempDir::new().unwrap();
+        let path = written(&dir, &spec);
+        let (frames, damage) = read(&path, at_once()).unwrap();
+        if pixels == Pixels::Png {
+            assert_eq!(numbers(&frames), [101, 102, 103, 105, 106, 107, 108, 109]);
+            assert_genuine(&spec, &frames);
+            assert_eq!(damage.frames_lost, 2);
+            let info = inspect(&path).unwrap();
+            assert_eq!((info.damage.frames_lost, info.complete), (2, false));
+        } else {
+            assert_eq!(frames.len() as u64 + damage.frames_lost, 10);
+        }
+    }
+}
+
+#[test]
+fn a_cut_file_gives_what_is_there() {
+    let dir = TempDir::new().unwrap();
+    let spec = Spec { has_color: true, frames: 12, ..Spec::default() };
+    let path = written(&dir, &spec);
+    let bytes = std::fs::read(&path).unwrap();
+    let (mut opened, mut before) = (0, 0);
+    for len in (20..bytes.len()).step_by(1237) {
+        std::fs::write(&path, &bytes[..len]).unwrap();
+        match read(&path, at_once()) {
+            Ok((frames, damage)) => {
+                opened += 1;
+                assert_genuine(&spec, &frames);
+                assert!(damage.notes[0].contains("cut off"), "{damage:?}");
+                assert!(
+                    frames.len() >= before,
+                    "{len}: {} frames, {before} in a shorter one",
+                    frames.len()
+                );
+                before = frames.len();
+                let info = inspect(&path).unwrap();
+                assert_eq!(
+                    info.streams.iter().find(|s| s.kind == "depth").unwrap().frames,
+                    frames.len() as u64
+                );
+                assert_eq!(info.damage, damage);
+                assert!(frames.len() as u64 + damage.frames_lost <= 12, "{len}: {damage:?}");
+            }
+            Err(e) => assert_eq!(before, 0, "{len}: {e}"),
+        }
+    }
+    assert!(
+        opened > 30 && before >= 11,
+        "{opened} of them opened, the longest with {before} frames"
+    );
+}
+
+#[test]
+fn a_torn_page_costs_what_stands_on_it() {
+    let dir = TempDir::new().unwrap();
+    for (page_bytes, pixels) in [(1024, Pixels::Png), (4096, Pixels::Raw)] {
+        let spec = Spec { page_bytes, pixels, ..Spec::default() };
+        let path = written(&dir, &spec);
+        let bytes = std::fs::read(&path).unwrap();
+        let pages = bytes.len() / page_bytes as usize;
+        let (mut whole, mut told) = (0, 0);
+        for page in 0..pages {
+            for fill in [0, 0xff] {
+                let mut torn = bytes.clone();
+                let place = page * page_bytes as usize..(page + 1) * page_bytes as usize;
+                // The begin of the file has to tell that it is one.
+                let place = place.start.max(16)..place.end;
+                torn[place].fill(fill);
+                std::fs::write(&path, &torn).unwrap();
+                let Ok((frames, damage)) = read(&path, at_once()) else { continue };
+                // Nothing protects the pixels of a raw image.
+                if pixels == Pixels::Png {
+                    assert_genuine(&spec, &frames);
+                }
+                whole += usize::from(frames.len() == 10);
+                told += usize::from(!damage.is_none());
+                assert!(frames.len() >= 5, "page {page}: {:?} {damage:?}", numbers(&frames));
+                let counted = frames.len() as u64 + damage.frames_lost;
+                assert!(
+                    counted == 10,
+                    "page {page} of {pages}, {fill}: {:?} {damage:?}",
+                    numbers(&frames)
+                );
+            }
+        }
+        // Of raw images only those on more than one page beside that of their row can be seen to be
+        // torn.
+        assert!(
+            told > if pixels == Pixels::Png { pages } else { 10 },
+            "{whole} of {} whole, {told} told",
+            2 * pages
+        );
+    }
+}
+
+#[test]
+fn no_damaged_byte_does_more_than_cost_frames() {
+    let dir = TempDir::new().unwrap();
+    let spec = Spec { has_color: true, ..Spec::default() };
+    let path = written(&dir, &spec);
+    let bytes = std::fs::read(&path).unwrap();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random as usize % below
+    };
+    let (mut opened, mut kept) = (0, 0);
+    for _ in 0..300 {
+        let mut damaged = bytes.clone();
+        let at = next(bytes.len());
+        damaged[at] ^= 1 << next(8);
+        std::fs::write(&path, &damaged).unwrap();
+        let _ = inspect(&path);
+        let _ = read(&path, with_color());
+        let Ok((frames, damage)) = read(&path, at_once()) else { continue };
+        (opened, kept) = (opened + 1, kept + frames.len());
+        // A digit of a number in the metadata is not protected by anything.
+        for frame in &frames {
+            let is_one = (0..10).any(|i| frame.depth == depth_of(&spec, i));
+            assert!(is_one, "byte {at}: frame {} is none of the recording's", frame.meta.number);
+        }
+        assert!(
+            frames.len() as u64 + damage.frames_lost >= 10,
+            "byte {at}: {:?} {damage:?}",
+            numbers(&frames)
+        );
+    }
+    assert!(opened > 280 && kept >= opened * 9, "{opened} opened, {kept} frames");
+}
+
+#[test]
+fn tables_that_are_missing_or_wrong_are_told() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("some.db3");
+    let spoiled = |sql: &str| {
+        written(&dir, &Spec::default());
+        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        read(&path, at_once())
+    };
+    let error = spoiled("PRAGMA secure_delete = ON; DROP TABLE messages; VACUUM").unwrap_err();
+    assert!(error.contains("no table 'messages'") || error.contains("no depth"), "{error}");
+    let error =
+        spoiled("PRAGMA secure_delete = ON; DROP TABLE topics; DROP TABLE messages; VACUUM")
+            .unwrap_err();
+    assert!(error.contains("is an SQLite file, but no message"), "{error}");
+    assert!(spoiled("DELETE FROM messages").is_err());
+    // Without the names of topics nobody knows what is what.
+    let error = spoiled("PRAGMA secure_delete = ON; DROP TABLE topics; VACUUM").unwrap_err();
+    assert!(error.contains("no depth frame") && error.contains("no table 'topics'"), "{error}");
+    // A view without end in the place of the table.
+    let endless = "ALTER TABLE messages RENAME TO old; CREATE VIEW messages AS \
+                   WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id, 1 AS topic_id, 0 AS timestamp, x'00' AS data FROM n";
+    let (frames, damage) = spoiled(endless).unwrap();
+    assert_eq!(frames.len(), 10, "{damage:?}");
+    let (frames, damage) =
+        spoiled("UPDATE messages SET data = 'text' WHERE id = 5 + (SELECT min(id) FROM messages)")
+            .unwrap();
+    assert_eq!(frames.len() as u64 + damage.frames_lost, 10, "{damage:?}");
+    assert!(damage.notes[0].contains("types"), "{damage:?}");
+}
+
+#[test]
+fn lengths_that_are_too_big_are_not_believed() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("some.db3");
+    write_db3(&path, &Spec { frames: 2, ..Spec::default() });
+    // A frame of zstd that says it holds four gigabytes, and one that holds more than it says.
+    let huge =
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1u64 << 32).to_le_bytes(), &[0; 20]].concat();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let topic = "(SELECT id FROM topics WHERE name LIKE '%compressedDepth')";
+    connection
+        .execute(
+            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
+            [huge],
+        )
+        .unwrap();
+    let wide = common::db3_writer::png_of(
+        png::ColorType::Grayscale,
+        png::BitDepth::One,
+        16384,
+        16384,
+        &vec![0; 2048 * 16384],
+    );
+    let wide = common::db3_writer::Cdr::default()
+        .u32(0)
+        .u32(0)
+        .string("Depth")
+        .string("16UC1; png")
+        .bytes(&wide)
+        .end();
+    connection
+        .execute(
+            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
+            [wide],
+        )
+        .unwrap();
+    drop(connection);
+    let (frames, damage) = read(&path, at_once()).unwrap();
+    assert_eq!((numbers(&frames), damage.frames_lost), (vec![100, 101], 2), "{damage:?}");
+    assert!(
+        damage.notes[0].contains("4294967296") || damage.notes[0].contains("more than"),
+        "{damage:?}"
+    );
+}
+
+#[test]
+fn messages_that_are_still_in_the_wal_are_read() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("killed #1 100%.db3");
+    let spec = Spec { frames: 5, ..Spec::default() };
+    write_db3(&path, &spec);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.pragma_update(None, "journal_mode", "wal").unwrap();
+    let depth: Vec<u8> = connection
+        .query_row(
+            "SELECT data FROM messages JOIN topics t ON t.id = topic_id WHERE t.name LIKE '%compressedDepth' LIMIT 1",
+            [],
+            |r| r.get(0),
+        )
+        .unwrap();
+    connection
+        .execute(
+            "INSERT INTO messages(topic_id, timestamp, data) SELECT id, 77, ?1 FROM topics WHERE name LIKE '%compressedDepth'",
+            [depth],
+        )
+        .unwrap();
+    // As if it were killed here: the files stay as they are.
+    let killed = dir.path().join("copy #1 100%.db3");
+    let ending = |path: &Path, ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
+    std::fs::copy(&path, &killed).unwrap();
+    std::fs::copy(ending(&path, "-wal"), ending(&killed, "-wal")).unwrap();
+    let before = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
+    let (frames, damage) = read(&killed, at_once()).unwrap();
+    assert_eq!(numbers(&frames), [100, 101, 102, 103, 104, 105]);
+    assert_eq!(damage.frames_lost, 0, "{damage:?}");
+    assert!(damage.notes[0].contains("metadata"), "{damage:?}");
+    let after = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
+    assert!(before == after, "the recording is not changed");
+    assert!(!ending(&killed, "-shm").exists(), "nothing is written beside it");
+}
+
+#[test]
+fn a_journal_beside_it_is_told_and_stays() {
+    let dir = TempDir::new().unwrap();
+    let path = written(&dir, &Spec::default());
+    let journal = PathBuf::from(format!("{}-journal", path.display()));
+    std::fs::write(&journal, [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7, 0, 0, 0, 1]).unwrap();
+    let (frames, damage) = read(&path, at_once()).unwrap();
+    assert_eq!((frames.len(), damage.frames_lost, damage.notes.len()), (10, 0, 1), "{damage:?}");
+    assert!(damage.notes[0].contains("a -journal file lies beside it"), "{damage:?}");
+    assert!(journal.exists());
+}
+
+#[test]
+fn an_empty_recording_is_told() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("some.db3");
+    drop(Writer::new(&path, 4096, false).finish());
+    let error = open(&path, at_once()).err().unwrap().to_string();
+    assert!(error.contains("without any messages"), "{error}");
+}

@@ -1,0 +1,585 @@
+//! Recordings of camera drivers: ROS 1 bags with images and camera infos under any names.
+
+mod packed;
+mod places;
+
+use std::time::Duration;
+
+use common::bag_writer::{Packing, Writer};
+use common::db3_writer::png_of;
+use common::driver_messages::{
+    CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms,
+};
+use common::mcap_writer::{Channel, Layout, ros2, ros2_camera_info, ros2_image, write_mcap};
+use common::recording::{File, at_once, drain, numbers, open, read};
+use depthcast::camera::{Distortion, Extrinsics};
+use depthcast::clock::TimestampDomain;
+use depthcast::frame::{ColorFormat, DepthFrame};
+use depthcast::recording::inspect;
+use depthcast::source::recording::ReplayOptions;
+use depthcast::source::{FrameSource, SourceError, SourceInfo};
+
+const DEPTH: &str = "/camera/depth/image_rect_raw";
+const DEPTH_INFO: &str = "/camera/depth/camera_info";
+const COLOR: &str = "/camera/color/image_raw";
+const COLOR_INFO: &str = "/camera/color/camera_info";
+const IMAGE: &str = "sensor_msgs/Image";
+const INFO: &str = "sensor_msgs/CameraInfo";
+const TF: &str = "tf2_msgs/TFMessage";
+const STRAIGHT: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
+
+fn writer() -> Writer {
+    Writer::new(Packing::Lz4)
+}
+
+fn stamp_ns(i: usize) -> u64 {
+    1_700_000_000_000_000_000 + i as u64 * 33_333_333
+}
+
+fn depth_of(i: usize) -> Vec<u16> {
+    (0..16 * 12).map(|p| ((p * 31) ^ (i * 977)) as u16).collect()
+}
+
+fn color_of(i: usize) -> Vec<u8> {
+    (0..16 * 12 * 3).map(|p| ((p * 7) ^ (i * 31)) as u8).collect()
+}
+
+/// Writes `n` depth images, each with its camera info and in a chunk of its own.
+fn depth_frames(writer: &mut Writer, n: usize) {
+    for i in 0..n {
+        writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
+        );
+        writer.end_chunk();
+    }
+}
+
+/// The same with colour.
+fn depth_and_color(writer: &mut Writer, n: usize) {
+    for i in 0..n {
+        writer.typed(COLOR_INFO, INFO, &color_info().message());
+        writer.typed(
+            COLOR,
+            IMAGE,
+            &Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i)),
+        );
+        writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
+        );
+        writer.end_chunk();
+    }
+}
+
+fn color_info() -> CameraInfo {
+    CameraInfo {
+        frame_id: Image::COLOR.frame_id,
+        k: [30.0, 31.0, 8.0, 6.0],
+        d: vec![0.1, -0.2, 0.001, 0.002, 0.3],
+        ..Default::default()
+    }
+}
+
+fn with_color() -> ReplayOptions {
+    ReplayOptions { color: true, ..at_once() }
+}
+
+fn with_topic(topic: &str) -> ReplayOptions {
+    ReplayOptions { topic: Some(topic.to_owned()), ..at_once() }
+}
+
+fn replay(
+    bytes: &[u8],
+    options: ReplayOptions,
+) -> Result<(SourceInfo, Vec<DepthFrame>), SourceError> {
+    let file = File::new();
+    let mut source = open(&file.put(bytes), options)?;
+    let frames = drain(&mut source);
+    // Some tests write no index, which is all that may be amiss.
+    let damage = source.damage();
+    let is_told = |note: &String| note.ends_with("there is no index: the recording was not closed");
+    assert!(
+        damage.notes.iter().all(is_told) && damage.frames_lost + damage.bytes_skipped == 0,
+        "{damage:?}"
+    );
+    Ok((source.info().clone(), frames))
+}
+
+fn refused(bytes: &[u8], options: ReplayOptions, words: &[&str]) -> SourceError {
+    let error = replay(bytes, options).expect_err("this cannot be opened");
+    let text = error.to_string();
+    assert!(text.contains("some.bag: ") && !text.contains('\n'), "{text}");
+    for word in words {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    error
+}
+
+fn fact<'a>(info: &'a SourceInfo, name: &str) -> &'a str {
+    info.facts.iter().find(|(n, _)| *n == name).map_or("", |(_, text)| text)
+}
+
+#[test]
+fn a_drivers_bag_gives_every_frame_once_with_its_facts() {
+    for is_closed in [true, false] {
+        let mut writer = writer();
+        depth_frames(&mut writer, 12);
+        let file = File::new();
+        let path = file.put(&writer.finish(is_closed).bytes);
+        let mut source = open(&path, at_once()).unwrap();
+        let info = source.info().clone();
+        let i = info.stream.intrinsics;
+        assert_eq!((i.width, i.height, i.fx, i.fy, i.ppx, i.ppy), (16, 12, 20.0, 21.0, 7.5, 5.5));
+        assert_eq!((i.distortion, i.is_distorted()), (Distortion::BrownConrady, false));
+        assert_eq!((info.stream.depth_units_m, info.stream.nominal_fps), (0.001, 30.0));
+        assert_eq!(info.stream.timestamp_domain, TimestampDomain::Unknown);
+        assert_eq!(fact(&info, "depth topic"), DEPTH);
+        assert!(
+            fact(&info, "depth units").contains("REP 118")
+                && fact(&info, "frame rate").contains("30/s by the first")
+        );
+        assert_eq!(info.expected_frames, is_closed.then_some(12));
+        let frames = drain(&mut source);
+        assert_eq!(numbers(&frames), (100..112).collect::<Vec<u64>>());
+        for (i, frame) in frames.iter().enumerate() {
+            assert_eq!(frame.depth, depth_of(i));
+            assert_eq!(
+                frame.meta.device_time.unwrap().ms,
+                1_700_000_000_000.0 + (i as f64 * 33.333_333)
+            );
+        }
+        let told = inspect(&path).unwrap();
+        assert_eq!((told.complete, told.streams.len()), (is_closed, 1));
+        let depth = &told.streams[0];
+        assert_eq!(
+            (depth.kind.as_str(), depth.topic.as_str(), depth.encoding.as_deref()),
+            ("depth", DEPTH, Some("16UC1"))
+        );
+        assert_eq!(
+            (depth.frames, depth.first_frame_number, depth.last_frame_number),
+            (12, Some(100), Some(111))
+        );
+        assert_eq!(
+            (depth.width, depth.fx, depth.depth_units_m, depth.nominal_fps),
+            (Some(16), Some(20.0), Some(0.001), Some(30.0))
+        );
+    }
+}
+
+#[test]
+fn depth_has_several_encodings_byte_orders_and_paddings() {
+    for encoding in ["16UC1", "mono16"] {
+        for (is_bigendian, row_padding) in [(false, 0), (true, 0), (false, 6), (true, 10)] {
+            let image = Image { encoding, is_bigendian, row_padding, ..Image::DEPTH };
+            let mut writer = writer();
+            writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+            writer.typed(DEPTH, IMAGE, &image.depth_message(1, 5, &depth_of(3)));
+            let (_, frames) = replay(&writer.finish(true).bytes, at_once()).unwrap();
+            assert_eq!(frames[0].depth, depth_of(3), "{image:?}");
+        }
+    }
+}
+
+#[test]
+fn metres_as_floats_become_millimetres() {
+    for (is_bigendian, row_padding) in [(false, 0), (true, 8)] {
+        let image = Image {
+            encoding: "32FC1",
+            width: 4,
+            height: 2,
+            is_bigendian,
+            row_padding,
+            ..Image::DEPTH
+        };
+        let metres = [1.2345f32, 0.0004, f32::NAN, f32::INFINITY, -1.0, 65.535, 65.6, 0.25];
+        let bytes = |m: &f32| if is_bigendian { m.to_be_bytes() } else { m.to_le_bytes() };
+        let mut writer = writer();
+        writer.typed(
+            DEPTH_INFO,
+            INFO,
+            &CameraInfo { width: 4, height: 2, ..Default::default() }.message(),
+        );
+        writer.typed(
+            DEPTH,
+            IMAGE,
+            &image.message(1, 5, &metres.iter().flat_map(bytes).collect::<Vec<_>>()),
+        );
+        let (info, frames) = replay(&writer.finish(true).bytes, at_once()).unwrap();
+        // 1.2345 as a float is a little more than that.
+        assert_eq!(frames[0].depth, [1235, 0, 0, 0, 0, 65535, 0, 250]);
+        assert_eq!((frames[0].meta.depth_units_m, info.stream.depth_units_m), (0.001, 0.001));
+        assert!(fact(&info, "depth units").contains("floats, rounded"), "{:?}", info.facts);
+    }
+}
+
+#[test]
+fn of_several_depth_topics_the_user_chooses() {
+    const ALIGNED: &str = "/camera/aligned_depth_to_color/image_raw";
+    let mut writer = writer();
+    for i in 0..3 {
+        for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50)] {
+            let info = topic.rsplit_once('/').unwrap().0.to_owned() + "/camera_info";
+            writer.typed(&info, INFO, &CameraInfo::default().message());
+            writer.typed(
+                topic,
+                IMAGE,
+                &Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i + offset)),
+            );
+        }
+        let infrared =
+            Image { encoding: "mono8", frame_id: "camera_infra1_optical_frame", ..Image::DEPTH };
+        writer.typed(
+            "/camera/infra1/image_rect_raw",
+            IMAGE,
+            &infrared.message(i as u32, stamp_ns(i), &[9; 16 * 12]),
+        );
+    }
+    let bytes = writer.finish(true).bytes;
+    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
+    let unclear = refused(&bytes, at_once(), &["several", "--topic", first]);
+    assert!(matches!(unclear, SourceError::Unsupported(_)));
+    for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50), (&ALIGNED[1..], 50)] {
+        let (info, frames) = replay(&bytes, with_topic(topic)).unwrap();
+        assert_eq!(frames[2].depth, depth_of(2 + offset), "{topic}");
+        assert_eq!((frames.len(), info.expected_frames), (3, Some(3)));
+    }
+    // The likeliest first, whatever the alphabet says.
+    let typo = refused(
+        &bytes,
+        with_topic("/camera/depth/image_rect_ra"),
+        &["image_rect_ra: there is no such stream; depth is on: /camera/depth"],
+    );
+    assert!(matches!(typo, SourceError::Unsupported(_)));
+    refused(
+        &bytes,
+        with_topic("/camera/aligned_depth/image_raw"),
+        &["depth is on: /camera/aligned"],
+    );
+    refused(
+        &bytes,
+        with_topic("/camera/infra1/image_rect_raw"),
+        &["this is no depth (infrared, mono8); depth is on: "],
+    );
+    let info = inspect(&File::new().put(&bytes)).unwrap();
+    let kinds: Vec<(&str, u64)> =
+        info.streams.iter().map(|s| (s.kind.as_str(), s.frames)).collect();
+    assert_eq!(kinds, [("depth", 3), ("depth", 3), ("infrared", 3)]);
+}
+
+#[test]
+fn sixteen_bits_without_a_word_about_depth_are_depth_only_where_nothing_else_is() {
+    let plain = Image { encoding: "mono16", frame_id: "cam", ..Image::DEPTH };
+    let write = |others: &[(&str, &Image)]| {
+        let mut writer = writer();
+        for (topic, image) in [&[("/a/image", &plain)], others].concat() {
+            writer.typed(topic, IMAGE, &image.depth_message(1, 5, &depth_of(4)));
+        }
+        writer.typed(
+            "/a/camera_info",
+            INFO,
+            &CameraInfo { frame_id: "cam", ..Default::default() }.message(),
+        );
+        writer.typed(
+            "/camera/depth/camera_info",
+            INFO,
+            &CameraInfo { k: [44.0; 4], ..Default::default() }.message(),
+        );
+        writer.finish(true).bytes
+    };
+    assert_eq!(replay(&write(&[]), at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
+    assert_eq!(
+        replay(&write(&[(DEPTH, &Image::DEPTH)]), at_once()).unwrap().0.stream.intrinsics.fx,
+        44.0
+    );
+    let by_frame = Image { encoding: "mono16", frame_id: "left_depth_frame", ..Image::DEPTH };
+    assert_eq!(
+        replay(&write(&[("/camera/depth/x", &by_frame)]), at_once())
+            .unwrap()
+            .0
+            .stream
+            .intrinsics
+            .fx,
+        44.0
+    );
+    refused(
+        &write(&[("/b/image", &plain)]),
+        at_once(),
+        &["has no depth stream; it has: Infrared (mono16 16x12)"],
+    );
+}
+
+#[test]
+fn a_camera_info_may_come_late_and_has_to_be_one() {
+    let image = |i: usize| Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i));
+    let zeros = CameraInfo { k: [0.0; 4], d: vec![], model: "", ..Default::default() };
+    for is_closed in [true, false] {
+        let write = |infos: &dyn Fn(usize, &mut Writer)| {
+            let mut writer = writer();
+            for i in 0..20 {
+                writer.typed(DEPTH, IMAGE, &image(i));
+                infos(i, &mut writer);
+                writer.end_chunk();
+            }
+            writer.finish(is_closed).bytes
+        };
+        let late = write(&|i, writer| {
+            if i == 17 {
+                writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+            }
+        });
+        let (info, frames) = replay(&late, at_once()).unwrap();
+        assert_eq!((info.stream.intrinsics.fx, frames.len()), (20.0, 20));
+        let better = write(&|i, writer| {
+            let info = if i < 12 { zeros.clone() } else { CameraInfo::default() };
+            writer.typed(DEPTH_INFO, INFO, &info.message());
+        });
+        assert_eq!(replay(&better, at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
+        let unknown = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &zeros.message()));
+        refused(
+            &unknown,
+            at_once(),
+            &["its depth stream has a camera info of zeros (/camera/depth/camera_info)"],
+        );
+        refused(
+            &write(&|_, _| {}),
+            at_once(),
+            &["the intrinsics of its depth stream (/camera/depth/camera_info) are missing"],
+        );
+        let other_size = CameraInfo { width: 640, height: 480, ..Default::default() };
+        let wrong = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &other_size.message()));
+        refused(
+            &wrong,
+            at_once(),
+            &["images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"],
+        );
+        // Under another name it is found by its frame and size, if it is the only one.
+        let elsewhere = write(&|_, writer| {
+            writer.typed("/calibration", INFO, &CameraInfo::default().message());
+            writer.typed("/other", INFO, &other_size.message());
+        });
+        assert_eq!(replay(&elsewhere, at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
+        let two = write(&|_, writer| {
+            writer.typed("/calibration", INFO, &CameraInfo::default().message());
+            writer.typed("/another", INFO, &CameraInfo::default().message());
+        });
+        refused(&two, at_once(), &["are missing"]);
+    }
+}
+
+#[test]
+fn lenses_have_ros_names() {
+    let lens = |model, d: &[f64]| {
+        let mut writer = writer();
+        writer.typed(
+            DEPTH_INFO,
+            INFO,
+            &CameraInfo { model, d: d.to_vec(), ..Default::default() }.message(),
+        );
+        writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(1, 5, &depth_of(0)));
+        replay(&writer.finish(true).bytes, at_once())
+            .map(|(info, _)| info.stream.intrinsics)
+            .map_err(|e| e.to_string())
+    };
+    let five = [0.1, -0.2, 0.001, 0.002, 0.3];
+    let brown = lens("plumb_bob", &five).unwrap();
+    assert_eq!(
+        (brown.distortion, brown.coeffs),
+        (Distortion::BrownConrady, five.map(|v| v as f32))
+    );
+    assert_eq!(lens("rational_polynomial", &[&five[..], &[0.0; 3]].concat()).unwrap(), brown);
+    let error = lens("rational_polynomial", &[&five[..], &[0.0, 0.0, 0.1]].concat()).unwrap_err();
+    assert!(
+        error.contains(
+            "its depth stream has the lens distortion model 'rational_polynomial' with more"
+        ),
+        "{error}"
+    );
+    let fisheye = lens("equidistant", &five[..4]).unwrap();
+    assert_eq!(
+        (fisheye.distortion, fisheye.coeffs),
+        (Distortion::KannalaBrandt4, [0.1, -0.2, 0.001, 0.002, 0.0])
+    );
+    assert_eq!(lens("", &[]).unwrap().distortion, Distortion::None);
+    assert_eq!(
+        lens("Inverse Brown Conrady", &five).unwrap().distortion,
+        Distortion::InverseBrownConrady
+    );
+    assert!(lens("rubber sheet", &five).unwrap_err().contains("'rubber sheet'"));
+}
+
+#[test]
+fn metadata_tell_the_clock() {
+    for (json, want) in [
+        (
+            r#"{"frame_number":7,"clock_domain":"global_time","frame_timestamp":1.5}"#,
+            TimestampDomain::GlobalTime,
+        ),
+        (r#"{"clock_domain":"system_time"}"#, TimestampDomain::SystemTime),
+        (r#"{"clock_domain":"hardware_clock""#, TimestampDomain::Unknown),
+        ("{}", TimestampDomain::Unknown),
+    ] {
+        let mut writer = writer();
+        depth_frames(&mut writer, 2);
+        writer.typed(
+            "/camera/color/metadata",
+            "realsense2_camera/Metadata",
+            &metadata(r#"{"clock_domain":"hardware_clock"}"#),
+        );
+        writer.typed("/camera/depth/metadata", "realsense2_camera/Metadata", &metadata(json));
+        depth_frames(&mut writer, 2);
+        let bytes = writer.finish(true).bytes;
+        let (info, frames) = replay(&bytes, at_once()).unwrap();
+        assert_eq!(info.stream.timestamp_domain, want, "{json}");
+        assert_eq!(frames[0].meta.device_time.unwrap().domain, want);
+        let told = inspect(&File::new().put(&bytes)).unwrap().timestamp_domain;
+        assert_eq!(told, (want != TimestampDomain::Unknown).then_some(want));
+    }
+}
+
+#[test]
+fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
+    let write = |numbers: &[u32]| {
+        let mut writer = writer();
+        for (i, &number) in numbers.iter().enumerate() {
+            writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+            writer.typed(
+                DEPTH,
+                IMAGE,
+                &Image::DEPTH.depth_message(number, stamp_ns(i), &depth_of(i)),
+            );
+            writer.end_chunk();
+        }
+        writer.finish(true).bytes
+    };
+    let counted = [5, 6, 9, 10, 11, 20, 21, 22, 23, 24, 25, 26];
+    let section = ReplayOptions { from: Some(Duration::from_millis(150)), ..at_once() };
+    assert_eq!(numbers(&replay(&write(&counted), at_once()).unwrap().1), counted.map(u64::from));
+    assert_eq!(
+        numbers(&replay(&write(&counted), section.clone()).unwrap().1),
+        counted[5..].iter().map(|&n| u64::from(n)).collect::<Vec<_>>()
+    );
+    // Converters from ROS 2 write the same number everywhere: frames are counted then, also where a
+    // replay begins later.
+    let idle = write(&[0; 12]);
+    assert_eq!(numbers(&replay(&idle, at_once()).unwrap().1), (1..=12).collect::<Vec<u64>>());
+    assert_eq!(numbers(&replay(&idle, section).unwrap().1), (6..=12).collect::<Vec<u64>>());
+    let told = &inspect(&File::new().put(&idle)).unwrap().streams[0];
+    assert_eq!((told.first_frame_number, told.last_frame_number), (Some(1), Some(12)));
+}
+
+#[test]
+fn images_of_another_size_are_lost_and_told() {
+    let mut writer = writer();
+    depth_frames(&mut writer, 3);
+    let other = Image { width: 8, height: 4, ..Image::DEPTH };
+    writer.typed(DEPTH, IMAGE, &other.depth_message(103, stamp_ns(3), &[1; 32]));
+    let file = File::new();
+    let mut source = open(&file.put(&writer.finish(true).bytes), at_once()).unwrap();
+    assert_eq!(drain(&mut source).len(), 3);
+    let damage = source.damage();
+    assert!(
+        damage.frames_lost == 1 && damage.notes[0].contains("8x4 in a stream of 16x12"),
+        "{damage:?}"
+    );
+}
+
+#[test]
+fn absurd_sizes_and_lenses_are_refused() {
+    let write = |image: &Image, info: &CameraInfo, pixels: &[u8]| {
+        let mut writer = writer();
+        writer.typed(DEPTH_INFO, INFO, &info.message());
+        writer.typed(DEPTH, IMAGE, &image.message(1, 5, pixels));
+        writer.finish(true).bytes
+    };
+    let nan = CameraInfo { k: [f64::NAN, 1.0, 1.0, 1.0], ..Default::default() };
+    refused(&write(&Image::DEPTH, &nan, &[0; 384]), at_once(), &["cannot be right", "fx is NaN"]);
+    let huge = Image { width: u32::MAX, height: 1, ..Image::DEPTH };
+    let huge_info = CameraInfo { width: u32::MAX, height: 1, ..Default::default() };
+    refused(&write(&huge, &huge_info, &[0; 16]), at_once(), &["4294967295x1"]);
+}
+
+#[test]
+fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
+    let mut writer = Writer::new(Packing::None);
+    writer.typed(
+        "/tf_static",
+        TF,
+        &transforms(&[("camera_link", "camera_depth_optical_frame", [0.0; 3], STRAIGHT)]),
+    );
+    depth_frames(&mut writer, 3);
+    let bytes = writer.finish(true).bytes;
+    let file = File::new();
+    let mut opened = 0;
+    for at in (0..bytes.len()).step_by(3) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 0x55;
+        for damaged in [&flipped[..], &bytes[..at]] {
+            if let Ok((frames, _)) = read(&file, damaged) {
+                assert!(frames.len() <= 3, "byte {at}");
+                opened += 1;
+            }
+            if let Err(SourceError::Io { source, .. }) = inspect(&file.put(damaged)) {
+                panic!("byte {at}: {source}");
+            }
+        }
+    }
+    assert!(opened > bytes.len() / 3, "most damage leaves frames: {opened}");
+}
+
+#[test]
+fn ros_2_frames_are_counted_unless_our_own_recorder_did() {
+    const OWN: &[(&str, &str)] =
+        &[("depth_units_m", "0.0001"), ("nominal_fps", "90"), ("timestamp_domain", "global_time")];
+    const OTHER_UNITS: &[(&str, &str)] =
+        &[("depth_units_m", "0.0005"), ("nominal_fps", "90"), ("timestamp_domain", "global_time")];
+    let k = [f64::from(600.1f32), 0.0, 7.5, 0.0, 21.0, 5.5, 0.0, 0.0, 1.0];
+    let info = ros2_camera_info(0, (16, 12), "plumb_bob", &[0.0; 5], k);
+    let image = |i: usize| {
+        let bytes: Vec<u8> = depth_of(i).iter().flat_map(|v| v.to_le_bytes()).collect();
+        (1, ros2_image(stamp_ns(i), (16, 12), "16UC1", 32, &bytes))
+    };
+    let camera_info = Channel {
+        notes: &[("distortion", "inverse_brown_conrady")],
+        ..ros2(DEPTH_INFO, "sensor_msgs/msg/CameraInfo")
+    };
+    let depth = ros2(DEPTH, "sensor_msgs/msg/Image");
+    let section = ReplayOptions { from: Some(Duration::from_millis(150)), ..at_once() };
+    let messages: Vec<_> = std::iter::once((0, info)).chain((0..20).map(image)).collect();
+    let foreign = write_mcap(&Layout::default(), &[camera_info, depth], &messages);
+    let (told, frames) = replay(&foreign, at_once()).unwrap();
+    assert_eq!((told.stream.depth_units_m, told.stream.nominal_fps), (0.001, 30.0));
+    assert_eq!(
+        (told.stream.intrinsics.fx, told.stream.intrinsics.distortion),
+        (600.1, Distortion::InverseBrownConrady)
+    );
+    assert_eq!(numbers(&frames), (1..=20).collect::<Vec<u64>>());
+    assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i)));
+    assert_eq!(
+        numbers(&replay(&foreign, section.clone()).unwrap().1),
+        (6..=20).collect::<Vec<u64>>()
+    );
+
+    // The writer counts the messages of each channel by itself, which shows whose count is taken.
+    let own = Channel { notes: OWN, ..depth };
+    let other = Channel { notes: OTHER_UNITS, ..depth };
+    let mut messages = messages;
+    messages.drain(1..6);
+    messages.last_mut().unwrap().0 = 2;
+    let recorded = write_mcap(&Layout::default(), &[camera_info, own, other], &messages);
+    let (told, frames) = replay(&recorded, at_once()).unwrap();
+    assert_eq!((told.stream.depth_units_m, told.stream.nominal_fps), (0.0001, 90.0));
+    assert_eq!(told.stream.timestamp_domain, TimestampDomain::GlobalTime);
+    assert_eq!(numbers(&frames), (1..=14).chain([1]).collect::<Vec<u64>>());
+    let units: Vec<f32> = frames.iter().map(|frame| frame.meta.depth_units_m).collect();
+    assert_eq!(units, [&[0.0001; 14][..], &[0.0005]].concat());
+    let told = &inspect(&File::new().put(&recorded)).unwrap().streams[0];
+    assert_eq!(
+        (told.first_frame_number, told.last_frame_number, told.frames),
+        (Some(1), Some(1), 15)
+    );
+}

@@ -1,0 +1,13 @@
+//! Reading recordings: each format, each kind of stream, whole and damaged.
+
+mod bag_damage;
+mod color;
+mod damage;
+mod db3;
+mod driver;
+mod glance;
+mod mcap;
+mod metadata;
+mod playing;
+mod reading;
+mod seeds;

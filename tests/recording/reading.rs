@@ -1,0 +1,507 @@
+//! Recordings: the sample files against what librealsense reads in them, and small bags of our own.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::bag_writer::{ALL_PACKINGS, Packing, Spec, Writer, depth_of, string, write_bag};
+use common::recording::{FOREVER, File, at_once, drain, numbers, open};
+use depthcast::clock::{Clock, ManualClock, TimestampDomain};
+use depthcast::frame::{DepthFrame, FrameMeta};
+use depthcast::recording::inspect;
+use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
+use depthcast::source::{Delivery, FrameSource};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+fn error_of(bytes: &[u8]) -> String {
+    let file = File::new();
+    let path = file.put(bytes);
+    let error = open(&path, at_once()).err().expect("this cannot be opened").to_string();
+    assert!(error.contains("some.bag") && !error.contains('\n'), "{error}");
+    error
+}
+
+fn sha256(depth: &[u16]) -> String {
+    let bytes: Vec<u8> = depth.iter().flat_map(|v| v.to_le_bytes()).collect();
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn raw_sum(depth: &[u16]) -> u64 {
+    depth.iter().map(|&v| u64::from(v)).sum()
+}
+
+fn expected() -> Option<(PathBuf, serde_json::Value)> {
+    let data = common::test_data()?;
+    let json = std::fs::read_to_string(data.join("expected.json")).unwrap();
+    Some((data, serde_json::from_str(&json).unwrap()))
+}
+
+#[test]
+fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it() {
+    let Some((data, expected)) = expected() else { return };
+    let expected = &expected["single_depth_color_640x480"];
+    let path = data.join("single_depth_color_640x480.bag");
+    let mut source = open(&path, at_once()).unwrap();
+    let info = source.info().clone();
+    let depth = &expected["depth"];
+    let intrinsics = info.stream.intrinsics;
+    assert_eq!((intrinsics.width, intrinsics.height), (640, 480));
+    assert_eq!(info.stream.nominal_fps, 6.0);
+    for (name, value) in [
+        ("fx", intrinsics.fx),
+        ("fy", intrinsics.fy),
+        ("ppx", intrinsics.ppx),
+        ("ppy", intrinsics.ppy),
+    ] {
+        assert_eq!(value, depth[name].as_f64().unwrap() as f32, "{name}");
+    }
+    assert_eq!(intrinsics.distortion.as_str(), "brown_conrady");
+    assert_eq!(intrinsics.coeffs, [0.0; 5]);
+    assert_eq!(info.stream.depth_units_m, depth["depth_units_m"].as_f64().unwrap() as f32);
+    assert_eq!(info.stream.timestamp_domain, TimestampDomain::HardwareClock);
+    assert_eq!(info.expected_frames, Some(2));
+    assert!(
+        info.facts.contains(&("device", "Intel RealSense D435".to_owned())),
+        "{:?}",
+        info.facts
+    );
+    assert!(info.facts.contains(&("serial", "728612070259".to_owned())));
+    assert!(info.facts.contains(&("format", "bag, lz4".to_owned())));
+
+    let frames = drain(&mut source);
+    assert_eq!(numbers(&frames), [169, 170]);
+    for frame in &frames {
+        let want = &expected["frames"][frame.meta.number.to_string()];
+        assert_eq!(sha256(&frame.depth), want["depth_sha256"].as_str().unwrap());
+        assert_eq!(raw_sum(&frame.depth), want["raw_sum"].as_u64().unwrap());
+        assert_eq!(
+            frame.depth.iter().filter(|&&v| v > 0).count() as u64,
+            want["valid"].as_u64().unwrap()
+        );
+        assert_eq!(frame.meta.depth_units_m, info.stream.depth_units_m);
+    }
+    // 360 s and 815,089,000 ns, by the header of the first image.
+    let stamp = frames[0].meta.device_time.unwrap();
+    assert_eq!((stamp.ms, stamp.domain), (360_815.089, TimestampDomain::HardwareClock));
+    let metadata = frames[0].meta.metadata;
+    assert_eq!(
+        (metadata.frame_counter, metadata.exposure_us, metadata.gain),
+        (Some(169), Some(6452), Some(16))
+    );
+    assert_eq!(metadata.sensor_timestamp_us, Some(360_811_863));
+    assert_eq!(metadata.frame_timestamp_us, Some(360_815_089));
+    assert_eq!(metadata.backend_timestamp_ms, Some(1_534_232_519_547));
+    assert!(source.damage().is_none(), "{:?}", source.damage());
+
+    let info = inspect(&path).unwrap();
+    assert!(info.complete);
+    assert_eq!(info.streams.len(), 2);
+    let color = info.streams.iter().find(|s| s.kind == "color").unwrap();
+    assert_eq!(
+        (color.frames, color.encoding.as_deref(), color.depth_units_m),
+        (1, Some("rgb8"), None)
+    );
+}
+
+#[test]
+fn the_sample_of_twenty_frames_is_read_as_librealsense_reads_it() {
+    let Some((data, expected)) = expected() else { return };
+    let expected = &expected["room_640x480_20f"];
+    let path = data.join("room_640x480_20f.bag");
+    let mut source = open(&path, at_once()).unwrap();
+    let stream = source.info().stream.clone();
+    assert_eq!(
+        (stream.intrinsics.fx, stream.intrinsics.ppx, stream.intrinsics.ppy),
+        (525.0, 319.5, 239.5)
+    );
+    assert_eq!((stream.nominal_fps, stream.depth_units_m), (30.0, 0.001));
+    assert_eq!(source.info().expected_frames, Some(20));
+    let frames = drain(&mut source);
+    assert_eq!(numbers(&frames), (1..=20).collect::<Vec<u64>>());
+    let sums: Vec<u64> = frames.iter().map(|f| raw_sum(&f.depth)).collect();
+    let want: Vec<u64> =
+        expected["raw_sums"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap()).collect();
+    assert_eq!(sums, want);
+    assert_eq!(
+        frames[0].meta.device_time.unwrap().ms,
+        expected["depth"]["first_timestamp_ms"].as_f64().unwrap()
+    );
+    assert_eq!(frames[0].meta.depth_units_m, 0.001);
+    assert!(source.damage().is_none(), "{:?}", source.damage());
+
+    let info = inspect(&path).unwrap();
+    assert!(info.complete && info.damage.is_none());
+    let depth = info.streams.iter().find(|s| s.kind == "depth").unwrap();
+    assert_eq!(
+        (depth.frames, depth.first_frame_number, depth.last_frame_number),
+        (20, Some(1), Some(20))
+    );
+    assert_eq!(
+        (depth.fx, depth.depth_units_m, depth.nominal_fps),
+        (Some(525.0), Some(0.001), Some(30.0))
+    );
+    assert!((info.duration_s - 19.0 / 30.0).abs() < 0.01, "{}", info.duration_s);
+    assert_eq!(info.streams.iter().find(|s| s.kind == "color").unwrap().frames, 20);
+}
+
+#[test]
+fn bags_of_every_packing_give_every_frame_once() {
+    let file = File::new();
+    for packing in ALL_PACKINGS {
+        for (frames_a_chunk, has_color, row_padding, is_bigendian) in
+            [(1, false, 0, false), (3, true, 6, false), (20, true, 0, true)]
+        {
+            let spec = Spec {
+                packing,
+                frames_a_chunk,
+                has_color,
+                row_padding,
+                is_bigendian,
+                ..Spec::default()
+            };
+            let path = file.put(&write_bag(&spec).bytes);
+            let mut source = open(&path, at_once()).unwrap();
+            assert_eq!(source.info().expected_frames, Some(10));
+            let frames = drain(&mut source);
+            assert_eq!(numbers(&frames), (100..110).collect::<Vec<u64>>());
+            for (i, frame) in frames.iter().enumerate() {
+                assert_eq!(frame.depth, depth_of(&spec, i), "{packing:?} {i}");
+                let stamp = frame.meta.device_time.unwrap();
+                assert!((stamp.ms - spec.stamps_ns[i] as f64 / 1e6).abs() < 1e-6);
+            }
+            assert!(source.damage().is_none(), "{packing:?}: {:?}", source.damage());
+            let info = inspect(&path).unwrap();
+            assert!(info.complete, "{:?}", info.damage);
+            assert_eq!(info.streams.len(), 1 + usize::from(has_color));
+            assert_eq!(
+                (info.device.as_deref(), info.firmware.as_deref()),
+                (Some("Test camera"), Some("5.16.0.1"))
+            );
+        }
+    }
+}
+
+#[test]
+fn units_come_from_the_frame_then_the_option_then_the_usual() {
+    let file = File::new();
+    for (option, in_frames, stream_m, frame_m) in [
+        (Some(("Depth Units", 0.002)), None, 0.002, 0.002),
+        (Some(("Depth_Units", 0.002)), Some(0.0005), 0.002, 0.0005),
+        (Some(("Depth_Units", 0.002)), Some(0.0), 0.002, 0.002),
+        (Some(("Depth_Units", 0.002)), Some(f32::NAN), 0.002, 0.002),
+        (None, Some(0.0005), 0.001, 0.0005),
+        (None, None, 0.001, 0.001),
+    ] {
+        let spec = Spec { units_option: option, units_in_frames: in_frames, ..Spec::default() };
+        let mut source = open(&file.put(&write_bag(&spec).bytes), at_once()).unwrap();
+        assert_eq!(source.info().stream.depth_units_m, stream_m);
+        assert_eq!(
+            source.info().facts.iter().any(|(name, _)| *name == "depth units"),
+            option.is_none()
+        );
+        assert_eq!(drain(&mut source)[0].meta.depth_units_m, frame_m);
+        assert!(source.damage().is_none());
+    }
+}
+
+#[test]
+fn every_time_stamp_domain_is_known() {
+    let file = File::new();
+    for (name, domain) in [
+        (Some("Hardware Clock"), TimestampDomain::HardwareClock),
+        (Some("System Time"), TimestampDomain::SystemTime),
+        (Some("Global Time"), TimestampDomain::GlobalTime),
+        (None, TimestampDomain::Unknown),
+    ] {
+        let spec = Spec { domain: name, ..Spec::default() };
+        let mut source = open(&file.put(&write_bag(&spec).bytes), at_once()).unwrap();
+        assert_eq!(source.info().stream.timestamp_domain, domain);
+        assert!(drain(&mut source).iter().all(|f| f.meta.device_time.unwrap().domain == domain));
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_is_told_in_one_line() {
+    let no_depth =
+        error_of(&write_bag(&Spec { has_depth: false, has_color: true, ..Spec::default() }).bytes);
+    assert!(no_depth.contains("has no depth stream; it has: Color (rgb8 16x12)"), "{no_depth}");
+    let unclosed = Spec { has_depth: false, has_color: true, is_closed: false, ..Spec::default() };
+    assert!(error_of(&write_bag(&unclosed).bytes).contains("has no depth stream"));
+    let no_frames = error_of(&write_bag(&Spec { stamps_ns: vec![], ..Spec::default() }).bytes);
+    assert!(no_frames.contains("no depth"), "{no_frames}");
+    assert!(error_of(b"").contains("is empty"));
+    assert!(error_of(b"\xff\xd8\xff\xe0\0\x10JFIF").contains("a JPEG image"));
+    assert!(error_of(b"\x89PNG\r\n\x1a\n....").contains("a PNG image"));
+    assert!(error_of(b"hello, world").contains("68 65 6c 6c"));
+    assert!(error_of(b"#ROSBAG V1.2\n").contains("version 1"));
+    assert!(error_of(b"#ROSB").contains("cut off"));
+    assert!(error_of(b"SQLite format 3\0rest").contains("is an SQLite file, but"));
+    assert!(error_of(b"\x89MCAP0\r\nrest").contains("no depth frame"));
+    let focal = error_of(&write_bag(&Spec { focal_px: f64::NAN, ..Spec::default() }).bytes);
+    assert!(focal.contains("fx is NaN"), "{focal}");
+    let model = error_of(
+        &write_bag(&Spec { distortion: ("rubber sheet", [1.0; 5]), ..Spec::default() }).bytes,
+    );
+    assert!(model.contains("'rubber sheet'"), "{model}");
+    assert!(
+        error_of(&Writer::new(Packing::None).finish(true).bytes).contains("without any messages")
+    );
+
+    let mut other = Writer::new(Packing::Lz4);
+    other.message("/camera/depth/image_raw", &string("?"));
+    let other = error_of(&other.finish(true).bytes);
+    assert!(
+        other.contains("without images; it has: /camera/depth/image_raw (any/Type)"),
+        "{other}"
+    );
+
+    let dir = TempDir::new().unwrap();
+    assert!(open(dir.path(), at_once()).err().unwrap().to_string().contains("is a directory"));
+    assert!(
+        open(&dir.path().join("no.bag"), at_once())
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("no such file")
+    );
+    let spec = Spec::default();
+    let file = File::new();
+    let path = file.put(&write_bag(&spec).bytes);
+    assert!(open(&path, ReplayOptions { speed: 0.0, ..at_once() }).is_err());
+    assert!(open(&path, ReplayOptions { speed: f64::NAN, ..at_once() }).is_err());
+}
+
+/// Delivers all frames by a clock that only sleeping moves; returns their numbers and times of
+/// arrival in ms.
+fn arrivals(spec: &Spec, options: ReplayOptions, take: usize) -> Vec<(u64, u64)> {
+    let file = File::new();
+    let clock = Arc::new(ManualClock::new());
+    clock.advance(Duration::from_secs(1));
+    let mut source = RecordingSource::open(
+        &file.put(&write_bag(spec).bytes),
+        options,
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    )
+    .unwrap();
+    let mut frame = DepthFrame::new(spec.width, spec.height);
+    let mut got = vec![];
+    let mut idle = 0;
+    while got.len() < take {
+        let until = clock.now().plus(Duration::from_millis(20));
+        match source.next_frame(&mut frame, until).unwrap() {
+            Delivery::Frame => {
+                let FrameMeta { number, arrived_at, .. } = frame.meta;
+                assert_eq!(arrived_at, clock.now());
+                got.push((number, arrived_at.as_ns() / 1_000_000));
+            }
+            Delivery::Idle => {
+                assert_eq!(clock.now(), until, "idle only when the time is up");
+                idle += 1;
+                assert!(idle < 10_000);
+            }
+            Delivery::End => break,
+        }
+    }
+    got
+}
+
+fn spec_at_ms(stamps_ms: &[u64]) -> Spec {
+    Spec {
+        stamps_ns: stamps_ms.iter().map(|ms| ms * 1_000_000).collect(),
+        fps: 10,
+        ..Spec::default()
+    }
+}
+
+#[test]
+fn frames_are_delivered_when_they_are_due() {
+    let spec = spec_at_ms(&[5000, 5100, 5133, 5500]);
+    let recorded = ReplayOptions::default();
+    assert_eq!(
+        arrivals(&spec, recorded.clone(), 9),
+        [(100, 1000), (101, 1100), (102, 1133), (103, 1500)]
+    );
+    let double = ReplayOptions { speed: 2.0, ..recorded.clone() };
+    assert_eq!(arrivals(&spec, double, 9), [(100, 1000), (101, 1050), (102, 1066), (103, 1250)]);
+    assert_eq!(arrivals(&spec, at_once(), 9), [(100, 1000), (101, 1000), (102, 1000), (103, 1000)]);
+    let jumping = spec_at_ms(&[5000, 5050, 1000, 1050, 90_000]);
+    let dues: Vec<u64> = arrivals(&jumping, recorded, 9).iter().map(|a| a.1).collect();
+    assert_eq!(dues, [1000, 1050, 1150, 1200, 1300]);
+}
+
+#[test]
+fn a_late_reader_does_not_shift_the_schedule() {
+    let spec = spec_at_ms(&[5000, 5100, 5200, 5300]);
+    let file = File::new();
+    let clock = Arc::new(ManualClock::new());
+    let path = file.put(&write_bag(&spec).bytes);
+    let mut source = RecordingSource::open(
+        &path,
+        ReplayOptions::default(),
+        Arc::clone(&clock) as Arc<dyn Clock>,
+    )
+    .unwrap();
+    let mut frame = DepthFrame::default();
+    let mut arrived_ms = vec![];
+    while source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
+        arrived_ms.push(frame.meta.arrived_at.as_ns() / 1_000_000);
+        if arrived_ms.len() == 2 {
+            clock.advance(Duration::from_millis(150));
+        }
+    }
+    assert_eq!(arrived_ms, [0, 100, 250, 300]);
+    assert_eq!((frame.width, frame.depth.len()), (16, 16 * 12), "an empty frame was made to fit");
+}
+
+#[test]
+fn a_section_is_cut_out_by_the_stamps() {
+    let spec = spec_at_ms(&[5000, 5100, 5200, 5300, 5400]);
+    let section = |from: Option<u64>, to: Option<u64>| ReplayOptions {
+        from: from.map(Duration::from_millis),
+        to: to.map(Duration::from_millis),
+        ..ReplayOptions::default()
+    };
+    assert_eq!(arrivals(&spec, section(Some(100), Some(300)), 9), [(101, 1000), (102, 1100)]);
+    assert_eq!(
+        arrivals(&spec, section(Some(101), None), 9),
+        [(102, 1000), (103, 1100), (104, 1200)]
+    );
+    assert_eq!(arrivals(&spec, section(None, Some(100)), 9), [(100, 1000)]);
+    let file = File::new();
+    let path = file.put(&write_bag(&spec).bytes);
+    let mut source = open(&path, section(Some(100), Some(300))).unwrap();
+    assert_eq!(source.info().expected_frames, None);
+    drain(&mut source);
+    assert!(source.damage().is_none(), "what was not asked for is not lost");
+    assert!(open(&path, section(Some(300), Some(100))).is_err());
+    assert_eq!(arrivals(&spec, section(Some(400), None), 9), [(104, 1000)]);
+    let refused = |options| open(&path, options).err().unwrap().to_string();
+    for color in [false, true] {
+        let path = file.put(&write_bag(&Spec { has_color: true, ..spec.clone() }).bytes);
+        let behind = ReplayOptions { color, ..section(Some(401), None) };
+        let text = open(&path, behind).err().unwrap().to_string();
+        assert!(
+            text.contains("--from 401ms lies behind the end") && text.contains("0.400 s"),
+            "{text}"
+        );
+    }
+    let text = refused(section(Some(101), Some(199)));
+    assert!(text.ends_with("no depth frame lies between --from 101ms and --to 199ms"), "{text}");
+}
+
+#[test]
+fn a_loop_goes_on_in_time() {
+    let spec = spec_at_ms(&[5000, 5100, 5150]);
+    let looped = ReplayOptions { looped: true, ..ReplayOptions::default() };
+    let got = arrivals(&spec, looped.clone(), 7);
+    // The frame rate is 10: one period lies between the last and the first frame.
+    assert_eq!(
+        got,
+        [(100, 1000), (101, 1100), (102, 1150), (100, 1250), (101, 1350), (102, 1400), (100, 1500)]
+    );
+
+    let file = File::new();
+    let mut damaged = write_bag(&Spec { short_frames: vec![1], ..spec }).bytes;
+    let mut source =
+        open(&file.put(&damaged), ReplayOptions { pace: Pace::Max, ..looped.clone() }).unwrap();
+    assert_eq!(source.info().expected_frames, None);
+    let mut frame = DepthFrame::new(16, 12);
+    let mut stamps = vec![];
+    while stamps.len() < 6 {
+        if source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
+            stamps.push(frame.meta.device_time.unwrap().ms);
+        }
+    }
+    assert_eq!(stamps, [5000.0, 5150.0, 5250.0, 5400.0, 5500.0, 5650.0]);
+    assert_eq!(source.damage().frames_lost, 1, "counted in one pass, not in each");
+
+    // Where frames may have been lost, a section without frames is no mistake, and ends also in a
+    // loop.
+    let nothing = ReplayOptions { from: Some(Duration::from_secs(99)), ..looped };
+    damaged.truncate(damaged.len() - 1);
+    assert_eq!(drain(&mut open(&file.put(&damaged), nothing).unwrap()), []);
+}
+
+#[test]
+fn the_info_of_a_bag_follows_the_contract() {
+    let file = File::new();
+    let path = file.put(&write_bag(&Spec { has_color: true, ..Spec::default() }).bytes);
+    let json = serde_json::to_value(inspect(&path).unwrap()).unwrap();
+    assert_eq!(json["schema"], "depthcast.info.v1");
+    assert_eq!(json["file"], path.display().to_string());
+    assert_eq!((&json["format"], &json["complete"]), (&"bag".into(), &true.into()));
+    assert!((json["duration_s"].as_f64().unwrap() - 0.3).abs() < 1e-6);
+    let streams = json["streams"].as_array().unwrap();
+    let depth = streams.iter().find(|s| s["kind"] == "depth").unwrap();
+    for (key, want) in [
+        ("width", serde_json::json!(16)),
+        ("height", serde_json::json!(12)),
+        ("nominal_fps", serde_json::json!(30.0)),
+        ("encoding", serde_json::json!("mono16")),
+        ("frames", serde_json::json!(10)),
+        ("first_frame_number", serde_json::json!(100)),
+        ("last_frame_number", serde_json::json!(109)),
+        ("fx", serde_json::json!(20.0)),
+        ("fy", serde_json::json!(20.0)),
+        ("ppx", serde_json::json!(7.5)),
+        ("ppy", serde_json::json!(5.5)),
+        ("distortion", serde_json::json!("brown_conrady")),
+    ] {
+        assert_eq!(depth[key], want, "{key}");
+    }
+    assert!((depth["depth_units_m"].as_f64().unwrap() - 0.001).abs() < 1e-9);
+    assert!(streams.iter().find(|s| s["kind"] == "color").unwrap()["depth_units_m"].is_null());
+    assert_eq!(
+        json["damage"],
+        serde_json::json!({"bytes_skipped": 0, "chunks_skipped": 0, "frames_lost": 0, "notes": []})
+    );
+    assert_eq!(json["timestamp_domain"], "hardware_clock");
+}
+
+/// With an index it is found by bisecting, without one by reading from the begin; both have to find
+/// the same.
+#[test]
+fn a_section_begins_at_the_same_frame_with_an_index_and_without() {
+    let file = File::new();
+    for (frames_a_chunk, has_color) in [(1, false), (3, false), (50, false), (1, true), (4, true)] {
+        let stamps_ns: Vec<u64> =
+            (0..47).map(|i| 5_000_000_000 + i * 33_333_333 + (i % 3) * 1_000_000).collect();
+        let spec =
+            Spec { frames_a_chunk, has_color, stamps_ns: stamps_ns.clone(), ..Spec::default() };
+        let read_from = |is_closed: bool, from: Duration| {
+            let path = file.put(&write_bag(&Spec { is_closed, ..spec.clone() }).bytes);
+            let options = ReplayOptions { from: Some(from), color: has_color, ..at_once() };
+            drain(&mut open(&path, options).unwrap())
+        };
+        for from_ms in (0..1534).step_by(41) {
+            let from = Duration::from_millis(from_ms);
+            let (fast, slow) = (read_from(true, from), read_from(false, from));
+            let first = stamps_ns
+                .iter()
+                .position(|&stamp| stamp - stamps_ns[0] >= from.as_nanos() as u64)
+                .unwrap();
+            assert_eq!(numbers(&fast), (100 + first as u64..147).collect::<Vec<u64>>(), "{from:?}");
+            assert!(fast == slow, "{from:?}: depth, facts and colour are the same");
+        }
+    }
+}
+
+/// Buffers are made for the size of the intrinsics, so that one damaged number must not make them
+/// huge.
+#[test]
+fn intrinsics_of_another_size_than_the_images_are_refused() {
+    let file = File::new();
+    let spec = Spec { packing: Packing::None, ..Spec::default() };
+    let mut bytes = write_bag(&spec).bytes;
+    let size = [spec.height.to_le_bytes(), spec.width.to_le_bytes()].concat();
+    // The intrinsics come before the first image.
+    let place = bytes.windows(8).position(|window| window == size).unwrap();
+    bytes[place + 4..place + 8].copy_from_slice(&16_000u32.to_le_bytes());
+    let error = open(&file.put(&bytes), at_once()).err().unwrap().to_string();
+    let want = format!(
+        "its depth images are {}x{}, and their intrinsics are those of 16000x",
+        spec.width, spec.height
+    );
+    assert!(error.contains(&want), "{error}");
+}
