@@ -230,7 +230,11 @@ fn projections<'a>(
     let best = Kernel::best();
     for kernel in Kernel::available() {
         let name = |what: &str| {
-            if kernel == best { what.to_owned() } else { format!("{what}, {}", kernel.name()) }
+            if kernel.name() == best.name() {
+                what.to_owned()
+            } else {
+                format!("{what}, {}", kernel.name())
+            }
         };
         for (what, options) in [("simd", organized), ("compact", compact)] {
             let projector = BackProjector::new(camera, None, options)?.with_kernel(kernel);
@@ -240,7 +244,8 @@ fn projections<'a>(
     for (what, options) in [("simd+rayon", organized), ("compact+rayon", compact)] {
         let mut projector = BackProjector::new(camera, None, options)?;
         // Threads are awake in a benchmark.
-        projector.tune(None, &mut || drop(rayon::broadcast(|_| ())))?;
+        let started = Instant::now();
+        projector.tune(None, &|| started.elapsed(), &mut || drop(rayon::broadcast(|_| ())))?;
         candidates.push(hot(what.into(), threads, projector, frame));
     }
     for (what, options) in [("simd", organized), ("compact", compact)] {

@@ -46,7 +46,7 @@ pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
-use crate::realtime::Ledger;
+use crate::realtime::RealtimeLog;
 use crate::source::motion::Motion;
 use crate::source::watch::Monitor;
 
@@ -88,7 +88,7 @@ pub struct RunStats {
     /// One for each sink; the first is the one that the report's `shown` speaks of.
     pub sinks: Vec<SinkStats>,
     /// What its threads were granted of what they asked the system for. Several cameras have one.
-    pub realtime: std::sync::Arc<Ledger>,
+    pub realtime: std::sync::Arc<RealtimeLog>,
     /// Where the run is recorded.
     pub recording: Option<std::sync::Arc<RecordingStats>>,
 }

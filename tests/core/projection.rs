@@ -214,8 +214,11 @@ fn tuning_changes_no_point() {
     let image = frame(640, 480, 0.001, (0..640 * 480).map(|i| (i % 5000) as u16).collect());
     let mut points = Points::default();
     let mut projector = BackProjector::new(&camera, None, ProjectOptions::default()).unwrap();
+    let started = std::time::Instant::now();
     in_threads(2, || {
-        projector.tune(None, &mut || {}).and_then(|()| projector.project(&image, &mut points))
+        projector
+            .tune(None, &|| started.elapsed(), &mut || {})
+            .and_then(|()| projector.project(&image, &mut points))
     })
     .unwrap();
     assert!(matches!(projector.bands(), 1 | 8));
