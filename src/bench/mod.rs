@@ -293,7 +293,7 @@ fn painting<'a>(
     let range = ColorRange { colormap: Colormap::default(), first_m: 0.5, last_m: 6.0 };
     let ramp = Ramp::of(Coloring::ByDepth(range)).context("depth decides")?;
     let mut colors_rgba = huge_pages::vec(0, points.positions_m.len());
-    let call = move || ramp.paint(black_box(&points.positions_m), black_box(&mut colors_rgba));
+    let call = move || ramp.colorize(black_box(&points.positions_m), black_box(&mut colors_rgba));
     candidates.push(Candidate::new("colours by depth", 1, call));
     Ok(())
 }
