@@ -292,14 +292,16 @@ mod tests {
     }
 
     fn clouds() -> impl Strategy<Value = Vec<([f32; 3], u32)>> {
-        let with_alpha = |alpha: fn(u32) -> u32| any::<u32>().prop_map(alpha);
-        let colors = prop_oneof![
-            2 => with_alpha(|c| c | 0xff),
-            1 => any::<u32>(),
-            2 => with_alpha(|c| c & !0xff),
-        ];
-        let point = (proptest::array::uniform3(coordinates()), colors);
-        prop_oneof![vec(point.clone(), 0..40), vec(point, 0..700)]
+        let colors = || {
+            let with_alpha = |alpha: fn(u32) -> u32| any::<u32>().prop_map(alpha);
+            prop_oneof![
+                2 => with_alpha(|c| c | 0xff),
+                1 => any::<u32>(),
+                2 => with_alpha(|c| c & !0xff),
+            ]
+        };
+        let points = |n| vec((proptest::array::uniform3(coordinates()), colors()), 0..n);
+        prop_oneof![points(40), points(700)]
     }
 
     proptest! {
