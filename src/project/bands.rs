@@ -11,7 +11,7 @@ use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
 use rayon::slice::ParallelSliceMut as _;
 
 use super::Layout;
-use super::decimate::Decimator;
+use super::decimate::Decimate;
 use super::kernel::{Block, DepthScale, Kernel};
 use super::texture::Texture;
 use super::view::{Rays, Rows};
@@ -103,14 +103,15 @@ impl Bands {
     pub(super) fn decimate(
         &self,
         kernel: Kernel,
-        decimator: &Decimator,
-        rows: Rows<'_>,
+        decimate: Decimate,
+        Rows { depth, stride }: Rows<'_>,
         scale: &DepthScale,
         out: &mut [u16],
     ) {
-        self.cut.each(out, self.cut.band_rows * self.cut.width, |rows_out, out| {
-            let first = rows_out.start * decimator.factor() * rows.stride;
-            kernel.decimate(decimator, &rows.depth[first..], rows.stride, scale, out);
+        let width = self.cut.width;
+        self.cut.each(out, self.cut.band_rows * width, |rows_out, out| {
+            let depth = &depth[rows_out.start * decimate.factor as usize * stride..];
+            kernel.decimate(decimate, Rows { depth, stride }, scale, width, out);
         });
     }
 }

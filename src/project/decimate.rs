@@ -19,6 +19,14 @@ pub enum DecimateBy {
 }
 
 /// How a depth image is made smaller.
+///
+/// Pixel i of the smaller image represents the pixels `i * f` to `i * f + f - 1`, so its ray is
+/// that of their middle, `i * f + (f - 1) / 2`. (librealsense's decimation divides the principal
+/// point by f and no more, which shifts the points by up to one and a half pixels.)
+///
+/// Columns and rows at the right and lower edge that don't fill a block are dropped. So does
+/// librealsense, which then pads the image with zeros to multiples of four pixels; this one
+/// doesn't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decimate {
     /// Columns and rows of a block, one of [`Decimate::FACTORS`].
@@ -28,44 +36,9 @@ pub struct Decimate {
 
 impl Decimate {
     pub const FACTORS: RangeInclusive<u32> = 2..=4;
-}
 
-/// Makes depth images of one size smaller.
-///
-/// Pixel i of the smaller image represents the pixels `i * f` to `i * f + f - 1`, so its ray is
-/// that of their middle, `i * f + (f - 1) / 2`. (librealsense's decimation divides the principal
-/// point by f and no more, which shifts the points by up to one and a half pixels.)
-///
-/// Columns and rows at the right and lower edge that don't fill a block are dropped. So does
-/// librealsense, which then pads the image with zeros to multiples of four pixels; this one
-/// doesn't.
-#[derive(Debug, Clone)]
-pub struct Decimator {
-    decimate: Decimate,
-    output_width: usize,
-}
-
-impl Decimator {
-    /// For depth images of `width` pixels a row.
-    ///
-    /// # Panics
-    /// If the factor is none of [`Decimate::FACTORS`].
-    pub fn new(decimate: Decimate, width: u32) -> Self {
-        let factor = decimate.factor;
-        assert!(
-            Decimate::FACTORS.contains(&factor),
-            "depth is decimated by 2, 3 or 4, not by {factor}"
-        );
-        Self { decimate, output_width: (width / factor) as usize }
-    }
-
-    /// Columns and rows of a block.
-    pub fn factor(&self) -> usize {
-        self.decimate.factor as usize
-    }
-
-    /// Fills `out` with whole rows of the smaller image: all of them, or, for one thread among
-    /// many, a band of them.
+    /// Fills `out` with whole rows of the smaller image, of `width` pixels each: all of them, or,
+    /// for one thread among many, a band of them.
     ///
     /// `depth` starts at the first full pixel of the first of these rows; each row of it starts
     /// `stride` values after the one before. Raw depths within `range` are valid, but 0 never is. A
@@ -74,19 +47,24 @@ impl Decimator {
     /// A caller with `#[target_feature(enable = "avx2")]` gets it in AVX2.
     ///
     /// # Panics
-    /// If `out` is not a whole number of rows, or `depth` has too few rows for it.
+    /// If the factor is none of [`Decimate::FACTORS`], `out` is not a whole number of rows, or
+    /// `depth` has too few rows for it.
     #[inline(always)]
-    pub fn run(&self, depth: &[u16], stride: usize, range: RangeInclusive<u16>, out: &mut [u16]) {
-        let image = Image {
-            depth,
-            stride,
-            output_width: self.output_width,
-            range: (*range.start().max(&1), *range.end()),
-        };
-        match self.decimate.factor {
-            2 => image.reduce::<2, 4>(self.decimate.by, out),
-            3 => image.reduce::<3, 9>(self.decimate.by, out),
-            _ => image.reduce::<4, 16>(self.decimate.by, out),
+    pub fn run(
+        self,
+        depth: &[u16],
+        stride: usize,
+        range: RangeInclusive<u16>,
+        width: usize,
+        out: &mut [u16],
+    ) {
+        let range = (*range.start().max(&1), *range.end());
+        let image = Image { depth, stride, output_width: width, range };
+        match self.factor {
+            2 => image.reduce::<2, 4>(self.by, out),
+            3 => image.reduce::<3, 9>(self.by, out),
+            4 => image.reduce::<4, 16>(self.by, out),
+            factor => panic!("depth is decimated by 2, 3 or 4, not by {factor}"),
         }
     }
 }
@@ -177,7 +155,7 @@ fn minima<const F: usize, const L: usize>(
 }
 
 /// The median of a block's valid depths, wherever in it they are, by always taking the same rank of
-/// all its depths: its invalid pixels count as nearest and as farthest by turns, so that the valid
+/// all its depths: its invalid pixels count as nearest and as farthest alternately, so that the valid
 /// ones stay in the middle. Of a block without a valid one that makes 0.
 #[inline(always)]
 fn medians<const F: usize, const N: usize, const L: usize>(
@@ -308,16 +286,15 @@ mod tests {
     /// Runs all decimations, whole and in bands of one row, and compares them with the naive one.
     fn check(depth: &[u16], stride: usize, size: (u32, u32), range: &RangeInclusive<u16>) {
         for decimate in all_decimations() {
-            let decimator = Decimator::new(decimate, size.0);
+            let (factor, width) = (decimate.factor as usize, (size.0 / decimate.factor) as usize);
             let want = naive(decimate, depth, stride, size, range.clone());
             let mut whole = vec![7; want.len()];
-            decimator.run(depth, stride, range.clone(), &mut whole);
+            decimate.run(depth, stride, range.clone(), width, &mut whole);
             assert_eq!(whole, want, "{decimate:?} of {size:?}, stride {stride}, {range:?}");
 
             let mut bands = vec![7; want.len()];
-            for (row, band) in bands.chunks_exact_mut(decimator.output_width.max(1)).enumerate() {
-                let first = row * decimator.factor() * stride;
-                decimator.run(&depth[first..], stride, range.clone(), band);
+            for (row, band) in bands.chunks_exact_mut(width.max(1)).enumerate() {
+                decimate.run(&depth[row * factor * stride..], stride, range.clone(), width, band);
             }
             assert_eq!(bands, want, "{decimate:?} of {size:?} in bands");
         }
@@ -370,7 +347,7 @@ mod tests {
                 for block in [zeros_and_ones, with_holes] {
                     let (stride, all) = (side as usize, 0..=u16::MAX);
                     let mut out = [7];
-                    Decimator::new(decimate, side).run(&block, stride, all.clone(), &mut out);
+                    decimate.run(&block, stride, all.clone(), 1, &mut out);
                     let want = naive(decimate, &block, stride, (side, side), all);
                     assert_eq!(out[..], want, "{block:?}");
                 }
@@ -381,6 +358,6 @@ mod tests {
     #[test]
     #[should_panic = "not by 5"]
     fn other_factors_are_refused() {
-        Decimator::new(Decimate { factor: 5, by: DecimateBy::Min }, 848);
+        Decimate { factor: 5, by: DecimateBy::Min }.run(&[1; 25], 5, 1..=9, 1, &mut [0]);
     }
 }

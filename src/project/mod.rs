@@ -31,7 +31,6 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use bands::Bands;
-use decimate::Decimator;
 pub use decimate::{Decimate, DecimateBy};
 use kernel::Kernel;
 use rayon::ThreadPool;
@@ -105,7 +104,7 @@ pub struct BackProjector {
     range: DepthRange,
     layout: Layout,
     /// With room for a decimated image.
-    decimator: Option<(Decimator, Vec<u16>)>,
+    decimate: Option<(Decimate, Vec<u16>)>,
     rays: Rays,
     bands: Bands,
     kernel: Kernel,
@@ -145,8 +144,7 @@ impl BackProjector {
             height: camera.height,
             range,
             layout,
-            decimator: decimate
-                .map(|decimate| (Decimator::new(decimate, roi.width), vec![0; width * height])),
+            decimate: decimate.map(|decimate| (decimate, vec![0; width * height])),
             roi,
             rays: Rays::new(camera, (width, height), first_px, factor as f32),
             bands: Bands::new(width, height),
@@ -260,8 +258,8 @@ impl BackProjector {
             return Ok(());
         };
         let mut rows = self.roi.rows(frame);
-        if let Some((decimator, depth)) = &mut self.decimator {
-            self.bands.decimate(self.kernel, decimator, rows, &scale, depth);
+        if let Some((decimate, depth)) = &mut self.decimate {
+            self.bands.decimate(self.kernel, *decimate, rows, &scale, depth);
             rows = Rows { depth, stride: self.bands.width() };
         }
         let image = bands::Image {

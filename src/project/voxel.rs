@@ -58,7 +58,7 @@ impl VoxelGrid {
     }
 
     /// Replaces the points of each cell by their mean, in the order of the cells' first points. The
-    /// mean lies in the cell, so that a second run changes nothing.
+    /// mean is in the cell, so that a second run changes nothing.
     ///
     /// With a colour for each point, as `0xRRGGBBAA`, each channel becomes its rounded mean. Alpha
     /// 0 marks a point without colour, which counts only in cells where all are such.

@@ -63,12 +63,6 @@ impl Vector<4> for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn splat_u16(value: u16) -> uint16x4_t {
-        vdup_n_u16(value)
-    }
-
-    #[inline]
-    #[target_feature(enable = "neon")]
     unsafe fn load(values: &[f32; 4]) -> float32x4_t {
         // SAFETY: reads the 16 bytes of `values`, at any alignment.
         unsafe { vld1q_f32(values.as_ptr()) }
@@ -95,20 +89,16 @@ impl Vector<4> for Neon {
 
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn keep(depth: uint16x4_t, low: uint16x4_t, span: uint16x4_t) -> uint16x4_t {
-        vand_u16(depth, neon_mask(depth, low, span))
+    unsafe fn keep(depth: uint16x4_t, scale: DepthScale) -> uint16x4_t {
+        vand_u16(depth, neon_mask(depth, scale))
     }
 
     /// A bit of the mask from each lane that counts, and 16 to count them: NEON's own way to count
     /// bits is a longer one.
     #[inline]
     #[target_feature(enable = "neon")]
-    unsafe fn counting(
-        depth: uint16x4_t,
-        low: uint16x4_t,
-        span: uint16x4_t,
-    ) -> (uint8x16_t, usize) {
-        let mask = neon_mask(depth, low, span);
+    unsafe fn counting(depth: uint16x4_t, scale: DepthScale) -> (uint8x16_t, usize) {
+        let mask = neon_mask(depth, scale);
         let sum = usize::from(vaddv_u16(vand_u16(mask, vcreate_u16(0x0018_0014_0012_0011))));
         // SAFETY: reads the 16 bytes of an array of the table, at any alignment.
         (unsafe { vld1q_u8(SQUEEZE[sum % 16].as_ptr()) }, sum / 16)
@@ -131,6 +121,6 @@ impl Vector<4> for Neon {
 /// All ones for depths that count.
 #[inline]
 #[target_feature(enable = "neon")]
-fn neon_mask(depth: uint16x4_t, low: uint16x4_t, span: uint16x4_t) -> uint16x4_t {
-    vcle_u16(vsub_u16(depth, low), span)
+fn neon_mask(depth: uint16x4_t, scale: DepthScale) -> uint16x4_t {
+    vcle_u16(vsub_u16(depth, vdup_n_u16(scale.low)), vdup_n_u16(scale.span))
 }

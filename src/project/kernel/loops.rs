@@ -7,7 +7,7 @@ use super::{Block, DepthScale, Places, Row};
 /// Counts depths. The compiler makes it fast for the instruction set of its caller.
 #[inline(always)]
 pub(super) fn count(depth: &[u16], scale: &DepthScale) -> usize {
-    // In u16, so that a vector holds as many counters as depths; a chunk is too short to overflow
+    // In u16, so that a vector has as many counters as depths; a chunk is too short to overflow
     // one.
     let in_chunk = |chunk: &[u16]| {
         chunk.iter().fold(0u16, |n, &d| n.wrapping_add(u16::from(scale.counts(d)))) as usize
@@ -95,42 +95,18 @@ pub(super) trait Vector<const LANES: usize> {
     const FILLS_CACHE_LINES: bool;
 
     unsafe fn splat(value: f32) -> Self::F32;
-    unsafe fn splat_u16(value: u16) -> Self::U16;
     unsafe fn load(values: &[f32; LANES]) -> Self::F32;
     unsafe fn load_u16(values: &[u16; LANES]) -> Self::U16;
     unsafe fn mul(a: Self::F32, b: Self::F32) -> Self::F32;
     unsafe fn to_f32(depth: Self::U16) -> Self::F32;
-    /// Makes depths 0 that do not count: those with `depth - low > span`, modulo 2^16.
-    unsafe fn keep(depth: Self::U16, low: Self::U16, span: Self::U16) -> Self::U16;
+    /// Makes depths 0 that do not count.
+    unsafe fn keep(depth: Self::U16, scale: DepthScale) -> Self::U16;
     /// The lanes that count, and how many they are.
-    unsafe fn counting(depth: Self::U16, low: Self::U16, span: Self::U16) -> (Self::Lanes, usize);
+    unsafe fn counting(depth: Self::U16, scale: DepthScale) -> (Self::Lanes, usize);
     /// Brings lanes together at the start; what the others become does not matter.
     unsafe fn squeeze(lanes: Self::Lanes, v: Self::F32) -> Self::F32;
     /// Writes lanes of x, y and z as points `x y z x y z ...`.
     unsafe fn store(xyz: [Self::F32; 3], places: &mut [MaybeUninit<[f32; 3]>; LANES]);
-}
-
-/// [`DepthScale`] for each lane.
-struct Scale<V: Vector<N>, const N: usize> {
-    units_m: V::F32,
-    low: V::U16,
-    span: V::U16,
-    is_whole: bool,
-}
-
-impl<V: Vector<N>, const N: usize> Scale<V, N> {
-    #[inline(always)]
-    unsafe fn new(scale: &DepthScale) -> Self {
-        // SAFETY: as of the caller.
-        unsafe {
-            Self {
-                units_m: V::splat(scale.units_m),
-                low: V::splat_u16(scale.low),
-                span: V::splat_u16(scale.span),
-                is_whole: scale.is_whole(),
-            }
-        }
-    }
 }
 
 /// The same as [`organize`], with vectors.
@@ -149,13 +125,12 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
     }
     // SAFETY: as of the caller.
     unsafe {
-        let lanes = Scale::<V, N>::new(scale);
         for (row, out) in block.rows().zip(out.chunks_exact_mut(block.width)) {
             let row_ray_y = (!block.has_own_ray_y()).then(|| V::splat(row.ray_y[0]));
             // Where groups overlap, they write the same.
             let mut start = 0;
             if V::FILLS_CACHE_LINES {
-                organize_group(&lanes, row, row_ray_y, 0, out);
+                organize_group::<V, N>(*scale, row, row_ray_y, 0, out);
                 start = first_on_cache_line(out.as_ptr().addr());
             }
             // Chunks, so that no length is checked in the loop.
@@ -167,10 +142,10 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
                     Some(ray_y) => ray_y,
                     None => V::load(group_at(row.ray_y, start + i * N)),
                 };
-                write_group(&lanes, depth, ray_x, ray_y, places);
+                write_group::<V, N>(*scale, depth, ray_x, ray_y, places);
             }
             if !(block.width - start).is_multiple_of(N) {
-                organize_group(&lanes, row, row_ray_y, block.width - N, out);
+                organize_group::<V, N>(*scale, row, row_ray_y, block.width - N, out);
             }
         }
     }
@@ -179,7 +154,7 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
 /// The group from pixel `i` of a row.
 #[inline(always)]
 unsafe fn organize_group<V: Vector<N>, const N: usize>(
-    scale: &Scale<V, N>,
+    scale: DepthScale,
     row: Row<'_>,
     row_ray_y: Option<V::F32>,
     i: usize,
@@ -192,13 +167,13 @@ unsafe fn organize_group<V: Vector<N>, const N: usize>(
             None => V::load(group_at(row.ray_y, i)),
         };
         let places = out[i..].first_chunk_mut().expect("a whole group");
-        write_group(scale, group_at(row.depth, i), group_at(row.ray_x, i), ray_y, places);
+        write_group::<V, N>(scale, group_at(row.depth, i), group_at(row.ray_x, i), ray_y, places);
     }
 }
 
 #[inline(always)]
 unsafe fn write_group<V: Vector<N>, const N: usize>(
-    scale: &Scale<V, N>,
+    scale: DepthScale,
     depth: &[u16; N],
     ray_x: &[f32; N],
     ray_y: V::F32,
@@ -208,8 +183,8 @@ unsafe fn write_group<V: Vector<N>, const N: usize>(
     unsafe {
         let depth = V::load_u16(depth);
         // Depth that does not count has to become 0, if it is not that already.
-        let depth = if scale.is_whole { depth } else { V::keep(depth, scale.low, scale.span) };
-        let z = V::mul(V::to_f32(depth), scale.units_m);
+        let depth = if scale.is_whole() { depth } else { V::keep(depth, scale) };
+        let z = V::mul(V::to_f32(depth), V::splat(scale.units_m));
         V::store([V::mul(V::load(ray_x), z), V::mul(ray_y, z), z], places);
     }
 }
@@ -241,8 +216,7 @@ unsafe fn compact_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool>(
     scale: &DepthScale,
     out: &mut Places,
 ) -> usize {
-    // SAFETY: as of the caller.
-    let Scale { units_m, low, span, .. } = unsafe { Scale::<V, N>::new(scale) };
+    let scale = *scale;
     let mut n = 0;
     for row in block.rows() {
         let (groups, _) = row.depth.as_chunks::<N>();
@@ -256,8 +230,8 @@ unsafe fn compact_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool>(
             // SAFETY: as of the caller.
             let (xyz, count) = unsafe {
                 let depth = V::load_u16(depth);
-                let (lanes, count) = V::counting(depth, low, span);
-                let z = V::squeeze(lanes, V::mul(V::to_f32(depth), units_m));
+                let (lanes, count) = V::counting(depth, scale);
+                let z = V::squeeze(lanes, V::mul(V::to_f32(depth), V::splat(scale.units_m)));
                 let x = V::mul(V::squeeze(lanes, V::load(ray_x)), z);
                 let ray_y =
                     if OWN_RAY_Y { V::squeeze(lanes, V::load(&own_ray_y[i])) } else { same_ray_y };
@@ -277,7 +251,7 @@ unsafe fn compact_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool>(
             }
             n += count;
         }
-        n += compact_row(row.from(groups.len() * N), scale, &mut out[n..]);
+        n += compact_row(row.from(groups.len() * N), &scale, &mut out[n..]);
     }
     n
 }

@@ -27,7 +27,8 @@ mod x86_64;
 
 use std::mem::MaybeUninit;
 
-use super::decimate::Decimator;
+use super::decimate::Decimate;
+use super::view::Rows;
 
 /// Places for points, whatever is in them now. The loops write nothing but points into them and
 /// read nothing: `as_places` and `append` rely on it.
@@ -96,7 +97,7 @@ struct Set {
     count: unsafe fn(&[u16], &DepthScale) -> usize,
     organize: unsafe fn(Block<'_>, &DepthScale, &mut Places),
     compact: unsafe fn(Block<'_>, &DepthScale, &mut Places) -> usize,
-    decimate: unsafe fn(&Decimator, &[u16], usize, &DepthScale, &mut [u16]),
+    decimate: unsafe fn(Decimate, Rows<'_>, &DepthScale, usize, &mut [u16]),
     copy_floor: unsafe fn(&[u16], &mut Places),
 }
 
@@ -105,8 +106,8 @@ const PORTABLE: Set = Set {
     count: loops::count,
     organize: loops::organize,
     compact: loops::compact,
-    decimate: |decimator, depth, stride, scale, out| {
-        decimator.run(depth, stride, scale.range(), out);
+    decimate: |decimate, Rows { depth, stride }, scale, width, out| {
+        decimate.run(depth, stride, scale.range(), width, out);
     },
     copy_floor: loops::copy_floor::<u128, 8>,
 };
@@ -182,17 +183,17 @@ impl Kernel {
         unsafe { (self.0.compact)(block, scale, out) }
     }
 
-    /// [`Decimator::run`], for whole rows of the smaller image.
-    pub fn decimate(
+    /// [`Decimate::run`] of the depths that count.
+    pub(super) fn decimate(
         self,
-        decimator: &Decimator,
-        depth: &[u16],
-        stride: usize,
+        decimate: Decimate,
+        rows: Rows<'_>,
         scale: &DepthScale,
+        width: usize,
         out: &mut [u16],
     ) {
         // SAFETY: as in `count`.
-        unsafe { (self.0.decimate)(decimator, depth, stride, scale, out) }
+        unsafe { (self.0.decimate)(decimate, rows, scale, width, out) }
     }
 
     /// Reads all of `depth` and writes six times as many bytes to `out`, with the widest stores and
@@ -208,7 +209,7 @@ impl Kernel {
 }
 
 fn as_places(points: &mut [[f32; 3]]) -> &mut Places {
-    // SAFETY: MaybeUninit has the layout of what it may hold, and nothing but points is ever
+    // SAFETY: MaybeUninit has the layout of its content, and nothing but points is ever
     // written through the result.
     unsafe { &mut *(std::ptr::from_mut(points) as *mut Places) }
 }

@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 
 use super::loops::{self, Vector};
 use super::{Block, DepthScale, Places, Set};
-use crate::project::decimate::Decimator;
+use crate::project::decimate::Decimate;
+use crate::project::view::Rows;
 
 /// Those that this processor has, the best one last.
 pub(super) fn available() -> impl Iterator<Item = &'static Set> {
@@ -42,13 +43,13 @@ fn count(depth: &[u16], scale: &DepthScale) -> usize {
 
 #[target_feature(enable = "avx2")]
 fn decimate(
-    decimator: &Decimator,
-    depth: &[u16],
-    stride: usize,
+    decimate: Decimate,
+    Rows { depth, stride }: Rows<'_>,
     scale: &DepthScale,
+    width: usize,
     out: &mut [u16],
 ) {
-    decimator.run(depth, stride, scale.range(), out);
+    decimate.run(depth, stride, scale.range(), width, out);
 }
 
 #[target_feature(enable = "avx2,popcnt")]
@@ -121,12 +122,6 @@ impl Vector<8> for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn splat_u16(value: u16) -> __m128i {
-        _mm_set1_epi16(value.cast_signed())
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
     unsafe fn load(values: &[f32; 8]) -> __m256 {
         // SAFETY: reads the 32 bytes of `values`, at any alignment.
         unsafe { _mm256_loadu_ps(values.as_ptr()) }
@@ -153,14 +148,14 @@ impl Vector<8> for Avx2 {
 
     #[inline]
     #[target_feature(enable = "avx2")]
-    unsafe fn keep(depth: __m128i, low: __m128i, span: __m128i) -> __m128i {
-        _mm_and_si128(depth, avx2_mask(depth, low, span))
+    unsafe fn keep(depth: __m128i, scale: DepthScale) -> __m128i {
+        _mm_and_si128(depth, avx2_mask(depth, scale))
     }
 
     #[inline]
     #[target_feature(enable = "avx2,popcnt")]
-    unsafe fn counting(depth: __m128i, low: __m128i, span: __m128i) -> (__m256i, usize) {
-        let bytes = _mm_packs_epi16(avx2_mask(depth, low, span), _mm_setzero_si128());
+    unsafe fn counting(depth: __m128i, scale: DepthScale) -> (__m256i, usize) {
+        let bytes = _mm_packs_epi16(avx2_mask(depth, scale), _mm_setzero_si128());
         let mask = _mm_movemask_epi8(bytes) as usize;
         let indices = _mm_cvtsi64_si128(SQUEEZE[mask & 0xff].cast_signed());
         (_mm256_cvtepu8_epi32(indices), mask.count_ones() as usize)
@@ -197,7 +192,8 @@ impl Vector<8> for Avx2 {
 /// All ones for depths that count.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn avx2_mask(depth: __m128i, low: __m128i, span: __m128i) -> __m128i {
+fn avx2_mask(depth: __m128i, scale: DepthScale) -> __m128i {
+    let [low, span] = [scale.low, scale.span].map(|d| _mm_set1_epi16(d.cast_signed()));
     let over = _mm_sub_epi16(depth, low);
     _mm_cmpeq_epi16(_mm_min_epu16(over, span), over)
 }
@@ -235,12 +231,6 @@ impl Vector<16> for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f")]
-    unsafe fn splat_u16(value: u16) -> __m256i {
-        _mm256_set1_epi16(value.cast_signed())
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx512f")]
     unsafe fn load(values: &[f32; 16]) -> __m512 {
         // SAFETY: reads the 64 bytes of `values`, at any alignment.
         unsafe { _mm512_loadu_ps(values.as_ptr()) }
@@ -267,14 +257,14 @@ impl Vector<16> for Avx512 {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-    unsafe fn keep(depth: __m256i, low: __m256i, span: __m256i) -> __m256i {
-        _mm256_maskz_mov_epi16(avx512_mask(depth, low, span), depth)
+    unsafe fn keep(depth: __m256i, scale: DepthScale) -> __m256i {
+        _mm256_maskz_mov_epi16(avx512_mask(depth, scale), depth)
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,popcnt")]
-    unsafe fn counting(depth: __m256i, low: __m256i, span: __m256i) -> (__mmask16, usize) {
-        let mask = avx512_mask(depth, low, span);
+    unsafe fn counting(depth: __m256i, scale: DepthScale) -> (__mmask16, usize) {
+        let mask = avx512_mask(depth, scale);
         (mask, mask.count_ones() as usize)
     }
 
@@ -308,6 +298,7 @@ impl Vector<16> for Avx512 {
 /// Which depths count.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-fn avx512_mask(depth: __m256i, low: __m256i, span: __m256i) -> __mmask16 {
+fn avx512_mask(depth: __m256i, scale: DepthScale) -> __mmask16 {
+    let [low, span] = [scale.low, scale.span].map(|d| _mm256_set1_epi16(d.cast_signed()));
     _mm256_cmple_epu16_mask(_mm256_sub_epi16(depth, low), span)
 }

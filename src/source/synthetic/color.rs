@@ -221,7 +221,7 @@ fn color_of_body(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
         Part::Trunk | Part::Arm => [224.0, 92.0, 66.0],
         Part::Head if y < -0.35 || z > 0.35 => [84.0, 56.0, 40.0],
         Part::Head => [244.0, 196.0, 160.0],
-        // A beach ball that rolls as it flies, by two turns a round.
+        // A beach ball that rolls as it flies, two rotations a loop.
         Part::Ball => {
             match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
                 true => [252.0, 214.0, 70.0],

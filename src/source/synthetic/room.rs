@@ -114,7 +114,7 @@ impl View {
         self.ray_x.len()
     }
 
-    /// The columns (of `ray_x`) or rows (of `ray_y`) whose rays lie within `low..=high`.
+    /// The columns (of `ray_x`) or rows (of `ray_y`) whose rays are within `low..=high`.
     pub fn span(rays: &[f32], low: f32, high: f32) -> Range<usize> {
         rays.partition_point(|&r| r < low)..rays.partition_point(|&r| r <= high)
     }
