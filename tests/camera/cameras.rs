@@ -73,9 +73,10 @@ mod software {
 
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
-    use depthcast::config::{self, Config, Filters, Preset};
+    use depthcast::config::{self, Config, Preset};
     use depthcast::sink::{Needs, Offer};
     use depthcast::source::FrameSource;
+    use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
     use depthcast::source::several::{Opener, open_all};
     use depthcast::stats::Snapshot;
