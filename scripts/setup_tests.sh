@@ -2,8 +2,8 @@
 # The part of scripts/setup.sh that tests need and building does not; sourced by it.
 #
 #   The rerun program, a viewer for the tests of the connection: out of the Python wheel that scripts/rerun.txt pins, into
-#   `.tools/bin/`. And Chromium, for the tests of the web page, from apt if it is missing. Where there is none the tests are ignored,
-#   except in CI.
+#   `.tools/bin/`. And Chromium, for the tests of the web page, from apt if it is missing. Tests that lack one are ignored,
+#   except in CI, where they fail.
 
 tools=$root/.tools
 rerun_pins=$root/scripts/rerun.txt
@@ -14,12 +14,9 @@ without_rerun() {
     exit 3
 }
 
-# Cargo has the tests look for both again.
-found_anew() { touch -- "$root/tests/common/build.rs"; }
-
 # In a subshell: what ends it leaves the tests that need no browser.
 if ! command -v chromium >/dev/null && ! command -v chromium-browser >/dev/null && ! command -v google-chrome >/dev/null; then
-    (apt_install chromium) && found_anew || say "no chromium for the tests of the web page"
+    (apt_install chromium) || say "no chromium for the tests of the web page"
 fi
 
 if [[ $("$tools/bin/rerun" --version 2>/dev/null) != "rerun-cli $rerun_version "* ]]; then
@@ -39,5 +36,4 @@ with zipfile.ZipFile(*glob.glob(glob.escape(sys.argv[1]) + "/*.whl")) as wheel:
 PYTHON
     chmod 755 "$temp/rerun"
     mv -T -- "$temp/rerun" "$tools/bin/rerun"
-    found_anew
 fi
