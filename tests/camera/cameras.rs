@@ -71,17 +71,19 @@ mod software {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use common::software::{Image, Sender, UNITS_M, d435i, wall};
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
-    use depthcast::config::{self, Config, Filters, Preset};
+    use depthcast::config::{self, Config, Preset};
     use depthcast::sink::{Needs, Offer};
     use depthcast::source::FrameSource;
+    use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
     use depthcast::source::several::{Opener, open_all};
     use depthcast::stats::Snapshot;
 
-    use super::common::software::{Image, Sender, UNITS_M, d435i, wall};
     use super::*;
+    use common::software::{Image, Sender, UNITS_M, d435i, wall};
 
     const SERIALS: [&str; 4] = ["111111111111", "222222222222", "333333333333", "444444444444"];
     const FRAMES: u64 = 60;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
-use depthcast::config::{Decimation, Filters, HoleFilling, Spatial, Temporal, Threshold};
 use depthcast::frame::DepthFrame;
 use depthcast::project::naive;
+use depthcast::source::options::{Decimation, Filters, HoleFilling, Spatial, Temporal, Threshold};
 use depthcast::source::realsense::{Input, RealsenseSource, SdkFilters, SdkPointcloud};
 use depthcast::source::{Delivery, FrameSource, SourceError};
 use serde_json::Value;

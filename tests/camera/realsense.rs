@@ -9,12 +9,12 @@ use std::time::Duration;
 use depthcast::camera::Extrinsics;
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
-use depthcast::config::Filters;
 use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, Offer};
+use depthcast::source::options::Filters;
 
 use depthcast::source::realsense::{Input, RealsenseSource};
 use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
