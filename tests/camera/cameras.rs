@@ -71,7 +71,6 @@ mod software {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use common::software::{Image, Sender, UNITS_M, d435i, wall};
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Preset};
