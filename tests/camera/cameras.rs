@@ -359,6 +359,8 @@ fn what_several_cameras_cannot_do_is_said_in_one_line() {
 mod files {
     use super::*;
 
+    common::with_data! { recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone }
+
     #[test]
     fn one_serial_twice_is_refused() {
         let (code, message) = said(&["live", "--serial", "1", "--serial", "1"]);
@@ -377,9 +379,9 @@ mod files {
         }
     }
 
-    #[test]
-    fn recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone() {
-        let Some(data) = common::test_data() else { return };
+    fn recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone(
+        data: &std::path::Path,
+    ) {
         let path = |name: &str| data.join(name).to_str().unwrap().to_owned();
         let (room, single) = (path("room_640x480_20f.bag"), path("single_depth_color_640x480.bag"));
         let dir = tempfile::tempdir().unwrap();
