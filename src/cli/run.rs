@@ -19,12 +19,12 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
+use crate::report::Report;
 use crate::source::options::Mode;
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceError, SourceInfo};
-use crate::stats::report::Report;
 use crate::stats::{RecordingReport, Snapshot};
 
 /// A source that is open, and what the run is to be like.

@@ -9,10 +9,10 @@ use depthcast::clock::Clock;
 use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
+use depthcast::report::{Report, Run};
 use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::FrameSource as _;
 use depthcast::source::watch::{Reconnect, State, Watched};
-use depthcast::stats::report::{Report, Run};
 use serde_json::Value;
 
 fn settings(frames: u64) -> PipelineSettings {
@@ -71,7 +71,6 @@ mod software {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use common::software::{Image, Sender, UNITS_M, d435i, wall};
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Preset};
