@@ -31,7 +31,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(5);
 /// Where a viewer looks for the moment at which a message was sent.
 const SENT_AT: &str = "rerun:timestamp_sdk_ipc_encoded";
 
-pub(super) struct BroadcastBuffer {
+pub struct BroadcastBuffer {
     compression: Compression,
     state: Mutex<State>,
     /// Reports every change of the state.
@@ -87,7 +87,7 @@ enum Form {
 }
 
 impl BroadcastBuffer {
-    pub(super) fn new(is_local: bool) -> Arc<Self> {
+    pub fn new(is_local: bool) -> Arc<Self> {
         // Compressing costs four times as much as it saves, except where bytes are scarce.
         let compression = if is_local { Compression::Off } else { Compression::LZ4 };
         Arc::new(Self { compression, state: Mutex::default(), changed: watch::Sender::new(()) })
@@ -98,13 +98,13 @@ impl BroadcastBuffer {
     }
 
     /// How many viewers are connected.
-    pub(super) fn viewers(&self) -> usize {
+    pub fn viewers(&self) -> usize {
         self.state().cursors.len()
     }
 
     /// Waits until all viewers that are connected have taken everything, for at most `patience`.
     /// Returns whether they have.
-    pub(super) fn drain(&self, patience: Duration) -> bool {
+    pub fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
         let is_drained = |state: &State| state.cursors.values().all(|c| state.next(*c).is_none());
         while !is_drained(&self.state()) {
@@ -122,19 +122,19 @@ impl BroadcastBuffer {
         self.changed.send_replace(());
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         self.state().is_closed
     }
 
     /// Returns once the buffer is closed.
-    pub(super) async fn closed(&self) {
+    pub async fn closed(&self) {
         let mut changed = self.changed.subscribe();
         while !self.is_closed() && changed.changed().await.is_ok() {}
     }
 
     /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as
     /// the stream lives.
-    pub(super) fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
+    pub fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
         let changed = self.changed.subscribe();
         let mut state = self.state();
         state.last_viewer += 1;
@@ -255,21 +255,16 @@ impl Message {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let sent_at = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
             message.insert_arrow_record_batch_metadata(SENT_AT.into(), sent_at);
-            let encoded = encoding::encode(message, self.is_large, compression);
-            *form = Form::Encoded(
-                encoded
-                    .map_err(|error| {
-                        tracing::error!("a message for the viewer cannot be encoded: {error}");
-                    })
-                    .ok(),
-            );
+            let encoded = encoding::encode(message, self.is_large, compression)
+                .inspect_err(|e| tracing::error!("a message cannot be encoded for viewers: {e}"));
+            *form = Form::Encoded(encoded.ok());
         }
         if let Form::Encoded(encoded) = &*form { encoded.clone() } else { None }
     }
 }
 
 /// What Rerun's recording stream hands its messages to. Never blocks.
-pub(super) struct BroadcastSink(pub(super) Arc<BroadcastBuffer>);
+pub struct BroadcastSink(pub Arc<BroadcastBuffer>);
 
 impl LogSink for BroadcastSink {
     fn send(&self, message: LogMsg) {
@@ -297,7 +292,7 @@ impl LogSink for BroadcastSink {
 
 /// The thread that runs the connections to viewers, until the buffer is closed and they have all of
 /// it, or until this is dropped.
-pub(super) struct Worker {
+pub struct Worker {
     buffer: Arc<BroadcastBuffer>,
     /// Ends the thread when it is dropped.
     _alive: oneshot::Sender<()>,
@@ -305,7 +300,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn start<F: Future<Output = ()>>(
+    pub fn start<F: Future<Output = ()>>(
         buffer: &Arc<BroadcastBuffer>,
         connections: impl FnOnce(Arc<BroadcastBuffer>) -> F + Send + 'static,
     ) -> anyhow::Result<Self> {
@@ -332,7 +327,7 @@ impl Worker {
 
     /// Closes the buffer and waits until viewers have all of it, for at most `patience`. Returns
     /// whether they have.
-    pub(super) fn finish(self, patience: Duration) -> bool {
+    pub fn finish(self, patience: Duration) -> bool {
         self.buffer.close();
         self.ended.recv_timeout(patience).is_ok()
     }

@@ -27,16 +27,16 @@ const PING: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// A viewer that listens at an address of its own.
-pub(super) struct RemoteViewer {
-    pub(super) url: String,
+pub struct RemoteViewer {
+    pub url: String,
     endpoint: Endpoint,
-    pub(super) is_local: bool,
+    pub is_local: bool,
     last_failure: Mutex<Option<Failure>>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub enum Failure {
     /// There never was one.
     NotThere(String),
     /// There was one.
@@ -46,7 +46,7 @@ pub(super) enum Failure {
 impl RemoteViewer {
     /// # Errors
     /// If `url` is no address of a viewer.
-    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str) -> anyhow::Result<Self> {
         let no_address = |why: String| {
             anyhow!(
                 "--view connect={url}: not the address of a viewer ({why}); \
@@ -68,12 +68,12 @@ impl RemoteViewer {
     }
 
     /// Why there is no connection, or was none; `None` before the first failure.
-    pub(super) fn last_failure(&self) -> Option<Failure> {
+    pub fn last_failure(&self) -> Option<Failure> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Keeps the viewer supplied until the buffer is closed.
-    pub(super) async fn supply(&self, buffer: &Arc<BroadcastBuffer>) {
+    pub async fn supply(&self, buffer: &Arc<BroadcastBuffer>) {
         loop {
             let connected = tokio::select! {
                 connected = self.connect() => connected,

@@ -17,14 +17,14 @@ use crate::sink::Offer;
 /// Clouds that may be in flight at once. For a file: one being encoded, one waiting, one being
 /// batched. For viewers, while nobody is there: the newest, the one that takes its place, and an
 /// older one with which the newest colour image came.
-pub(super) const MAX_IN_FLIGHT: usize = 3;
+pub const MAX_IN_FLIGHT: usize = 3;
 /// How long a run waits at its start for a viewer that runs already.
 const CONNECT: Duration = Duration::from_secs(1);
 /// A file gets all that it was given, however slow the disk; this is for a disk that does not
 /// answer.
 const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
-pub(super) enum Connection {
+pub enum Connection {
     File { path: PathBuf, failed: Arc<AtomicBool> },
     Pages(Arc<BroadcastBuffer>),
     Viewer { viewer: Arc<RemoteViewer>, buffer: Arc<BroadcastBuffer>, worker: Worker },
@@ -32,7 +32,7 @@ pub(super) enum Connection {
 
 impl Connection {
     /// A file that is to be written.
-    pub(super) fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
+    pub fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
         let cannot = || format!("--save {}: cannot be written", path.display());
         if path.is_dir() {
             bail!("{}: it is a directory", cannot());
@@ -45,12 +45,12 @@ impl Connection {
     }
 
     /// The pages that are served out of `buffer`.
-    pub(super) fn pages(buffer: &Arc<BroadcastBuffer>) -> (Box<dyn LogSink>, Self) {
+    pub fn pages(buffer: &Arc<BroadcastBuffer>) -> (Box<dyn LogSink>, Self) {
         (Box::new(BroadcastSink(Arc::clone(buffer))), Self::Pages(Arc::clone(buffer)))
     }
 
     /// A viewer that listens at `url`, or will do so.
-    pub(super) fn viewer(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
+    pub fn viewer(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
         let viewer = Arc::new(RemoteViewer::new(url)?);
         let buffer = BroadcastBuffer::new(viewer.is_local);
         let for_worker = Arc::clone(&viewer);
@@ -64,12 +64,12 @@ impl Connection {
         Ok((sink, Self::Viewer { viewer, buffer, worker }))
     }
 
-    pub(super) fn is_file(&self) -> bool {
+    pub fn is_file(&self) -> bool {
         matches!(self, Self::File { .. })
     }
 
     /// Whether a cloud would be taken now that so many of its camera are in flight.
-    pub(super) fn room(&self, in_flight: usize) -> Offer {
+    pub fn room(&self, in_flight: usize) -> Offer {
         let most = match self {
             Self::File { failed, .. } if failed.load(Ordering::Relaxed) => {
                 return Offer::Disconnected;
@@ -86,7 +86,7 @@ impl Connection {
     }
 
     /// Its state, for people; `is_stuck` if there has been no room for long.
-    pub(super) fn status(&self, is_stuck: bool) -> Option<String> {
+    pub fn status(&self, is_stuck: bool) -> Option<String> {
         Some(match self {
             Self::File { .. } => return None,
             Self::Pages(buffer) => match buffer.viewers() {
@@ -114,7 +114,7 @@ impl Connection {
 
     /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which
     /// reports that.
-    pub(super) fn check_file(&self, rec: &RecordingStream) {
+    pub fn check_file(&self, rec: &RecordingStream) {
         if let Self::File { path, failed } = self
             && !failed.load(Ordering::Relaxed)
         {
@@ -136,7 +136,7 @@ impl Connection {
     ///
     /// # Errors
     /// If that takes longer than `patience`, or if a file is not whole.
-    pub(super) fn finish(self, rec: RecordingStream, patience: Duration) -> anyhow::Result<()> {
+    pub fn finish(self, rec: RecordingStream, patience: Duration) -> anyhow::Result<()> {
         let is_all = match self {
             Self::File { path, failed } => return finish_file(rec, &path, &failed),
             Self::Pages(buffer) => {

@@ -12,7 +12,7 @@ use super::layout::{self, Scene};
 use super::session::{Entities, Session};
 use crate::camera::Extrinsics;
 
-pub(super) struct Dashboard {
+pub struct Dashboard {
     /// By camera.
     pub entities: Vec<Entities>,
     columns: Mutex<Vec<Column>>,
@@ -29,7 +29,7 @@ struct Column {
 }
 
 impl Dashboard {
-    pub(super) fn new(sessions: &[Session]) -> Self {
+    pub fn new(sessions: &[Session]) -> Self {
         let column = |session: &Session| Column {
             name: session.camera.as_ref().map_or(String::new(), |camera| camera.serial.clone()),
             facts: session.facts.clone(),
@@ -48,12 +48,12 @@ impl Dashboard {
     }
 
     /// Logs the text panel.
-    pub(super) fn log(&self, rec: &RecordingStream) -> anyhow::Result<()> {
+    pub fn log(&self, rec: &RecordingStream) -> anyhow::Result<()> {
         log_document(rec, &self.columns())
     }
 
     /// Logs the text panel with a camera's state, if that has changed.
-    pub(super) fn set_state(
+    pub fn set_state(
         &self,
         rec: &RecordingStream,
         camera: usize,
@@ -67,12 +67,12 @@ impl Dashboard {
     }
 
     /// Notes what a camera's scene looks like.
-    pub(super) fn set_points(&self, camera: usize, points: Sample) {
+    pub fn set_points(&self, camera: usize, points: Sample) {
         self.columns()[camera].points = points;
     }
 
     /// Sends the layout for what is known of all scenes.
-    pub(super) fn send_layout(
+    pub fn send_layout(
         &self,
         rec: &RecordingStream,
         session: &Session,

@@ -30,11 +30,11 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue};
 
 /// Rerun's service between who logs and who views.
-pub(super) const SERVICE: &str = "rerun.sdk_comms.v1alpha1.MessageProxyService";
-pub(super) const GRPC: &str = "application/grpc";
+pub const SERVICE: &str = "rerun.sdk_comms.v1alpha1.MessageProxyService";
+pub const GRPC: &str = "application/grpc";
 
 /// One message in parts that follow each other.
-pub(super) type Parts = Vec<Bytes>;
+pub type Parts = Vec<Bytes>;
 
 // Numbers of fields, from Rerun's definitions.
 /// Of `WriteMessagesRequest` and of `ReadMessagesResponse`.
@@ -46,11 +46,7 @@ const PAYLOAD: u32 = 5;
 const IPC_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Encodes one message; a large one in Rerun's own way only where it is to be compressed.
-pub(super) fn encode(
-    message: &LogMsg,
-    is_large: bool,
-    compression: Compression,
-) -> anyhow::Result<Parts> {
+pub fn encode(message: &LogMsg, is_large: bool, compression: Compression) -> anyhow::Result<Parts> {
     let mut out = Vec::new();
     if let (LogMsg::ArrowMsg(store, arrow), Compression::Off, true) =
         (message, compression, is_large)
@@ -118,12 +114,12 @@ fn put_all_but_payload(out: &mut Vec<u8>, all_but_payload: &[u8], payload: usize
 }
 
 /// Messages as the body of a request.
-pub(super) fn request_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
+pub fn request_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
     Body::new(StreamBody::new(data_frames(messages)))
 }
 
 /// Messages as the body of an answer, which ends with gRPC's status that all went well.
-pub(super) fn response_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
+pub fn response_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
     let ok = HeaderMap::from_iter([(
         "grpc-status".parse().expect("a name"),
         HeaderValue::from_static("0"),

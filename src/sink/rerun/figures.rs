@@ -1,5 +1,5 @@
-//! What is plotted and told beside the clouds: figures of the run, what motion sensors measure, and
-//! what happens to a camera.
+//! What is logged beside the clouds: figures of the run, what motion sensors measure, and what
+//! happens to a camera.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ const PINK: Color = [232, 104, 160];
 const RED: Color = [225, 87, 89];
 
 /// Stages with a plot, named as in the report and in the order of a frame's path.
-pub(super) const STAGES: [(&str, Color); 5] = [
+pub const STAGES: [(&str, Color); 5] = [
     ("capture_queue", BLUE),
     ("project", GREEN),
     ("cloud_queue", VIOLET),
@@ -39,7 +39,7 @@ const FPS: [(&str, Color); 3] =
 const LOST: [(&str, Color); 4] =
     [("source", RED), ("capture queue", BLUE), ("cloud queue", VIOLET), ("viewer", ORANGE)];
 /// Motion sensors with a plot: name of the entity, and title.
-pub(super) const SENSORS: [(MotionKind, &str, &str); 2] = [
+pub const SENSORS: [(MotionKind, &str, &str); 2] = [
     (MotionKind::Accel, "accel", "Acceleration, m/s²"),
     (MotionKind::Gyro, "gyro", "Turning, rad/s"),
 ];
@@ -48,10 +48,6 @@ pub(super) const SENSORS: [(MotionKind, &str, &str); 2] = [
 /// zeros from being centred on it.
 const ZERO: [f64; 1] = [0.0];
 const ZERO_AND_ONE: [f64; 2] = [0.0, 1.0];
-
-pub(super) fn stage_entity(camera: &Entities, stage: &str) -> String {
-    format!("{}/latency_ms/{stage}", camera.stats)
-}
 
 /// Lines of one plot, and hidden ones without a width. These have the last line's name and colour,
 /// so the legend does not list them.
@@ -67,7 +63,7 @@ fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
 
 /// Names and colours of the plotted series. Those of one of several cameras have its name and hue,
 /// and are fewer.
-pub(super) fn log_series(
+pub fn log_series(
     rec: &RecordingStream,
     camera: &Entities,
     has_motion: bool,
@@ -93,7 +89,7 @@ pub(super) fn log_series(
         let [p50, p99] = ["p50", "p99"].map(|q| format!("{} {q} ms", stage.replace('_', " ")));
         let alone = [(p50.as_str(), color.map(|c| c / 2 + 20)), (p99.as_str(), color)];
         let quantiles = lines_of("p50, p99 ms", 2, &alone, &ZERO);
-        rec.log_static(stage_entity(camera, stage), &quantiles)?;
+        rec.log_static(format!("{stats}/latency_ms/{stage}"), &quantiles)?;
     }
     // Red, green, blue for x, y, z, as everywhere.
     let xyz = SeriesLines::new()
@@ -107,7 +103,7 @@ pub(super) fn log_series(
 }
 
 /// Logs one point of each series.
-pub(super) fn log_figures(
+pub fn log_figures(
     rec: &RecordingStream,
     camera: &Entities,
     snapshot: &Snapshot,
@@ -122,14 +118,14 @@ pub(super) fn log_figures(
     rec.log(format!("{stats}/lost_frames"), &scalars(&lost, &ZERO_AND_ONE))?;
     for (stage, _) in STAGES {
         let Some(quantiles) = snapshot.last_second(stage) else { continue };
-        let values = [quantiles.p50_ms, quantiles.p99_ms];
-        rec.log(stage_entity(camera, stage), &scalars(&values, &ZERO))?;
+        let values = scalars(&[quantiles.p50_ms, quantiles.p99_ms], &ZERO);
+        rec.log(format!("{stats}/latency_ms/{stage}"), &values)?;
     }
     Ok(())
 }
 
 /// Logs the distribution of the total latency, where there is one.
-pub(super) fn log_distribution(
+pub fn log_distribution(
     rec: &RecordingStream,
     camera: &Entities,
     snapshot: &Snapshot,
@@ -144,7 +140,7 @@ pub(super) fn log_distribution(
 }
 
 /// Logs each motion sample once: many at a time, a few times a second.
-pub(super) struct MotionLog {
+pub struct MotionLog {
     motion: Motion,
     cursor: Cursor,
     samples: Vec<MotionSample>,
@@ -152,12 +148,12 @@ pub(super) struct MotionLog {
 }
 
 impl MotionLog {
-    pub(super) fn new(motion: Motion, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(motion: Motion, clock: Arc<dyn Clock>) -> Self {
         Self { motion, cursor: Cursor::default(), samples: Vec::new(), clock }
     }
 
     /// Logs what has come since the last call.
-    pub(super) fn log(&mut self, rec: &RecordingStream, imu: &str) -> RecordingStreamResult<()> {
+    pub fn log(&mut self, rec: &RecordingStream, imu: &str) -> RecordingStreamResult<()> {
         self.samples.clear();
         self.motion.read(&mut self.cursor, &mut self.samples);
         for (kind, name, _) in SENSORS {
@@ -188,7 +184,7 @@ impl MotionLog {
 
 /// Logs each change of a watched camera once, at its own time, as a line of text. `logged` is how
 /// many were logged before.
-pub(super) fn log_events(
+pub fn log_events(
     rec: &RecordingStream,
     entity: &str,
     camera: &Monitor,

@@ -22,7 +22,7 @@ const RELEASED: usize = 16;
 
 /// Counts the clouds in flight, and reports each that is released.
 #[derive(Clone)]
-pub(super) struct InFlightTracker {
+pub struct InFlightTracker {
     in_flight: Arc<AtomicUsize>,
     released: Sender<Released>,
     clock: Arc<dyn Clock>,
@@ -30,18 +30,18 @@ pub(super) struct InFlightTracker {
 
 impl InFlightTracker {
     /// With where the released clouds come out.
-    pub(super) fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<Released>) {
+    pub fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<Released>) {
         let (released, out) = crossbeam_channel::bounded(RELEASED);
         (Self { in_flight: Arc::default(), released, clock }, out)
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
 }
 
 /// A cloud that Rerun holds, with what is shown of it.
-pub(super) struct InFlightCloud {
+pub struct InFlightCloud {
     cloud: Arc<Cloud>,
     /// Those of the cloud's points that are shown, if not all are.
     subsample: Option<Arc<Points>>,
@@ -61,7 +61,7 @@ impl Drop for InFlightCloud {
 }
 
 impl InFlightCloud {
-    pub(super) fn new(
+    pub fn new(
         cloud: Arc<Cloud>,
         subsample: Option<Arc<Points>>,
         colors_rgba: Option<Arc<Vec<u32>>>,
@@ -80,7 +80,7 @@ impl InFlightCloud {
     }
 
     /// The depth frame that the cloud was projected from, if it was kept.
-    pub(super) fn frame(&self) -> Option<&DepthFrame> {
+    pub fn frame(&self) -> Option<&DepthFrame> {
         self.cloud.depth.as_deref()
     }
 
@@ -96,7 +96,7 @@ impl InFlightCloud {
     }
 
     /// The shown points, with colours if there are any.
-    pub(super) fn points(self: &Arc<Self>) -> Points3D {
+    pub fn points(self: &Arc<Self>) -> Points3D {
         let positions = self.buffer(|c| c.shown().positions_m.as_flattened().to_byte_slice());
         let positions: ArrayRef = Arc::new(FixedSizeListArray::new(
             Arc::new(Field::new("item", DataType::Float32, false)),
@@ -114,17 +114,14 @@ impl InFlightCloud {
     }
 
     /// The depth image, if it was kept.
-    pub(super) fn depth_image(self: &Arc<Self>) -> Option<DepthImage> {
+    pub fn depth_image(self: &Arc<Self>) -> Option<DepthImage> {
         let size = self.frame().map(|frame| [frame.width, frame.height])?;
         let pixels = self.buffer(|c| c.frame().map_or(&[], |frame| frame.depth.to_byte_slice()));
         Some(DepthImage::from_gray16(Blob(ScalarBuffer::from(pixels)), size))
     }
 
     /// An image that came with the depth frame, in its own format.
-    pub(super) fn image(
-        self: &Arc<Self>,
-        part: fn(&DepthFrame) -> Option<&ColorImage>,
-    ) -> Option<Image> {
+    pub fn image(self: &Arc<Self>, part: fn(&DepthFrame) -> Option<&ColorImage>) -> Option<Image> {
         let image = self.frame().and_then(part)?;
         let size = [image.width, image.height];
         let of_model = |model| ImageFormat::from_color_model(size, model, ChannelDatatype::U8);

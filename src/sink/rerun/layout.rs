@@ -11,7 +11,7 @@ use rerun::external::uuid::Uuid;
 use rerun::sink::MemorySinkStorage;
 
 use super::eye::Eye;
-use super::figures::{SENSORS, STAGES, stage_entity};
+use super::figures::{SENSORS, STAGES};
 use super::session::{Entities, Session};
 use crate::sink::{Layout, Show};
 
@@ -25,7 +25,7 @@ const FIGURES_ON: [&str; 2] = ["capture", "device"];
 const GROUND: [u8; 3] = [12, 14, 20];
 
 /// What decides a layout.
-pub(super) struct Scene<'a> {
+pub struct Scene<'a> {
     /// Of one of the cameras.
     pub session: &'a Session,
     /// A file plays from its start, a live view follows the newest data.
@@ -35,7 +35,7 @@ pub(super) struct Scene<'a> {
 }
 
 /// Sends the layout. The last one that is sent holds.
-pub(super) fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
+pub fn send(rec: &RecordingStream, scene: &Scene) -> anyhow::Result<()> {
     let page = Page::new(scene)?;
     let (parts, timeline) = match scene.session.layout {
         Layout::Live => (page.live()?, "capture"),
@@ -164,28 +164,30 @@ impl Page<'_> {
     }
 
     fn rates(&self) -> anyhow::Result<Part> {
-        let contents = self.of_all(|camera| format!("{}/fps", camera.stats));
-        self.plot("Frame rate, fps", "/stats", &contents)
+        self.stats("Frame rate, fps", &["fps"])
+    }
+
+    fn losses(&self) -> anyhow::Result<Part> {
+        self.stats("Frames lost since the start", &["lost_frames"])
     }
 
     fn latency(&self) -> anyhow::Result<Part> {
         // Of several cameras the total alone: the plot is small.
-        let stages =
-            if self.scene.cameras.len() > 1 { &["total"][..] } else { &["project", "total"] };
-        let of_stage = |stage: &&str| self.of_all(|camera| stage_entity(camera, stage));
-        let contents: Vec<_> = stages.iter().flat_map(of_stage).collect();
-        self.plot("Latency of the last second, ms", "/stats", &contents)
+        let first = usize::from(self.scene.cameras.len() > 1);
+        let stages = ["latency_ms/project", "latency_ms/total"];
+        self.stats("Latency of the last second, ms", &stages[first..])
     }
 
     fn stage(&self, stage: &str) -> anyhow::Result<Part> {
         let words = stage.replace('_', " ");
         let title = format!("{}{}, ms", words[..1].to_uppercase(), &words[1..]);
-        self.plot(&title, "/stats", &self.of_all(|camera| stage_entity(camera, stage)))
+        self.stats(&title, &[&format!("latency_ms/{stage}")])
     }
 
-    fn losses(&self) -> anyhow::Result<Part> {
-        let contents = self.of_all(|camera| format!("{}/lost_frames", camera.stats));
-        self.plot("Frames lost since the start", "/stats", &contents)
+    /// A plot of what all cameras log at these places below `stats`.
+    fn stats(&self, title: &str, places: &[&str]) -> anyhow::Result<Part> {
+        let of_all = |place: &&str| self.of_all(|camera| format!("{}/{place}", camera.stats));
+        self.plot(title, "/stats", &places.iter().flat_map(of_all).collect::<Vec<_>>())
     }
 
     fn distribution(&self) -> anyhow::Result<Part> {

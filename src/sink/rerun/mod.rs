@@ -91,7 +91,9 @@ pub struct RerunSink {
     last_color: Option<u64>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
-    scene: SceneSearch,
+    has_seen_scene: bool,
+    /// What the first cloud shows, until the layout is sent anew for it.
+    new_scene: Option<Sample>,
 }
 
 /// What all cameras of a session share.
@@ -99,14 +101,6 @@ struct Shared {
     rec: RecordingStream,
     connection: Connection,
     dashboard: Dashboard,
-}
-
-/// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows
-/// from where it is seen best.
-enum SceneSearch {
-    Waiting,
-    Found(Sample),
-    Done,
 }
 
 /// Each makes a sink for every camera's session.
@@ -174,6 +168,7 @@ impl RerunSink {
         for (session, entities) in sessions.iter().zip(&dashboard.entities) {
             session
                 .log_static(rec, entities)
+                .and_then(|()| figures::log_series(rec, entities, session.motion.is_some()))
                 .context("cannot send the session's facts to the viewer")?;
         }
         let sink = |(camera, session): (_, &Session)| Self::new(name, session, camera, &shared);
@@ -200,7 +195,8 @@ impl RerunSink {
             events_logged: 0,
             last_color: None,
             last: None,
-            scene: SceneSearch::Waiting,
+            has_seen_scene: false,
+            new_scene: None,
             session: session.clone(),
         }
     }
@@ -219,28 +215,21 @@ impl RerunSink {
         room
     }
 
-    /// Sends the layout anew once the scene is known.
-    fn send_found_layout(&mut self) -> anyhow::Result<()> {
-        if !matches!(self.scene, SceneSearch::Found(_)) {
-            return Ok(());
-        }
-        if let SceneSearch::Found(sample) = std::mem::replace(&mut self.scene, SceneSearch::Done) {
-            let Shared { rec, connection, dashboard } = &*self.shared;
+    /// The layout is sent twice: when nothing is known of the scene, and when the first cloud has
+    /// shown from where it is seen best. And the text panel shows the camera's `state`.
+    fn update_dashboard(&mut self, state: Option<&'static str>) -> anyhow::Result<()> {
+        let Shared { rec, connection, dashboard } = &*self.shared;
+        if let Some(sample) = self.new_scene.take() {
             dashboard.set_points(self.camera, sample);
             dashboard.send_layout(rec, &self.session, connection.is_file())?;
         }
-        Ok(())
-    }
-
-    /// Shows the camera's state in the text panel.
-    fn set_state(&self, state: &'static str) -> anyhow::Result<()> {
-        self.shared.dashboard.set_state(&self.shared.rec, self.camera, state)
+        state.map_or(Ok(()), |state| dashboard.set_state(rec, self.camera, state))
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
-        let shared = Arc::clone(&self.shared);
-        let (rec, entities) = (&shared.rec, &shared.dashboard.entities[self.camera]);
+        let Shared { rec, dashboard, .. } = &*self.shared;
+        let entities = &dashboard.entities[self.camera];
         if let Some(motion) = &mut self.motion_log {
             motion.log(rec, &entities.imu).context("cannot log motion")?;
         }
@@ -350,10 +339,9 @@ impl CloudSink for RerunSink {
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
         self.last = Some(cloud.meta);
-        if matches!(self.scene, SceneSearch::Waiting)
-            && let Some(sample) = Sample::of(&cloud.points.positions_m)
-        {
-            self.scene = SceneSearch::Found(sample);
+        if !self.has_seen_scene {
+            self.new_scene = Sample::of(&cloud.points.positions_m);
+            self.has_seen_scene = self.new_scene.is_some();
         }
         let subsample = self.subsampler.as_mut().and_then(|s| s.subsample(&cloud.points));
         let shown = subsample.as_deref().unwrap_or(&cloud.points);
@@ -369,22 +357,19 @@ impl CloudSink for RerunSink {
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
         self.shared.connection.check_file(&self.shared.rec);
-        self.send_found_layout()?;
-        if snapshot.captured > 0 {
-            self.set_state(match snapshot.camera.as_ref().map(Monitor::state) {
-                Some(State::Streaming) | None if snapshot.fps.captured > 0.0 => "running",
-                Some(State::Streaming) | None => "no frames come",
-                Some(state) => state.as_str(),
-            })?;
-        }
+        let state = match snapshot.camera.as_ref().map(Monitor::state) {
+            Some(State::Streaming) | None if snapshot.fps.captured > 0.0 => "running",
+            Some(State::Streaming) | None => "no frames come",
+            Some(state) => state.as_str(),
+        };
+        self.update_dashboard((snapshot.captured > 0).then_some(state))?;
         self.figures_waiting = Some(snapshot.clone());
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
     /// Of several cameras the last one waits: the others' rest goes with what comes after it.
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
-        self.send_found_layout()?;
-        self.set_state("ended")?;
+        self.update_dashboard(Some("ended"))?;
         if self.shared.connection.is_file() || self.room() == Offer::Taken {
             self.log_waiting_figures()?;
         }

@@ -19,14 +19,14 @@ use crate::pool::Pool;
 /// The points, which are in row-major order, are cut into as many runs as the budget allows, of
 /// equal length but for one point, and each run gives the one that a hash of its number chooses:
 /// points stay spread over the image, and no pattern of stripes appears.
-pub(super) struct Subsampler {
+pub struct Subsampler {
     max_points: usize,
     pool: Pool<Points>,
 }
 
 impl Subsampler {
     /// For as many clouds as are `in_flight` at once, after which nothing is allocated any more.
-    pub(super) fn new(max_points: usize, in_flight: usize) -> Self {
+    pub fn new(max_points: usize, in_flight: usize) -> Self {
         let make = move || Points {
             positions_m: Vec::with_capacity(max_points),
             colors_rgba: Vec::with_capacity(max_points),
@@ -35,7 +35,7 @@ impl Subsampler {
     }
 
     /// `None` if the cloud is small enough.
-    pub(super) fn subsample(&mut self, points: &Points) -> Option<Arc<Points>> {
+    pub fn subsample(&mut self, points: &Points) -> Option<Arc<Points>> {
         let count = points.positions_m.len();
         if count <= self.max_points {
             return None;
@@ -66,7 +66,7 @@ fn chosen(count: usize, budget: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Gives points the colour that follows from their place.
-pub(super) struct Colorizer {
+pub struct Colorizer {
     ramp: Ramp,
     pool: Pool<Vec<u32>>,
 }
@@ -74,13 +74,13 @@ pub(super) struct Colorizer {
 impl Colorizer {
     /// For as many clouds as are `in_flight` at once, of at most so many points; after that nothing
     /// is allocated any more. `None` where the place does not decide.
-    pub(super) fn new(coloring: Coloring, max_points: usize, in_flight: usize) -> Option<Self> {
+    pub fn new(coloring: Coloring, max_points: usize, in_flight: usize) -> Option<Self> {
         let make = move || huge_pages::vec(0, max_points);
         Some(Self { ramp: Ramp::of(coloring)?, pool: Pool::new(in_flight + 1, make) })
     }
 
     /// A colour for each point.
-    pub(super) fn colorize(&mut self, positions_m: &[[f32; 3]]) -> Arc<Vec<u32>> {
+    pub fn colorize(&mut self, positions_m: &[[f32; 3]]) -> Arc<Vec<u32>> {
         let mut free = self.pool.free();
         let colors_rgba = free.get_mut();
         colors_rgba.resize(positions_m.len(), 0);

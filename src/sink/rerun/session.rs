@@ -7,7 +7,6 @@ use std::time::Duration;
 use rerun::components::{Colormap as RerunColormap, ViewCoordinates};
 use rerun::{RecordingStream, RecordingStreamResult};
 
-use super::figures;
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::sink::{CameraView, Images, Layout, Show};
@@ -56,7 +55,7 @@ pub enum PointRadius {
 }
 
 /// Where what belongs to one camera is logged.
-pub(super) struct Entities {
+pub struct Entities {
     pub camera: String,
     pub cloud: String,
     /// The pinhole, and the depth image.
@@ -72,7 +71,7 @@ pub(super) struct Entities {
 }
 
 impl Entities {
-    pub(super) fn new(camera: Option<&CameraView>) -> Self {
+    pub fn new(camera: Option<&CameraView>) -> Self {
         let part = camera.map(|c| rerun::EntityPathPart::new(c.serial.as_str()).escaped_string());
         let below = |root: &str| part.as_ref().map_or(root.into(), |part| format!("{root}/{part}"));
         let [camera_path, images] = ["camera", "images"].map(below);
@@ -91,8 +90,8 @@ impl Entities {
 }
 
 impl Session {
-    /// Logs what does not change while it lasts: the lens, how points look, the lines of plots.
-    pub(super) fn log_static(
+    /// Logs what does not change while it lasts: the lens, and how points and depth images look.
+    pub fn log_static(
         &self,
         rec: &RecordingStream,
         entities: &Entities,
@@ -135,6 +134,6 @@ impl Session {
                 .with_colormap(colormap);
             rec.log_static(entities.image.as_str(), &style)?;
         }
-        figures::log_series(rec, entities, self.motion.is_some())
+        Ok(())
     }
 }
