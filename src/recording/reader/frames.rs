@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::DeviceTime;
+use crate::frame::{COLOR_BUFFERS, ColorStream};
 use crate::frame::{ColorImage, DepthFrame};
+use crate::pairing::{MAX_APART, Pairs, Patience};
 use crate::pool::Pool;
 use crate::recording::reader::images::{DepthFacts, ImageReader, Step as ImageStep};
-use crate::source::pair::{MAX_APART, Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
+use crate::source::SourceError;
 
 /// What a step through the recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -58,10 +58,10 @@ use streams::Streams;
 use super::motion::Motion;
 use super::recording::{Format, RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
-use super::{COLOR_BUFFERS, Delivery, FrameSource, SourceError, SourceInfo};
+use super::{Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
 use crate::config::{CameraSettings, ColorWish, Filters, Mode};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one
