@@ -21,7 +21,7 @@ endif
 
 help:
 	@echo 'make demo    build, show 10 s of a synthetic camera in the Rerun viewer and keep them in target/demo.rrd'
-	@echo 'make test    all tests, optimised, then those of the core with debug assertions'
+	@echo 'make test    all tests, optimised, with debug assertions and overflow checks'
 	@echo 'make bench   how fast the projection is here, beside what memory allows and librealsense does'
 	@echo 'make screenshots   the pictures of the README, taken anew'
 	@echo 'make lint    formatting, clippy, documentation'
@@ -47,11 +47,13 @@ screenshots:
 	$(CARGO) build --release --locked $(features)
 	$(CARGO) run --quiet --release --locked $(features) --example screenshots
 
-# The release profile shares its crates with `demo`. The core alone builds fast, so it can have the other profile.
+# The release profile shares its dependencies with `demo`; our own crate alone is built again, with the
+# checks that a release leaves out.
+checked = --config profile.release.package.depthcast.debug-assertions=true \
+	--config profile.release.package.depthcast.overflow-checks=true
 test:
 	scripts/setup.sh --tests || [ $$? = 3 ]
-	$(CARGO) test --release --locked $(features)
-	$(CARGO) test --no-default-features --locked
+	$(CARGO) test --release --locked $(checked) $(features)
 
 # In the release profile too: it has the build scripts and macros already.
 lint:

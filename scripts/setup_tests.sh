@@ -2,8 +2,8 @@
 # The part of scripts/setup.sh that tests need and building does not; sourced by it.
 #
 #   The rerun program, a viewer for the tests of the connection: out of the Python wheel that scripts/rerun.txt pins, into
-#   `.tools/bin/`. And Chromium, for the tests of the web page, from apt if it is missing. Where there is none the tests say so and skip,
-#   except in CI.
+#   `.tools/bin/`. And Chromium, for the tests of the web page, from apt if it is missing. Tests that lack one are ignored,
+#   except in CI, where they fail.
 
 tools=$root/.tools
 rerun_pins=$root/scripts/rerun.txt
