@@ -1,10 +1,17 @@
 //! Depth frames with their colour images and metadata, from the messages of a recording.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | `opening` | reads the start of a recording, and chooses the streams to deliver |
+//! | `images` | the images of these streams, in the order of the file; seeks |
+//! | `color` | the images of the colour stream |
+//! | `assembler` | images and their metadata become frames; lost frames are counted |
+//! | `metadata_join` | images whose metadata come later |
+//! | `frames` | depth frames, each with the colour image nearest in time |
 
-pub mod begin;
-pub mod behind;
+pub mod assembler;
 pub mod color;
 pub mod frames;
 pub mod images;
-pub mod loss_counter;
 pub mod metadata_join;
 pub mod opening;
