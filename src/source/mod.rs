@@ -17,6 +17,7 @@ pub use crate::frame::{ColorStream, DepthStream};
 use crate::words::count;
 
 pub mod motion;
+pub mod options;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;

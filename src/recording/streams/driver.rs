@@ -452,7 +452,8 @@ mod tests {
             Distortion::InverseBrownConrady
         );
         assert_eq!(driver.depth_units(IMAGE_TOPIC).unwrap().0, 0.0001);
-        assert_eq!(noted_units_m(&BTreeMap::from([("depth_units_m".into(), "-1".into())])), None);
+        let absurd = BTreeMap::from([("depth_units_m".into(), "-1".into())]);
+        assert_eq!(units::of_image(DepthFormat::Steps, None, &absurd), None);
     }
 
     #[test]
