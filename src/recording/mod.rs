@@ -28,5 +28,5 @@ pub mod reader;
 mod ros;
 mod streams;
 
-pub use container::sniff::{Format, sniff};
+pub use container::{Damage, Format, RecordingError, sniff};
 pub use inspect::{CHECKED_BYTES, INFO_SCHEMA, RecordingInfo, StreamInfo, inspect, quick_inspect};

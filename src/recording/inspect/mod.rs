@@ -10,8 +10,9 @@ use serde::Serialize;
 pub use self::quick::{CHECKED_BYTES, quick_inspect};
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
-use crate::recording::container::sniff::Format;
+use crate::recording::container::Format;
 use crate::recording::container::{self, Container, Item, Message, Topic};
+use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
@@ -21,7 +22,6 @@ use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::{self, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
-use crate::source::{Damage, SourceError};
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";
@@ -96,7 +96,7 @@ pub struct StreamInfo {
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
+pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
     let mut inspection = Inspection::open(path)?;
     inspection.container.expect(None);
     while let Some(item) = inspection.next()? {
@@ -147,15 +147,15 @@ impl Stamps {
 }
 
 impl<'a> Inspection<'a> {
-    fn open(path: &'a Path) -> Result<Self, SourceError> {
+    fn open(path: &'a Path) -> Result<Self, RecordingError> {
         let (container, format) = container::open(path)?;
         let (known, frames) = (Catalogue::default(), BTreeMap::new());
         Ok(Self { path, container, format, known, frames })
     }
 
-    fn next(&mut self) -> Result<Option<Item>, SourceError> {
+    fn next(&mut self) -> Result<Option<Item>, RecordingError> {
         let path = || self.path.to_owned();
-        self.container.next().map_err(|source| SourceError::Io { path: path(), source })
+        self.container.next().map_err(|source| RecordingError::Io { path: path(), source })
     }
 
     /// Takes in what the container has come to.
@@ -360,7 +360,7 @@ fn check<'a>(
     let size_px = facts.and_then(|facts| facts.size_px);
     let head = |stamp| ImageHead { stamp, depth_units_m: None };
     if topic.schema == compressed::SCHEMA {
-        let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
+        let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
         if !is_librealsense(&topic.name) && !image_codec::is_readable(image.format) {
             return Ok((head(image.stamp), None));
         }
@@ -373,7 +373,7 @@ fn check<'a>(
         };
     }
     if kind == "Depth" {
-        let image = ros::Image::parse(topic.wire, body).map_err(|e| e.to_string())?;
+        let image = ros::Image::parse(topic.encoding, body).map_err(|e| e.to_string())?;
         let (width, height) = size_px.unwrap_or((image.width, image.height));
         image.check_depth(width, height)?;
         return Ok((ImageHead::of_depth(&image, topic), Some(image.encoding)));
@@ -381,7 +381,7 @@ fn check<'a>(
     if kind == "Pose" {
         return Ok((head(Stamp { seq: None, stamp_ns: 0 }), None));
     }
-    let stamp = ros::parse_stamp(topic.wire, body).map_err(|e| e.to_string())?;
+    let stamp = ros::parse_stamp(topic.encoding, body).map_err(|e| e.to_string())?;
     Ok((head(stamp), None))
 }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Inspection, RecordingInfo, inspect};
+use crate::recording::container::RecordingError;
 use crate::recording::container::{Item, Topic};
 use crate::recording::reader::assembler::FrameNumbers;
 use crate::recording::streams::librealsense::is_librealsense;
-use crate::source::SourceError;
 
 /// How much of the start is read at most, for the first frame of each stream and its facts.
 const MAX_START_BYTES: u64 = 64 << 20;
@@ -25,7 +25,7 @@ pub const CHECKED_BYTES: u64 = 32 << 20;
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn quick_inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
+pub fn quick_inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
     let mut inspection = Inspection::open(path)?;
     if !(inspection.container.has_index() && inspection.read_start()? && inspection.read_ends()?) {
         return inspect(path);
@@ -37,7 +37,7 @@ pub fn quick_inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
 impl Inspection<'_> {
     /// Reads until each stream has shown its first frame and the facts near it; false if something
     /// is damaged.
-    fn read_start(&mut self) -> Result<bool, SourceError> {
+    fn read_start(&mut self) -> Result<bool, RecordingError> {
         while let Some(item) = self.next()? {
             self.take(item);
             if self.container.offset() > MAX_START_BYTES
@@ -74,7 +74,7 @@ impl Inspection<'_> {
     }
 
     /// Reads the last frame of each stream, and takes the number of frames from the index.
-    fn read_ends(&mut self) -> Result<bool, SourceError> {
+    fn read_ends(&mut self) -> Result<bool, RecordingError> {
         let start = self.frames.clone();
         let mut done = BTreeMap::new();
         for topic in self.frame_topics() {
@@ -110,7 +110,7 @@ impl Inspection<'_> {
     }
 
     /// Reads the last frame of a stream; false if the index does not tell where that is.
-    fn read_end(&mut self, topic: &Topic, stream: &str) -> Result<bool, SourceError> {
+    fn read_end(&mut self, topic: &Topic, stream: &str) -> Result<bool, RecordingError> {
         let metadata = self.frames.get(stream).and_then(|f| f.assembler.metadata_topic());
         let wanted: Vec<&str> = [topic.name.as_str()].into_iter().chain(metadata).collect();
         self.container.expect(Some(&wanted));

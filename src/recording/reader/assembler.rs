@@ -6,10 +6,10 @@
 
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
 use crate::recording::reader::metadata_join::{Guess, Joined, MetadataJoin};
 use crate::recording::ros::text::{self, FrameText};
-use crate::recording::ros::{self, DepthFormat, Image, Stamp};
+use crate::recording::ros::{self, DepthFormat, Encoding, Image, Stamp};
 use crate::recording::streams::librealsense::{self, is_librealsense};
 use crate::recording::streams::{driver, units};
 
@@ -93,9 +93,8 @@ impl Metadata {
         let is_driver = !is_librealsense(&images.name);
         let name = match is_driver {
             true => Some(driver::metadata_of(&images.name)),
-            false => {
-                librealsense::metadata_topic(&images.name).filter(|_| images.wire == Wire::Ros1)
-            }
+            false => librealsense::metadata_topic(&images.name)
+                .filter(|_| images.encoding == Encoding::Ros1),
         };
         match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
             Some(topic) => Self::Pairs { topic, is_driver, pending: None },
@@ -210,7 +209,7 @@ impl Assembler {
     /// A message of the metadata topic came.
     pub fn metadata(&mut self, topic: &Topic, body: &[u8], recorded_ns: Option<i64>) -> Outcome {
         match &mut self.metadata {
-            Metadata::Text { join, .. } => match FrameText::parse(topic.wire, body) {
+            Metadata::Text { join, .. } => match FrameText::parse(topic.encoding, body) {
                 Ok(text) => {
                     let joined = join.metadata(text, recorded_ns);
                     return self.joined(text.number, joined);
@@ -221,7 +220,7 @@ impl Assembler {
                 }
             },
             Metadata::Pairs { pending: Some(frame), is_driver: true, .. } => {
-                if let Some((stamp, metadata)) = driver::frame_metadata(topic.wire, body)
+                if let Some((stamp, metadata)) = driver::frame_metadata(topic.encoding, body)
                     && stamp.stamp_ns == frame.stamp_ns
                 {
                     for (name, value) in &metadata {
@@ -230,7 +229,7 @@ impl Assembler {
                 }
             }
             Metadata::Pairs { pending: Some(frame), .. } => {
-                if let Ok((name, value)) = ros::parse_key_value(topic.wire, body) {
+                if let Ok((name, value)) = ros::parse_key_value(topic.encoding, body) {
                     frame.learn(name, value);
                 }
             }
@@ -276,7 +275,7 @@ pub fn text_metadata_topic(images: &Topic, topics: &[&Topic]) -> Option<String> 
 /// What is to be noted if images of librealsense's have no topic with their metadata, which its
 /// recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let is_missing = images.wire == Wire::Cdr
+    let is_missing = images.encoding == Encoding::Cdr
         && is_librealsense(&images.name)
         && text_metadata_topic(images, topics).is_none();
     is_missing.then_some(
@@ -300,9 +299,9 @@ pub enum FrameNumbers {
 impl FrameNumbers {
     /// Of a topic. `is_idle`: the headers have a number, but always the same.
     pub fn of(topic: &Topic, is_idle: bool) -> Self {
-        match topic.wire {
-            Wire::Ros1 if !is_idle => Self::Header,
-            Wire::Cdr if topic.notes.contains_key("timestamp_domain") => Self::Recorder,
+        match topic.encoding {
+            Encoding::Ros1 if !is_idle => Self::Header,
+            Encoding::Cdr if topic.notes.contains_key("timestamp_domain") => Self::Recorder,
             _ => Self::Order,
         }
     }

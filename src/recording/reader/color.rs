@@ -7,6 +7,7 @@ use crate::recording::container::{Container, Message, Topic};
 use crate::recording::image_codec::color::ColorShape;
 use crate::recording::image_codec::{self, Unpacker};
 use crate::recording::reader::assembler::{Assembler, FrameNumbers, ImageHead, Metadata};
+use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::Image;
 use crate::recording::ros::compressed::{self, CompressedImage};
@@ -99,11 +100,12 @@ impl ColorReader {
     ) -> Result<ImageHead, String> {
         let unreadable =
             |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
-        let made_ahead = self.kept.as_mut().and_then(|(rows, _)| container.unpacked(rows));
+        let made_ahead = self.kept.as_mut().and_then(|(rows, _)| decoded(container, rows));
         let topic = container.topic(*channel).ok_or("a colour image without a topic")?;
         let bytes = container.bytes(body);
         if topic.schema == compressed::SCHEMA {
-            let image = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let image =
+                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
             let (rows, step_bytes) = self.kept.get_or_insert_default();
             let made = made_ahead.unwrap_or_else(|| self.unpacker.unpack(&image, size_px, rows));
@@ -113,7 +115,7 @@ impl ColorReader {
             *step_bytes = image.step_bytes as usize;
             return Ok(ImageHead { stamp: image.stamp, depth_units_m: None });
         }
-        let image = Image::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+        let image = Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
         self.shape.check(&image)?;
         let step_bytes = image.step_bytes as usize;
         match &mut self.kept {

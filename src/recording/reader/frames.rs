@@ -8,9 +8,9 @@ use crate::clock::DeviceTime;
 use crate::frame::{COLOR_BUFFERS, ColorImage, ColorStream, DepthFrame};
 use crate::pairing::{MAX_APART, Pairs, Patience};
 use crate::pool::Pool;
+use crate::recording::container::RecordingError;
 use crate::recording::reader::assembler::FrameFacts;
 use crate::recording::reader::images::{Found, ImageReader, Step};
-use crate::source::SourceError;
 
 /// Reads the depth frames of a recording.
 pub struct Frames {
@@ -38,14 +38,18 @@ struct Waiting {
 }
 
 impl Frames {
-    pub fn open(path: &Path, topic: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        topic: Option<&str>,
+        with_color: bool,
+    ) -> Result<Self, RecordingError> {
         let reader = ImageReader::open(path, topic, with_color)?;
         let color = reader.color().map(Coloring::new);
         Ok(Self { reader, color })
     }
 
     /// Reads on to the next frame, at most to the end of a chunk.
-    pub fn step(&mut self) -> Result<Step<FrameFacts>, SourceError> {
+    pub fn step(&mut self) -> Result<Step<FrameFacts>, RecordingError> {
         let Some(color) = &mut self.color else {
             return Ok(match self.reader.step()? {
                 Step::Found(Found::Depth(facts)) => Step::Found(facts),
@@ -85,7 +89,7 @@ impl Frames {
 
     /// Goes to the first frame at or after `since_first`, counted from the recording's first, or to
     /// one before it; damage is counted anew. `offset_ns` is added to the stamps from here on.
-    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
+    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), RecordingError> {
         // The nearest colour image may come before the depth frame.
         let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
         self.reader.seek(as_ns(since_first.saturating_sub(margin)))?;
@@ -116,7 +120,7 @@ impl Coloring {
     }
 
     /// Takes in what the reader comes to next; false at the end.
-    fn read(&mut self, reader: &mut ImageReader) -> Result<bool, SourceError> {
+    fn read(&mut self, reader: &mut ImageReader) -> Result<bool, RecordingError> {
         match reader.step()? {
             Step::Found(Found::Depth(facts)) => {
                 let intrinsics = &reader.stream.intrinsics;

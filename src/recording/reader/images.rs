@@ -7,12 +7,13 @@ use crate::camera::Intrinsics;
 use crate::frame::{ColorStream, DepthStream};
 use crate::huge_pages;
 use crate::recording::container::{Container, Item, Message};
+use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec::Unpacker;
 use crate::recording::reader::assembler::{Assembler, FrameFacts, ImageHead, Outcome};
 use crate::recording::reader::color::ColorReader;
+use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::{self, DepthFormat, Image};
-use crate::source::{Damage, SourceError};
 
 /// What a step through a recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,14 +65,14 @@ impl ImageReader {
     }
 
     /// Reads on to the next image, at most to the end of the chunk.
-    pub fn step(&mut self) -> Result<Step<Found>, SourceError> {
+    pub fn step(&mut self) -> Result<Step<Found>, RecordingError> {
         let mut is_fresh = true;
         loop {
             let item = match self.put_back.take() {
                 None => self
                     .container
                     .next()
-                    .map_err(|source| SourceError::Io { path: self.path.clone(), source })?,
+                    .map_err(|source| RecordingError::Io { path: self.path.clone(), source })?,
                 item => item,
             };
             if let Some(found) = self.complete_before(item.as_ref()) {
@@ -171,17 +172,18 @@ impl ImageReader {
             |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
         let Self { container, unpacker, rows, image: depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
-        let made_ahead = container.unpacked(rows);
+        let made_ahead = decoded(&mut **container, rows);
         let bytes = container.bytes(body);
         let topic = container.topic(*channel).ok_or("a depth image without a topic")?;
         let shape;
         let image = if topic.schema == compressed::SCHEMA {
-            let image = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let image =
+                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
             let made = made_ahead.unwrap_or_else(|| unpacker.unpack(&image, (width, height), rows));
             shape = made.map_err(|e| unreadable(&e))?;
             shape.image(image.stamp, rows)
         } else {
-            Image::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?
+            Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?
         };
         image.check_depth(width, height)?;
         let len = width as usize * height as usize;
@@ -227,7 +229,7 @@ impl ImageReader {
     ///
     /// # Errors
     /// If reading fails.
-    pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+    pub fn seek(&mut self, since_first_ns: i64) -> Result<(), RecordingError> {
         if since_first_ns <= 0 || self.depth.counts_frames() {
             self.rewind();
             return Ok(());

@@ -7,23 +7,24 @@ use std::path::Path;
 
 use crate::clock::TimestampDomain;
 use crate::frame::DepthStream;
-use crate::recording::container::sniff::Format;
-use crate::recording::container::{self, Container, Item, Topic, Wire};
+use crate::recording::container::Format;
+use crate::recording::container::RecordingError;
+use crate::recording::container::{self, Container, Item, Topic};
 use crate::recording::image_codec::{self, Unpacker};
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
 };
 use crate::recording::reader::color::ColorReader;
+use crate::recording::reader::decode_ahead::decode_ahead;
 use crate::recording::reader::images::ImageReader;
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::text::{self, FrameText};
-use crate::recording::ros::{self, Image, Stamp};
+use crate::recording::ros::{self, Encoding, Image, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 use crate::recording::streams::selection::{self, Images, no_color, no_depth};
 use crate::recording::streams::{driver, lens, units};
-use crate::source::SourceError;
 
 /// How far after the first image other images and metadata are looked for. librealsense writes them
 /// right after it, drivers with each image.
@@ -34,15 +35,19 @@ impl ImageReader {
     /// metadata.
     ///
     /// The depth stream is that on the topic `asked`, or as [`selection::depth`] has it.
-    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        asked: Option<&str>,
+        with_color: bool,
+    ) -> Result<Self, RecordingError> {
         let (mut container, format) = container::open(path)?;
-        let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
+        let wrong = |problem: String| RecordingError::Format { path: path.to_owned(), problem };
         let Start { mut known, depth, color, doubtful_lenses } =
             read_start(&mut *container, asked, with_color)
-                .map_err(|source| SourceError::Io { path: path.to_owned(), source })?;
+                .map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
         known.learn_notes(&container.notes());
         let depth = depth
-            .map_err(|text| SourceError::Unsupported(format!("{}: {text}", path.display())))?;
+            .map_err(|text| RecordingError::Unsupported(format!("{}: {text}", path.display())))?;
         let Some(Seen { images: Images { stream, topic }, first, guess, size_px, .. }) = depth
         else {
             return Err(wrong(no_depth(&*container, &known)));
@@ -61,7 +66,7 @@ impl ImageReader {
             );
         }
         if color.is_none() && with_color {
-            return Err(SourceError::Unsupported(no_color(path, &*container, &known)));
+            return Err(RecordingError::Unsupported(no_color(path, &*container, &known)));
         }
         let topics = container.topics();
         let color = color.map(|color| {
@@ -98,10 +103,11 @@ impl ImageReader {
             color.iter().flat_map(|color| [Some(&*color.topic), color.assembler.metadata_topic()]);
         let wanted = [Some(&*topic), depth.metadata_topic()].into_iter().chain(color_topics);
         container.expect(Some(&wanted.flatten().collect::<Vec<_>>()));
-        container.unpack_ahead(&topic, lens_size_px);
+        decode_ahead(&mut *container, &topic, lens_size_px);
         if let Some(color) = &color {
             let intrinsics = color.stream.intrinsics;
-            container.unpack_ahead(&color.topic, (intrinsics.width, intrinsics.height));
+            let size_px = (intrinsics.width, intrinsics.height);
+            decode_ahead(&mut *container, &color.topic, size_px);
         }
         container.rewind();
         Ok(Self {
@@ -126,7 +132,7 @@ impl ImageReader {
 /// What is known of the topic with this name.
 fn topic_of(container: &dyn Container, name: &str) -> Topic {
     let topic = container.topics().into_iter().find(|topic| topic.name == name).cloned();
-    topic.unwrap_or_else(|| Topic::new(name, "", Wire::Ros1))
+    topic.unwrap_or_else(|| Topic::new(name, "", Encoding::Ros1))
 }
 
 fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(), String> {
@@ -312,7 +318,7 @@ impl<'a> Search<'a> {
         offset: u64,
     ) {
         let Some((stream, kind)) = known.stream_of(topic) else { return };
-        let Ok(stamp) = ros::parse_stamp(topic.wire, body) else { return };
+        let Ok(stamp) = ros::parse_stamp(topic.encoding, body) else { return };
         let is_depth = kind == "Depth";
         let has_text = is_depth && text_metadata_topic(topic, topics).is_some();
         let size_px = if is_depth { depth_size_px(topic, body) } else { None };
@@ -332,7 +338,7 @@ impl<'a> Search<'a> {
         let is_first = |seen: &&mut Seen| seen.images.stream == stream && seen.guess.is_none();
         for seen in self.seen.iter_mut().filter(is_first) {
             let (stamp, count) = seen.last;
-            let text = FrameText::parse(topic.wire, body).ok();
+            let text = FrameText::parse(topic.encoding, body).ok();
             seen.guess = text.map(|text| Guess::first(text, stamp, count));
         }
     }
@@ -425,9 +431,9 @@ impl<'a> Search<'a> {
 /// The size of a depth image, compressed or not, if it is as large as it says.
 fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
     if topic.schema == compressed::SCHEMA {
-        let image = CompressedImage::parse(topic.wire, bytes).ok()?;
+        let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
         return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
     }
-    let image = Image::parse(topic.wire, bytes).ok()?;
+    let image = Image::parse(topic.encoding, bytes).ok()?;
     image.check_depth(image.width, image.height).ok().map(|()| (image.width, image.height))
 }

@@ -87,7 +87,7 @@ impl Catalogue {
             RsTopic::Option { sensor, name } if ros::spelling(name) == "depth units" => {
                 let units_m = match as_text(topic, body) {
                     Some(text) => text.parse().ok(),
-                    None => ros::parse_f32(topic.wire, body).ok(),
+                    None => ros::parse_f32(topic.encoding, body).ok(),
                 };
                 self.learn_units(sensor, units_m);
             }
@@ -102,7 +102,7 @@ impl Catalogue {
             RsTopic::Extrinsics { stream, group } => {
                 let extrinsics = match as_text(topic, body) {
                     Some(text) => text::parse_transform(text),
-                    None => ros::parse_transform(topic.wire, body),
+                    None => ros::parse_transform(topic.encoding, body),
                 };
                 if let Ok(extrinsics) = extrinsics {
                     let facts = self.facts_of(stream);
@@ -122,7 +122,7 @@ impl Catalogue {
                         text::value_of(text, "fps").and_then(|fps| fps.parse().ok()),
                         text::value_of(text, "encoding"),
                     ),
-                    None => match ros::parse_stream_info(topic.wire, body) {
+                    None => match ros::parse_stream_info(topic.encoding, body) {
                         Ok((fps, encoding)) => (Some(f64::from(fps)), Some(encoding)),
                         Err(_) => return,
                     },
@@ -134,7 +134,7 @@ impl Catalogue {
             Part::CameraInfo | Part::FrameCameraInfo => {
                 let info = match as_text(topic, body) {
                     Some(text) => text::parse_camera_info(text),
-                    None => CameraInfo::parse(topic.wire, body),
+                    None => CameraInfo::parse(topic.encoding, body),
                 };
                 if let Ok(info) = info {
                     facts.size_px = Some((info.width, info.height));
@@ -241,14 +241,14 @@ impl Catalogue {
 /// The text of a message that has nothing else; librealsense from 2.58 on writes such.
 fn as_text<'a>(topic: &Topic, body: &'a [u8]) -> Option<&'a str> {
     let is_text = topic.schema == text::SCHEMA;
-    is_text.then(|| text::parse_string(topic.wire, body).unwrap_or_default())
+    is_text.then(|| text::parse_string(topic.encoding, body).unwrap_or_default())
 }
 
 /// The pairs of a text, or the one pair of another message.
 fn key_values<'a>(topic: &Topic, body: &'a [u8]) -> Vec<(&'a str, &'a str)> {
     match as_text(topic, body) {
         Some(text) => text::pairs(text).collect(),
-        None => ros::parse_key_value(topic.wire, body).into_iter().collect(),
+        None => ros::parse_key_value(topic.encoding, body).into_iter().collect(),
     }
 }
 
@@ -272,7 +272,7 @@ fn after_the_inverse(second: &Extrinsics, first: &Extrinsics) -> Extrinsics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::container::Wire;
+    use crate::recording::ros::Encoding;
 
     #[test]
     fn extrinsics_go_through_the_origin_of_a_group() {
@@ -292,7 +292,11 @@ mod tests {
             (streams[2], 5, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
         ] {
             known.learn(
-                &Topic::new(&format!("{stream}/tf/{group}"), "geometry_msgs/Transform", Wire::Ros1),
+                &Topic::new(
+                    &format!("{stream}/tf/{group}"),
+                    "geometry_msgs/Transform",
+                    Encoding::Ros1,
+                ),
                 &transform(values),
             );
         }

@@ -19,9 +19,11 @@ use serde_json::{Map, Value};
 
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
 use crate::recording::image_codec::{self, color};
-use crate::recording::ros::{self, CameraInfo, DepthFormat, Fields, Image, Stamp, compressed};
+use crate::recording::ros::{
+    self, CameraInfo, DepthFormat, Encoding, Fields, Image, Stamp, compressed,
+};
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
 use crate::recording::streams::lens::{self, DriverLens};
@@ -97,13 +99,13 @@ impl Driver {
         body: &[u8],
         streams: &mut BTreeMap<String, StreamFacts>,
     ) {
-        let (name, wire) = (&topic.name, topic.wire);
+        let (name, encoding) = (&topic.name, topic.encoding);
         let is_news = match topic.schema.as_str() {
             IMAGE | compressed::SCHEMA => self.learn_image(topic, body),
             "sensor_msgs/CameraInfo" => self.learn_lens(topic, body),
             "tf2_msgs/TFMessage" | "tf/tfMessage" => {
                 // Transforms before a message's damage are good.
-                let _ = ros::parse_transforms(wire, body, |link| {
+                let _ = ros::parse_transforms(encoding, body, |link| {
                     if let Some(to_parent) = link.to_parent {
                         self.tree.add(link.parent, link.child, to_parent);
                     }
@@ -111,7 +113,7 @@ impl Driver {
                 false
             }
             "realsense2_camera/Extrinsics" | "realsense2_camera_msgs/Extrinsics" => {
-                if let Ok(extrinsics) = ros::parse_driver_extrinsics(wire, body) {
+                if let Ok(extrinsics) = ros::parse_driver_extrinsics(encoding, body) {
                     enter(&mut self.depth_to_color, name, extrinsics);
                 }
                 false
@@ -119,7 +121,8 @@ impl Driver {
             "realsense2_camera/Metadata" | "realsense2_camera_msgs/Metadata"
                 if !self.metadata.contains_key(name) =>
             {
-                metadata_names(wire, body).is_some_and(|new| enter(&mut self.metadata, name, new))
+                metadata_names(encoding, body)
+                    .is_some_and(|new| enter(&mut self.metadata, name, new))
             }
             _ => false,
         };
@@ -131,7 +134,7 @@ impl Driver {
     fn learn_image(&mut self, topic: &Topic, body: &[u8]) -> bool {
         if let Some(known) = self.images.get_mut(&topic.name) {
             if known.stamps.len() < FIRST_STAMPS {
-                known.stamps.extend(ros::parse_stamp(topic.wire, body));
+                known.stamps.extend(ros::parse_stamp(topic.encoding, body));
             }
             return false;
         }
@@ -143,7 +146,7 @@ impl Driver {
         if self.camera_infos.get(&topic.name).is_some_and(|info| info.lens.is_some()) {
             return false;
         }
-        let Ok(info) = CameraInfo::parse(topic.wire, body) else { return false };
+        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
         let own_name = topic.notes.get("distortion").map(String::as_str);
         self.camera_infos.remove(&topic.name);
         enter(&mut self.camera_infos, &topic.name, DriverLens::new(&info, own_name))
@@ -253,8 +256,8 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
 }
 
 /// The metadata of one frame (`realsense2_camera_msgs/Metadata`, a JSON text), and its stamp.
-pub fn frame_metadata(wire: Wire, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
-    let mut fields = Fields::new(wire, body).ok()?;
+pub fn frame_metadata(encoding: Encoding, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
+    let mut fields = Fields::new(encoding, body).ok()?;
     let (stamp, _) = ros::header(&mut fields).ok()?;
     let mut metadata: Map<String, Value> =
         serde_json::from_str(fields.string("metadata").ok()?).ok()?;
@@ -264,8 +267,8 @@ pub fn frame_metadata(wire: Wire, body: &[u8]) -> Option<(Stamp, Map<String, Val
 }
 
 /// The domain, and the names of the other metadata.
-fn metadata_names(wire: Wire, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
-    let (_, metadata) = frame_metadata(wire, body)?;
+fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+    let (_, metadata) = frame_metadata(encoding, body)?;
     let domain = ros::timestamp_domain(metadata.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
     let names = metadata.keys().filter(|name| *name != "clock_domain");
@@ -279,11 +282,11 @@ impl ImageFacts {
         let (stamp, frame_id, encoding, size_px);
         if topic.schema == compressed::SCHEMA {
             // As far as its data.
-            let mut fields = Fields::new(topic.wire, body).ok()?;
+            let mut fields = Fields::new(topic.encoding, body).ok()?;
             (stamp, frame_id) = ros::header(&mut fields).ok()?;
             (encoding, size_px) = (fields.string("format").ok()?, None);
         } else {
-            let image = Image::parse(topic.wire, body).ok()?;
+            let image = Image::parse(topic.encoding, body).ok()?;
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
             size_px = Some((image.width, image.height));
         }
@@ -379,7 +382,7 @@ mod tests {
 
     fn topic(name: &str, schema: &str, notes: &[(&str, &str)]) -> Topic {
         let notes = notes.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Topic { notes, ..Topic::new(name, schema, Wire::Cdr) }
+        Topic { notes, ..Topic::new(name, schema, Encoding::Cdr) }
     }
 
     const IMAGE_TOPIC: &str = "/camera/depth/image_rect_raw";
@@ -396,7 +399,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(image(7), written);
-        let image = ros::Image::parse(Wire::Cdr, &written).unwrap();
+        let image = ros::Image::parse(Encoding::Cdr, &written).unwrap();
         assert_eq!(
             (image.width, image.height, image.frame_id, image.encoding),
             (1, 2, "depth", "16UC1")
@@ -413,7 +416,7 @@ mod tests {
                 (written.len(), &written[k_at..k_at + 8]),
                 (len, &f64::from(600.1f32).to_le_bytes()[..])
             );
-            let info = CameraInfo::parse(Wire::Cdr, &written).unwrap();
+            let info = CameraInfo::parse(Encoding::Cdr, &written).unwrap();
             assert_eq!(
                 (info.width, info.height, info.distortion, info.frame_id),
                 (1, 2, "plumb_bob", "depth")
@@ -519,7 +522,7 @@ mod tests {
                 |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
             let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
             ImageFacts::parse(
-                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Wire::Ros1),
+                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Encoding::Ros1),
                 &body,
             )
             .unwrap()

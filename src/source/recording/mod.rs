@@ -21,9 +21,10 @@ use self::pace::Schedule;
 use self::section::{Found, Section};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
+use crate::recording::Damage;
 use crate::recording::reader::frames::{as_ms, as_ns, period};
 use crate::recording::reader::images::Step;
-use crate::source::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
+use crate::source::{Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
 const MAX_WAIT: Duration = Duration::from_millis(20);
