@@ -12,8 +12,6 @@ pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;
 pub mod scripted;
-#[cfg(feature = "realsense")]
-pub mod software;
 pub mod terminal;
 
 /// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the
