@@ -19,11 +19,13 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
+use crate::recording::RecordingError;
+use crate::report::Report;
+use crate::source::options::Mode;
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceError, SourceInfo};
-use crate::stats::report::Report;
 use crate::stats::{RecordingReport, Snapshot};
 
 /// A source that is open, and what the run is to be like.
@@ -55,7 +57,7 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
     let settings = args.run.settings(usual, Config { synthetic, ..Default::default() })?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let config::Mode { width, height, fps } = settings.synthetic;
+    let Mode { width, height, fps } = settings.synthetic;
     let camera = SyntheticCamera::new(
         SyntheticOptions {
             width,
@@ -92,7 +94,10 @@ pub(super) fn wants_color(settings: &Settings, recording: Option<&Recording>) ->
 /// What a source cannot follow is for the user to change.
 pub(super) fn as_usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     match error.into().downcast::<SourceError>() {
-        Ok(SourceError::Unsupported(text)) => UsageError(text).into(),
+        Ok(
+            SourceError::Unsupported(text)
+            | SourceError::Recording(RecordingError::Unsupported(text)),
+        ) => UsageError(text).into(),
         Ok(error) => error.into(),
         Err(error) => error,
     }

@@ -55,6 +55,8 @@ use serde::{Deserialize, Serialize};
 
 pub use recorder::Recorder;
 
+pub use crate::stats::Ending;
+
 pub const DEPTH_IMAGE: &str = "/camera/depth/image_rect_raw";
 pub const DEPTH_INFO: &str = "/camera/depth/camera_info";
 /// What the camera tells of each frame, where it does.
@@ -117,41 +119,5 @@ impl Default for RecordOptions {
             min_free_bytes: 1 << 30,
             overwrite: false,
         }
-    }
-}
-
-/// Why a recording ended before its run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
-    MaxDuration,
-    MaxSize,
-    /// The disk has less than is to stay free; the text says how much.
-    LowDisk(String),
-    /// The file could not be written; the text says why.
-    Failed(String),
-}
-
-impl Ending {
-    /// As the report says it.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::MaxDuration => "max_duration",
-            Self::MaxSize => "max_size",
-            Self::LowDisk(_) => "min_free",
-            Self::Failed(_) => "failed",
-        }
-    }
-
-    /// What went wrong, if it was not the user's limit.
-    pub fn problem(&self) -> Option<&str> {
-        match self {
-            Self::MaxDuration | Self::MaxSize => None,
-            Self::LowDisk(text) | Self::Failed(text) => Some(text),
-        }
-    }
-
-    /// Whether the run is to end with it. After a failure it goes on: others may be watching.
-    pub const fn ends_the_run(&self) -> bool {
-        !matches!(self, Self::Failed(_))
     }
 }

@@ -91,7 +91,7 @@ impl Recorder {
         let file =
             open.write(true).open(path).with_context(|| format!("{name}: cannot be written"))?;
         let color = source.color.clone().filter(|_| options.color);
-        let stats = Arc::new(RecordingStats::new(name.to_string(), options.compression));
+        let stats = Arc::new(RecordingStats::new(name.to_string(), options.compression.as_str()));
         let begin = || -> io::Result<(Writer, Channels)> {
             let chunk_file = ChunkFile::new(file.try_clone()?, Arc::clone(&stats.bytes));
             let mut writer = Writer::new(chunk_file, options.compression, metadata(source))?;

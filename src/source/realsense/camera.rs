@@ -10,9 +10,9 @@ use std::sync::Arc;
 use super::sdk::{Context, sdk_error};
 use super::{CameraInput, Input, RealsenseSource, device, devices};
 use crate::clock::{Clock, HostTime};
-use crate::config::{ColorWish, Filters};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
+use crate::source::options::{ColorWish, Filters};
 use crate::source::watch::{CameraDriver, Started};
 use crate::source::{Delivery, FrameSource as _, SourceError};
 

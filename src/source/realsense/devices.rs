@@ -83,7 +83,7 @@ pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
 /// # Errors
 /// If there is no such file, or librealsense can't play it.
 pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
-    crate::recording::sniff::sniff(path)?;
+    crate::recording::sniff(path)?;
     Ok(report(&file(&Context::new()?, path)?))
 }
 

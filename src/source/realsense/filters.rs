@@ -18,8 +18,8 @@ use realsense_rust::processing_blocks::threshold::ThresholdFilter;
 use realsense_sys as sys;
 
 use super::sdk::{crate_error, sdk_error};
-use crate::config::Filters;
 use crate::source::SourceError;
+use crate::source::options::Filters;
 
 /// Frames that a block's queue holds: each is taken before the next one comes.
 pub(super) const QUEUE: i32 = 1;

@@ -13,8 +13,8 @@ use realsense_sys as sys;
 use super::filters::{FilterChain, QUEUE, process};
 use super::sdk::{Error, Owned, call, crate_error, make};
 use crate::camera::Intrinsics;
-use crate::config::Filters;
 use crate::source::SourceError;
+use crate::source::options::Filters;
 
 /// `rs2_video_stream` of librealsense 2.56's `rs_internal.h`, which realsense-sys lacks.
 #[repr(C)]

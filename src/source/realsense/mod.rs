@@ -55,10 +55,10 @@ use super::{
     COLOR_BUFFERS, Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind,
 };
 use crate::clock::{Clock, HostTime};
-use crate::config::{CameraSettings, ColorWish, Filters, Mode};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
-use crate::recording::sniff::{Format, sniff};
+use crate::recording::{Format, sniff};
+use crate::source::options::{CameraSettings, ColorWish, Filters, Mode};
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one
 /// ends the waiting.

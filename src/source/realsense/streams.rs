@@ -2,7 +2,7 @@
 //! carries.
 
 use super::device::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
-use crate::config::{CameraSettings, ColorWish, Mode};
+use crate::source::options::{CameraSettings, ColorWish, Mode};
 
 /// How many profiles an error names.
 const NEAREST: usize = 6;

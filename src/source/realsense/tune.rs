@@ -11,8 +11,8 @@ use realsense_rust::kind::{Rs2Option, Rs2OptionRange};
 
 use super::device::{Device, Sensor};
 use super::sdk::sdk_error;
-use crate::config::{Exposure, OptionValue, Options, Tuning};
 use crate::source::SourceError;
+use crate::source::options::{Exposure, OptionValue, Options, Tuning};
 
 /// The most values of which names are asked for.
 const MAX_NAMED: f32 = 64.0;
