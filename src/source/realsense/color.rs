@@ -20,10 +20,10 @@ use realsense_rust::frame::{ColorFrame, DepthFrame, FrameEx as _, InfraredFrame}
 
 use super::frame::{copy, stamp_ns};
 use crate::clock::HostTime;
-use crate::frame::{ColorFormat, ColorImage};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage};
+use crate::pairing::{Pairs, Patience};
 use crate::pool::Pool;
-use crate::source::pair::{Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
+use crate::source::{ColorStream, SourceError};
 
 /// A depth frame, the infrared image beside it, and when they arrived.
 pub(super) type Waiting = (DepthFrame, Option<InfraredFrame>, HostTime);

@@ -51,11 +51,9 @@ pub use sdk::sdk_versions;
 use super::motion::Motion;
 use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
-use super::{
-    COLOR_BUFFERS, Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind,
-};
+use super::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, HostTime};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::recording::{Format, sniff};
 use crate::source::options::{CameraSettings, ColorWish, Filters, Mode};
