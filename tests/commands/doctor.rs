@@ -93,7 +93,7 @@ fn a_system_that_tells_nothing_has_no_problem_and_no_guess() {
         "kernel",
     ] {
         assert_eq!(
-            computer.status(check, &["not told by this system"]),
+            computer.status(check, &["not reported by this system"]),
             Status::NotApplicable,
             "{check}"
         );
@@ -338,7 +338,7 @@ fn the_viewer_on_the_path_must_be_of_our_version() {
     install("echo 'rerun-cli 0.20.1 [rustc 1.80.0]'");
     assert_eq!(computer.status("rerun", &["0.20.1", RERUN_VERSION]), Status::Warning);
     install("echo hello");
-    assert_eq!(computer.status("rerun", &["does not tell its version"]), Status::Warning);
+    assert_eq!(computer.status("rerun", &["does not report its version"]), Status::Warning);
     // One that hangs, and has started another program that hangs.
     install("sleep 60 & sleep 60");
     computer.system.viewer_patience = Duration::from_millis(300);
