@@ -17,7 +17,7 @@ pub mod reader;
 mod ros;
 mod streams;
 
-pub use container::sniff;
+pub use container::{Damage, Format, RecordingError, sniff};
 pub use inspect::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 pub use inspect::inspect;
 pub use inspect::quick::{CHECKED_BYTES, glance};

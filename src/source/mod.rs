@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::frame::{ColorFormat, DepthFrame};
-use crate::words::count;
+use crate::recording::{Damage, RecordingError};
 
 pub mod motion;
 pub(crate) mod pair;
@@ -103,34 +103,6 @@ pub enum Delivery {
     End,
 }
 
-/// What a damaged recording has lost, as far as that is known: what stood behind the place where a
-/// file was cut off nobody can tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    pub bytes_skipped: u64,
-    pub chunks_skipped: u64,
-    pub frames_lost: u64,
-    /// One line for each finding, with its offset in the file.
-    pub notes: Vec<String>,
-}
-
-impl Damage {
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (frames, bytes) = (count(self.frames_lost, "frame"), count(self.bytes_skipped, "byte"));
-        write!(
-            f,
-            "{frames} known to be lost, {} and {bytes} skipped",
-            count(self.chunks_skipped, "chunk")
-        )
-    }
-}
-
 /// The contract of a source. It is driven by one thread, the capture thread.
 pub trait FrameSource: Send {
     fn info(&self) -> &SourceInfo;
@@ -175,8 +147,8 @@ pub enum ErrorKind {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("{}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The file is not what its name or the command says.
     #[error("{}: {problem}", path.display())]
     Format { path: PathBuf, problem: String },

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::report::{Report, Run};
-use crate::source::Damage;
+use crate::recording::Damage;
 use crate::source::watch::Health;
 
 /// One of several cameras in the report's `cameras`.

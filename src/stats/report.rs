@@ -10,9 +10,10 @@ use super::time::{Age, SourceTime, TimeReport};
 use super::{Drops, Latency, Meter, Rates, RecordingReport, RunStats, SinkStats, Stage};
 use crate::pipeline::{End, Outcome, PipelineSettings};
 use crate::realtime::RealtimeReport;
+use crate::recording::Damage;
 use crate::source::motion::{Motion, MotionCounts};
 use crate::source::watch::Health;
-use crate::source::{Damage, SourceInfo, SourceKind};
+use crate::source::{SourceInfo, SourceKind};
 use crate::words::count;
 
 #[derive(Debug, Clone, Serialize)]

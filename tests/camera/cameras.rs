@@ -80,8 +80,8 @@ mod software {
     use depthcast::source::several::{Opener, open_all};
     use depthcast::stats::Snapshot;
 
-    use super::common::software::{Image, Sender, UNITS_M, d435i, wall};
     use super::*;
+    use common::software::{Image, Sender, UNITS_M, d435i, wall};
 
     const SERIALS: [&str; 4] = ["111111111111", "222222222222", "333333333333", "444444444444"];
     const FRAMES: u64 = 60;

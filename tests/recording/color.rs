@@ -8,8 +8,9 @@ use common::bag_writer::{ALL_PACKINGS, Color, Spec, color_of, write_bag};
 use common::recording::{FOREVER, File, at_once, drain, numbers, open};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::frame::{ColorFormat, DepthFrame};
+use depthcast::recording::{Damage, RecordingError};
 use depthcast::source::recording::{RecordingSource, ReplayOptions};
-use depthcast::source::{Damage, Delivery, FrameSource, SourceError};
+use depthcast::source::{Delivery, FrameSource, SourceError};
 use sha2::{Digest, Sha256};
 
 fn with_color() -> ReplayOptions {
@@ -257,7 +258,10 @@ fn a_recording_without_usable_colour_says_what_it_has() {
     let file = File::new();
     let error =
         |spec: &Spec| match open(&file.put(&write_bag(spec).bytes), with_color()).err().unwrap() {
-            SourceError::Unsupported(text) | SourceError::Format { problem: text, .. } => text,
+            SourceError::Recording(
+                RecordingError::Unsupported(text) | RecordingError::Format { problem: text, .. },
+            )
+            | SourceError::Format { problem: text, .. } => text,
             other => panic!("{other}"),
         };
     for is_closed in [true, false] {

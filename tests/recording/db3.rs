@@ -8,9 +8,10 @@ use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, wr
 use common::recording::{at_once, drain, numbers, open};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::DepthFrame;
+use depthcast::recording::Damage;
 use depthcast::recording::inspect;
+use depthcast::source::FrameSource;
 use depthcast::source::recording::ReplayOptions;
-use depthcast::source::{Damage, FrameSource};
 use tempfile::TempDir;
 
 fn written(dir: &TempDir, spec: &Spec) -> PathBuf {

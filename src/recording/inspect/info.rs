@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
-use crate::source::Damage;
+use crate::recording::container::Damage;
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";

@@ -6,8 +6,9 @@ pub mod quick;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use crate::recording::container::sniff::Format;
+use crate::recording::container::Format;
 use crate::recording::container::{self, Container, Item, Topic};
+use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
 use crate::recording::inspect::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
 use crate::recording::reader::loss_counter::Ledger;
@@ -19,7 +20,6 @@ use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, Part, Place, StreamFacts};
 use crate::recording::streams::frame_numbers::Numbers;
-use crate::source::{Damage, SourceError};
 
 /// The frames of one stream.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +57,7 @@ impl Stamps {
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, SourceError> {
+pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
     let mut inspection = Inspection::open(path)?;
     inspection.reader.expect(None);
     while let Some(item) = inspection.next()? {
@@ -81,7 +81,7 @@ pub(crate) struct Inspection<'a> {
 }
 
 impl<'a> Inspection<'a> {
-    pub(crate) fn open(path: &'a Path) -> Result<Self, SourceError> {
+    pub(crate) fn open(path: &'a Path) -> Result<Self, RecordingError> {
         let (reader, format) = container::open(path)?;
         Ok(Self {
             path,
@@ -95,8 +95,10 @@ impl<'a> Inspection<'a> {
         })
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<Item>, SourceError> {
-        self.reader.next().map_err(|source| SourceError::Io { path: self.path.to_owned(), source })
+    pub(crate) fn next(&mut self) -> Result<Option<Item>, RecordingError> {
+        self.reader
+            .next()
+            .map_err(|source| RecordingError::Io { path: self.path.to_owned(), source })
     }
 
     /// Takes in what the reader has come to.
@@ -141,7 +143,7 @@ impl<'a> Inspection<'a> {
                         ledgers.entry(stream.to_owned()).or_default(),
                         frames.entry(stream.to_owned()).or_default(),
                     );
-                    match FrameText::parse(topic.wire, body)
+                    match FrameText::parse(topic.encoding, body)
                         .map(|text| hold.metadata(text, reader.recorded_ns()))
                     {
                         Ok(Found::Image(released)) => frames.release(released, ledger),
@@ -307,7 +309,7 @@ impl Frames {
         known: &Catalogue,
     ) -> Result<Stamp, String> {
         if topic.schema == compressed::SCHEMA {
-            let image = CompressedImage::parse(topic.wire, body).map_err(|e| e.to_string())?;
+            let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
             if Place::parse(&topic.name).is_none() && !image_codec::is_readable(image.format) {
                 return Ok(image.stamp);
             }
@@ -327,7 +329,7 @@ impl Frames {
             return Ok(image.stamp);
         }
         if kind == "Depth" {
-            let image = ros::Image::parse(topic.wire, body).map_err(|e| e.to_string())?;
+            let image = ros::Image::parse(topic.encoding, body).map_err(|e| e.to_string())?;
             let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
             let (width, height) = size_px.unwrap_or((image.width, image.height));
             image.check_depth(width, height)?;
@@ -338,7 +340,7 @@ impl Frames {
         if kind == "Pose" {
             return Ok(Stamp { seq: None, stamp_ns: 0 });
         }
-        ros::parse_stamp(topic.wire, body).map_err(|e| e.to_string())
+        ros::parse_stamp(topic.encoding, body).map_err(|e| e.to_string())
     }
 
     fn add(&mut self, number: u64, stamp_ns: i64) {

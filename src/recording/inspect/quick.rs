@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::recording::container::RecordingError;
 use crate::recording::container::{Item, Topic};
 use crate::recording::inspect::info::RecordingInfo;
 use crate::recording::inspect::{Inspection, inspect};
 use crate::recording::reader::metadata_join::{Hold, metadata_topic};
 use crate::recording::streams::frame_numbers::Numbers;
-use crate::source::SourceError;
 
 /// What is read at the begin at most, looking for the first frame of each stream and what is told
 /// of it.
@@ -27,7 +27,7 @@ pub const CHECKED_BYTES: u64 = 32 << 20;
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn glance(path: &Path) -> Result<RecordingInfo, SourceError> {
+pub fn glance(path: &Path) -> Result<RecordingInfo, RecordingError> {
     let mut glance = Inspection::open(path)?;
     glance.is_checked = false;
     if !(glance.reader.has_index() && look_at_begin(&mut glance)? && look_at_ends(&mut glance)?) {
@@ -39,7 +39,7 @@ pub fn glance(path: &Path) -> Result<RecordingInfo, SourceError> {
 
 /// Reads until each stream has shown its first frame, and what is told of it near that; false if
 /// something is damaged.
-fn look_at_begin(glance: &mut Inspection<'_>) -> Result<bool, SourceError> {
+fn look_at_begin(glance: &mut Inspection<'_>) -> Result<bool, RecordingError> {
     while let Some(item) = glance.next()? {
         glance.take(item);
         if glance.reader.offset() > MAX_BEGIN_BYTES
@@ -79,7 +79,7 @@ fn is_known(glance: &Inspection<'_>, topic: &Topic) -> bool {
 }
 
 /// Reads the last frame of each stream, and takes the number of frames from the index.
-fn look_at_ends(glance: &mut Inspection<'_>) -> Result<bool, SourceError> {
+fn look_at_ends(glance: &mut Inspection<'_>) -> Result<bool, RecordingError> {
     let begin = glance.frames.clone();
     let mut done = BTreeMap::new();
     for topic in frame_topics(glance) {

@@ -89,7 +89,7 @@ impl<'a> Search<'a> {
         offset: u64,
     ) {
         let Some((stream, kind)) = known.stream_of(topic) else { return };
-        let Ok(stamp) = ros::parse_stamp(topic.wire, body) else { return };
+        let Ok(stamp) = ros::parse_stamp(topic.encoding, body) else { return };
         let has_text = kind == "Depth" && metadata_topic(topics, topic).is_some();
         let size_px = if kind == "Depth" { depth_size_px(topic, body) } else { None };
         match self.seen.iter_mut().find(|seen| seen.images.topic == topic.name) {
@@ -127,7 +127,7 @@ impl<'a> Search<'a> {
             .filter(|seen| seen.images.stream == stream && seen.behind.is_none())
         {
             let (last, before) = seen.last;
-            seen.behind = FrameText::parse(topic.wire, body)
+            seen.behind = FrameText::parse(topic.encoding, body)
                 .ok()
                 .map(|text| Before::first(text, last, before));
         }
@@ -287,9 +287,9 @@ pub fn look(
 /// The size of a depth image, packed or not, if it is as large as it says.
 fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
     if topic.schema == compressed::SCHEMA {
-        let image = CompressedImage::parse(topic.wire, bytes).ok()?;
+        let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
         return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
     }
-    let image = Image::parse(topic.wire, bytes).ok()?;
+    let image = Image::parse(topic.encoding, bytes).ok()?;
     image.check_depth(image.width, image.height).ok().map(|()| (image.width, image.height))
 }

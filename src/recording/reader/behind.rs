@@ -1,10 +1,11 @@
 //! What is told of images behind them: how [`ImageReader`] lets images wait for it.
 
-use crate::recording::container::{Item, Message, Topic, Wire};
+use crate::recording::container::{Item, Message, Topic};
 use crate::recording::reader::images::{ColorFacts, DepthFacts, ImageReader, Step};
 use crate::recording::reader::metadata_join::{
     Before, Found, Hold, Released, metadata_name, metadata_topic,
 };
+use crate::recording::ros::Encoding;
 use crate::recording::ros::text::FrameText;
 use crate::recording::ros::{self, Stamp};
 use crate::recording::streams::catalogue::Place;
@@ -37,7 +38,7 @@ impl Behind {
         let is_of_driver = Place::parse(&images.name).is_none();
         let name = match is_of_driver {
             true => Some(driver::metadata_of(&images.name)),
-            false => metadata_name(&images.name).filter(|_| images.wire == Wire::Ros1),
+            false => metadata_name(&images.name).filter(|_| images.encoding == Encoding::Ros1),
         };
         match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
             Some(topic) => Self::Pairs { topic, is_of_driver, waiting: None },
@@ -150,7 +151,8 @@ impl ImageReader {
         let hold = match behind {
             Behind::Text { hold, .. } => hold,
             Behind::Pairs { waiting: Some(facts), is_of_driver: true, .. } => {
-                if let Some((stamp, told)) = driver::frame_metadata(topic.wire, reader.bytes(body))
+                if let Some((stamp, told)) =
+                    driver::frame_metadata(topic.encoding, reader.bytes(body))
                     && stamp.stamp_ns == facts.stamp_ns
                 {
                     told.iter().for_each(|(name, value)| {
@@ -160,14 +162,15 @@ impl ImageReader {
                 return None;
             }
             Behind::Pairs { waiting: Some(facts), .. } => {
-                if let Ok((name, value)) = ros::parse_key_value(topic.wire, reader.bytes(body)) {
+                if let Ok((name, value)) = ros::parse_key_value(topic.encoding, reader.bytes(body))
+                {
                     facts.note(name, value);
                 }
                 return None;
             }
             _ => return None,
         };
-        let text = match FrameText::parse(topic.wire, reader.bytes(body)) {
+        let text = match FrameText::parse(topic.encoding, reader.bytes(body)) {
             Ok(text) => text,
             Err(e) => {
                 reader.note_here(&format!("the metadata of an image cannot be read: {e}"));

@@ -192,7 +192,8 @@ impl ColorReader {
         let unreadable =
             |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
         if topic.schema == compressed::SCHEMA {
-            let packed = CompressedImage::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+            let packed =
+                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
             let (rows, step_bytes) = self.kept.get_or_insert_default();
             let made = made_ahead.unwrap_or_else(|| self.unpacker.unpack(&packed, size_px, rows));
@@ -202,7 +203,7 @@ impl ColorReader {
             *step_bytes = image.step_bytes as usize;
             return Ok(packed.stamp);
         }
-        let image = Image::parse(topic.wire, bytes).map_err(|e| unreadable(&e))?;
+        let image = Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
         self.shape.check(&image)?;
         let step_bytes = image.step_bytes as usize;
         match &mut self.kept {

@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::clock::DeviceTime;
 use crate::frame::{ColorImage, DepthFrame};
 use crate::pool::Pool;
+use crate::recording::container::RecordingError;
 use crate::recording::reader::images::{DepthFacts, ImageReader, Step as ImageStep};
 use crate::source::pair::{MAX_APART, Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
+use crate::source::{COLOR_BUFFERS, ColorStream};
 
 /// What a step through the recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,14 +46,18 @@ struct Waiting {
 }
 
 impl Frames {
-    pub fn open(path: &Path, topic: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        topic: Option<&str>,
+        with_color: bool,
+    ) -> Result<Self, RecordingError> {
         let reader = ImageReader::open(path, topic, with_color)?;
         let color = reader.color().map(Coloring::new);
         Ok(Self { reader, color })
     }
 
     /// Reads on to the next frame, at most to the end of a chunk.
-    pub fn step(&mut self) -> Result<Step, SourceError> {
+    pub fn step(&mut self) -> Result<Step, RecordingError> {
         let Some(color) = &mut self.color else {
             return Ok(match self.reader.step()? {
                 ImageStep::Depth(facts) => Step::Frame(facts),
@@ -93,7 +98,7 @@ impl Frames {
     /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or
     /// to one before it; damage is counted anew. `offset_ns` is what the stamps are shifted by from
     /// here on.
-    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), SourceError> {
+    pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), RecordingError> {
         // The nearest colour image may stand before the depth frame.
         let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
         self.reader
@@ -128,7 +133,7 @@ impl Coloring {
     }
 
     /// Takes in what the reader comes to next; false at the end.
-    fn read(&mut self, reader: &mut ImageReader) -> Result<bool, SourceError> {
+    fn read(&mut self, reader: &mut ImageReader) -> Result<bool, RecordingError> {
         match reader.step()? {
             ImageStep::Depth(facts) => {
                 let intrinsics = &reader.stream.intrinsics;

@@ -8,16 +8,19 @@ use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
 use crate::huge_pages;
-use crate::recording::container::{Container, Item, Message, Wire};
+use crate::recording::container::{Container, Item, Message};
+use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec::Unpacker;
 use crate::recording::reader::behind::Behind;
 use crate::recording::reader::color::ColorReader;
+use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::reader::loss_counter::Ledger;
+use crate::recording::ros::Encoding;
 use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::{self, DepthFormat, Image, Stamp};
 use crate::recording::streams::driver;
 use crate::recording::streams::frame_numbers::Numbers;
-use crate::source::{ColorStream, Damage, DepthStream, SourceError};
+use crate::source::{ColorStream, DepthStream};
 
 /// The facts of a depth image; [`ImageReader::take_depth`] has the image itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -87,7 +90,7 @@ impl ImageReader {
     }
 
     /// Reads on to the next image, at most to the end of the chunk.
-    pub fn step(&mut self) -> Result<Step, SourceError> {
+    pub fn step(&mut self) -> Result<Step, RecordingError> {
         let mut is_fresh = true;
         loop {
             let item = match self.put_back.take() {
@@ -175,10 +178,10 @@ impl ImageReader {
             |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
         let Self { reader, unpacker, rows, depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
-        let made_ahead = reader.unpacked(rows);
+        let made_ahead = decoded(&mut **reader, rows);
         let bytes = reader.bytes(body);
         let topic = reader.topic(*channel);
-        let wire = topic.map_or(Wire::Ros1, |topic| topic.wire);
+        let wire = topic.map_or(Encoding::Ros1, |topic| topic.encoding);
         let shape;
         let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
             let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
@@ -228,7 +231,7 @@ impl ImageReader {
     ) -> Option<Step> {
         let Self { color: Some(color), reader, .. } = self else { return None };
         color.count += 1;
-        let made_ahead = color.kept.as_mut().and_then(|(rows, _)| reader.unpacked(rows));
+        let made_ahead = color.kept.as_mut().and_then(|(rows, _)| decoded(&mut **reader, rows));
         match color.look_at(reader.topic(*channel)?, reader.bytes(body), body, made_ahead) {
             Ok(stamp) => {
                 let facts = ColorFacts {
@@ -273,7 +276,7 @@ impl ImageReader {
     ///
     /// # Errors
     /// If reading fails.
-    pub fn seek(&mut self, since_first_ns: i64) -> Result<(), SourceError> {
+    pub fn seek(&mut self, since_first_ns: i64) -> Result<(), RecordingError> {
         if since_first_ns <= 0 || self.numbers == Numbers::Order {
             self.rewind();
             return Ok(());
@@ -326,6 +329,6 @@ impl ImageReader {
     }
 }
 
-pub fn io_error(path: &Path, source: io::Error) -> SourceError {
-    SourceError::Io { path: path.to_owned(), source }
+pub fn io_error(path: &Path, source: io::Error) -> RecordingError {
+    RecordingError::Io { path: path.to_owned(), source }
 }

@@ -4,7 +4,8 @@
 
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
+use crate::recording::ros::Encoding;
 use crate::recording::ros::Stamp;
 use crate::recording::ros::text::{self, FrameText};
 use crate::recording::streams::catalogue::{Part, Place};
@@ -168,7 +169,7 @@ pub fn metadata_topic(topics: &[&Topic], images: &Topic) -> Option<String> {
 /// What is to be told if images of librealsense's have no topic with their metadata, which its
 /// recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let is_missing = images.wire == Wire::Cdr
+    let is_missing = images.encoding == Encoding::Cdr
         && metadata_name(&images.name).is_some()
         && metadata_topic(topics, images).is_none();
     is_missing

@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod behind;
 pub mod color;
+pub mod decode_ahead;
 pub mod frames;
 pub mod images;
 pub mod loss_counter;

@@ -5,21 +5,24 @@ use std::path::Path;
 
 use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
-use crate::recording::container::sniff::Format;
-use crate::recording::container::{self, Container, Topic, Wire};
+use crate::recording::container::Format;
+use crate::recording::container::RecordingError;
+use crate::recording::container::{self, Container, Topic};
 use crate::recording::image_codec::{self, Unpacker};
 use crate::recording::reader::begin::{self, Begin, Images};
 use crate::recording::reader::behind::Behind;
 use crate::recording::reader::color::ColorReader;
+use crate::recording::reader::decode_ahead::decode_ahead;
 use crate::recording::reader::images::{ImageReader, io_error};
 use crate::recording::reader::loss_counter::Ledger;
 use crate::recording::reader::metadata_join::missing_metadata;
+use crate::recording::ros::Encoding;
 use crate::recording::ros::compressed;
 use crate::recording::streams::catalogue::{Catalogue, Place, StreamFacts};
 use crate::recording::streams::driver;
 use crate::recording::streams::frame_numbers::Numbers;
 use crate::recording::streams::missing::{no_color, no_depth};
-use crate::source::{DepthStream, SourceError};
+use crate::source::DepthStream;
 
 /// What is taken if a recording does not tell; what every D400 is set to.
 const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
@@ -30,9 +33,13 @@ impl ImageReader {
     /// their metadata.
     ///
     /// The depth stream is that on the topic `asked`, or as `choice` has it.
-    pub fn open(path: &Path, asked: Option<&str>, with_color: bool) -> Result<Self, SourceError> {
+    pub fn open(
+        path: &Path,
+        asked: Option<&str>,
+        with_color: bool,
+    ) -> Result<Self, RecordingError> {
         let (mut reader, format) = container::open(path)?;
-        let wrong = |problem: String| SourceError::Format { path: path.to_owned(), problem };
+        let wrong = |problem: String| RecordingError::Format { path: path.to_owned(), problem };
         let Begin {
             mut known,
             depth,
@@ -44,7 +51,7 @@ impl ImageReader {
         } = begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
         known.learn_notes(&reader.notes());
         if let Some(text) = unclear {
-            return Err(SourceError::Unsupported(format!("{}: {text}", path.display())));
+            return Err(RecordingError::Unsupported(format!("{}: {text}", path.display())));
         }
         let Some((Images { stream, topic }, first)) = depth else {
             return Err(wrong(no_depth(&*reader, &known)));
@@ -75,7 +82,7 @@ impl ImageReader {
                 )
             }
             None if with_color => {
-                return Err(SourceError::Unsupported(no_color(path, &*reader, &known)));
+                return Err(RecordingError::Unsupported(no_color(path, &*reader, &known)));
             }
             None => (None, Behind::Nothing),
         };
@@ -101,10 +108,10 @@ impl ImageReader {
             .chain(color.as_ref().map(|color| color.topic.as_str()))
             .collect();
         reader.expect(Some(&wanted));
-        reader.unpack_ahead(&topic, (intrinsics.width, intrinsics.height));
+        decode_ahead(&mut *reader, &topic, (intrinsics.width, intrinsics.height));
         if let Some(color) = &color {
             let Intrinsics { width, height, .. } = color.stream.intrinsics;
-            reader.unpack_ahead(&color.topic, (width, height));
+            decode_ahead(&mut *reader, &color.topic, (width, height));
         }
         reader.rewind();
         Ok(Self {
@@ -133,7 +140,7 @@ impl ImageReader {
 /// What is known of the topic with this name.
 fn topic_of(reader: &dyn Container, name: &str) -> Topic {
     let topic = reader.topics().into_iter().find(|topic| topic.name == name).cloned();
-    topic.unwrap_or_else(|| Topic::new(name, "", Wire::Ros1))
+    topic.unwrap_or_else(|| Topic::new(name, "", Encoding::Ros1))
 }
 
 fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(), String> {

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
 use crate::recording::ros;
+use crate::recording::ros::Encoding;
 use crate::recording::ros::text;
 use crate::recording::streams::driver::{self, Driver};
 use crate::recording::streams::lens;
@@ -157,7 +158,7 @@ impl Catalogue {
     /// Takes in a message. What it cannot read it leaves out: each fact is asked for where it is
     /// needed.
     pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
-        let wire = topic.wire;
+        let wire = topic.encoding;
         if topic.schema == text::SCHEMA {
             if let Ok(text) = text::parse_string(wire, body) {
                 self.learn_text(&topic.name, text);
@@ -220,7 +221,7 @@ impl Catalogue {
         }
     }
 
-    fn learn_stream(&mut self, stream: &str, part: Part, wire: Wire, body: &[u8]) {
+    fn learn_stream(&mut self, stream: &str, part: Part, wire: Encoding, body: &[u8]) {
         let facts = self.facts_of(stream);
         match part {
             Part::Info => {
@@ -390,7 +391,7 @@ mod tests {
         }
         assert_eq!(kind_of("/device_0/sensor_1/Infrared_2"), "Infrared");
         let depth_stream = |name: &str| {
-            let topic = Topic::new(name, "sensor_msgs/Image", Wire::Ros1);
+            let topic = Topic::new(name, "sensor_msgs/Image", Encoding::Ros1);
             Catalogue::default().stream_of_kind(&topic, "Depth").map(str::to_owned)
         };
         assert_eq!(depth_stream("/device_0/sensor_0/Depth_0/image/data").as_deref(), Some(stream));
@@ -415,7 +416,11 @@ mod tests {
             (streams[2], 5, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
         ] {
             known.learn(
-                &Topic::new(&format!("{stream}/tf/{group}"), "geometry_msgs/Transform", Wire::Ros1),
+                &Topic::new(
+                    &format!("{stream}/tf/{group}"),
+                    "geometry_msgs/Transform",
+                    Encoding::Ros1,
+                ),
                 &transform(values),
             );
         }

@@ -1,6 +1,7 @@
 //! What counts the frames of a stream.
 
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
+use crate::recording::ros::Encoding;
 
 /// Where frame numbers come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -17,9 +18,9 @@ pub enum Numbers {
 impl Numbers {
     /// Of a topic. `is_idle`: the headers have a number, but all the same.
     pub fn of(topic: &Topic, is_idle: bool) -> Self {
-        match topic.wire {
-            Wire::Ros1 if !is_idle => Self::Header,
-            Wire::Cdr if topic.notes.contains_key("timestamp_domain") => Self::Recorder,
+        match topic.encoding {
+            Encoding::Ros1 if !is_idle => Self::Header,
+            Encoding::Cdr if topic.notes.contains_key("timestamp_domain") => Self::Recorder,
             _ => Self::Order,
         }
     }

@@ -56,13 +56,14 @@ pub use software::{
 use streams::Streams;
 
 use super::motion::Motion;
-use super::recording::{Format, RecordingSource, ReplayOptions};
+use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
 use super::{COLOR_BUFFERS, Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
 use crate::config::{CameraSettings, ColorWish, Filters, Mode};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
+use crate::recording::Format;
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one
 /// ends the waiting.
@@ -149,7 +150,7 @@ impl RealsenseSource {
         if let Input::File { path, .. } = &input {
             // librealsense's own words for a file that is none, or has no depth, are hard to
             // understand; our reader knows better ones.
-            if super::recording::sniff(path)? == Format::Bag {
+            if crate::recording::sniff(path)? == Format::Bag {
                 let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
                 RecordingSource::open(path, options, Arc::clone(&clock))?;
             }
@@ -315,7 +316,7 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
                 .then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
             let streams: Vec<_> = [Some(depth), color].into_iter().flatten().collect();
             let pipeline = Pipeline::start(context, From::File(path), &streams, Arc::clone(clock)).map_err(|error| {
-                let advice = match super::recording::sniff(path) {
+                let advice = match crate::recording::sniff(path) {
                     Ok(Format::Db3) => {
                         "librealsense plays .db3 from 2.58 on, and before it only .bag; `depthcast replay FILE` reads it"
                     }

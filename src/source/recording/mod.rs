@@ -21,7 +21,8 @@ use self::pace::Schedule;
 use self::section::{Found, Next, Section};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
-use crate::source::{Damage, Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
+use crate::recording::Damage;
+use crate::source::{Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
 const ANSWER: Duration = Duration::from_millis(20);

@@ -7,9 +7,10 @@ use std::time::Duration;
 use super::ReplayOptions;
 use super::control::End;
 use crate::clock::{Clock, HostTime};
+use crate::recording::Damage;
 use crate::recording::reader::frames::{Frames, Step};
 use crate::recording::reader::images::DepthFacts;
-use crate::source::{Damage, SourceError};
+use crate::source::SourceError;
 
 pub struct Section {
     pub frames: Frames,
@@ -211,7 +212,7 @@ impl Section {
             self.pass.offset_ns.saturating_add(length_ns).saturating_add(ns(self.period));
         self.pass = Pass { offset_ns, is_restart: true, ..Pass::default() };
         self.skip_to = Some(self.from);
-        self.frames.seek(self.from, offset_ns)
+        Ok(self.frames.seek(self.from, offset_ns)?)
     }
 
     /// What was found damaged. Passes find the same again, or a part of it where they were not

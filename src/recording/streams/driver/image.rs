@@ -41,7 +41,7 @@ impl ImageFacts {
 }
 
 fn raw_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
-    let image = Image::parse(topic.wire, body).ok()?;
+    let image = Image::parse(topic.encoding, body).ok()?;
     Some(ImageFacts {
         kind: kind(image.encoding, &topic.name, image.frame_id),
         frame_id: image.frame_id.trim_start_matches('/').to_owned(),
@@ -55,7 +55,7 @@ fn raw_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
 /// `sensor_msgs/CompressedImage`, as far as its data. Its format begins with the encoding of the
 /// raw image, or is `jpeg` or `png`.
 fn compressed_image(topic: &Topic, body: &[u8]) -> Option<ImageFacts> {
-    let mut fields = Fields::new(topic.wire, body).ok()?;
+    let mut fields = Fields::new(topic.encoding, body).ok()?;
     let (stamp, frame_id) = ros::header(&mut fields).ok()?;
     let format = fields.string("format").ok()?;
     let raw = match image_codec::raw_encoding(format) {
@@ -97,7 +97,7 @@ fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::container::Wire;
+    use crate::recording::ros::Encoding;
 
     #[test]
     fn words_and_encodings_tell_kinds() {
@@ -131,7 +131,7 @@ mod tests {
                 |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
             let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
             ImageFacts::parse(
-                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Wire::Ros1),
+                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Encoding::Ros1),
                 &body,
             )
             .unwrap()

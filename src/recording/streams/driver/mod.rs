@@ -22,8 +22,9 @@ pub use image::has_images;
 use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
 use crate::recording::image_codec;
+use crate::recording::ros::Encoding;
 use crate::recording::ros::{self as ros, CameraInfo, DepthFormat, Fields, METRES_ROUNDED_TO_M};
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
@@ -85,7 +86,7 @@ impl Driver {
         body: &[u8],
         streams: &mut BTreeMap<String, StreamFacts>,
     ) {
-        let (name, wire) = (&topic.name, topic.wire);
+        let (name, wire) = (&topic.name, topic.encoding);
         let is_news = match topic.schema.as_str() {
             IMAGE | COMPRESSED_IMAGE => self.learn_image(topic, body),
             "sensor_msgs/CameraInfo" => self.learn_lens(topic, body),
@@ -119,7 +120,7 @@ impl Driver {
     fn learn_image(&mut self, topic: &Topic, body: &[u8]) -> bool {
         if let Some(known) = self.images.get_mut(&topic.name) {
             if known.stamps.len() < FIRST_STAMPS {
-                known.stamps.extend(ros::parse_stamp(topic.wire, body));
+                known.stamps.extend(ros::parse_stamp(topic.encoding, body));
             }
             return false;
         }
@@ -131,7 +132,7 @@ impl Driver {
         if self.camera_infos.get(&topic.name).is_some_and(|lens| lens.intrinsics.is_some()) {
             return false;
         }
-        let Ok(info) = CameraInfo::parse(topic.wire, body) else { return false };
+        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
         let is_unknown = info.fx == 0.0 && info.fy == 0.0;
         let own_name = topic.notes.get("distortion").map(String::as_str);
         let lens = Lens {
@@ -314,7 +315,7 @@ pub fn metadata_of(topic: &str) -> String {
 /// What is told of a frame by a message of that topic (`realsense2_camera_msgs/Metadata`, which has
 /// a JSON text), and its stamp.
 pub fn frame_metadata(
-    wire: Wire,
+    wire: Encoding,
     body: &[u8],
 ) -> Option<(ros::Stamp, serde_json::Map<String, serde_json::Value>)> {
     let mut fields = Fields::new(wire, body).ok()?;
@@ -327,7 +328,7 @@ pub fn frame_metadata(
 }
 
 /// The domain, and the names of what else is told of a frame.
-fn parse_metadata(wire: Wire, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+fn parse_metadata(wire: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
     let (_, told) = frame_metadata(wire, body)?;
     let domain = ros::timestamp_domain(told.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
@@ -391,7 +392,7 @@ mod tests {
 
     fn topic(name: &str, schema: &str, notes: &[(&str, &str)]) -> Topic {
         let notes = notes.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Topic { notes, ..Topic::new(name, schema, Wire::Cdr) }
+        Topic { notes, ..Topic::new(name, schema, Encoding::Cdr) }
     }
 
     const IMAGE_TOPIC: &str = "/camera/depth/image_rect_raw";
@@ -408,7 +409,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(image(7), written);
-        let image = ros::Image::parse(Wire::Cdr, &written).unwrap();
+        let image = ros::Image::parse(Encoding::Cdr, &written).unwrap();
         assert_eq!(
             (image.width, image.height, image.frame_id, image.encoding),
             (1, 2, "depth", "16UC1")
@@ -425,7 +426,7 @@ mod tests {
                 (written.len(), &written[k_at..k_at + 8]),
                 (len, &f64::from(600.1f32).to_le_bytes()[..])
             );
-            let info = CameraInfo::parse(Wire::Cdr, &written).unwrap();
+            let info = CameraInfo::parse(Encoding::Cdr, &written).unwrap();
             assert_eq!(
                 (info.width, info.height, info.distortion, info.frame_id),
                 (1, 2, "plumb_bob", "depth")

@@ -1,13 +1,14 @@
-//! Which kind of file a recording is, by its first bytes. Names may lie; where they do, the message
-//! says so.
+//! Opens a recording. Its format is recognised by its first bytes; names may lie, and where they do,
+//! the message says so.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::recording::container::bag::MAGIC as BAG;
-use crate::recording::container::mcap::MAGIC as MCAP;
-use crate::source::SourceError;
+use super::Container;
+use super::bag::{BagReader, MAGIC as BAG};
+use super::db3::Db3Reader;
+use super::mcap::{MAGIC as MCAP, McapReader};
 use crate::words::count;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -43,15 +44,43 @@ impl Format {
     }
 }
 
-/// Tells the format of the file at `path`.
+/// Why a recording cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    #[error("{}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// The file is not what its name or the command says.
+    #[error("{}: {problem}", path.display())]
+    Format { path: PathBuf, problem: String },
+    /// The recording cannot give what was asked for.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// Opens the recording at `path`; also returns its format.
 ///
 /// # Errors
 /// If it cannot be read or is no recording.
-pub fn sniff(path: &Path) -> Result<Format, SourceError> {
-    let io_error = |source| SourceError::Io { path: path.to_owned(), source };
-    let wrong = |problem: String| Err(SourceError::Format { path: path.to_owned(), problem });
+pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), RecordingError> {
+    let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
+    let format = sniff(path)?;
+    let container: Box<dyn Container> = match format {
+        Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
+        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
+        Format::Db3 => Box::new(Db3Reader::open(path)?),
+    };
+    Ok((container, format))
+}
+
+/// The format of the file at `path`.
+///
+/// # Errors
+/// If it cannot be read or is no recording.
+pub fn sniff(path: &Path) -> Result<Format, RecordingError> {
+    let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
+    let wrong = |problem: String| Err(RecordingError::Format { path: path.to_owned(), problem });
     let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => SourceError::Format {
+        io::ErrorKind::NotFound => RecordingError::Format {
             path: path.to_owned(),
             problem: "there is no such file; check the path".to_owned(),
         },

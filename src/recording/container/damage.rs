@@ -1,21 +1,51 @@
 //! What a reader finds damaged: in the file as a whole, and anew in every pass through it.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
-use crate::source::Damage;
+use serde::Serialize;
 
-/// Findings beyond this many are counted, not told.
+use crate::words::count;
+
+/// DamageLog beyond this many are only counted.
 const MAX_NOTES: usize = 50;
 
+/// What a damaged recording has lost, as far as that is known: what came after the place where a
+/// file was cut off nobody can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    pub bytes_skipped: u64,
+    pub chunks_skipped: u64,
+    pub frames_lost: u64,
+    /// One line for each finding, with its offset in the file.
+    pub notes: Vec<String>,
+}
+
+impl Damage {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (frames, bytes) = (count(self.frames_lost, "frame"), count(self.bytes_skipped, "byte"));
+        write!(
+            f,
+            "{frames} known to be lost, {} and {bytes} skipped",
+            count(self.chunks_skipped, "chunk")
+        )
+    }
+}
+
 #[derive(Debug, Clone, Default)]
-pub struct Findings {
+pub struct DamageLog {
     /// What holds for every pass.
     file: Damage,
     /// What was found in this pass, and what holds for every one.
     pub pass: Damage,
 }
 
-impl Findings {
+impl DamageLog {
     /// Notes a finding at a `place`, such as `byte 4711`.
     pub fn note(&mut self, place: impl Display, what: &str) {
         let notes = &mut self.pass.notes;
@@ -48,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_pass_begins_with_what_holds_for_all_and_notes_have_an_end() {
-        let mut findings = Findings::default();
+        let mut findings = DamageLog::default();
         findings.note("byte 13", "no index");
         findings.keep();
         findings.note_for_good("all points may be wrong");
