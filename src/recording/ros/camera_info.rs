@@ -1,8 +1,6 @@
 //! `sensor_msgs/CameraInfo`: a lens, and the names of distortion models. No I/O.
 
-use super::{
-    CdrWriter, Encoding, Fields, HEADER, MessageError, Schema, TIME, header, spelling,
-};
+use super::{CdrWriter, Encoding, Fields, HEADER, MessageError, Schema, TIME, header, spelling};
 use crate::camera::{Distortion, Intrinsics};
 
 /// `sensor_msgs/CameraInfo`.

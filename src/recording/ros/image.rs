@@ -58,7 +58,12 @@ impl<'a> Image<'a> {
     }
 
     /// Of rows without padding, with their lower bytes first.
-    fn head(stamp_ns: i64, frame_id: &'a str, [width, height]: [u32; 2], encoding: &'a str) -> Self {
+    fn head(
+        stamp_ns: i64,
+        frame_id: &'a str,
+        [width, height]: [u32; 2],
+        encoding: &'a str,
+    ) -> Self {
         Self {
             stamp: Stamp { seq: None, stamp_ns },
             frame_id,
