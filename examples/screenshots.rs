@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recording = "target/screenshots.mcap";
     let mode = ["--depth", "848x480@30"];
     record(recording, &mode, "90")?;
-    let mut browser = Browser::start(WIDTH, HEIGHT).ok_or("chromium is not on the PATH")?;
+    let mut browser = Browser::start(common::needs::chromium(), WIDTH, HEIGHT);
     let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "2"]);
     picture(&mut browser, "demo", CLOUD, demo("live-demo").args(mode))?;
     picture(&mut browser, "profiling", [[0.75, 0.95], [0.06, 0.2]], demo("profiling").args(mode))?;

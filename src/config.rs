@@ -7,7 +7,6 @@
 mod camera;
 mod cameras;
 mod clouds;
-mod filters;
 mod profile;
 mod realtime;
 mod values;
@@ -19,19 +18,19 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde::Deserialize;
 
-pub use camera::{
-    CameraSettings, ColorWish, Exposure, GivenOption, OptionValue, Options, Tuning, options,
-};
 pub use cameras::{Pose, Poses};
-pub use filters::{Decimation, HoleFilling, Spatial, Temporal, Threshold};
-pub use profile::{Length, Size};
-pub use values::{Mode, Rgb, parse_bytes, parse_duration};
+pub use profile::Length;
+pub use values::Rgb;
 
 use crate::camera::Extrinsics;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::pipeline::Policy;
+use crate::profile::matrix::Size;
 use crate::project::{DecimateBy, ProjectOptions, Roi};
 use crate::sink::{Layout, Show};
+use crate::source::options::{
+    CameraSettings, ColorWish, Exposure, Filters, Mode, OptionValue, Options,
+};
 use crate::source::watch::Reconnect;
 
 /// The user's mistake in a flag or configuration: exit code 2.
@@ -110,16 +109,6 @@ tables! {
         threads: Vec<usize>,
         policies: Vec<Policy>,
         viewers: Vec<String>,
-    }
-    /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and
-    /// `temporal` work on disparity instead of depth.
-    Filters {
-        decimation: Decimation,
-        threshold: Threshold,
-        disparity: bool,
-        spatial: Spatial,
-        temporal: Temporal,
-        hole_filling: HoleFilling,
     }
 }
 
@@ -258,7 +247,7 @@ impl Config {
                 ..self.camera.overlaid(over.camera)
             },
             cameras: self.cameras.into_iter().chain(over.cameras).collect(),
-            filters: self.filters.overlaid(over.filters),
+            filters: overlaid_filters(self.filters, over.filters),
             realtime: self.realtime.overlaid(over.realtime),
             profile: self.profile.overlaid(over.profile),
         }
@@ -343,6 +332,17 @@ impl Config {
             ),
         )?;
         Ok(settings)
+    }
+}
+
+fn overlaid_filters(below: Filters, over: Filters) -> Filters {
+    Filters {
+        decimation: over.decimation.or(below.decimation),
+        threshold: over.threshold.or(below.threshold),
+        disparity: over.disparity.or(below.disparity),
+        spatial: over.spatial.or(below.spatial),
+        temporal: over.temporal.or(below.temporal),
+        hole_filling: over.hole_filling.or(below.hole_filling),
     }
 }
 

@@ -22,7 +22,8 @@
 //! | [`sink`] | where clouds go: Rerun viewer or file, or nowhere |
 //! | [`doctor`] | whether this computer is ready for a camera and a viewer |
 //! | [`mod@bench`] | how fast projection is here, and how fast it could be |
-//! | [`stats`] | stages, drops, histograms, the report |
+//! | [`report`] | the report of a run: JSON and a table |
+//! | [`stats`] | stages, drops, histograms |
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
 //! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
@@ -52,6 +53,7 @@ pub mod project;
 pub mod realtime;
 pub mod record;
 pub mod recording;
+pub mod report;
 pub mod sink;
 pub mod source;
 pub mod stats;

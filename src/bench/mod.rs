@@ -324,7 +324,7 @@ fn librealsense<'a>(
     camera: &Intrinsics,
     frame: &'a DepthFrame,
 ) -> anyhow::Result<()> {
-    use crate::config::Filters;
+    use crate::source::options::Filters;
     use crate::source::realsense::{SdkFilters, SdkPointcloud};
     // The block does not take others.
     if !frame.depth.len().is_multiple_of(8) {

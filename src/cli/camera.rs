@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::number;
-use crate::config::{Camera, ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
+use crate::config::Camera;
+use crate::source::options::{ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
 use crate::source::watch::Reconnect;
 
 /// All of the flags below, by their names here: each is about a camera that is there. clap names

@@ -12,10 +12,10 @@ use crate::camera::Extrinsics;
 use crate::color::Colormap;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{self, Camera, Outcome, Outlets, PipelineSettings, Tick};
+use crate::report::{Report, Run};
 use crate::sink::CameraView;
 use crate::source::several::Opened;
 use crate::source::{FrameSource, SourceInfo};
-use crate::stats::report::{Report, Run};
 
 /// Where a camera's scene is thought to be, for placing cameras of which nothing is known.
 const SCENE_M: f32 = 3.5;

@@ -35,11 +35,13 @@ use clap::{Args, Parser, Subcommand};
 use source::SourceCommand;
 
 use self::run_args::{MonitorArgs, RunArgs};
-use crate::config::{Mode, UsageError, parse_duration};
+use crate::config::UsageError;
 use crate::export::Format;
 use crate::project::ProjectError;
+use crate::source::options::Mode;
 use crate::source::recording::Pace;
 use crate::source::recording::control::SPEEDS;
+use crate::words::parse_duration;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a
 /// Rerun viewer, and every microsecond and every lost frame on the way is accounted for.

@@ -15,13 +15,15 @@ use super::signals::stop_on_signals;
 use super::source::SourceCommand;
 use super::view::View;
 use super::{Done, print};
-use crate::config::{self, Config, Length, Mode, Preset, UsageError, parse_duration};
+use crate::config::{self, Config, Length, Preset, UsageError};
 use crate::pipeline::Stop;
 use crate::profile::compare::{Comparison, parse_share};
 use crate::profile::environment::{Environment, load_averages};
 use crate::profile::matrix::Cell;
 use crate::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
 use crate::profile::{self, Run};
+use crate::source::options::Mode;
+use crate::words::parse_duration;
 
 const REPETITIONS: usize = 5;
 const WARM_UP: Duration = Duration::from_secs(2);

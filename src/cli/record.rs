@@ -12,9 +12,10 @@ use super::run;
 use super::source::SourceCommand;
 use super::{Done, one_of};
 use crate::clock::Clock;
-use crate::config::{UsageError, parse_bytes, parse_duration};
+use crate::config::UsageError;
 use crate::record::{Compression, RecordOptions, Recorder};
 use crate::source::SourceInfo;
+use crate::words::{parse_bytes, parse_duration};
 
 #[derive(Debug, Args)]
 pub(super) struct RecordArgs {

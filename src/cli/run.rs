@@ -20,11 +20,12 @@ use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
 use crate::recording::RecordingError;
+use crate::report::Report;
+use crate::source::options::Mode;
 use crate::source::recording::control::Remote;
 use crate::source::recording::{RecordingSource, ReplayOptions};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use crate::source::{FrameSource, SourceError, SourceInfo};
-use crate::stats::report::Report;
 use crate::stats::{RecordingReport, Snapshot};
 
 /// A source that is open, and what the run is to be like.
@@ -56,7 +57,7 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
     let settings = args.run.settings(usual, Config { synthetic, ..Default::default() })?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let config::Mode { width, height, fps } = settings.synthetic;
+    let Mode { width, height, fps } = settings.synthetic;
     let camera = SyntheticCamera::new(
         SyntheticOptions {
             width,

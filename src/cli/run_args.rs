@@ -8,10 +8,11 @@ use clap::Args;
 
 use super::view::ViewArgs;
 use super::{number, one_of, whole_number};
-use crate::config::{self, ColorBy, Config, Preset, Settings, parse_duration};
+use crate::config::{self, ColorBy, Config, Preset, Settings};
 use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
 use crate::sink::{Layout, Show};
+use crate::words::parse_duration;
 
 /// What demo, live and replay have in common.
 #[derive(Debug, Clone, Args)]

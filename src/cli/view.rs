@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{UsageError, parse_duration};
+use crate::config::UsageError;
 use crate::sink::{CameraView, CloudSink};
 use crate::source::SourceInfo;
 use crate::source::motion::Motion;
+use crate::words::parse_duration;
 
 /// Those of one source; at least one.
 pub(super) type Sinks = Vec<Box<dyn CloudSink>>;

@@ -4,28 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Mode, Profile, UsageError, check, parse_duration};
+use super::{Profile, UsageError, check};
 use crate::profile::matrix::Matrix;
-
-/// An image size: `848x480`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct Size {
-    pub width: u32,
-    pub height: u32,
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let mode: Result<Mode, _> = format!("{text}@1").parse();
-        let Mode { width, height, .. } = mode.map_err(|_| {
-            format!("`{text}` is no size; one looks like 848x480, and goes from 1 to 4096 pixels")
-        })?;
-        Ok(Self { width, height })
-    }
-}
+use crate::words::parse_duration;
 
 /// A length of time: `"2s"`, `"500ms"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

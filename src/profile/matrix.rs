@@ -1,8 +1,30 @@
 //! What is measured: every combination of the sizes, rates, threads, policies and viewers that the
 //! configuration lists.
 
-use crate::config::Size;
+use serde::Deserialize;
+
 use crate::pipeline::Policy;
+use crate::source::options::Mode;
+
+/// An image size: `848x480`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Size {
+    pub width: u32,
+    pub height: u32,
+}
+
+impl TryFrom<String> for Size {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mode: Result<Mode, _> = format!("{text}@1").parse();
+        let Mode { width, height, .. } = mode.map_err(|_| {
+            format!("`{text}` is no size; one looks like 848x480, and goes from 1 to 4096 pixels")
+        })?;
+        Ok(Self { width, height })
+    }
+}
 
 /// The lists of the configuration; an empty one leaves that setting as the run has it.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -10,6 +10,7 @@ use crate::stats::Snapshot;
 
 #[cfg(feature = "viewer")]
 pub mod rerun;
+pub mod rerun_program;
 
 /// What became of a cloud that was offered to a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,7 @@ use crate::frame::{ColorFormat, DepthFrame};
 use crate::recording::{Damage, RecordingError};
 
 pub mod motion;
+pub mod options;
 pub(crate) mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;

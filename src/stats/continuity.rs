@@ -1,37 +1,35 @@
-//! What the numbers and stamps of frames tell about those that did not come.
+//! What the numbers and timestamps of frames say about those that did not come.
 //!
-//! Each frame is held against the one with the highest number so far:
+//! Each frame is compared with the one of the highest number so far:
 //!
 //! | it has | counted as | and then |
 //! | --- | --- | --- |
-//! | a number that leaves some out | one of `gaps`, and each left out in `frames_missing` | |
+//! | a number that skips some | one of `gaps`, and each skipped one in `frames_missing` | |
 //! | the same number | `repeats` | |
-//! | a number at most `LATE` below | `went_back` | it came late; its successor is held against the highest number again |
-//! | a still lower number | `went_back` | the counter began anew, and goes on from there |
-//! | a stamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
-//! | a stamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
+//! | a number at most [`LATE`] below | `went_back` | it was late; its successor is compared with the highest number again |
+//! | a still lower number | `went_back` | the counter started again, and goes on from there |
+//! | a timestamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
+//! | a timestamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
 //!
-//! A frame that says itself that it is a restart (another lap of a recording, a camera that came
-//! back) is held against nothing. What came late stays counted as missing: it was, when the newest
-//! frame was wanted.
+//! A frame marked as a restart (another lap of a recording, a camera that came back) is compared
+//! with nothing. A late frame stays counted as missing: it was, when the newest frame was wanted.
 
 use serde::Serialize;
 
 use super::Count;
-use crate::clock::HostTime;
 use crate::frame::FrameMeta;
 
-/// Frames that may be in each other's way between camera and program: librealsense's own queues
-/// hold no more.
+/// Frames that may overtake each other between camera and program: librealsense's own queues hold
+/// no more.
 const LATE: u64 = 16;
-/// A stamp that is so far ahead of numbers and arrivals is no jitter of USB or of the system.
+/// A timestamp that is so far ahead of numbers and arrivals is no jitter of USB or of the system.
 const AHEAD_MS: f64 = 500.0;
 
-/// How whole the source's stream of frames was.
+/// How complete the source's stream of frames was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct SourceContinuity {
     pub gaps: u64,
-    /// The frames that the gaps left out: `drops.source`.
+    /// The frames that the gaps skipped: `drops.source`.
     pub frames_missing: u64,
     pub repeats: u64,
     pub went_back: u64,
@@ -39,21 +37,45 @@ pub struct SourceContinuity {
     pub clock_changes: u64,
 }
 
-impl SourceContinuity {
-    /// The counts of both.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            gaps: self.gaps + other.gaps,
-            frames_missing: self.frames_missing + other.frames_missing,
-            repeats: self.repeats + other.repeats,
-            went_back: self.went_back + other.went_back,
-            clock_jumps: self.clock_jumps + other.clock_jumps,
-            clock_changes: self.clock_changes + other.clock_changes,
-        }
+const COUNTS: usize = 6;
+
+impl From<SourceContinuity> for [u64; COUNTS] {
+    fn from(c: SourceContinuity) -> Self {
+        [c.gaps, c.frames_missing, c.repeats, c.went_back, c.clock_jumps, c.clock_changes]
     }
 }
 
-/// Holds each frame against those before it.
+impl From<[u64; COUNTS]> for SourceContinuity {
+    fn from(counts: [u64; COUNTS]) -> Self {
+        let [gaps, frames_missing, repeats, went_back, clock_jumps, clock_changes] = counts;
+        Self { gaps, frames_missing, repeats, went_back, clock_jumps, clock_changes }
+    }
+}
+
+impl std::iter::Sum for SourceContinuity {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        let counts = ContinuityCounts::default();
+        all.for_each(|found| counts.add(found));
+        counts.get()
+    }
+}
+
+/// The counts of a run, raised by the capture thread.
+#[derive(Debug, Default)]
+pub struct ContinuityCounts([Count; COUNTS]);
+
+impl ContinuityCounts {
+    pub fn add(&self, found: SourceContinuity) {
+        let counts: [u64; COUNTS] = found.into();
+        self.0.iter().zip(counts).for_each(|(sum, n)| sum.add(n));
+    }
+
+    pub fn get(&self) -> SourceContinuity {
+        self.0.each_ref().map(Count::get).into()
+    }
+}
+
+/// Compares each frame with those before it.
 #[derive(Debug)]
 pub struct Continuity {
     period_ms: f64,
@@ -77,8 +99,12 @@ impl Continuity {
         } else if frame.number > last.number {
             found.frames_missing = frame.number - last.number - 1;
             found.gaps = u64::from(found.frames_missing > 0);
-            found.clock_jumps = u64::from(self.has_jumped(&last, frame));
-            found.clock_changes = u64::from(is_of_another_clock(&last, frame));
+            if let (Some(before), Some(now)) = (last.device_time, frame.device_time) {
+                let is_same_clock = before.domain == now.domain;
+                found.clock_changes = u64::from(!is_same_clock);
+                let has_jumped = self.has_jumped(now.ms - before.ms, &last, frame);
+                found.clock_jumps = u64::from(is_same_clock && has_jumped);
+            }
             self.highest = Some(*frame);
         } else {
             found.went_back = 1;
@@ -89,76 +115,24 @@ impl Continuity {
         found
     }
 
-    fn has_jumped(&self, last: &FrameMeta, frame: &FrameMeta) -> bool {
-        let (Some(before), Some(now)) = (last.device_time, frame.device_time) else { return false };
-        let passed_ms = now.ms - before.ms;
+    fn has_jumped(&self, passed_ms: f64, last: &FrameMeta, frame: &FrameMeta) -> bool {
         let by_numbers_ms = (frame.number - last.number) as f64 * self.period_ms;
-        let by_arrivals_ms = ms_between(last.arrived_at, frame.arrived_at);
+        let by_arrivals_ms = frame.arrived_at.ns_since(last.arrived_at) as f64 / 1e6;
         // librealsense's mapping to the host's clock may correct itself by less than a period.
-        before.domain == now.domain
-            && (passed_ms < -self.period_ms
-                || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
-                || passed_ms.is_nan())
-    }
-}
-
-fn is_of_another_clock(last: &FrameMeta, frame: &FrameMeta) -> bool {
-    matches!((last.device_time, frame.device_time), (Some(before), Some(now)) if before.domain != now.domain)
-}
-
-fn ms_between(earlier: HostTime, later: HostTime) -> f64 {
-    later.ns_since(earlier) as f64 / 1e6
-}
-
-/// The counts of a run, raised by the capture thread.
-#[derive(Debug, Default)]
-pub struct ContinuityCounts {
-    gaps: Count,
-    frames_missing: Count,
-    repeats: Count,
-    went_back: Count,
-    clock_jumps: Count,
-    clock_changes: Count,
-}
-
-impl ContinuityCounts {
-    pub fn add(&self, found: SourceContinuity) {
-        let SourceContinuity {
-            gaps,
-            frames_missing,
-            repeats,
-            went_back,
-            clock_jumps,
-            clock_changes,
-        } = found;
-        self.gaps.add(gaps);
-        self.frames_missing.add(frames_missing);
-        self.repeats.add(repeats);
-        self.went_back.add(went_back);
-        self.clock_jumps.add(clock_jumps);
-        self.clock_changes.add(clock_changes);
-    }
-
-    pub fn get(&self) -> SourceContinuity {
-        SourceContinuity {
-            gaps: self.gaps.get(),
-            frames_missing: self.frames_missing.get(),
-            repeats: self.repeats.get(),
-            went_back: self.went_back.get(),
-            clock_jumps: self.clock_jumps.get(),
-            clock_changes: self.clock_changes.get(),
-        }
+        passed_ms < -self.period_ms
+            || passed_ms > by_numbers_ms.max(by_arrivals_ms) + AHEAD_MS
+            || passed_ms.is_nan()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{DeviceTime, TimestampDomain};
+    use crate::clock::{DeviceTime, HostTime, TimestampDomain};
 
     const FPS: f64 = 30.0;
 
-    /// A frame that was stamped and arrived at these times.
+    /// A frame with the timestamp and arrival given.
     fn frame(number: u64, device_ms: f64, arrived_ms: u64) -> FrameMeta {
         FrameMeta {
             number,
@@ -169,55 +143,31 @@ mod tests {
     }
 
     fn count(frames: impl IntoIterator<Item = FrameMeta>) -> SourceContinuity {
-        let (mut continuity, counts) = (Continuity::new(FPS), ContinuityCounts::default());
-        frames.into_iter().for_each(|frame| counts.add(continuity.judge(&frame)));
-        counts.get()
-    }
-
-    /// Frames with these numbers, stamped and arrived on time.
-    fn numbers(numbers: &[u64]) -> SourceContinuity {
-        count(
-            numbers.iter().enumerate().map(|(k, &n)| frame(n, k as f64 * 1e3 / FPS, k as u64 * 33)),
-        )
+        let mut continuity = Continuity::new(FPS);
+        frames.into_iter().map(|frame| continuity.judge(&frame)).sum()
     }
 
     #[test]
-    fn numbers_in_a_row_are_whole() {
-        assert_eq!(numbers(&[7, 8, 9, 10]), SourceContinuity::default());
+    fn frame_numbers_are_counted_by_what_is_irregular_in_them() {
+        let none = SourceContinuity::default();
+        let once_back = SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..none };
+        for (numbers, want) in [
+            (&[7, 8, 9, 10][..], none),
+            (&[1, 2, 5, 6, 16], SourceContinuity { gaps: 2, frames_missing: 2 + 9, ..none }),
+            (&[1, 2, 2, 2, 3], SourceContinuity { repeats: 2, ..none }),
+            // A late frame opens no second gap.
+            (&[1, 2, 4, 3, 5, 6], once_back),
+            // A counter that starts again goes back once.
+            (&[1000, 1001, 1, 2, 4, 5], once_back),
+        ] {
+            let frames = (0..).zip(numbers);
+            let on_time = frames.map(|(k, &n)| frame(n, k as f64 * 1e3 / FPS, k * 33));
+            assert_eq!(count(on_time), want, "{numbers:?}");
+        }
     }
 
     #[test]
-    fn gaps_and_the_frames_they_leave_out_are_counted_apart() {
-        assert_eq!(
-            numbers(&[1, 2, 5, 6, 16]),
-            SourceContinuity { gaps: 2, frames_missing: 2 + 9, ..Default::default() }
-        );
-    }
-
-    #[test]
-    fn a_repeat_is_no_gap() {
-        assert_eq!(
-            numbers(&[1, 2, 2, 2, 3]),
-            SourceContinuity { repeats: 2, ..Default::default() }
-        );
-    }
-
-    #[test]
-    fn a_late_frame_opens_no_second_gap() {
-        let want =
-            SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
-        assert_eq!(numbers(&[1, 2, 4, 3, 5, 6]), want);
-    }
-
-    #[test]
-    fn a_counter_that_begins_anew_goes_back_once() {
-        let want =
-            SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() };
-        assert_eq!(numbers(&[1000, 1001, 1, 2, 4, 5]), want);
-    }
-
-    #[test]
-    fn a_restart_is_held_against_nothing() {
+    fn a_restart_is_compared_with_nothing() {
         let back = FrameMeta { is_restart: true, ..frame(1, -5e6, 20_000) };
         assert_eq!(
             count([frame(900, 9e6, 0), back, frame(2, -5e6 + 33.0, 20_033)]),
@@ -237,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_numbers_or_arrivals_bear_out_has_not_jumped() {
+    fn a_clock_that_agrees_with_numbers_or_arrivals_has_not_jumped() {
         // A camera that was silent for 10 s, and a recording read at once that lost 300 frames.
         assert_eq!(count([frame(1, 1000.0, 0), frame(2, 11_000.0, 10_000)]).clock_jumps, 0);
         assert_eq!(count([frame(1, 1000.0, 0), frame(301, 11_000.0, 1)]).clock_jumps, 0);

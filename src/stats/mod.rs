@@ -19,29 +19,25 @@
 //! | file | duty |
 //! | --- | --- |
 //! | `stage` | durations of a stage, rates and intervals |
-//! | `histogram`, `recent` | what these are kept in: the whole run, and the last samples |
+//! | `samples` | what these are kept in: a histogram of the whole run, and the last samples |
+//! | `continuity`, `time` | the frame numbers, timestamps and metadata of the source |
 //! | `journal` | each single frame, for a profiling session |
 //! | `snapshot` | the figures at one moment |
-//! | `report` | the figures at the end |
-//! | `cameras` | those of several cameras, each and together |
 
-pub mod cameras;
 pub mod continuity;
-mod histogram;
 pub mod journal;
-mod recent;
-mod recording;
-pub mod report;
+mod samples;
 mod snapshot;
 mod stage;
 pub mod time;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use continuity::ContinuityCounts;
-pub use histogram::{LONGEST_NS, new_histogram};
-pub use recording::{RecordingReport, RecordingStats};
+pub use samples::{LONGEST_NS, new_histogram};
+use serde::{Deserialize, Serialize};
 pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
@@ -68,16 +64,16 @@ impl Count {
 #[derive(Default)]
 pub struct RunStats {
     /// From one frame to the next, as the source promises it.
-    pub frame_period: Option<std::time::Duration>,
+    pub frame_period: Option<Duration>,
     pub captured: Meter,
     pub projected: Meter,
     pub points: Count,
-    /// Gaps and more in the frame numbers and stamps that the source announced.
+    /// Gaps and more in the frame numbers and timestamps of the source.
     pub continuity: ContinuityCounts,
-    /// The stamps and metadata of its frames.
+    /// The timestamps and metadata of its frames.
     pub time: SourceTime,
-    /// Frames that gave way in the capture queue.
-    pub dropped_capture_queue: std::sync::Arc<Count>,
+    /// Frames dropped from the capture queue.
+    pub dropped_capture_queue: Arc<Count>,
     /// Where the source is a camera that is watched.
     pub camera: Option<Monitor>,
     /// What its motion sensors measure, where that was asked for.
@@ -85,21 +81,21 @@ pub struct RunStats {
     pub capture_queue: Stage,
     pub project: Stage,
     pub arrival_to_cloud: Stage,
-    /// One for each sink; the first is the one that the report's `shown` speaks of.
+    /// One for each sink; the report's `shown` is of the first.
     pub sinks: Vec<SinkStats>,
     /// What its threads were granted of what they asked the system for. Several cameras have one.
-    pub realtime: std::sync::Arc<Ledger>,
+    pub realtime: Arc<Ledger>,
     /// Where the run is recorded.
-    pub recording: Option<std::sync::Arc<RecordingStats>>,
+    pub recording: Option<Arc<RecordingStats>>,
 }
 
 /// The figures of one sink.
 pub struct SinkStats {
     pub name: String,
     pub shown: Meter,
-    /// Clouds that gave way in the cloud queue.
-    pub dropped_cloud_queue: std::sync::Arc<Count>,
-    /// Clouds passed over because the show rate was reached.
+    /// Clouds dropped from the cloud queue.
+    pub dropped_cloud_queue: Arc<Count>,
+    /// Clouds skipped because the show rate was reached.
     pub above_show_rate: Count,
     /// Clouds that the viewer or file had no room for.
     pub busy: Count,
@@ -111,7 +107,7 @@ pub struct SinkStats {
     pub log: Stage,
     pub release: Stage,
     pub total: Stage,
-    /// How its connection stands, in words.
+    /// The state of its connection, in words.
     status: Mutex<Option<String>>,
 }
 
@@ -142,7 +138,7 @@ impl SinkStats {
         Some((self.name.clone(), status))
     }
 
-    /// What reached the sink and was lost there against the user's will.
+    /// Clouds that reached the sink and were lost there; the show rate loses none.
     pub fn lost(&self) -> u64 {
         self.busy.get() + self.disconnected.get()
     }
@@ -154,7 +150,7 @@ impl SinkStats {
 }
 
 /// Counts where frames were lost. Names are the report's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Drops {
     pub source: u64,
     pub capture_queue: u64,
@@ -162,15 +158,14 @@ pub struct Drops {
     pub viewer: u64,
 }
 
-impl Drops {
-    /// What was lost in both.
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            source: self.source + other.source,
-            capture_queue: self.capture_queue + other.capture_queue,
-            cloud_queue: self.cloud_queue + other.cloud_queue,
-            viewer: self.viewer + other.viewer,
-        }
+impl std::iter::Sum for Drops {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, drops| Self {
+            source: sum.source + drops.source,
+            capture_queue: sum.capture_queue + drops.capture_queue,
+            cloud_queue: sum.cloud_queue + drops.cloud_queue,
+            viewer: sum.viewer + drops.viewer,
+        })
     }
 }
 
@@ -204,5 +199,120 @@ impl RunStats {
             ("arrival_to_cloud", &self.arrival_to_cloud),
             ("total", &sink.total),
         ]
+    }
+}
+
+/// The counts of a recording: captured frames are the sum of `frames`, `dropped` and `after_end`.
+pub struct RecordingStats {
+    pub file: String,
+    pub compression: &'static str,
+    /// Frames that were handed to the operating system.
+    pub frames: Count,
+    /// Colour images that were handed to the operating system.
+    pub color_images: Count,
+    pub bytes: Arc<Count>,
+    /// Frames dropped because the disk was too slow, and those that were on their way to it when it
+    /// failed or no longer answered.
+    pub dropped: Arc<Count>,
+    /// Frames that came after the recording had ended.
+    pub after_end: Count,
+    /// Set if the recording ends before its run.
+    pub ending: OnceLock<Ending>,
+}
+
+/// Why a recording ended before its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    MaxDuration,
+    MaxSize,
+    /// The disk has less room than has to stay free; the text says how much.
+    LowDisk(String),
+    /// The file could not be written; the text says why.
+    Failed(String),
+}
+
+impl Ending {
+    /// The report's name for it.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::MaxDuration => "max_duration",
+            Self::MaxSize => "max_size",
+            Self::LowDisk(_) => "min_free",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// What went wrong, if it was not the user's limit.
+    pub fn problem(&self) -> Option<&str> {
+        match self {
+            Self::MaxDuration | Self::MaxSize => None,
+            Self::LowDisk(text) | Self::Failed(text) => Some(text),
+        }
+    }
+
+    /// Whether the run ends with it. After a failure it goes on: others may be watching.
+    pub const fn ends_the_run(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
+}
+
+/// The report's `recording`.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordingReport {
+    pub file: String,
+    pub compression: &'static str,
+    pub frames: u64,
+    pub dropped: u64,
+    pub after_end: u64,
+    pub color_images: u64,
+    pub bytes: u64,
+    /// The limit that was reached, or `failed`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<&'static str>,
+    /// What went wrong, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+impl RecordingStats {
+    pub fn new(file: String, compression: &'static str) -> Self {
+        Self {
+            file,
+            compression,
+            frames: Count::default(),
+            color_images: Count::default(),
+            bytes: Arc::default(),
+            dropped: Arc::default(),
+            after_end: Count::default(),
+            ending: OnceLock::new(),
+        }
+    }
+
+    /// Whether the run has to end because the recording has.
+    pub fn ends_the_run(&self) -> bool {
+        self.ending.get().is_some_and(Ending::ends_the_run)
+    }
+
+    /// For a recorder that hangs: the `captured` frames that it has not counted never reach the
+    /// file.
+    pub fn leave_behind(&self, captured: u64, problem: &str) {
+        let counted = self.frames.get() + self.dropped.get() + self.after_end.get();
+        self.dropped.add(captured.saturating_sub(counted));
+        let _ = self.ending.set(Ending::Failed(problem.to_owned()));
+    }
+
+    pub fn report(&self) -> RecordingReport {
+        let ending = self.ending.get();
+        RecordingReport {
+            file: self.file.clone(),
+            compression: self.compression,
+            frames: self.frames.get(),
+            dropped: self.dropped.get(),
+            after_end: self.after_end.get(),
+            color_images: self.color_images.get(),
+            bytes: self.bytes.get(),
+            ended_early: ending.map(Ending::as_str),
+            problem: ending.and_then(Ending::problem).map(str::to_owned),
+        }
     }
 }

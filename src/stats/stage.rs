@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::histogram::AtomicHistogram;
-use super::recent::Recent;
+use super::samples::{AtomicHistogram, Recent};
 use crate::clock::HostTime;
 
 /// Latencies of a whole run, in microseconds, as the report has them.
@@ -43,6 +42,11 @@ impl Latency {
             p999: quantile(0.999),
             max: us(max_ns as f64),
         }
+    }
+
+    /// Mean, p50, p90, p99, p99.9 and maximum, as tables have them.
+    pub const fn columns(&self) -> [f64; 6] {
+        [self.mean, self.p50, self.p90, self.p99, self.p999, self.max]
     }
 }
 

@@ -9,10 +9,10 @@ use depthcast::clock::Clock;
 use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
+use depthcast::report::{Report, Run};
 use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::FrameSource as _;
 use depthcast::source::watch::{Reconnect, State, Watched};
-use depthcast::stats::report::{Report, Run};
 use serde_json::Value;
 
 fn settings(frames: u64) -> PipelineSettings {
@@ -73,9 +73,10 @@ mod software {
 
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
-    use depthcast::config::{self, Config, Filters, Preset};
+    use depthcast::config::{self, Config, Preset};
     use depthcast::sink::{Needs, Offer};
     use depthcast::source::FrameSource;
+    use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
     use depthcast::source::several::{Opener, open_all};
     use depthcast::stats::Snapshot;
@@ -358,6 +359,8 @@ fn what_several_cameras_cannot_do_is_said_in_one_line() {
 mod files {
     use super::*;
 
+    common::with_data! { recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone }
+
     #[test]
     fn one_serial_twice_is_refused() {
         let (code, message) = said(&["live", "--serial", "1", "--serial", "1"]);
@@ -376,9 +379,9 @@ mod files {
         }
     }
 
-    #[test]
-    fn recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone() {
-        let Some(data) = common::test_data() else { return };
+    fn recordings_act_as_cameras_and_one_that_is_missing_leaves_the_other_alone(
+        data: &std::path::Path,
+    ) {
         let path = |name: &str| data.join(name).to_str().unwrap().to_owned();
         let (room, single) = (path("room_640x480_20f.bag"), path("single_depth_color_640x480.bag"));
         let dir = tempfile::tempdir().unwrap();

@@ -9,13 +9,19 @@ use std::sync::Arc;
 
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
-use depthcast::config::{Decimation, Filters, HoleFilling, Spatial, Temporal, Threshold};
 use depthcast::frame::DepthFrame;
 use depthcast::project::naive;
+use depthcast::source::options::{Decimation, Filters, HoleFilling, Spatial, Temporal, Threshold};
 use depthcast::source::realsense::{Input, RealsenseSource, SdkFilters, SdkPointcloud};
 use depthcast::source::{Delivery, FrameSource, SourceError};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+common::with_data! {
+    each_filter_gives_what_librealsense_gives,
+    the_whole_chain_delivers_every_frame_in_its_new_size,
+    what_librealsense_does_not_take_is_refused_with_the_range,
+}
 
 fn open(path: &Path, filters: &Filters) -> Result<(RealsenseSource, Arc<dyn Clock>), SourceError> {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
@@ -52,9 +58,7 @@ fn figures(depth: &[u16]) -> Value {
     serde_json::json!({ "sha256": sha256, "valid": valid, "raw_sum": raw_sum })
 }
 
-#[test]
-fn each_filter_gives_what_librealsense_gives() {
-    let Some(data) = common::test_data() else { return };
+fn each_filter_gives_what_librealsense_gives(data: &Path) {
     let path = data.join("single_depth_color_640x480.bag");
     let expected: Value =
         serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
@@ -97,9 +101,7 @@ fn each_filter_gives_what_librealsense_gives() {
     }
 }
 
-#[test]
-fn the_whole_chain_delivers_every_frame_in_its_new_size() {
-    let Some(data) = common::test_data() else { return };
+fn the_whole_chain_delivers_every_frame_in_its_new_size(data: &Path) {
     let path = data.join("single_depth_color_640x480.bag");
     let filters = Filters {
         decimation: Some(Decimation { magnitude: Some(3) }),
@@ -133,9 +135,7 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size() {
     }
 }
 
-#[test]
-fn what_librealsense_does_not_take_is_refused_with_the_range() {
-    let Some(data) = common::test_data() else { return };
+fn what_librealsense_does_not_take_is_refused_with_the_range(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("mine.toml");
     let run = |command: &[&str], bag: &str, filters: &str| {

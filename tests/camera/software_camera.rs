@@ -8,12 +8,13 @@ use std::time::Duration;
 use common::software::{self, COLOR_RIGHT_M, Image, Sender, UNITS_M, d435i, lens};
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
-use depthcast::config::{self, CameraSettings, Config, Filters, Preset};
+use depthcast::config::{self, Config, Preset};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::{ProjectOptions, UNSEEN_RGBA};
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::motion::{Cursor, MotionKind};
+use depthcast::source::options::{CameraSettings, Filters};
 use depthcast::source::realsense::{
     CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor,
     SoftwareStream, StreamKind,

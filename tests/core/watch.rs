@@ -11,12 +11,12 @@ use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
+use depthcast::report::Report;
 use depthcast::sink::NullSink;
 use depthcast::source::watch::State::{Reconnecting, Resetting, Stalled, Starting, Streaming};
 use depthcast::source::watch::{HANGS, Health, Reconnect, State, Watched};
 use depthcast::source::{Delivery, FrameSource as _, SourceError};
 use depthcast::stats::continuity::{Continuity, ContinuityCounts, SourceContinuity};
-use depthcast::stats::report::Report;
 
 /// What came of a camera that was asked for frames for some time.
 struct Ran {

@@ -13,6 +13,11 @@ use depthcast::source::recording::{RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource, SourceError};
 use sha2::{Digest, Sha256};
 
+common::with_data! {
+    the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads,
+    the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads,
+}
+
 fn with_color() -> ReplayOptions {
     ReplayOptions { color: true, ..at_once() }
 }
@@ -319,9 +324,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the
 /// SHA-256 of its image.
-#[test]
-fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
-    let Some(data) = common::test_data() else { return };
+fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads(data: &std::path::Path) {
     let mut source = open(&data.join("single_depth_color_640x480.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
     let i = color.intrinsics;
@@ -361,9 +364,7 @@ fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
     assert!(source.damage().is_none(), "{:?}", source.damage());
 }
 
-#[test]
-fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads() {
-    let Some(data) = common::test_data() else { return };
+fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads(data: &std::path::Path) {
     let mut source = open(&data.join("room_640x480_20f.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
     assert_eq!(

@@ -1,9 +1,11 @@
 //! `info` by the index tells what reading all of the file tells.
 
 use common::bag_writer::{ALL_PACKINGS, Color, Spec, write_bag};
+use common::kinds;
 use common::recording::File;
-use common::{kinds, test_data};
 use depthcast::recording::{RecordingInfo, glance, inspect};
+
+common::with_data! { the_samples_are_told_alike }
 
 fn assert_alike(path: &std::path::Path, what: &str) {
     let (by_index, by_all) = (glance(path).unwrap(), inspect(path).unwrap());
@@ -46,9 +48,7 @@ fn the_index_and_the_ends_tell_what_all_of_the_file_tells() {
     }
 }
 
-#[test]
-fn the_samples_are_told_alike() {
-    let Some(folder) = test_data() else { return };
+fn the_samples_are_told_alike(folder: &std::path::Path) {
     for name in ["single_depth_color_640x480", "room_640x480_20f"] {
         for format in ["bag", "db3"] {
             let name = format!("{name}.{format}");

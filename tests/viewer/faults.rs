@@ -5,7 +5,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -33,25 +33,7 @@ fn mode() -> String {
     std::env::var("DEPTHCAST_FAULT_DEPTH").unwrap_or_else(|_| "640x480@60".into())
 }
 
-/// Rerun's program (`DEPTHCAST_TEST_RERUN`, or where scripts/setup.sh --tests puts it).
-///
-/// Without it a test says so and passes, except in continuous integration, which never skips.
-fn rerun_program() -> Option<PathBuf> {
-    let path = std::env::var_os("DEPTHCAST_TEST_RERUN").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/rerun"),
-        PathBuf::from,
-    );
-    if path.is_file() {
-        return Some(path);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{}: missing; run scripts/setup.sh --tests",
-        path.display()
-    );
-    eprintln!("SKIPPED: {}: missing; run scripts/setup.sh --tests", path.display());
-    None
-}
+common::with_rerun! { a_viewer_may_be_away_die_be_replaced_and_stop }
 
 fn signal(process: &Child, signal: &str) {
     assert!(
@@ -230,16 +212,14 @@ impl Arrived {
     }
 }
 
-#[test]
-fn a_viewer_may_be_away_die_be_replaced_and_stop() {
-    let Some(rerun) = rerun_program() else { return };
+fn a_viewer_may_be_away_die_be_replaced_and_stop(rerun: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let viewer = |name: &str| {
         let file = dir.path().join(name);
         let args =
             ["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", file.to_str().unwrap()];
-        let child = Command::new(&rerun)
+        let child = Command::new(rerun)
             .args(args)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

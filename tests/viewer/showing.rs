@@ -10,6 +10,11 @@ use rerun::external::arrow::array::Array as _;
 use rerun::external::re_log_encoding::DecoderApp;
 use rerun::log::{Chunk, LogMsg};
 
+common::with_data! {
+    a_saved_replay_holds_every_cloud_of_the_recording,
+    #[cfg(feature = "realsense")] several_cameras_are_in_one_recording_each_where_it_stands,
+}
+
 fn depthcast(args: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).output().unwrap()
 }
@@ -71,9 +76,7 @@ fn clouds_at(path: &Path, entity: &str) -> Vec<SavedCloud> {
     clouds
 }
 
-#[test]
-fn a_saved_replay_holds_every_cloud_of_the_recording() {
-    let Some(data) = common::test_data() else { return };
+fn a_saved_replay_holds_every_cloud_of_the_recording(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     for (name, first, counts) in [
         ("single_depth_color_640x480.bag", 169, vec![286_520, 286_603]),
@@ -116,9 +119,7 @@ fn a_saved_replay_holds_every_cloud_of_the_recording() {
 }
 
 #[cfg(feature = "realsense")]
-#[test]
-fn several_cameras_are_in_one_recording_each_where_it_stands() {
-    let Some(data) = common::test_data() else { return };
+fn several_cameras_are_in_one_recording_each_where_it_stands(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let [saved, config] = ["x.rrd", "x.toml"].map(|name| dir.path().join(name));
     let pose = "[cameras.000000000001]\ntranslation_m = [0.5, 0, -0.25]\nrpy_deg = [0, 90, 0]\n";

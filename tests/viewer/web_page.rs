@@ -67,15 +67,14 @@ fn differ(a: &Picture, b: &Picture) -> f32 {
     a.share(CLOUD, differs)
 }
 
-#[test]
-fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a_reload() {
-    let Some(mut browser) = Browser::start(WIDTH, HEIGHT) else {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "chromium is missing; run scripts/setup.sh --tests"
-        );
-        return eprintln!("SKIPPED: chromium is missing; run scripts/setup.sh --tests");
-    };
+common::with_chromium! {
+    a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a_reload
+}
+
+fn a_browser_shows_the_moving_cloud_and_the_plots_also_in_a_late_tab_and_after_a_reload(
+    chromium: &Path,
+) {
+    let mut browser = Browser::start(chromium, WIDTH, HEIGHT);
     let (mut run, address) = serve();
     let start = Instant::now();
     let note = |what: &str| eprintln!("{:5.1} s: {what}", start.elapsed().as_secs_f64());

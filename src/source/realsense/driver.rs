@@ -11,9 +11,9 @@ use super::handle::Context;
 use super::sdk::sdk_error;
 use super::{CameraInput, Input, RealsenseSource, devices};
 use crate::clock::{Clock, HostTime};
-use crate::config::{ColorWish, Filters};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
+use crate::source::options::{ColorWish, Filters};
 use crate::source::watch::{CameraDriver, Started};
 use crate::source::{Delivery, FrameSource as _, SourceError};
 

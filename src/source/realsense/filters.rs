@@ -7,8 +7,8 @@ use realsense_sys as sys;
 
 use super::frame::Frame;
 use super::sdk::{Block, BlockKind};
-use crate::config::Filters;
 use crate::source::SourceError;
+use crate::source::options::Filters;
 
 /// The filters that are on.
 pub(super) struct FilterChain {

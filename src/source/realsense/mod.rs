@@ -60,10 +60,10 @@ use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
 use super::{COLOR_BUFFERS, Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
-use crate::config::{CameraSettings, ColorWish, Filters, Mode};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
-use crate::recording::Format;
+use crate::recording::{Format, sniff};
+use crate::source::options::{CameraSettings, ColorWish, Filters, Mode};
 
 /// How long a depth frame waits for its colour image when no other comes; otherwise the next one
 /// ends the waiting.
@@ -150,7 +150,7 @@ impl RealsenseSource {
         if let Input::File { path, .. } = &input {
             // librealsense's own words for a file that is none, or has no depth, are hard to
             // understand; our reader knows better ones.
-            if crate::recording::sniff(path)? == Format::Bag {
+            if sniff(path)? == Format::Bag {
                 let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
                 RecordingSource::open(path, options, Arc::clone(&clock))?;
             }
@@ -316,7 +316,7 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
                 .then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
             let streams: Vec<_> = [Some(depth), color].into_iter().flatten().collect();
             let pipeline = Pipeline::start(context, From::File(path), &streams, Arc::clone(clock)).map_err(|error| {
-                let advice = match crate::recording::sniff(path) {
+                let advice = match sniff(path) {
                     Ok(Format::Db3) => {
                         "librealsense plays .db3 from 2.58 on, and before it only .bag; `depthcast replay FILE` reads it"
                     }

@@ -4,7 +4,7 @@
 use realsense_sys as sys;
 
 use super::sensor::Profile;
-use crate::config::{ColorWish, Mode};
+use crate::source::options::{ColorWish, Mode};
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -11,8 +11,8 @@ use realsense_sys as sys;
 
 use super::handle::Device;
 use super::sensor::{Range, Sensor};
-use crate::config::{Exposure, OptionValue, Options, Tuning};
 use crate::source::SourceError;
+use crate::source::options::{Exposure, OptionValue, Options, Tuning};
 
 /// An option on its way to a sensor.
 struct Setting<'a> {

@@ -45,16 +45,11 @@ pub struct Picture {
 }
 
 impl Browser {
-    /// `None` where there is no Chromium.
-    pub fn start(width: u32, height: u32) -> Option<Self> {
-        let program =
-            ["chromium", "chromium-browser", "google-chrome"].into_iter().find(|name| {
-                std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-                    .any(|dir| dir.join(name).is_file())
-            })?;
+    pub fn start(chromium: &Path, width: u32, height: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new("sh")
-            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null", program])
+            .args(["-c", "exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >/dev/null"])
+            .arg(chromium)
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -89,7 +84,7 @@ impl Browser {
                 message.clear();
             }
         });
-        Some(Self { process, to, from, last: 0, size: [width, height], _profile: profile })
+        Self { process, to, from, last: 0, size: [width, height], _profile: profile }
     }
 
     fn call(&mut self, session: Option<&str>, method: &str, params: Value) -> Value {

@@ -21,8 +21,8 @@ use super::filters::FilterChain;
 use super::frame::Frame;
 use super::sdk::{Block, BlockKind, Error, Queue, call, make, sdk_error};
 use crate::camera::{Distortion, Intrinsics};
-use crate::config::Filters;
 use crate::source::SourceError;
+use crate::source::options::Filters;
 
 /// librealsense reads pixels in aligned groups of eight.
 #[derive(Clone, Copy)]
