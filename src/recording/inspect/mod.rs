@@ -15,7 +15,7 @@ use crate::recording::reader::loss_counter::Ledger;
 use crate::recording::reader::metadata_join::{
     Found, Hold, Released, metadata_topic, missing_metadata,
 };
-use crate::recording::ros::compressed::{self, CompressedImage};
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, Part, Place, StreamFacts};
@@ -308,7 +308,7 @@ impl Frames {
         body: &[u8],
         known: &Catalogue,
     ) -> Result<Stamp, String> {
-        if topic.schema == compressed::SCHEMA {
+        if topic.schema == CompressedImage::SCHEMA {
             let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
             if Place::parse(&topic.name).is_none() && !image_codec::is_readable(image.format) {
                 return Ok(image.stamp);

@@ -7,7 +7,7 @@ use std::io;
 use crate::recording::container::{Container, Item, Topic};
 use crate::recording::image_codec;
 use crate::recording::reader::metadata_join::{Before, metadata_topic};
-use crate::recording::ros::compressed::{self, CompressedImage};
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, Image, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, Part, Place};
@@ -286,7 +286,7 @@ pub fn look(
 
 /// The size of a depth image, packed or not, if it is as large as it says.
 fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
-    if topic.schema == compressed::SCHEMA {
+    if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
         return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
     }

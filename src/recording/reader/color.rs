@@ -6,7 +6,7 @@ use crate::frame::ColorFormat;
 use crate::recording::container::{Container, Topic};
 use crate::recording::image_codec::{self, Unpacker};
 use crate::recording::reader::opening::DEFAULT_FPS;
-use crate::recording::ros::compressed::{self, CompressedImage};
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::{Image, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, Place};
 use crate::recording::streams::frame_numbers::Numbers;
@@ -122,7 +122,7 @@ impl ColorReader {
         let encoding = facts.encoding.ok_or_else(|| {
             format!("the pixel format of its colour stream ({stream}/info) is missing")
         })?;
-        let is_packed = topic.schema == compressed::SCHEMA;
+        let is_packed = topic.schema == CompressedImage::SCHEMA;
         let recorded = match encoding.as_str() {
             _ if is_packed && Place::parse(&topic.name).is_none() => {
                 image_codec::unpacked_encoding(&encoding)
@@ -191,7 +191,7 @@ impl ColorReader {
     ) -> Result<Stamp, String> {
         let unreadable =
             |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
-        if topic.schema == compressed::SCHEMA {
+        if topic.schema == CompressedImage::SCHEMA {
             let packed =
                 CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);

@@ -4,8 +4,8 @@ use std::any::Any;
 
 use crate::recording::container::{Container, Job, Topic};
 use crate::recording::image_codec::{Shape, Unpacker};
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::Encoding;
-use crate::recording::ros::compressed::{self, CompressedImage};
 
 /// The most that a pixel takes.
 const BYTES_PER_PIXEL: usize = 4;
@@ -28,7 +28,9 @@ impl Job for Decode {
 /// From now on the images of a topic are decoded ahead, if they are compressed and have this size.
 pub fn decode_ahead(reader: &mut dyn Container, topic: &str, size_px: (u32, u32)) {
     let is_it = |known: &Topic| {
-        known.name == topic && known.schema == compressed::SCHEMA && known.encoding == Encoding::Cdr
+        known.name == topic
+            && known.schema == CompressedImage::SCHEMA
+            && known.encoding == Encoding::Cdr
     };
     if !reader.topics().into_iter().any(is_it) {
         return;

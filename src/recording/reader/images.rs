@@ -15,8 +15,8 @@ use crate::recording::reader::behind::Behind;
 use crate::recording::reader::color::ColorReader;
 use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::reader::loss_counter::Ledger;
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::Encoding;
-use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::{self, DepthFormat, Image, Stamp};
 use crate::recording::streams::driver;
 use crate::recording::streams::frame_numbers::Numbers;
@@ -183,7 +183,7 @@ impl ImageReader {
         let topic = reader.topic(*channel);
         let wire = topic.map_or(Encoding::Ros1, |topic| topic.encoding);
         let shape;
-        let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
+        let image = if topic.is_some_and(|topic| topic.schema == CompressedImage::SCHEMA) {
             let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
             let made =
                 made_ahead.unwrap_or_else(|| unpacker.unpack(&packed, (width, height), rows));

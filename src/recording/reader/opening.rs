@@ -16,8 +16,8 @@ use crate::recording::reader::decode_ahead::decode_ahead;
 use crate::recording::reader::images::{ImageReader, io_error};
 use crate::recording::reader::loss_counter::Ledger;
 use crate::recording::reader::metadata_join::missing_metadata;
+use crate::recording::ros::CompressedImage;
 use crate::recording::ros::Encoding;
-use crate::recording::ros::compressed;
 use crate::recording::streams::catalogue::{Catalogue, Place, StreamFacts};
 use crate::recording::streams::driver;
 use crate::recording::streams::frame_numbers::Numbers;
@@ -148,7 +148,8 @@ fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(
         known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
     // What JPEG has lost of depth, nobody can bring back.
     let is_readable = image_codec::is_readable(format) && !format.contains("jpeg");
-    if topic.schema != compressed::SCHEMA || Place::parse(&topic.name).is_some() || is_readable {
+    if topic.schema != CompressedImage::SCHEMA || Place::parse(&topic.name).is_some() || is_readable
+    {
         return Ok(());
     }
     Err(format!(
@@ -201,7 +202,7 @@ fn tell(
     facts: &StreamFacts,
     topic: &Topic,
 ) -> Vec<(&'static str, String)> {
-    let has_packed_images = topic.schema == compressed::SCHEMA;
+    let has_packed_images = topic.schema == CompressedImage::SCHEMA;
     let packed = reader.compression().unwrap_or(if has_packed_images {
         "packed images"
     } else {

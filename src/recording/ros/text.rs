@@ -1,8 +1,10 @@
 //! What librealsense from 2.58 on writes as text: `std_msgs/String` with `key=value;key=value`. No
 //! I/O.
 
-use super::Encoding;
-use super::{CameraInfo, Fields, MessageError, note_metadata, spelling, timestamp_domain};
+use super::transforms::checked;
+use super::{
+    CameraInfo, Encoding, Fields, MessageError, note_metadata, spelling, timestamp_domain,
+};
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
