@@ -7,15 +7,14 @@
 //! | `png_jpeg` | these, through their libraries |
 //! | `compressed_depth` | what ROS's transport of that name does to depth beyond PNG |
 
+pub mod color;
 mod compressed_depth;
 mod png_jpeg;
 
 use self::compressed_depth::{HEADER_BYTES, Quantisation};
 use self::png_jpeg::{JPEG_MAGIC, PNG_MAGIC, check_jpeg, check_png, decode_jpeg, decode_png};
 use crate::recording::container::zstd_bytes;
-use crate::recording::reader::color;
-use crate::recording::ros::CompressedImage;
-use crate::recording::ros::{Image, Stamp};
+use crate::recording::ros::{CompressedImage, Image, Stamp};
 
 /// No camera makes larger images. Twice this is what an image may take while it is decompressed.
 const MAX_IMAGE_BYTES: usize = 128 << 20;
@@ -83,13 +82,13 @@ enum Compressed<'a> {
 
 /// Decompresses images one after the other. Its buffers grow to the largest one and stay.
 #[derive(Default)]
-pub struct Unpacker {
+pub struct Decoder {
     zstd: zstd_bytes::Unpacker,
 }
 
-impl Unpacker {
+impl Decoder {
     /// Writes the rows of `image` into `rows`, if it has the size `size_px`: width and height.
-    pub fn unpack(
+    pub fn decode(
         &mut self,
         image: &CompressedImage<'_>,
         size_px: (u32, u32),
@@ -176,7 +175,7 @@ pub fn is_readable(format: &str) -> bool {
 
 /// The encoding of a driver's colour images once decompressed: they have their pixels in one order,
 /// whatever it was before. Nothing if they are none that depthcast knows.
-pub fn unpacked_encoding(format: &str) -> Option<&'static str> {
+pub fn decoded_encoding(format: &str) -> Option<&'static str> {
     match raw_encoding(format) {
         "jpeg" | "jpg" | "png" => Some("rgb8"),
         raw if color::is_grey(raw) => Some("mono8"),

@@ -23,10 +23,10 @@ use super::sdk::{Error, call};
 use super::sensor::intrinsics;
 use crate::camera::Extrinsics;
 use crate::clock::HostTime;
-use crate::frame::{ColorFormat, ColorImage};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage};
+use crate::pairing::{Pairs, Patience};
 use crate::pool::Pool;
-use crate::source::pair::{Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream, SourceError};
+use crate::source::{ColorStream, SourceError};
 
 /// What the colour camera of this frame is like, and where it stands.
 pub(super) fn describe(color: &Frame, depth: &Frame) -> Result<ColorStream, SourceError> {
