@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use serde_json::{Map, json};
 
-use super::Figures;
+use super::{Figures, state_name};
 use crate::clock::HostTime;
 use crate::words::count;
 
@@ -110,7 +110,7 @@ fn line(figures: &Figures) -> String {
         "schema": "depthcast.stats.v1",
         "unix_ms": unix_ns / 1_000_000,
         "t_s": (run_time.as_secs_f64() * 1e3).round() / 1e3,
-        "state": state.as_str(),
+        "state": state_name(*state),
         "frames": {
             "captured": snapshot.captured,
             "projected": snapshot.projected,

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, HostTime};
 use crate::source::SourceInfo;
-use crate::source::watch::{Monitor as Watch, State as CameraState};
+use crate::source::watch;
 use crate::stats::Snapshot;
 use lines::Lines;
 use prometheus::Server;
@@ -33,54 +33,21 @@ pub struct MonitorOptions {
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a run is about, as seen from outside. Where the camera is watched, its own state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// No frame has come yet.
-    Starting,
-    Streaming,
-    /// Frames have ceased to come.
-    Stalled,
-    /// The camera is being reset.
-    Resetting,
-    /// The camera is gone and waited for.
-    Reconnecting,
-    /// The run is over.
-    Ended,
-}
+/// The state of a run, from outside: of its camera where that is watched, else by its frames. None
+/// when the run is over.
+type State = Option<watch::State>;
 
-impl State {
-    const ALL: [Self; 6] = [
-        Self::Starting,
-        Self::Streaming,
-        Self::Stalled,
-        Self::Resetting,
-        Self::Reconnecting,
-        Self::Ended,
-    ];
+const STATES: [State; 6] = [
+    Some(watch::State::Starting),
+    Some(watch::State::Streaming),
+    Some(watch::State::Stalled),
+    Some(watch::State::Resetting),
+    Some(watch::State::Reconnecting),
+    None,
+];
 
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Streaming => "streaming",
-            Self::Stalled => "stalled",
-            Self::Resetting => "resetting",
-            Self::Reconnecting => "reconnecting",
-            Self::Ended => "ended",
-        }
-    }
-}
-
-impl From<CameraState> for State {
-    fn from(state: CameraState) -> Self {
-        match state {
-            CameraState::Starting => Self::Starting,
-            CameraState::Streaming => Self::Streaming,
-            CameraState::Stalled => Self::Stalled,
-            CameraState::Resetting => Self::Resetting,
-            CameraState::Reconnecting => Self::Reconnecting,
-        }
-    }
+fn state_name(state: State) -> &'static str {
+    state.map_or("ended", watch::State::as_str)
 }
 
 /// The newest figures of a source and what they belong to.
@@ -159,7 +126,7 @@ impl Monitor {
         let sources = self.sources.iter_mut().zip(snapshots);
         let figures: Vec<_> = sources
             .map(|(source, (snapshot, has_ended))| Figures {
-                state: if has_ended { State::Ended } else { source.state(snapshot) },
+                state: (!has_ended).then(|| source.state(snapshot)),
                 serial: source.serial.clone(),
                 source: Arc::clone(&source.info),
                 unix_ns: self.clock.unix_ns(snapshot.at),
@@ -176,7 +143,7 @@ impl Monitor {
     /// Writes the last lines, of the run's end, and waits a moment for the file to have them.
     pub fn finish(mut self) {
         let mut last = std::mem::take(&mut *lock(&self.newest));
-        last.iter_mut().for_each(|figures| figures.state = State::Ended);
+        last.iter_mut().for_each(|figures| figures.state = None);
         if let (Some(lines), false) = (self.lines.take(), last.is_empty()) {
             lines.finish(&last);
         }
@@ -184,22 +151,24 @@ impl Monitor {
 }
 
 impl Source {
-    fn state(&mut self, snapshot: &Snapshot) -> State {
+    fn state(&mut self, snapshot: &Snapshot) -> watch::State {
         if snapshot.captured > self.captured.0 {
             self.captured = (snapshot.captured, snapshot.at);
         }
         let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.info.stream.nominal_fps)
             .unwrap_or_default();
-        match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
-            (Some(watched), _) => watched.into(),
-            (None, (0, _)) => State::Starting,
-            (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
-            _ => State::Streaming,
+        match (&snapshot.camera, self.captured) {
+            (Some(camera), _) => camera.state(),
+            (None, (0, _)) => watch::State::Starting,
+            (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => {
+                watch::State::Stalled
+            }
+            _ => watch::State::Streaming,
         }
     }
 }
 
-/// Who panicked while holding it left whole figures behind.
+/// A thread that panicked while holding it left whole figures.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -238,7 +207,7 @@ mod tests {
         Figures {
             serial: None,
             source,
-            state: State::Streaming,
+            state: Some(watch::State::Streaming),
             unix_ns: 1_700_000_000_000_000_000,
             run_time: Duration::from_millis(300),
             snapshot,
