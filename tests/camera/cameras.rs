@@ -23,7 +23,6 @@ fn settings(frames: u64) -> PipelineSettings {
         threads: 2,
         duration: None,
         frames: Some(frames),
-        project_delay: None,
         journal: false,
         project: ProjectOptions::default(),
         realtime: Realtime::default(),

@@ -60,7 +60,6 @@ fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
         duration: None,
         frames: None,
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     };

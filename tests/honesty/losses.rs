@@ -24,9 +24,9 @@ fn drops_are_found_where_they_were_made_to_the_frame() {
         let gate = Arc::new(Gate::default());
         let clock = TestClock::new(Some(&gate));
         let source = more_than_fit(lost, gate, || ());
-        let settings_of =
-            PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Newest, 3, 64) };
-        let outcome = Probe::new(|_| Offer::Taken).run(source, settings_of, clock);
+        let clock = SlowProjection::new(clock, ms(1));
+        let outcome =
+            Probe::new(|_| Offer::Taken).run(source, settings(Policy::Newest, 3, 64), clock);
         assert_eq!(drops(&outcome), [0, lost, 0, 0, 0, 0]);
         let numbers: Vec<_> = roads(&outcome).iter().map(|road| road.number).collect();
         assert_eq!(numbers, [1, 2 + lost, 3 + lost, 4 + lost], "the newest ones stay");

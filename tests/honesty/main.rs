@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use common::slow_projection::SlowProjection;
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock, TimestampDomain};
 use depthcast::cloud::Cloud;
@@ -216,7 +217,6 @@ fn settings(policy: Policy, capture_queue: usize, cloud_queue: usize) -> Pipelin
         duration: None,
         frames: None,
         journal: true,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     }
@@ -332,6 +332,10 @@ fn in_step(
         Offer::Taken
     });
     probe.done = Some(done_tx);
-    let project_delay = (!delays.project.is_zero()).then_some(delays.project);
-    probe.run(source, PipelineSettings { project_delay, ..settings(Policy::Lossless, 2, 2) }, clock)
+    let clock = if delays.project.is_zero() {
+        clock
+    } else {
+        SlowProjection::new(clock, delays.project) as Arc<dyn Clock>
+    };
+    probe.run(source, settings(Policy::Lossless, 2, 2), clock)
 }

@@ -34,9 +34,8 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(Some(&gate));
     let source = five_behind(gate, Arc::clone(&clock), || ()); // frame 1 is with the projection, and stays there
-    let settings =
-        PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
-    let outcome = Probe::new(|_| Offer::Taken).run(source, settings, clock);
+    let clock = SlowProjection::new(clock, ms(1));
+    let outcome = Probe::new(|_| Offer::Taken).run(source, settings(Policy::Lossless, 4, 8), clock);
     let got: Vec<_> =
         roads(&outcome).iter().map(|road| (road.capture_queue / MS, road.project / MS)).collect();
     assert_eq!(got, [(0, 100), (90, 1), (81, 1), (72, 1), (63, 1)]);

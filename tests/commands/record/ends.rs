@@ -282,11 +282,10 @@ fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
         duration: Some(Duration::from_secs(3)),
         frames: None,
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     };
-    let outlets = Outlets { sinks: vec![sink], recorder: Some(recorder) };
+    let outlets = Outlets { sinks: vec![sink].into(), recorder: Some(recorder) };
     let outcome =
         pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {})
             .unwrap();

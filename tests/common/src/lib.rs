@@ -12,6 +12,7 @@ pub mod mcap_writer;
 pub mod recording;
 pub mod ros2;
 pub mod scripted;
+pub mod slow_projection;
 #[cfg(feature = "realsense")]
 pub mod software;
 pub mod terminal;
