@@ -28,7 +28,7 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let info = if args.check || is_small {
         recording::inspect(&args.file)?
     } else {
-        recording::glance(&args.file)?
+        recording::quick_inspect(&args.file)?
     };
     if args.json {
         print_json(&info)?

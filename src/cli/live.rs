@@ -257,8 +257,7 @@ fn watch(
     use crate::source::watch::Watched;
     let (settings, clock) = (settings.clone(), Arc::clone(clock));
     Box::new(move || {
-        let input =
-            CameraInput { settings: settings.camera, color, device: None, motion: None, record_to };
+        let input = CameraInput { settings: settings.camera, color, motion: None, record_to };
         let driver = RealsenseCamera::new(input, settings.filters, Arc::clone(&clock));
         let open = || Watched::open(driver, serial, settings.reconnect, clock);
         Ok(Box::new(crate::realtime::with_threads(&settings.realtime.capture, open)?))

@@ -13,6 +13,7 @@ use super::record::Recording;
 use super::{keys, one_of, whole_number};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{Config, Preset, Settings, Synthetic, UsageError};
+use crate::recording::RecordingError;
 use crate::source::options::Mode;
 use crate::source::recording::control::{Remote, SPEEDS};
 use crate::source::recording::{Pace, RecordingSource, ReplayOptions};
@@ -212,7 +213,10 @@ pub(super) fn wants_color(settings: &Settings, recording: Option<&Recording>) ->
 /// What a source cannot do is for the user to change.
 pub(super) fn as_usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     match error.into().downcast::<SourceError>() {
-        Ok(SourceError::Unsupported(text)) => UsageError(text).into(),
+        Ok(
+            SourceError::Unsupported(text)
+            | SourceError::Recording(RecordingError::Unsupported(text)),
+        ) => UsageError(text).into(),
         Ok(error) => error.into(),
         Err(error) => error,
     }

@@ -16,7 +16,8 @@ use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};
 use crate::realtime::Ledger;
 use crate::record::{Ending, Recorder};
-use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
+use crate::recording::Damage;
+use crate::source::{Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
 use crate::stats::journal::{Event, Journal};
 

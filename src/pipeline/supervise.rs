@@ -10,7 +10,7 @@ use crossbeam_channel as channel;
 
 use super::{End, Outcome, Shared, Tick};
 use crate::clock::{Clock, HostTime};
-use crate::source::Damage;
+use crate::recording::Damage;
 use crate::stats::Snapshot;
 use crate::stats::journal::{Journal, Journals};
 use crate::words::count;
