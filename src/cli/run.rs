@@ -42,6 +42,7 @@ pub(super) struct Shown<'a> {
 /// Runs a source, with a recording of it where it is asked for, and reports how it went.
 pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow::Result<Done> {
     let opened = source.open(Preset::LiveDemo, recording.as_ref())?;
+    warn_of_refused(&opened.settings);
     let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
     let args = source.run_args();
@@ -143,6 +144,11 @@ impl Opened {
             cameras.map(|((serial, info), outcome)| RanCamera { serial, info, outcome }).collect();
         Ok(Ran { cameras, failed, settings: pipeline_settings, stays })
     }
+}
+
+/// Reports what the system refuses of real time: once, however many runs follow.
+pub(super) fn warn_of_refused(settings: &Settings) {
+    settings.realtime.refused().iter().for_each(|line| tracing::warn!("{line}"));
 }
 
 fn pipeline_settings(args: &RunArgs, settings: &Settings, journal: bool) -> PipelineSettings {

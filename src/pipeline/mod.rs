@@ -46,7 +46,7 @@ use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
-use crate::realtime::{Ledger, Realtime};
+use crate::realtime::{Realtime, RealtimeLog};
 use crate::record::Recorder;
 use crate::recording::Damage;
 use crate::sink::{CloudSink, NullSink};
@@ -239,7 +239,7 @@ struct Common {
     /// Where they project.
     pool: Arc<ThreadPool>,
     is_alone: bool,
-    realtime: Arc<Ledger>,
+    realtime: Arc<RealtimeLog>,
     /// Wakes the supervisor.
     wake: channel::Sender<()>,
 }
@@ -275,7 +275,7 @@ pub fn run_all(
     on_tick: &mut dyn FnMut(&[Tick]),
 ) -> anyhow::Result<Vec<anyhow::Result<Outcome>>> {
     let Some(first) = cameras.first() else { return Ok(Vec::new()) };
-    let realtime = Arc::<Ledger>::default();
+    let realtime = Arc::<RealtimeLog>::default();
     if cameras.iter().any(|camera| camera.settings.realtime.lock_memory) {
         realtime.lock_memory();
     }

@@ -14,7 +14,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};
-use crate::realtime::Ledger;
+use crate::realtime::RealtimeLog;
 use crate::record::{Ending, Recorder};
 use crate::recording::Damage;
 use crate::source::{Delivery, ErrorKind, FrameSource};
@@ -155,7 +155,8 @@ impl Project {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
         let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
-        self.projector.tune(shared_pool, &mut || std::thread::sleep(rest))?;
+        let now = || clock.now().since(HostTime::default());
+        self.projector.tune(shared_pool, &now, &mut || std::thread::sleep(rest))?;
         let new_points = self.projector.points_maker();
         let mut pool =
             Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
@@ -197,7 +198,7 @@ impl Project {
 /// The threads that project.
 pub(super) fn new_pool(
     settings: &PipelineSettings,
-    realtime: &Arc<Ledger>,
+    realtime: &Arc<RealtimeLog>,
 ) -> anyhow::Result<ThreadPool> {
     let (scheduling, realtime) = (settings.realtime.project.clone(), Arc::clone(realtime));
     rayon::ThreadPoolBuilder::new()

@@ -12,7 +12,7 @@ use clap::Args;
 use clap::builder::TypedValueParser as _;
 
 use super::flags::View;
-use super::run::RanCamera;
+use super::run::{RanCamera, warn_of_refused};
 use super::source::SourceCommand;
 use super::terminal::stop_on_signals;
 use super::{Done, print, print_json};
@@ -154,7 +154,9 @@ fn check_folder(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
 fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let source = source_of(args)?;
     check_folder(&args.out, "report.json", args.force)?;
-    let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
+    let settings = source.run_args().settings(Preset::Profiling, Config::default())?;
+    warn_of_refused(&settings);
+    let of_config = settings.profile;
     let cells: Vec<_> = of_config
         .matrix()
         .cells()
