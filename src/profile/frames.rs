@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::clock::HostTime;
 use crate::stats::journal::{Event, FrameId, Journal, Journals};
-use crate::stats::{Drops, Latency, new_histogram};
-use hdrhistogram::Histogram;
+use crate::stats::{Drops, Samples};
 
 /// The clock readings of one frame; those of the first sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,38 +107,6 @@ pub fn without_warm_up(mut frames: Vec<Frame>, warm_up: Duration) -> Vec<Frame> 
         frames.retain(|frame| frame.id.arrived_at >= begin);
     }
     frames
-}
-
-/// Samples with their exact sum and maximum.
-#[derive(Debug, Clone)]
-pub struct Samples {
-    pub histogram_ns: Histogram<u64>,
-    pub sum_ns: u64,
-    pub max_ns: u64,
-}
-
-impl Default for Samples {
-    fn default() -> Self {
-        Self { histogram_ns: new_histogram(), sum_ns: 0, max_ns: 0 }
-    }
-}
-
-impl Samples {
-    fn record(&mut self, ns: u64) {
-        self.histogram_ns.saturating_record(ns);
-        self.sum_ns = self.sum_ns.saturating_add(ns);
-        self.max_ns = self.max_ns.max(ns);
-    }
-
-    pub fn merge(&mut self, other: &Self) {
-        self.histogram_ns.add(&other.histogram_ns).expect("all have the same bounds");
-        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
-        self.max_ns = self.max_ns.max(other.max_ns);
-    }
-
-    pub fn latency(&self) -> Latency {
-        Latency::of(&self.histogram_ns, self.sum_ns, self.max_ns)
-    }
 }
 
 /// What can be said of the frames of one run.

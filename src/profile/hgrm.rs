@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn the_lines_are_those_of_hdrhistogram() {
-        let mut histogram = crate::stats::new_histogram();
+        let mut histogram = crate::stats::Samples::default().histogram_ns;
         (1..=1000u64).for_each(|us| histogram.saturating_record(us * 1000));
         let text = text(&histogram);
         let lines: Vec<&str> = text.lines().collect();

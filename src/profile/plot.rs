@@ -472,7 +472,7 @@ mod tests {
             6,
             "three columns in each repetition"
         );
-        let empty = &crate::stats::new_histogram();
+        let empty = &crate::stats::Samples::default().histogram_ns;
         assert!(
             over_time("", &[], total.1, period).is_empty()
                 && percentiles("", &[("project", empty)]).is_empty()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::environment::Environment;
-use super::frames::{Figures, INTERVALS, STAGES, Samples};
-use crate::stats::{Drops, Latency};
+use super::frames::{Figures, INTERVALS, STAGES};
+use crate::stats::{Drops, Latency, Samples};
 
 pub const SCHEMA: &str = "depthcast.profile.v1";
 
