@@ -87,7 +87,7 @@ fn two_builds_are_measured_in_turns() {
     assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap(), comparison, "{again:?}");
     let table =
         String::from_utf8(depthcast(&["profile", "--compare", &first, &second]).stdout).unwrap();
-    assert!(table.contains("3 turns of both") && table.contains("of 28 figures differ"), "{table}");
+    assert!(table.contains("3 interleaved runs of both") && table.contains("of 28 figures differ"), "{table}");
     let kept = depthcast(&[&args[..], &demo].concat());
     assert!(kept.status.code() == Some(1) && message(&kept).contains("--force"), "{kept:?}");
 }

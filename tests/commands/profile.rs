@@ -12,7 +12,7 @@ use depthcast::clock::{Clock, HostTime, MonotonicClock};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::profile::compare::{Comparison, Verdict};
 use depthcast::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
-use depthcast::profile::{self, Run, environment::Environment, turns};
+use depthcast::profile::{self, Run, environment::Environment};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, NullSink};
@@ -344,13 +344,13 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
         assert_eq!(comparison.cells[0].paired, paired, "{at:?} and {other:?}");
         assert!(comparison.has_regressed(), "{}", comparison.table());
     }
-    let (joined, _) = turns::join(vec![usual.clone(), again.clone()]).unwrap();
+    let (joined, _) = profile::report::join(vec![usual.clone(), again.clone()]).unwrap();
     let [of_joined, of_usual, of_again] = [&joined, &usual, &again].map(|report| &report.cells[0]);
     assert_eq!(of_joined.repetitions, [&of_usual.repetitions[..], &of_again.repetitions].concat());
     assert_eq!(of_joined.all.captured, of_usual.all.captured + of_again.all.captured);
     let mut renamed = again.clone();
     renamed.cells[0].name = "another".into();
-    let error = turns::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
+    let error = profile::report::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
     assert!(error.contains("turns differ") && error.contains(&of_usual.name), "{error}");
 
     // And from outside.
