@@ -19,6 +19,7 @@ use crate::clock::{Clock, MonotonicClock};
 use crate::config::{self, Config, Preset, Settings, UsageError};
 use crate::monitor::{Monitor, MonitorOptions};
 use crate::pipeline::{self, End, Outcome, Outlets, PipelineSettings, Stop};
+use crate::recording::RecordingError;
 use crate::report::Report;
 use crate::source::options::Mode;
 use crate::source::recording::control::Remote;
@@ -93,7 +94,10 @@ pub(super) fn wants_color(settings: &Settings, recording: Option<&Recording>) ->
 /// What a source cannot follow is for the user to change.
 pub(super) fn as_usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     match error.into().downcast::<SourceError>() {
-        Ok(SourceError::Unsupported(text)) => UsageError(text).into(),
+        Ok(
+            SourceError::Unsupported(text)
+            | SourceError::Recording(RecordingError::Unsupported(text)),
+        ) => UsageError(text).into(),
         Ok(error) => error.into(),
         Err(error) => error,
     }

@@ -39,8 +39,9 @@ use self::names::Names;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::pipeline::Stop;
+use crate::recording::Damage;
 use crate::source::recording::{Pace, RecordingSource, ReplayOptions};
-use crate::source::{Damage, Delivery, FrameSource as _};
+use crate::source::{Delivery, FrameSource as _};
 
 /// The contract that [`Summary`] follows when it is written as JSON.
 pub const EXPORT_SCHEMA: &str = "depthcast.export.v1";

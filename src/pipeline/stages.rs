@@ -16,8 +16,9 @@ use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};
 use crate::realtime::Ledger;
+use crate::recording::Damage;
 use crate::sink::{CloudSink, Offer};
-use crate::source::{Damage, Delivery, ErrorKind, FrameSource};
+use crate::source::{Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
 use crate::stats::journal::{Event, FrameId, Journal};
 

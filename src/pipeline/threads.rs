@@ -10,7 +10,7 @@ use crossbeam_channel as channel;
 
 use super::{End, Shared, recording};
 use crate::clock::HostTime;
-use crate::source::Damage;
+use crate::recording::Damage;
 use crate::stats::Snapshot;
 use crate::stats::journal::{Journal, Journals};
 

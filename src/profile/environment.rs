@@ -122,7 +122,7 @@ impl Environment {
 
 #[cfg(feature = "viewer")]
 fn rerun_version() -> String {
-    "0.36.3".into()
+    crate::sink::rerun_program::VERSION.into()
 }
 
 /// The system's load averages over 1, 5 and 15 minutes; this process is part of them.

@@ -9,9 +9,10 @@ use serde::Serialize;
 use crate::clock::TimestampDomain;
 use crate::pipeline::{End, Outcome, PipelineSettings, Policy};
 use crate::realtime::RealtimeReport;
+use crate::recording::Damage;
 use crate::source::motion::{Motion, MotionCounts};
 use crate::source::watch::Health;
-use crate::source::{Damage, SourceInfo, SourceKind};
+use crate::source::{SourceInfo, SourceKind};
 use crate::stats::continuity::SourceContinuity;
 use crate::stats::time::{SourceTime, TimeReport};
 use crate::stats::{

@@ -10,45 +10,20 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
-use crate::clock::{HostTime, TimestampDomain};
-use crate::frame::{ColorFormat, DepthFrame};
-use crate::words::count;
+use crate::camera::ColorCamera;
+use crate::clock::HostTime;
+use crate::frame::DepthFrame;
+pub use crate::frame::{ColorStream, DepthStream};
+use crate::recording::{Damage, RecordingError};
 
 pub mod motion;
 pub mod options;
-pub(crate) mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
 pub mod several;
 pub mod synthetic;
 pub mod watch;
-
-/// The depth stream that a source delivers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DepthStream {
-    pub intrinsics: Intrinsics,
-    /// Frames a second that the stream promises.
-    pub nominal_fps: f64,
-    /// Metres per depth step; a frame may carry its own.
-    pub depth_units_m: f32,
-    pub timestamp_domain: TimestampDomain,
-}
-
-/// Colour images that a source makes buffers for: enough for all frames that a run has in flight.
-/// What is not used takes no memory.
-pub(crate) const COLOR_BUFFERS: usize = 32;
-
-/// The colour stream beside it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColorStream {
-    pub intrinsics: Intrinsics,
-    pub format: ColorFormat,
-    pub nominal_fps: f64,
-    /// From the depth camera's frame into the colour camera's.
-    pub from_depth: Extrinsics,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,34 +79,6 @@ pub enum Delivery {
     End,
 }
 
-/// What a damaged recording has lost, as far as that is known: what stood behind the place where a
-/// file was cut off nobody can tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    pub bytes_skipped: u64,
-    pub chunks_skipped: u64,
-    pub frames_lost: u64,
-    /// One line for each finding, with its offset in the file.
-    pub notes: Vec<String>,
-}
-
-impl Damage {
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl std::fmt::Display for Damage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (frames, bytes) = (count(self.frames_lost, "frame"), count(self.bytes_skipped, "byte"));
-        write!(
-            f,
-            "{frames} known to be lost, {} and {bytes} skipped",
-            count(self.chunks_skipped, "chunk")
-        )
-    }
-}
-
 /// The contract of a source. It is driven by one thread, the capture thread.
 pub trait FrameSource: Send {
     fn info(&self) -> &SourceInfo;
@@ -176,14 +123,26 @@ pub enum ErrorKind {
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    #[error("{}", path.display())]
-    Io { path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The file is not what its name or the command says.
     #[error("{}: {problem}", path.display())]
     Format { path: PathBuf, problem: String },
     /// There is no camera, or not the one asked for. The text says what to check.
     #[error("{0}")]
     NoCamera(String),
+    /// A camera that cannot be started, though it may be there.
+    #[error("{0}")]
+    NotStarted(String),
+    /// A camera that did not open in time.
+    #[error("{0}; unplug it and plug it in again, and start again")]
+    NotOpened(String),
+    /// No frame came for as long as it was waited for.
+    #[error("{0}")]
+    GivenUp(String),
+    /// The thread or driver that served the camera is gone.
+    #[error("the camera was lost: {0}; start again")]
+    Lost(String),
     /// The camera was started and sends nothing.
     #[error("{0}")]
     Silent(String),

@@ -17,6 +17,12 @@ use depthcast::source::{Delivery, FrameSource, SourceError};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+common::with_data! {
+    each_filter_gives_what_librealsense_gives,
+    the_whole_chain_delivers_every_frame_in_its_new_size,
+    what_librealsense_does_not_take_is_refused_with_the_range,
+}
+
 fn open(path: &Path, filters: &Filters) -> Result<(RealsenseSource, Arc<dyn Clock>), SourceError> {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = Input::File { path: path.into(), real_time: false, color: false };
@@ -52,9 +58,7 @@ fn figures(depth: &[u16]) -> Value {
     serde_json::json!({ "sha256": sha256, "valid": valid, "raw_sum": raw_sum })
 }
 
-#[test]
-fn each_filter_gives_what_librealsense_gives() {
-    let Some(data) = common::test_data() else { return };
+fn each_filter_gives_what_librealsense_gives(data: &Path) {
     let path = data.join("single_depth_color_640x480.bag");
     let expected: Value =
         serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
@@ -73,8 +77,10 @@ fn each_filter_gives_what_librealsense_gives() {
     ] {
         let (filtered, intrinsics) = frames(&path, &filters);
         assert_eq!(filtered.len(), raw.len(), "{name}");
-        let mut harness =
-            SdkFilters::new(&filters, &raw_intrinsics, raw[0].meta.depth_units_m).unwrap();
+        let (first, units_m) = (&raw[0].depth, raw[0].meta.depth_units_m);
+        let mut measured = SdkFilters::new(&filters, &raw_intrinsics, units_m, first).unwrap();
+        let want = &expected["169"]["filters_on_z16"][name];
+        assert_eq!(&figures(measured.apply().unwrap()), want, "{name}, as it is measured");
         for (filtered, raw) in filtered.iter().zip(&raw) {
             let want = &expected[raw.meta.number.to_string()]["filters_on_z16"][name];
             assert_eq!(&figures(&filtered.depth), want, "{name}, frame {}", raw.meta.number);
@@ -83,13 +89,6 @@ fn each_filter_gives_what_librealsense_gives() {
                 (raw.meta.number, raw.meta.device_time)
             );
             assert_eq!(filtered.meta.depth_units_m.to_bits(), raw.meta.depth_units_m.to_bits());
-            harness.set_frame(&raw.depth).unwrap();
-            assert_eq!(
-                &figures(harness.apply().unwrap()),
-                want,
-                "{name}, frame {}",
-                raw.meta.number
-            );
         }
         if filters.decimation.is_none() {
             assert_eq!(intrinsics, raw_intrinsics);
@@ -97,9 +96,7 @@ fn each_filter_gives_what_librealsense_gives() {
     }
 }
 
-#[test]
-fn the_whole_chain_delivers_every_frame_in_its_new_size() {
-    let Some(data) = common::test_data() else { return };
+fn the_whole_chain_delivers_every_frame_in_its_new_size(data: &Path) {
     let path = data.join("single_depth_color_640x480.bag");
     let filters = Filters {
         decimation: Some(Decimation { magnitude: Some(3) }),
@@ -133,9 +130,7 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size() {
     }
 }
 
-#[test]
-fn what_librealsense_does_not_take_is_refused_with_the_range() {
-    let Some(data) = common::test_data() else { return };
+fn what_librealsense_does_not_take_is_refused_with_the_range(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("mine.toml");
     let run = |command: &[&str], bag: &str, filters: &str| {
@@ -209,12 +204,10 @@ fn librealsenses_point_cloud_is_the_naive_projection() {
             coeffs: [0.0; 5],
         };
         let depth_units_m = 0.001;
-        let mut pointcloud = SdkPointcloud::new(&intrinsics, depth_units_m).unwrap();
-        assert!(pointcloud.calculate().is_err(), "no frame yet");
-        assert!(pointcloud.set_frame(&[0; 8]).is_err());
+        assert!(SdkPointcloud::new(&intrinsics, depth_units_m, &[0; 8]).is_err());
         for _ in 0..3 {
             let depth: Vec<u16> = (0..width * height).map(|_| random_depth(&mut random)).collect();
-            pointcloud.set_frame(&depth).unwrap();
+            let mut pointcloud = SdkPointcloud::new(&intrinsics, depth_units_m, &depth).unwrap();
             let want = naive::organized(&depth, &intrinsics, depth_units_m);
             // The same frame as often as one likes.
             for _ in 0..2 {
@@ -236,7 +229,7 @@ fn librealsenses_point_cloud_is_the_naive_projection() {
         distortion: Distortion::None,
         coeffs: [0.0; 5],
     };
-    assert!(matches!(SdkPointcloud::new(&odd, 0.001), Err(SourceError::Unsupported(_))));
+    assert!(matches!(SdkPointcloud::new(&odd, 0.001, &[0; 35]), Err(SourceError::Unsupported(_))));
 }
 
 /// Of all values, a third without depth (xorshift32).

@@ -21,6 +21,13 @@ use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
 use depthcast::stats::Snapshot;
 
+common::with_data! {
+    a_file_as_camera_gives_the_same_clouds_bit_for_bit,
+    a_file_as_camera_gives_the_same_colour_byte_for_byte,
+    the_report_names_the_device_and_the_sdk,
+    a_recording_is_listed_as_if_it_were_a_camera,
+}
+
 /// Keeps all clouds.
 struct Keep(Arc<Mutex<Vec<Kept>>>);
 
@@ -112,9 +119,7 @@ fn compare(path: &Path, frames: usize) {
     }
 }
 
-#[test]
-fn a_file_as_camera_gives_the_same_clouds_bit_for_bit() {
-    let Some(data) = common::test_data() else { return };
+fn a_file_as_camera_gives_the_same_clouds_bit_for_bit(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     compare(&data.join("room_640x480_20f.bag"), 20);
     compare(&data.join("single_depth_color_640x480.bag"), 2);
@@ -137,9 +142,7 @@ fn colors(source: &mut dyn FrameSource) -> Vec<(u64, Arc<ColorImage>)> {
     }
 }
 
-#[test]
-fn a_file_as_camera_gives_the_same_colour_byte_for_byte() {
-    let Some(data) = common::test_data() else { return };
+fn a_file_as_camera_gives_the_same_colour_byte_for_byte(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // librealsense's pipeline makes no set before the first colour image, which stands behind the
     // first depth frame.
@@ -197,9 +200,7 @@ fn a_file_as_camera_gives_the_same_colour_byte_for_byte() {
     }
 }
 
-#[test]
-fn the_report_names_the_device_and_the_sdk() {
-    let Some(data) = common::test_data() else { return };
+fn the_report_names_the_device_and_the_sdk(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let output = Command::new(env!("CARGO_BIN_EXE_depthcast"))
         .args(["live", "--view", "none", "--json", "--policy", "lossless", "--from-file"])
@@ -235,9 +236,7 @@ fn without_a_camera_librealsense_records_nothing() {
     assert!(!out.exists());
 }
 
-#[test]
-fn a_recording_is_listed_as_if_it_were_a_camera() {
-    let Some(data) = common::test_data() else { return };
+fn a_recording_is_listed_as_if_it_were_a_camera(data: &Path) {
     let devices = |args: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
         command

@@ -8,6 +8,8 @@ use common::bag_writer::{Packing, Spec, Writer, write_bag};
 use common::driver_messages::{CameraInfo, Image};
 use serde_json::Value;
 
+common::with_data! { replays_are_whole_and_in_order }
+
 fn depthcast(args: &[&str]) -> Output {
     // Without a display `--view auto` is the web viewer; tests that don't say so want none.
     Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
@@ -195,9 +197,7 @@ fn without_json_there_is_a_table() {
     assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
 }
 
-#[test]
-fn replays_are_whole_and_in_order() {
-    let Some(data) = common::test_data() else { return };
+fn replays_are_whole_and_in_order(data: &Path) {
     for (name, frames, points) in [
         ("room_640x480_20f.bag", 20, None),
         ("single_depth_color_640x480.bag", 2, Some(286_520 + 286_603)),

@@ -19,6 +19,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+common::with_data! { npy_and_png_hold_what_librealsense_gives }
+
 /// A folder with a recording, `made.bag`, and a place for its export.
 struct Desk {
     dir: TempDir,
@@ -92,9 +94,7 @@ fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-#[test]
-fn npy_and_png_hold_what_librealsense_gives() {
-    let Some(data) = common::test_data() else { return };
+fn npy_and_png_hold_what_librealsense_gives(data: &Path) {
     let expected: Value =
         serde_json::from_slice(&fs::read(data.join("expected.json")).unwrap()).unwrap();
     let bag = fs::read(data.join("single_depth_color_640x480.bag")).unwrap();

@@ -20,6 +20,8 @@ use depthcast::source::FrameSource as _;
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use serde_json::Value;
 
+common::with_data! { a_recording_is_measured_whole_and_more_than_once }
+
 fn depthcast(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
 }
@@ -159,9 +161,7 @@ fn a_session_over_a_matrix_writes_its_files() {
     assert!(message(&again).contains("--force"), "{}", message(&again));
 }
 
-#[test]
-fn a_recording_is_measured_whole_and_more_than_once() {
-    let Some(data) = common::test_data() else { return };
+fn a_recording_is_measured_whole_and_more_than_once(data: &Path) {
     let file = data.join("room_640x480_20f.bag");
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

@@ -12,6 +12,8 @@ use depthcast::project::{
 };
 use proptest::prelude::*;
 
+common::with_data! { equals_librealsenses_point_cloud_bit_for_bit }
+
 fn intrinsics(width: u32, height: u32) -> Intrinsics {
     Intrinsics {
         width,
@@ -276,14 +278,12 @@ fn what_does_not_fit_is_refused() {
 }
 
 /// `expected.json` holds hashes of librealsense's own point cloud for these recordings.
-#[test]
-fn equals_librealsenses_point_cloud_bit_for_bit() {
+fn equals_librealsenses_point_cloud_bit_for_bit(data: &std::path::Path) {
     use depthcast::clock::{HostTime, MonotonicClock};
     use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
     use depthcast::source::{Delivery, FrameSource as _};
     use sha2::{Digest as _, Sha256};
 
-    let Some(data) = common::test_data() else { return };
     let expected: serde_json::Value =
         serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
     let name = "single_depth_color_640x480";

@@ -8,9 +8,15 @@ use common::bag_writer::{ALL_PACKINGS, Color, Spec, color_of, write_bag};
 use common::recording::{FOREVER, File, at_once, drain, numbers, open};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::frame::{ColorFormat, DepthFrame};
+use depthcast::recording::{Damage, RecordingError};
 use depthcast::source::recording::{RecordingSource, ReplayOptions};
-use depthcast::source::{Damage, Delivery, FrameSource, SourceError};
+use depthcast::source::{Delivery, FrameSource, SourceError};
 use sha2::{Digest, Sha256};
+
+common::with_data! {
+    the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads,
+    the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads,
+}
 
 fn with_color() -> ReplayOptions {
     ReplayOptions { color: true, ..at_once() }
@@ -257,7 +263,10 @@ fn a_recording_without_usable_colour_says_what_it_has() {
     let file = File::new();
     let error =
         |spec: &Spec| match open(&file.put(&write_bag(spec).bytes), with_color()).err().unwrap() {
-            SourceError::Unsupported(text) | SourceError::Format { problem: text, .. } => text,
+            SourceError::Recording(
+                RecordingError::Unsupported(text) | RecordingError::Format { problem: text, .. },
+            )
+            | SourceError::Format { problem: text, .. } => text,
             other => panic!("{other}"),
         };
     for is_closed in [true, false] {
@@ -315,9 +324,7 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the
 /// SHA-256 of its image.
-#[test]
-fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
-    let Some(data) = common::test_data() else { return };
+fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads(data: &std::path::Path) {
     let mut source = open(&data.join("single_depth_color_640x480.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
     let i = color.intrinsics;
@@ -357,9 +364,7 @@ fn the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads() {
     assert!(source.damage().is_none(), "{:?}", source.damage());
 }
 
-#[test]
-fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads() {
-    let Some(data) = common::test_data() else { return };
+fn the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads(data: &std::path::Path) {
     let mut source = open(&data.join("room_640x480_20f.bag"), with_color()).unwrap();
     let color = source.info().color.clone().unwrap();
     assert_eq!(

@@ -12,8 +12,8 @@ use std::time::Duration;
 use common::kinds::{self, Kind};
 use common::recording::{File, read};
 use depthcast::frame::DepthFrame;
+use depthcast::recording::Damage;
 use depthcast::recording::inspect;
-use depthcast::source::Damage;
 
 const MAX_MORE_BYTES: u64 = 64 << 20;
 /// Far more than one damaged recording of this size takes on any machine.

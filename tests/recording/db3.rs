@@ -8,10 +8,13 @@ use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, wr
 use common::recording::{at_once, drain, numbers, open};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::DepthFrame;
+use depthcast::recording::Damage;
 use depthcast::recording::inspect;
+use depthcast::source::FrameSource;
 use depthcast::source::recording::ReplayOptions;
-use depthcast::source::{Damage, FrameSource};
 use tempfile::TempDir;
+
+common::with_data! { librealsenses_files_give_what_their_twins_give, raw_sums_are_librealsenses }
 
 fn written(dir: &TempDir, spec: &Spec) -> PathBuf {
     let path = dir.path().join("some.db3");
@@ -51,9 +54,7 @@ fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
     }
 }
 
-#[test]
-fn librealsenses_files_give_what_their_twins_give() {
-    let Some(data) = common::test_data() else { return };
+fn librealsenses_files_give_what_their_twins_give(data: &Path) {
     for (name, count) in [("single_depth_color_640x480", 2), ("room_640x480_20f", 20)] {
         let [bag, db3] = ["bag", "db3"].map(|ending| data.join(name).with_extension(ending));
         let mut sources = [&bag, &db3].map(|path| open(path, with_color()).unwrap());
@@ -123,9 +124,7 @@ fn librealsenses_files_give_what_their_twins_give() {
     }
 }
 
-#[test]
-fn raw_sums_are_librealsenses() {
-    let Some(data) = common::test_data() else { return };
+fn raw_sums_are_librealsenses(data: &Path) {
     let expected: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
             .unwrap();

@@ -1,6 +1,6 @@
 //! Recordings: the sample files against what librealsense reads in them, and small bags of our own.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,11 @@ use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+common::with_data! {
+    the_sample_of_a_real_camera_is_read_as_librealsense_reads_it,
+    the_sample_of_twenty_frames_is_read_as_librealsense_reads_it,
+}
 
 fn error_of(bytes: &[u8]) -> String {
     let file = File::new();
@@ -31,15 +36,13 @@ fn raw_sum(depth: &[u16]) -> u64 {
     depth.iter().map(|&v| u64::from(v)).sum()
 }
 
-fn expected() -> Option<(PathBuf, serde_json::Value)> {
-    let data = common::test_data()?;
+fn expected(data: &Path) -> serde_json::Value {
     let json = std::fs::read_to_string(data.join("expected.json")).unwrap();
-    Some((data, serde_json::from_str(&json).unwrap()))
+    serde_json::from_str(&json).unwrap()
 }
 
-#[test]
-fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it() {
-    let Some((data, expected)) = expected() else { return };
+fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it(data: &Path) {
+    let expected = expected(data);
     let expected = &expected["single_depth_color_640x480"];
     let path = data.join("single_depth_color_640x480.bag");
     let mut source = open(&path, at_once()).unwrap();
@@ -104,9 +107,8 @@ fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it() {
     );
 }
 
-#[test]
-fn the_sample_of_twenty_frames_is_read_as_librealsense_reads_it() {
-    let Some((data, expected)) = expected() else { return };
+fn the_sample_of_twenty_frames_is_read_as_librealsense_reads_it(data: &Path) {
+    let expected = expected(data);
     let expected = &expected["room_640x480_20f"];
     let path = data.join("room_640x480_20f.bag");
     let mut source = open(&path, at_once()).unwrap();

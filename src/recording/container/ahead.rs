@@ -4,6 +4,7 @@
 //! same in the same order, damage included, whether something was made ahead or not; and where it
 //! goes elsewhere, what was made ahead is dropped.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,17 @@ const JOBS_A_THREAD: usize = 2;
 /// What all that is made ahead may take. What would take more alone is not made ahead.
 pub const MAX_AHEAD_BYTES: usize = 32 << 20;
 
+/// What is done with a message ahead of its turn. Jobs are used again and again; whoever takes the
+/// outcome knows the type.
+pub trait Job: Any + Send {
+    fn run(&mut self, message: &[u8]);
+}
+
+/// Makes a job.
+pub type NewJob = Box<dyn Fn() -> Box<dyn Job> + Send>;
+
 /// What a thread is to do.
-struct Job<In, Out> {
+struct Task<In, Out> {
     input: In,
     done: Sender<Out>,
     is_dropped: Arc<AtomicBool>,
@@ -28,7 +38,7 @@ struct Job<In, Out> {
 /// What `In` becomes, under the key that it is asked for by.
 pub struct Ahead<Key, In, Out> {
     /// Dropped, it lets the threads end.
-    jobs: Option<Sender<Job<In, Out>>>,
+    jobs: Option<Sender<Task<In, Out>>>,
     threads: Vec<JoinHandle<()>>,
     max_jobs: usize,
     /// In the order in which they were begun, with what they take.
@@ -46,12 +56,12 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
         mut worker: impl FnMut() -> Work,
     ) -> Option<Self> {
         let threads = thread::available_parallelism().map_or(1, |n| n.get()).min(MAX_THREADS);
-        let (jobs, taken) = channel::unbounded::<Job<In, Out>>();
+        let (jobs, taken) = channel::unbounded::<Task<In, Out>>();
         let mut started = vec![];
         for n in 0..threads {
             let (taken, mut work) = (taken.clone(), worker());
             let run = move || {
-                for Job { input, done, is_dropped } in taken {
+                for Task { input, done, is_dropped } in taken {
                     if !is_dropped.load(Ordering::Relaxed) {
                         let _ = done.send(work(input));
                     }
@@ -77,8 +87,8 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
     /// Has something made that takes so many bytes; false if it will not be.
     pub fn begin(&mut self, key: Key, bytes: usize, input: In) -> bool {
         let (done, made) = channel::bounded(1);
-        let job = Job { input, done, is_dropped: Arc::clone(&self.is_dropped) };
-        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        let task = Task { input, done, is_dropped: Arc::clone(&self.is_dropped) };
+        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(task).is_ok());
         if is_begun {
             self.bytes += bytes;
             self.queue.push_back((key, bytes, made));

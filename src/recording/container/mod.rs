@@ -4,36 +4,25 @@
 pub mod ahead;
 pub mod bag;
 pub mod chunks;
-pub mod damage_log;
+pub mod damage;
 pub mod db3;
 pub mod decompress;
 pub mod file;
 pub mod lz4;
 pub mod mcap;
-pub mod sniff;
+pub mod open;
 pub mod zstd_bytes;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 
-use crate::recording::container::bag::BagReader;
-use crate::recording::container::db3::Db3Reader;
-use crate::recording::container::mcap::McapReader;
-use crate::recording::container::sniff::{Format, sniff};
-use crate::recording::image_codec::Shape;
-use crate::source::{Damage, SourceError};
+use crate::recording::ros::Encoding;
 
-/// How the fields of messages are written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
-    /// ROS 1: little endian, packed.
-    Ros1,
-    /// ROS 2: CDR, whose first four bytes tell the byte order; each field stands at a multiple of
-    /// its size.
-    Cdr,
-}
+pub use ahead::{Job, NewJob};
+pub use damage::Damage;
+pub use open::{Format, RecordingError, open, sniff};
 
 /// What the messages of a channel are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,17 +31,17 @@ pub struct Topic {
     /// `sensor_msgs/Image`, also where ROS 2 says `sensor_msgs/msg/Image`. Empty if the file does
     /// not tell.
     pub schema: String,
-    pub wire: Wire,
+    pub encoding: Encoding,
     /// What the recorder has noted of it (only `.mcap` can).
     pub notes: BTreeMap<String, String>,
 }
 
 impl Topic {
-    pub fn new(name: &str, schema: &str, wire: Wire) -> Self {
+    pub fn new(name: &str, schema: &str, encoding: Encoding) -> Self {
         Self {
             name: name.to_owned(),
             schema: schema.replacen("/msg/", "/", 1),
-            wire,
+            encoding,
             notes: BTreeMap::new(),
         }
     }
@@ -145,16 +134,14 @@ pub trait Container: Send {
         let _ = topics;
     }
 
-    /// Images of a topic that are packed one by one may be unpacked ahead, if they are of this
-    /// size.
-    fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
-        let _ = (topic, size_px);
+    /// Messages of a topic may be worked on ahead of their turn, on other threads, by jobs that
+    /// `new_job` makes; the outcome of each takes about `outcome_bytes`.
+    fn work_ahead(&mut self, topic: &str, outcome_bytes: usize, new_job: NewJob) {
+        let _ = (topic, outcome_bytes, new_job);
     }
 
-    /// What became of the image in the message that came last, if it was unpacked ahead; its rows
-    /// are put into `rows`.
-    fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
-        let _ = rows;
+    /// The job that has worked on the last message, if that was done ahead.
+    fn finished_job(&mut self) -> Option<&mut dyn Any> {
         None
     }
 
@@ -173,19 +160,4 @@ pub trait Container: Send {
         let _ = topic;
         false
     }
-}
-
-/// Opens the recording at `path`, and tells its format.
-///
-/// # Errors
-/// If it cannot be read or is no recording.
-pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), SourceError> {
-    let io_error = |source| SourceError::Io { path: path.to_owned(), source };
-    let format = sniff(path)?;
-    let container: Box<dyn Container> = match format {
-        Format::Bag => Box::new(BagReader::open(path).map_err(io_error)?),
-        Format::Mcap => Box::new(McapReader::open(path).map_err(io_error)?),
-        Format::Db3 => Box::new(Db3Reader::open(path)?),
-    };
-    Ok((container, format))
 }

@@ -1,7 +1,7 @@
 //! `sensor_msgs/CompressedImage`. No I/O; the packed image stays where it is.
 
+use super::Encoding;
 use super::{Fields, MessageError, Stamp, header};
-use crate::recording::container::Wire;
 
 pub const SCHEMA: &str = "sensor_msgs/CompressedImage";
 
@@ -15,7 +15,7 @@ pub struct CompressedImage<'a> {
 }
 
 impl<'a> CompressedImage<'a> {
-    pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn parse(wire: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
         let (stamp, _) = header(&mut fields)?;
         Ok(Self { stamp, format: fields.string("format")?, data: fields.counted("image data")? })

@@ -1,7 +1,7 @@
 //! Reads the fields of a message one after the other, as ROS 1 or as ROS 2 writes them. No I/O;
 //! strings and images stay where they are.
 
-use crate::recording::container::Wire;
+use super::Encoding;
 
 /// A message that is not what its topic says; the text says which part is missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +12,7 @@ pub struct MessageError(pub &'static str);
 #[derive(Debug, Clone)]
 pub struct Fields<'a> {
     bytes: &'a [u8],
-    wire: Wire,
+    wire: Encoding,
     is_bigendian: bool,
     /// How many bytes were taken, the four in front of CDR apart: it aligns by them.
     at: usize,
@@ -21,19 +21,19 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// # Errors
     /// If the message has no begin, or is neither plain CDR nor ROS 1.
-    pub fn new(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn new(wire: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let fields = Self { bytes, wire, is_bigendian: false, at: 0 };
         match (wire, bytes) {
-            (Wire::Ros1, _) => Ok(fields),
+            (Encoding::Ros1, _) => Ok(fields),
             // Representation and options; plain CDR only, which is what ROS 2 writes.
-            (Wire::Cdr, [0, order @ (0 | 1), _, _, rest @ ..]) => {
+            (Encoding::Cdr, [0, order @ (0 | 1), _, _, rest @ ..]) => {
                 Ok(Self { bytes: rest, is_bigendian: *order == 0, ..fields })
             }
-            (Wire::Cdr, _) => Err(MessageError("encapsulation header")),
+            (Encoding::Cdr, _) => Err(MessageError("encapsulation header")),
         }
     }
 
-    pub fn wire(&self) -> Wire {
+    pub fn wire(&self) -> Encoding {
         self.wire
     }
 
@@ -50,7 +50,7 @@ impl<'a> Fields<'a> {
     }
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], MessageError> {
-        if self.wire == Wire::Cdr {
+        if self.wire == Encoding::Cdr {
             self.take((N - self.at % N) % N, what)?;
         }
         let mut bytes: [u8; N] = self.take(N, what)?.try_into().map_err(|_| MessageError(what))?;
@@ -89,7 +89,7 @@ impl<'a> Fields<'a> {
     /// CDR's strings end with a zero, which is none of the string's.
     pub fn string(&mut self, what: &'static str) -> Result<&'a str, MessageError> {
         let mut bytes = self.counted(what)?;
-        if self.wire == Wire::Cdr
+        if self.wire == Encoding::Cdr
             && let [text @ .., 0] = bytes
         {
             bytes = text;
@@ -105,19 +105,22 @@ mod tests {
     #[test]
     fn ros_1_is_packed_and_cdr_aligns() {
         let packed = [7, 2, 0, 0, 0, b'h', b'i', 1, 0, 0, 0];
-        let mut fields = Fields::new(Wire::Ros1, &packed).unwrap();
+        let mut fields = Fields::new(Encoding::Ros1, &packed).unwrap();
         assert_eq!((fields.u8(""), fields.string(""), fields.u32("")), (Ok(7), Ok("hi"), Ok(1)));
         let little = [0, 1, 0, 0, 7, 0, 0, 0, 3, 0, 0, 0, b'h', b'i', 0, 0, 1, 0, 0, 0];
         let big = [0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 3, b'h', b'i', 0, 0, 0, 0, 0, 1];
         for aligned in [little, big] {
-            let mut fields = Fields::new(Wire::Cdr, &aligned).unwrap();
+            let mut fields = Fields::new(Encoding::Cdr, &aligned).unwrap();
             assert_eq!(
                 (fields.u8(""), fields.string(""), fields.u32("")),
                 (Ok(7), Ok("hi"), Ok(1))
             );
             assert!(fields.u8("").is_err());
         }
-        assert!(Fields::new(Wire::Cdr, &[0, 3, 0, 0]).is_err(), "parameter lists are not plain");
-        assert!(Fields::new(Wire::Cdr, &[0, 1]).is_err());
+        assert!(
+            Fields::new(Encoding::Cdr, &[0, 3, 0, 0]).is_err(),
+            "parameter lists are not plain"
+        );
+        assert!(Fields::new(Encoding::Cdr, &[0, 1]).is_err());
     }
 }

@@ -14,7 +14,15 @@ pub use places::{parse_driver_extrinsics, parse_transforms};
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
-use crate::recording::container::Wire;
+
+/// How the fields of messages are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// ROS 1: little endian, without padding.
+    Ros1,
+    /// ROS 2: CDR, whose first four bytes give the byte order; each field is aligned to its size.
+    Cdr,
+}
 
 /// No two cameras of one device are farther apart.
 const MAX_TRANSLATION_M: f32 = 10.0;
@@ -31,8 +39,8 @@ pub struct Stamp {
 /// With the name of its frame, in which the camera's place is told.
 pub fn header<'a>(fields: &mut Fields<'a>) -> Result<(Stamp, &'a str), MessageError> {
     let (seq, sec) = match fields.wire() {
-        Wire::Ros1 => (Some(fields.u32("header")?), i64::from(fields.u32("header")?)),
-        Wire::Cdr => (None, i64::from(fields.i32("header")?)),
+        Encoding::Ros1 => (Some(fields.u32("header")?), i64::from(fields.u32("header")?)),
+        Encoding::Cdr => (None, i64::from(fields.i32("header")?)),
     };
     let nsec = fields.u32("header")?;
     let frame_id = fields.string("header")?;
@@ -40,7 +48,7 @@ pub fn header<'a>(fields: &mut Fields<'a>) -> Result<(Stamp, &'a str), MessageEr
 }
 
 /// The header of an image or an IMU sample.
-pub fn parse_stamp(wire: Wire, bytes: &[u8]) -> Result<Stamp, MessageError> {
+pub fn parse_stamp(wire: Encoding, bytes: &[u8]) -> Result<Stamp, MessageError> {
     header(&mut Fields::new(wire, bytes)?).map(|(stamp, _)| stamp)
 }
 
@@ -62,7 +70,7 @@ pub struct Image<'a> {
 }
 
 impl<'a> Image<'a> {
-    pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn parse(wire: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
         let (stamp, frame_id) = header(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
@@ -70,7 +78,7 @@ impl<'a> Image<'a> {
         let is_bigendian = fields.u8("byte order")? != 0;
         let step_bytes = fields.u32("row length")?;
         let data = fields.counted("image data")?;
-        let depth_units_m = fields.f32("").ok().filter(|_| wire == Wire::Ros1);
+        let depth_units_m = fields.f32("").ok().filter(|_| wire == Encoding::Ros1);
         Ok(Self {
             stamp,
             frame_id,
@@ -125,7 +133,7 @@ pub struct CameraInfo<'a> {
 }
 
 impl<'a> CameraInfo<'a> {
-    pub fn parse(wire: Wire, bytes: &'a [u8]) -> Result<Self, MessageError> {
+    pub fn parse(wire: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(wire, bytes)?;
         let (_, frame_id) = header(&mut fields)?;
         let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
@@ -161,7 +169,7 @@ impl<'a> CameraInfo<'a> {
 
 /// `geometry_msgs/Transform`, as librealsense turns it into extrinsics (`quat2rot` in its
 /// `ros_file_format.h`).
-pub fn parse_transform(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
+pub fn parse_transform(wire: Encoding, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
     let mut fields = Fields::new(wire, bytes)?;
     let mut values = [0.0; 7];
     for value in &mut values {
@@ -241,19 +249,19 @@ pub fn spelling(name: &str) -> String {
 }
 
 /// `realsense_msgs/StreamInfo`: frames a second and encoding.
-pub fn parse_stream_info(wire: Wire, bytes: &[u8]) -> Result<(u32, &str), MessageError> {
+pub fn parse_stream_info(wire: Encoding, bytes: &[u8]) -> Result<(u32, &str), MessageError> {
     let mut fields = Fields::new(wire, bytes)?;
     Ok((fields.u32("frame rate")?, fields.string("encoding")?))
 }
 
 /// `diagnostic_msgs/KeyValue`.
-pub fn parse_key_value(wire: Wire, bytes: &[u8]) -> Result<(&str, &str), MessageError> {
+pub fn parse_key_value(wire: Encoding, bytes: &[u8]) -> Result<(&str, &str), MessageError> {
     let mut fields = Fields::new(wire, bytes)?;
     Ok((fields.string("key")?, fields.string("value")?))
 }
 
 /// `std_msgs/Float32`.
-pub fn parse_f32(wire: Wire, bytes: &[u8]) -> Result<f32, MessageError> {
+pub fn parse_f32(wire: Encoding, bytes: &[u8]) -> Result<f32, MessageError> {
     Fields::new(wire, bytes)?.f32("value")
 }
 
@@ -306,26 +314,28 @@ mod tests {
         let half = std::f64::consts::FRAC_1_SQRT_2;
         // A quarter turn about z takes x to y and y to -x: the columns of the matrix.
         let turned =
-            parse_transform(Wire::Ros1, &bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
+            parse_transform(Encoding::Ros1, &bytes([1.0, 2.0, 3.0, 0.0, 0.0, half, half])).unwrap();
         assert_eq!(turned.translation_m, [1.0, 2.0, 3.0]);
         let want = [0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0];
         assert!(
             turned.rotation.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6),
             "{turned:?}"
         );
-        assert!(parse_transform(Wire::Ros1, &bytes([0.0; 7])).is_err(), "no rotation");
+        assert!(parse_transform(Encoding::Ros1, &bytes([0.0; 7])).is_err(), "no rotation");
         assert!(
-            parse_transform(Wire::Ros1, &bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])).is_err()
+            parse_transform(Encoding::Ros1, &bytes([f64::NAN, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]))
+                .is_err()
         );
         assert!(
-            parse_transform(Wire::Ros1, &bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0])).is_err()
+            parse_transform(Encoding::Ros1, &bytes([0.0, 0.0, 0.0, f64::NAN, 0.0, 0.0, 1.0]))
+                .is_err()
         );
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_a_message_panic(bytes: Vec<u8>) {
-            for wire in [Wire::Ros1, Wire::Cdr] {
+            for wire in [Encoding::Ros1, Encoding::Cdr] {
                 let _ = Image::parse(wire, &bytes).map(|image| image.check_depth(4, 4));
                 let _ = CameraInfo::parse(wire, &bytes);
                 let _ = parse_transform(wire, &bytes);

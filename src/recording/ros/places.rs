@@ -1,8 +1,8 @@
 //! Messages that tell where cameras stand.
 
+use super::Encoding;
 use super::{Fields, MessageError, header};
 use crate::camera::Extrinsics;
-use crate::recording::container::Wire;
 use crate::recording::streams::frame_tree::Rigid;
 
 /// One transform of a `tf2_msgs/TFMessage` (or the older `tf/tfMessage`, which has the same bytes).
@@ -16,7 +16,7 @@ pub struct Link<'a> {
 
 /// Hands the transforms of a message to `each`, as far as they can be read.
 pub fn parse_transforms<'a>(
-    wire: Wire,
+    wire: Encoding,
     bytes: &'a [u8],
     mut each: impl FnMut(Link<'a>),
 ) -> Result<(), MessageError> {
@@ -35,7 +35,7 @@ pub fn parse_transforms<'a>(
 ///
 /// The driver copies librealsense's `rs2_extrinsics` number by number, so its rotation stands
 /// column by column.
-pub fn parse_driver_extrinsics(wire: Wire, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
+pub fn parse_driver_extrinsics(wire: Encoding, bytes: &[u8]) -> Result<Extrinsics, MessageError> {
     const BODY_BYTES: usize = 12 * 8;
     let mut fields = Fields::new(wire, bytes)?;
     if fields.left() > BODY_BYTES {
@@ -96,7 +96,7 @@ mod tests {
     fn transforms_are_read_one_after_the_other() {
         let bytes = cdr_transforms();
         let mut links = vec![];
-        parse_transforms(Wire::Cdr, &bytes, |link| links.push(link)).unwrap();
+        parse_transforms(Encoding::Cdr, &bytes, |link| links.push(link)).unwrap();
         let straight = [0.0, 0.0, 0.0, 1.0];
         let link = |parent, child, x| Link {
             parent,
@@ -105,9 +105,11 @@ mod tests {
         };
         assert_eq!(links, [link("camera_link", "depth", 0.25), link("map", "color_frame", -1.5)]);
         let mut links = 0;
-        assert!(parse_transforms(Wire::Cdr, &bytes[..bytes.len() - 1], |_| links += 1).is_err());
+        assert!(
+            parse_transforms(Encoding::Cdr, &bytes[..bytes.len() - 1], |_| links += 1).is_err()
+        );
         assert_eq!(links, 1, "what is whole is read");
-        assert!(parse_transforms(Wire::Ros1, &u32::MAX.to_le_bytes(), |_| ()).is_err());
+        assert!(parse_transforms(Encoding::Ros1, &u32::MAX.to_le_bytes(), |_| ()).is_err());
     }
 
     #[test]
@@ -117,18 +119,23 @@ mod tests {
         let body: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let with_header = [&[0; 12][..], &3u32.to_le_bytes(), b"d2c", &body].concat();
         let cdr = [&[0, 1, 0, 0][..], &body].concat();
-        for (wire, bytes) in [(Wire::Ros1, &body), (Wire::Ros1, &with_header), (Wire::Cdr, &cdr)] {
+        for (wire, bytes) in
+            [(Encoding::Ros1, &body), (Encoding::Ros1, &with_header), (Encoding::Cdr, &cdr)]
+        {
             let place = parse_driver_extrinsics(wire, bytes).unwrap();
             assert_eq!(place.apply([1.0, 0.0, 0.0]), [0.015, 1.5, -0.25]);
         }
-        assert!(parse_driver_extrinsics(Wire::Ros1, &[0; 96]).is_err(), "zeros are no rotation");
-        assert!(parse_driver_extrinsics(Wire::Ros1, &body[..95]).is_err());
+        assert!(
+            parse_driver_extrinsics(Encoding::Ros1, &[0; 96]).is_err(),
+            "zeros are no rotation"
+        );
+        assert!(parse_driver_extrinsics(Encoding::Ros1, &body[..95]).is_err());
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_a_place_panic(bytes: Vec<u8>) {
-            for wire in [Wire::Ros1, Wire::Cdr] {
+            for wire in [Encoding::Ros1, Encoding::Cdr] {
                 let _ = parse_transforms(wire, &bytes, |_| ());
                 let _ = parse_driver_extrinsics(wire, &bytes);
             }

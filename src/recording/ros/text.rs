@@ -1,17 +1,17 @@
 //! What librealsense from 2.58 on writes as text: `std_msgs/String` with `key=value;key=value`. No
 //! I/O.
 
+use super::Encoding;
 use super::{CameraInfo, Fields, MessageError, note_metadata, spelling, timestamp_domain};
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
-use crate::recording::container::Wire;
 
 /// The type of all such messages.
 pub const SCHEMA: &str = "std_msgs/String";
 
 /// `std_msgs/String`.
-pub fn parse_string(wire: Wire, bytes: &[u8]) -> Result<&str, MessageError> {
+pub fn parse_string(wire: Encoding, bytes: &[u8]) -> Result<&str, MessageError> {
     Fields::new(wire, bytes)?.string("text")
 }
 
@@ -79,7 +79,7 @@ pub struct FrameText {
 }
 
 impl FrameText {
-    pub fn parse(wire: Wire, bytes: &[u8]) -> Result<Self, MessageError> {
+    pub fn parse(wire: Encoding, bytes: &[u8]) -> Result<Self, MessageError> {
         let text = parse_string(wire, bytes)?;
         let number = value_of(text, "frame number").and_then(|value| value.parse().ok());
         let mut metadata = FrameMetadata::default();

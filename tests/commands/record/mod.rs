@@ -20,6 +20,8 @@ use depthcast::record::{
 use depthcast::source::{ColorStream, DepthStream, FrameSource, SourceInfo, SourceKind};
 use serde_json::Value;
 
+common::with_data! { the_sample_recordings_keep_their_sums }
+
 /// Small images at a rate that a loaded machine keeps.
 const SMALL_DEMO: [&str; 7] = ["--", "demo", "--depth", "64x48@30", "--view", "none", "--json"];
 
@@ -217,9 +219,7 @@ fn the_same_recording_becomes_the_same_bytes() {
     assert!(a.len() == b.len() && a[..index] == b[..index]);
 }
 
-#[test]
-fn the_sample_recordings_keep_their_sums() {
-    let Some(data) = common::test_data() else { return };
+fn the_sample_recordings_keep_their_sums(data: &Path) {
     let expected: Value =
         serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
     let dir = tempfile::tempdir().unwrap();

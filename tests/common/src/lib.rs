@@ -1,7 +1,5 @@
 //! What several integration tests need.
 
-use std::path::{Path, PathBuf};
-
 pub mod bag_writer;
 pub mod browser;
 pub mod db3_writer;
@@ -9,36 +7,11 @@ pub mod driver_messages;
 pub mod export_readers;
 pub mod kinds;
 pub mod mcap_writer;
+pub mod needs;
 pub mod recording;
 pub mod ros2;
 pub mod scripted;
-#[cfg(feature = "realsense")]
-pub mod software;
 pub mod terminal;
-
-/// The folder with the sample recordings (`DEPTHCAST_TEST_DATA`, or `../shared/data` beside the
-/// repository).
-///
-/// Without it a test says so and passes, except in continuous integration, which never skips.
-pub fn test_data() -> Option<PathBuf> {
-    let path = std::env::var_os("DEPTHCAST_TEST_DATA").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-        PathBuf::from,
-    );
-    if path.is_dir() {
-        return Some(path);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "{}: the sample recordings are missing; set DEPTHCAST_TEST_DATA",
-        path.display()
-    );
-    eprintln!(
-        "SKIPPED: {}: the sample recordings are missing; set DEPTHCAST_TEST_DATA",
-        path.display()
-    );
-    None
-}
 
 /// What always holds in a report.
 pub fn assert_identities(report: &serde_json::Value) {

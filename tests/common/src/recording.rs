@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use depthcast::clock::{HostTime, ManualClock};
 use depthcast::frame::DepthFrame;
+use depthcast::recording::Damage;
 use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
-use depthcast::source::{Damage, Delivery, FrameSource, SourceError};
+use depthcast::source::{Delivery, FrameSource, SourceError};
 use tempfile::TempDir;
 
 pub const FOREVER: HostTime = HostTime::from_ns(u64::MAX);

@@ -15,6 +15,7 @@ use common::recording::{File, at_once, drain, numbers, open, read};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{ColorFormat, DepthFrame};
+use depthcast::recording::RecordingError;
 use depthcast::recording::inspect;
 use depthcast::source::recording::ReplayOptions;
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
@@ -242,7 +243,7 @@ fn of_several_depth_topics_the_user_chooses() {
     let bytes = writer.finish(true).bytes;
     let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
     let unclear = refused(&bytes, at_once(), &["several", "--topic", first]);
-    assert!(matches!(unclear, SourceError::Unsupported(_)));
+    assert!(matches!(unclear, SourceError::Recording(RecordingError::Unsupported(_))));
     for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50), (&ALIGNED[1..], 50)] {
         let (info, frames) = replay(&bytes, with_topic(topic)).unwrap();
         assert_eq!(frames[2].depth, depth_of(2 + offset), "{topic}");
@@ -254,7 +255,7 @@ fn of_several_depth_topics_the_user_chooses() {
         with_topic("/camera/depth/image_rect_ra"),
         &["image_rect_ra: there is no such stream; depth is on: /camera/depth"],
     );
-    assert!(matches!(typo, SourceError::Unsupported(_)));
+    assert!(matches!(typo, SourceError::Recording(RecordingError::Unsupported(_))));
     refused(
         &bytes,
         with_topic("/camera/aligned_depth/image_raw"),
@@ -523,7 +524,7 @@ fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
                 assert!(frames.len() <= 3, "byte {at}");
                 opened += 1;
             }
-            if let Err(SourceError::Io { source, .. }) = inspect(&file.put(damaged)) {
+            if let Err(RecordingError::Io { source, .. }) = inspect(&file.put(damaged)) {
                 panic!("byte {at}: {source}");
             }
         }

@@ -7,7 +7,8 @@ use crate::recording::container::bag::record::{self, Header, RecordError};
 use crate::recording::container::bag::wanted::{Seen, see};
 use crate::recording::container::chunks::Place;
 use crate::recording::container::decompress::{Compression, Wholeness};
-use crate::recording::container::{Item, Message, Topic, Wire};
+use crate::recording::container::{Item, Message, Topic};
+use crate::recording::ros::Encoding;
 use crate::words::count;
 
 /// The chunk that is being read.
@@ -168,7 +169,7 @@ impl BagReader {
                     Header::Connection { conn, topic } => {
                         let schema =
                             record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
-                        let topic = Topic::new(topic, schema, Wire::Ros1);
+                        let topic = Topic::new(topic, schema, Encoding::Ros1);
                         let told_again = record::connection_topic(&self.raw[data.clone()]);
                         let is_sure = !is_doubtful
                             && (chunk.compression != Compression::None

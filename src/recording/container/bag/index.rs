@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::io;
 
+use crate::recording::container::Topic;
 use crate::recording::container::bag::record::{
     Header, MAX_HEADER_BYTES, connection_type, parse_header, u32_at,
 };
 use crate::recording::container::file::RecordingFile;
-use crate::recording::container::{Topic, Wire};
+use crate::recording::ros::Encoding;
 use crate::words::count;
 
 /// An index of which every record could be read, and which has as many as the bag's first record
@@ -97,7 +98,7 @@ pub fn read_index(
                 let schema = read_data(file, data_at, data_len, &mut data)?
                     .and_then(connection_type)
                     .unwrap_or_default();
-                index.topics.insert(conn, Topic::new(topic, schema, Wire::Ros1));
+                index.topics.insert(conn, Topic::new(topic, schema, Encoding::Ros1));
             }
             Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
                 chunks += 1;

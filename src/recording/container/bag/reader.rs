@@ -14,6 +14,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::recording::container::Damage;
 use crate::recording::container::bag::chunk::Chunk;
 use crate::recording::container::bag::index::{Index, read_data, read_index};
 use crate::recording::container::bag::record::{
@@ -21,11 +22,11 @@ use crate::recording::container::bag::record::{
 };
 use crate::recording::container::bag::wanted::Unwanted;
 use crate::recording::container::chunks::Chunks;
-use crate::recording::container::damage_log::Findings;
+use crate::recording::container::damage::DamageLog;
 use crate::recording::container::decompress::{Compression, Wholeness};
 use crate::recording::container::file::RecordingFile;
-use crate::recording::container::{Container, Item, Topic, Wire};
-use crate::source::Damage;
+use crate::recording::container::{Container, Item, Topic};
+use crate::recording::ros::Encoding;
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is
 /// damage.
@@ -63,7 +64,7 @@ pub struct BagReader {
     first: u64,
     pub(crate) index: Option<Index>,
     /// Those about the header and the index hold for every pass through the file.
-    pub(crate) findings: Findings,
+    pub(crate) findings: DamageLog,
     pub(crate) topics: HashMap<u32, Topic>,
     /// Where the next record begins.
     pub(crate) at: u64,
@@ -91,7 +92,7 @@ impl BagReader {
             file,
             first: MAGIC.len() as u64,
             index: None,
-            findings: Findings::default(),
+            findings: DamageLog::default(),
             topics: HashMap::new(),
             at: 0,
             search_from: None,
@@ -247,7 +248,7 @@ impl BagReader {
                     let topic = topic.to_owned();
                     let data = read_data(&mut self.file, at + needed, data_len, &mut self.raw)?;
                     let schema = data.and_then(record::connection_type).unwrap_or_default();
-                    self.topics.insert(conn, Topic::new(&topic, schema, Wire::Ros1));
+                    self.topics.insert(conn, Topic::new(&topic, schema, Encoding::Ros1));
                     self.leave_chunk();
                 }
                 Head::Other

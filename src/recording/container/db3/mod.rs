@@ -15,6 +15,7 @@ mod page;
 mod salvage;
 mod sqlite;
 
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,12 +26,10 @@ use self::ahead::RowsAhead;
 use self::page::HEADER_BYTES;
 use self::salvage::{Next, Salvage};
 use self::sqlite::Sqlite;
-use crate::recording::container::damage_log::Findings;
+use crate::recording::container::damage::DamageLog;
 use crate::recording::container::zstd_bytes::{self, Unpacker};
-use crate::recording::container::{Container, Item, Message, Topic};
-use crate::recording::image_codec::Shape;
-use crate::recording::ros::compressed;
-use crate::source::{Damage, SourceError};
+use crate::recording::container::{Container, Item, Message, NewJob, Topic};
+use crate::recording::container::{Damage, RecordingError};
 use crate::words::count;
 
 /// What stands between two [`Item::Chunk`], and where reading can begin.
@@ -54,7 +53,7 @@ pub struct Db3Reader {
     /// Topics whose messages nobody wants.
     unwanted: HashSet<u32>,
     /// Those about the file as a whole hold for every pass.
-    findings: Findings,
+    findings: DamageLog,
     /// The last message.
     last_id: i64,
     recorded_ns: Option<i64>,
@@ -72,8 +71,8 @@ pub struct Db3Reader {
 
 impl Db3Reader {
     /// Opens an SQLite file; reads its topics and counts its messages.
-    pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let io_error = |source| SourceError::Io { path: path.to_owned(), source };
+    pub fn open(path: &Path) -> Result<Self, RecordingError> {
+        let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
         let cut = find_cut(path).map_err(io_error)?;
         let opened = match cut {
             Some(what) => Err(what),
@@ -89,7 +88,7 @@ impl Db3Reader {
                     let problem = format!(
                         "is an SQLite file, but no message of a ROS 2 recording can be found in it: {what}"
                     );
-                    return Err(SourceError::Format { path: path.to_owned(), problem });
+                    return Err(RecordingError::Format { path: path.to_owned(), problem });
                 }
                 (Rows::Salvage(salvage), Some(what))
             }
@@ -100,7 +99,7 @@ impl Db3Reader {
             counts: None,
             ids: None,
             unwanted: HashSet::new(),
-            findings: Findings::default(),
+            findings: DamageLog::default(),
             last_id: i64::MIN,
             recorded_ns: None,
             block_left: 0,
@@ -338,16 +337,13 @@ impl Container for Db3Reader {
         sqlite.expect(topics.map(|_| &*wanted));
     }
 
-    fn unpack_ahead(&mut self, topic: &str, size_px: (u32, u32)) {
-        let ids = self
-            .topics
-            .iter()
-            .filter(|(_, known)| known.name == topic && known.schema == compressed::SCHEMA);
-        ids.for_each(|(id, _)| self.ahead.expect(*id, size_px));
+    fn work_ahead(&mut self, topic: &str, outcome_bytes: usize, new_job: NewJob) {
+        let ids = self.topics.iter().filter(|(_, known)| known.name == topic).map(|(id, _)| *id);
+        self.ahead.expect(ids, outcome_bytes, new_job);
     }
 
-    fn unpacked(&mut self, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
-        self.ahead.unpacked(rows)
+    fn finished_job(&mut self) -> Option<&mut dyn Any> {
+        self.ahead.finished_job()
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {

@@ -7,8 +7,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::recording::container::Topic;
 use crate::recording::container::db3::page::{self, HEADER_BYTES, Row};
-use crate::recording::container::{Topic, Wire};
+use crate::recording::ros::Encoding;
 
 /// The length of SQLite's pages where the file's header does not tell it: the usual one first.
 const PAGE_BYTES: [usize; 8] = [4096, 1024, 8192, 16384, 32768, 65536, 2048, 512];
@@ -155,7 +156,7 @@ impl Salvage {
                     if let Ok(id) = u32::try_from(cell.rowid) {
                         self.topics
                             .entry(id)
-                            .or_insert_with(|| Topic::new(name, schema, Wire::Cdr));
+                            .or_insert_with(|| Topic::new(name, schema, Encoding::Cdr));
                     }
                 }
                 None => {}

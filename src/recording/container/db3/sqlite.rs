@@ -11,7 +11,8 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use crate::recording::container::{Topic, Wire};
+use crate::recording::container::Topic;
+use crate::recording::ros::Encoding;
 
 /// SQLite's own bound of what it may be told to read at once.
 const MAX_ROW_BYTES: u64 = 1 << 28;
@@ -183,7 +184,7 @@ fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>>
         if let (Ok(id), Ok(name), Ok(schema)) =
             (row.get::<_, u32>(0), row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str())
         {
-            topics.insert(id, Topic::new(name, schema, Wire::Cdr));
+            topics.insert(id, Topic::new(name, schema, Encoding::Cdr));
         }
     }
     Ok(topics)

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::recording::container::Topic;
 use crate::recording::container::mcap::fields::{parse_channel, parse_map, parse_schema};
-use crate::recording::container::{Topic, Wire};
+use crate::recording::ros::Encoding;
 
 /// Channels by number. The first description of a number holds, but one from a sound place outdoes
 /// one from a damaged chunk.
@@ -56,7 +57,7 @@ impl Channels {
         {
             return;
         }
-        let wire = if found.encoding == "ros1" { Wire::Ros1 } else { Wire::Cdr };
+        let wire = if found.encoding == "ros1" { Encoding::Ros1 } else { Encoding::Cdr };
         let mut topic = Topic::new(found.topic, "", wire);
         topic.notes = parse_map(found.notes);
         if let Some((name, _)) = self.schemas.get(&found.schema_id) {
@@ -83,7 +84,7 @@ impl Channels {
 /// Messages in a writing that depthcast does not read must not look as if it did.
 fn schema(name: &str, encoding: &str) -> String {
     match encoding {
-        "ros1" | "cdr" | "" => Topic::new("", name, Wire::Cdr).schema,
+        "ros1" | "cdr" | "" => Topic::new("", name, Encoding::Cdr).schema,
         _ => format!("{name} ({encoding})"),
     }
 }
@@ -107,7 +108,7 @@ mod tests {
         channels.add_channel(&channel(1, 5, "/depth", "cdr"), Origin::Sound);
         channels.add_channel(&channel(1, 5, "/other", "cdr"), Origin::Sound);
         channels.add_channel(&channel(2, 5, "/depth", "json"), Origin::Sound);
-        let want = Topic::new("/depth", "", Wire::Cdr);
+        let want = Topic::new("/depth", "", Encoding::Cdr);
         assert_eq!(channels.topic(1), Some(&want), "no schema yet");
         channels.add_schema(
             &[vec![5, 0], text("sensor_msgs/msg/Image"), text("ros2msg")].concat(),
@@ -126,6 +127,6 @@ mod tests {
     fn ros_1_messages_are_known_by_their_encoding() {
         let mut channels = Channels::default();
         channels.add_channel(&channel(1, 0, "/depth", "ros1"), Origin::Sound);
-        assert_eq!(channels.topic(1), Some(&Topic::new("/depth", "", Wire::Ros1)));
+        assert_eq!(channels.topic(1), Some(&Topic::new("/depth", "", Encoding::Ros1)));
     }
 }

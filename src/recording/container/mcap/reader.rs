@@ -17,8 +17,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use self::chunk::Chunk;
+use crate::recording::container::Damage;
 use crate::recording::container::chunks::Chunks;
-use crate::recording::container::damage_log::Findings;
+use crate::recording::container::damage::DamageLog;
 use crate::recording::container::decompress::Compression;
 use crate::recording::container::file::RecordingFile;
 use crate::recording::container::mcap::channels::{Channels, Origin};
@@ -29,7 +30,6 @@ use crate::recording::container::mcap::record::{
 };
 use crate::recording::container::mcap::summary::{End, Index, read_end};
 use crate::recording::container::{Container, Item, Message, Topic};
-use crate::source::Damage;
 use crate::words::count;
 
 /// What is read of a record before its length is known: the begin of any chunk.
@@ -45,7 +45,7 @@ pub struct McapReader {
     index: Option<Index>,
     notes: BTreeMap<String, String>,
     /// Those about the end of the file hold for every pass through it.
-    findings: Findings,
+    findings: DamageLog,
     /// Channels without a description, which were told of.
     nameless: Vec<u16>,
     /// Where the next record begins.
@@ -81,7 +81,7 @@ impl McapReader {
             channels: Channels::default(),
             index: None,
             notes: BTreeMap::new(),
-            findings: Findings::default(),
+            findings: DamageLog::default(),
             nameless: vec![],
             at: 0,
             here: 0,

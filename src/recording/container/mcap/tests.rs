@@ -9,10 +9,11 @@ use proptest::prelude::{ProptestConfig, proptest};
 use tempfile::TempDir;
 
 use super::McapReader;
+use crate::recording::container::Damage;
 use crate::recording::container::mcap::record::op;
-use crate::recording::container::{Container, Item, Wire};
+use crate::recording::container::{Container, Item};
+use crate::recording::ros::Encoding;
 use crate::recording::ros::{CameraInfo, Image};
-use crate::source::Damage;
 
 const IMAGE: &str = "sensor_msgs/msg/Image";
 const CHANNELS: [Channel<'_>; 4] = [
@@ -178,9 +179,15 @@ fn topics_are_described_as_the_file_describes_them() {
             topics.iter().map(|t| t.name.as_str()).collect::<Vec<_>>(),
             ["/color", "/depth", "/depth", "/old"]
         );
-        assert_eq!((topics[0].schema.as_str(), topics[0].wire), ("sensor_msgs/Image", Wire::Cdr));
+        assert_eq!(
+            (topics[0].schema.as_str(), topics[0].encoding),
+            ("sensor_msgs/Image", Encoding::Cdr)
+        );
         assert_eq!(topics[2].notes["offered_qos_profiles"], "none");
-        assert_eq!((topics[3].schema.as_str(), topics[3].wire), ("std_msgs/String", Wire::Ros1));
+        assert_eq!(
+            (topics[3].schema.as_str(), topics[3].encoding),
+            ("std_msgs/String", Encoding::Ros1)
+        );
     }
 }
 
@@ -487,10 +494,10 @@ fn messages_of_ros_2_are_read_where_they_lie() {
         &[(0, bodies[0].clone()), (1, bodies[1].clone())],
     );
     let pass = File::new().read(&bytes);
-    let image = Image::parse(Wire::Cdr, &pass.messages[0].body).unwrap();
+    let image = Image::parse(Encoding::Cdr, &pass.messages[0].body).unwrap();
     assert_eq!(image.check_depth(4, 3), Ok(()));
     assert_eq!((image.data, image.stamp.stamp_ns), (&data[..], 5_000_000_007));
-    let info = CameraInfo::parse(Wire::Cdr, &pass.messages[1].body).unwrap();
+    let info = CameraInfo::parse(Encoding::Cdr, &pass.messages[1].body).unwrap();
     assert_eq!((info.width, info.height, info.distortion), (4, 3, "plumb_bob"));
     assert_eq!(
         (info.fx, info.fy, info.ppx, info.ppy, info.coeffs[4]),

@@ -1,0 +1,542 @@
+//! What the topics and messages of camera drivers say of streams: `sensor_msgs/Image` with
+//! `sensor_msgs/CameraInfo` beside it, under any names, as realsense2_camera, other drivers and
+//! depthcast's own recorder write them.
+//!
+//! A stream is an image topic, and has its name. Its kind follows from its first image.
+//!
+//! | fact | source |
+//! | --- | --- |
+//! | kind, size | the first image's encoding, the words in the topic's name and frame |
+//! | lens | a camera info: [`lens::choose`] |
+//! | metres per step | [`units::of_driver`] |
+//! | time stamp domain | depthcast's note `timestamp_domain`, else `<parent>/metadata` of realsense2_camera |
+//! | rate | depthcast's note `nominal_fps`, else estimated from the first time stamps |
+//! | extrinsics of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+use crate::camera::Extrinsics;
+use crate::clock::TimestampDomain;
+use crate::recording::container::Topic;
+use crate::recording::image_codec::{self, color};
+use crate::recording::ros::{
+    self, CameraInfo, DepthFormat, Encoding, Fields, Image, Stamp, compressed,
+};
+use crate::recording::streams::catalogue::StreamFacts;
+use crate::recording::streams::frame_tree::FrameTree;
+use crate::recording::streams::lens::{self, DriverLens};
+use crate::recording::streams::units;
+
+pub const IMAGE: &str = "sensor_msgs/Image";
+/// So many of a stream's first time stamps give its rate.
+const FIRST_STAMPS: usize = 9;
+/// More topics of one type than any recording has; further ones are left out.
+const MAX_TOPICS: usize = 1024;
+
+/// What is known of drivers' streams.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Driver {
+    /// By the names of their topics.
+    images: BTreeMap<String, ImageFacts>,
+    camera_infos: BTreeMap<String, DriverLens>,
+    /// By the names of metadata topics: the frames' clock, and the names of the other metadata.
+    metadata: BTreeMap<String, (TimestampDomain, BTreeSet<String>)>,
+    tree: FrameTree,
+    /// By the names of realsense2_camera's topics.
+    depth_to_color: BTreeMap<String, Extrinsics>,
+}
+
+/// What the first images of a topic say.
+#[derive(Debug, Clone, PartialEq)]
+struct ImageFacts {
+    /// `None` if it is depth only where no other stream is: 16 bits without a word about depth may
+    /// be infrared as well.
+    kind: Option<&'static str>,
+    frame_id: String,
+    encoding: String,
+    /// Compressed images do not tell.
+    size_px: Option<(u32, u32)>,
+    notes: BTreeMap<String, String>,
+    stamps: Vec<Stamp>,
+}
+
+/// Whether the topic has images of a driver, raw or compressed.
+pub fn has_images(topic: &Topic) -> bool {
+    topic.schema == IMAGE || topic.schema == compressed::SCHEMA
+}
+
+/// The topic whose images a topic of image_transport has in another form: `/x/image_raw` of
+/// `/x/image_raw/compressedDepth`.
+pub fn base(topic: &str) -> &str {
+    ["/compressedDepth", "/compressed"]
+        .iter()
+        .find_map(|transport| topic.strip_suffix(transport))
+        .unwrap_or(topic)
+}
+
+fn parent(topic: &str) -> &str {
+    topic.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// The topic with the camera info of an image topic, by image_transport's rule.
+pub fn camera_info_of(topic: &str) -> String {
+    format!("{}/camera_info", parent(base(topic)))
+}
+
+/// The topic of realsense2_camera with the metadata of an image topic's frames.
+pub fn metadata_of(topic: &str) -> String {
+    format!("{}/metadata", parent(base(topic)))
+}
+
+impl Driver {
+    /// Reads a message of a topic that is not librealsense's, and enters what is new into
+    /// `streams`.
+    pub fn learn(
+        &mut self,
+        topic: &Topic,
+        body: &[u8],
+        streams: &mut BTreeMap<String, StreamFacts>,
+    ) {
+        let (name, encoding) = (&topic.name, topic.encoding);
+        let is_news = match topic.schema.as_str() {
+            IMAGE | compressed::SCHEMA => self.learn_image(topic, body),
+            "sensor_msgs/CameraInfo" => self.learn_lens(topic, body),
+            "tf2_msgs/TFMessage" | "tf/tfMessage" => {
+                // Transforms before a message's damage are good.
+                let _ = ros::parse_transforms(encoding, body, |link| {
+                    if let Some(to_parent) = link.to_parent {
+                        self.tree.add(link.parent, link.child, to_parent);
+                    }
+                });
+                false
+            }
+            "realsense2_camera/Extrinsics" | "realsense2_camera_msgs/Extrinsics" => {
+                if let Ok(extrinsics) = ros::parse_driver_extrinsics(encoding, body) {
+                    enter(&mut self.depth_to_color, name, extrinsics);
+                }
+                false
+            }
+            "realsense2_camera/Metadata" | "realsense2_camera_msgs/Metadata"
+                if !self.metadata.contains_key(name) =>
+            {
+                metadata_names(encoding, body)
+                    .is_some_and(|new| enter(&mut self.metadata, name, new))
+            }
+            _ => false,
+        };
+        if is_news {
+            self.enter_facts(streams);
+        }
+    }
+
+    fn learn_image(&mut self, topic: &Topic, body: &[u8]) -> bool {
+        if let Some(known) = self.images.get_mut(&topic.name) {
+            if known.stamps.len() < FIRST_STAMPS {
+                known.stamps.extend(ros::parse_stamp(topic.encoding, body));
+            }
+            return false;
+        }
+        ImageFacts::parse(topic, body)
+            .is_some_and(|facts| enter(&mut self.images, &topic.name, facts))
+    }
+
+    fn learn_lens(&mut self, topic: &Topic, body: &[u8]) -> bool {
+        if self.camera_infos.get(&topic.name).is_some_and(|info| info.lens.is_some()) {
+            return false;
+        }
+        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
+        let own_name = topic.notes.get("distortion").map(String::as_str);
+        self.camera_infos.remove(&topic.name);
+        enter(&mut self.camera_infos, &topic.name, DriverLens::new(&info, own_name))
+    }
+
+    /// Enters into `streams` what follows from all messages so far.
+    fn enter_facts(&self, streams: &mut BTreeMap<String, StreamFacts>) {
+        let has_sure_depth = self.images.values().any(|image| image.kind == Some("Depth"));
+        let unsure = self.images.values().filter(|image| image.kind.is_none()).count();
+        let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
+        for (name, image) in &self.images {
+            let metadata = self.metadata.get(&metadata_of(name));
+            let intrinsics = lens::choose(name, &image.frame_id, image.size_px, &self.camera_infos);
+            let lens_size_px = intrinsics.iter().flatten().map(|i| (i.width, i.height)).next();
+            let facts = StreamFacts {
+                kind: image.kind.unwrap_or(only).to_owned(),
+                nominal_fps: image
+                    .notes
+                    .get("nominal_fps")
+                    .and_then(|fps| fps.parse().ok())
+                    .filter(|fps| (1e-3..1e4).contains(fps)),
+                encoding: Some(image.encoding.clone()),
+                size_px: image.size_px.or(lens_size_px),
+                intrinsics,
+                timestamp_domain: image
+                    .notes
+                    .get("timestamp_domain")
+                    .map(|domain| ros::timestamp_domain(domain))
+                    .or(metadata.map(|(domain, _)| *domain)),
+                extrinsics: None,
+                metadata: metadata.map(|(_, names)| names.clone()).unwrap_or_default(),
+            };
+            streams.insert(name.clone(), facts);
+        }
+    }
+
+    /// Nothing more is to be expected of a stream: its lens is known, and its first time stamps.
+    pub fn is_known(&self, stream: &str, facts: &StreamFacts) -> bool {
+        let image = self.images.get(stream);
+        facts.intrinsics.as_ref().is_some_and(Result::is_ok)
+            && image.is_some_and(|image| image.stamps.len() >= FIRST_STAMPS)
+    }
+
+    /// Frames a second by the median distance of the first time stamps, to a tenth.
+    pub fn estimated_fps(&self, stream: &str) -> Option<f64> {
+        let stamps = &self.images.get(stream)?.stamps;
+        let mut apart_ns: Vec<i64> = stamps
+            .windows(2)
+            .map(|pair| pair[1].stamp_ns.saturating_sub(pair[0].stamp_ns))
+            .collect();
+        apart_ns.sort_unstable();
+        let median_ns = apart_ns.get(apart_ns.len() / 2).copied().filter(|&ns| ns > 0)?;
+        let fps = 1e9 / median_ns as f64;
+        Some(if fps < 1.0 { fps } else { (fps * 10.0).round() / 10.0 })
+    }
+
+    /// The headers of a stream's images do not count them: all have the same number, as in files
+    /// converted from ROS 2.
+    pub fn has_idle_numbers(&self, stream: &str) -> bool {
+        let stamps = self.images.get(stream).map_or(&[][..], |image| &image.stamps);
+        stamps.len() > 1
+            && stamps.windows(2).all(|pair| pair[0].seq.is_some() && pair[0].seq == pair[1].seq)
+    }
+
+    /// Metres per depth step of a stream, and where that is from.
+    pub fn depth_units(&self, stream: &str) -> Option<(f32, &'static str)> {
+        let image = self.images.get(stream)?;
+        let format = DepthFormat::of(image_codec::raw_encoding(&image.encoding));
+        Some(units::of_driver(format, &image.notes))
+    }
+
+    /// From the frame of the stream `from` into that of the stream `to`.
+    pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
+        let (from_frame, to_frame) =
+            (&self.images.get(from)?.frame_id, &self.images.get(to)?.frame_id);
+        if from_frame == to_frame && !from_frame.is_empty() {
+            return Some(Extrinsics::IDENTITY);
+        }
+        let published = self.depth_to_color.iter().find_map(|(topic, extrinsics)| {
+            let camera = topic.strip_suffix("extrinsics/depth_to_color")?;
+            let is_of = |stream: &str, part: &str| {
+                stream.strip_prefix(camera).is_some_and(|rest| rest.starts_with(part))
+            };
+            (is_of(from, "depth/") && is_of(to, "color/")).then_some(*extrinsics)
+        });
+        published.or_else(|| self.tree.extrinsics(from_frame, to_frame))
+    }
+
+    /// Where the extrinsics between two streams of a driver are looked for, for messages.
+    pub fn where_extrinsics_are(&self, from: &str, to: &str) -> Option<String> {
+        let (from, to) = (&self.images.get(from)?.frame_id, &self.images.get(to)?.frame_id);
+        Some(format!(
+            "/tf_static or /tf from the frame '{}' to '{}'",
+            from.escape_debug(),
+            to.escape_debug()
+        ))
+    }
+}
+
+/// Enters what is new, up to a bound.
+fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
+    let has_room = map.len() < MAX_TOPICS && !map.contains_key(name);
+    if has_room {
+        map.insert(name.to_owned(), value);
+    }
+    has_room
+}
+
+/// The metadata of one frame (`realsense2_camera_msgs/Metadata`, a JSON text), and its stamp.
+pub fn frame_metadata(encoding: Encoding, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
+    let mut fields = Fields::new(encoding, body).ok()?;
+    let (stamp, _) = ros::header(&mut fields).ok()?;
+    let mut metadata: Map<String, Value> =
+        serde_json::from_str(fields.string("metadata").ok()?).ok()?;
+    // The header's stamp once more, in milliseconds.
+    metadata.remove("frame_timestamp");
+    Some((stamp, metadata))
+}
+
+/// The domain, and the names of the other metadata.
+fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+    let (_, metadata) = frame_metadata(encoding, body)?;
+    let domain = ros::timestamp_domain(metadata.get("clock_domain")?.as_str()?);
+    let mut facts = StreamFacts::default();
+    let names = metadata.keys().filter(|name| *name != "clock_domain");
+    names.for_each(|name| facts.learn_metadata(name, ""));
+    Some((domain, facts.metadata))
+}
+
+impl ImageFacts {
+    /// `None` if the message cannot be read.
+    fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
+        let (stamp, frame_id, encoding, size_px);
+        if topic.schema == compressed::SCHEMA {
+            // As far as its data.
+            let mut fields = Fields::new(topic.encoding, body).ok()?;
+            (stamp, frame_id) = ros::header(&mut fields).ok()?;
+            (encoding, size_px) = (fields.string("format").ok()?, None);
+        } else {
+            let image = Image::parse(topic.encoding, body).ok()?;
+            (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
+            size_px = Some((image.width, image.height));
+        }
+        // A compressed format starts with the encoding of the raw image, or is `jpeg` or `png`.
+        let raw = match image_codec::raw_encoding(encoding) {
+            "jpeg" | "jpg" | "png" if topic.name.ends_with("/compressedDepth") => "16UC1",
+            // Only other words can tell infrared then.
+            "jpeg" | "jpg" | "png" => "mono8",
+            raw => raw,
+        };
+        Some(Self {
+            kind: kind(raw, &topic.name, frame_id),
+            frame_id: frame_id.trim_start_matches('/').to_owned(),
+            encoding: encoding.to_owned(),
+            size_px,
+            notes: topic.notes.clone(),
+            stamps: vec![stamp],
+        })
+    }
+}
+
+/// Kinds have librealsense's names. `None` if it depends on the other streams.
+fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
+    let (topic, frame_id) = (topic.to_ascii_lowercase(), frame_id.to_ascii_lowercase());
+    let says = |word: &str| topic.contains(word) || frame_id.contains(word);
+    let is_infrared =
+        says("infra") || topic.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ir");
+    match encoding {
+        "mono16" if is_infrared => Some("Infrared"),
+        "mono16" if says("depth") => Some("Depth"),
+        "mono16" => None,
+        "16UC1" | "Z16" if is_infrared && !topic.contains("depth") => Some("Infrared"),
+        encoding if DepthFormat::of(encoding).is_some() => Some("Depth"),
+        _ if topic.contains("confidence") => Some("Confidence"),
+        encoding if color::is_known(encoding) || encoding.starts_with("bayer") => {
+            Some(if is_infrared && color::is_grey(encoding) { "Infrared" } else { "Color" })
+        }
+        _ => Some("Other"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::camera::Distortion;
+
+    /// Pads to a multiple of `n`, as CDR does behind its first four bytes.
+    fn pad(bytes: &mut Vec<u8>, n: usize) {
+        bytes.resize(4 + (bytes.len() - 4).next_multiple_of(n), 0);
+    }
+
+    fn header(sec: i32) -> Vec<u8> {
+        let mut bytes = vec![0, 1, 0, 0];
+        bytes.extend(sec.to_le_bytes());
+        bytes.extend(9u32.to_le_bytes());
+        string(&mut bytes, "depth");
+        bytes
+    }
+
+    fn string(bytes: &mut Vec<u8>, text: &str) {
+        pad(bytes, 4);
+        bytes.extend((text.len() as u32 + 1).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.push(0);
+    }
+
+    /// One column of two pixels.
+    fn image(sec: i32) -> Vec<u8> {
+        let mut bytes = header(sec);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
+        string(&mut bytes, "16UC1");
+        bytes.push(0);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 4].map(u32::to_le_bytes).as_flattened());
+        bytes.extend([1, 2, 3, 4]);
+        bytes
+    }
+
+    fn camera_info(model: &str, d: &[f64]) -> Vec<u8> {
+        let mut bytes = header(0);
+        pad(&mut bytes, 4);
+        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
+        string(&mut bytes, model);
+        pad(&mut bytes, 4);
+        bytes.extend((d.len() as u32).to_le_bytes());
+        pad(&mut bytes, 8);
+        let k = [f64::from(600.1f32), 0.0, 0.5, 0.0, 500.0, 0.25, 0.0, 0.0, 1.0];
+        bytes.extend(d.iter().chain(&k).chain(&[0.0; 21]).flat_map(|v| v.to_le_bytes()));
+        bytes.extend([0; 25]);
+        bytes
+    }
+
+    fn topic(name: &str, schema: &str, notes: &[(&str, &str)]) -> Topic {
+        let notes = notes.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Topic { notes, ..Topic::new(name, schema, Encoding::Cdr) }
+    }
+
+    const IMAGE_TOPIC: &str = "/camera/depth/image_rect_raw";
+
+    #[test]
+    fn ros_2_messages_are_read_as_another_tool_writes_them() {
+        // By the Python package rosbags.
+        let written = [
+            &[
+                0, 1, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 100, 101, 112, 116, 104, 0, 0, 0,
+                2, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0,
+            ][..],
+            &[49, 54, 85, 67, 49, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4],
+        ]
+        .concat();
+        assert_eq!(image(7), written);
+        let image = ros::Image::parse(Encoding::Cdr, &written).unwrap();
+        assert_eq!(
+            (image.width, image.height, image.frame_id, image.encoding),
+            (1, 2, "depth", "16UC1")
+        );
+        assert_eq!(
+            (image.stamp.seq, image.stamp.stamp_ns, image.step_bytes),
+            (None, 7_000_000_009, 2)
+        );
+        assert_eq!(image.data, [1, 2, 3, 4]);
+        // There, too, these have 357 and 317 bytes, and K begins at 92 and 52.
+        for (d, len, k_at) in [(&[0.5, 0.0, 0.0, 0.0, -0.25][..], 357, 92), (&[], 317, 52)] {
+            let written = camera_info("plumb_bob", d);
+            assert_eq!(
+                (written.len(), &written[k_at..k_at + 8]),
+                (len, &f64::from(600.1f32).to_le_bytes()[..])
+            );
+            let info = CameraInfo::parse(Encoding::Cdr, &written).unwrap();
+            assert_eq!(
+                (info.width, info.height, info.distortion, info.frame_id),
+                (1, 2, "plumb_bob", "depth")
+            );
+            assert_eq!((info.fx, info.ppx, info.fy, info.ppy), (600.1, 0.5, 500.0, 0.25));
+            assert_eq!(
+                (info.coeffs[0], info.coeffs[4]),
+                d.first().map_or((0.0, 0.0), |_| (0.5, -0.25))
+            );
+        }
+    }
+
+    #[test]
+    fn notes_of_our_own_recorder_win() {
+        let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
+        let notes = [
+            ("depth_units_m", "0.0001"),
+            ("nominal_fps", "90"),
+            ("timestamp_domain", "hardware_clock"),
+        ];
+        driver.learn(&topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &notes), &image(1), &mut streams);
+        let lens = topic(
+            "/camera/depth/camera_info",
+            "sensor_msgs/msg/CameraInfo",
+            &[("distortion", "inverse_brown_conrady")],
+        );
+        driver.learn(&lens, &camera_info("plumb_bob", &[0.0; 5]), &mut streams);
+        let facts = &streams[IMAGE_TOPIC];
+        assert_eq!(
+            (facts.kind.as_str(), facts.nominal_fps, facts.size_px),
+            ("Depth", Some(90.0), Some((1, 2)))
+        );
+        assert_eq!(facts.timestamp_domain, Some(TimestampDomain::HardwareClock));
+        assert_eq!(
+            facts.intrinsics.as_ref().unwrap().as_ref().unwrap().distortion,
+            Distortion::InverseBrownConrady
+        );
+        assert_eq!(driver.depth_units(IMAGE_TOPIC).unwrap().0, 0.0001);
+        let absurd = BTreeMap::from([("depth_units_m".into(), "-1".into())]);
+        assert_eq!(units::of_image(DepthFormat::Steps, None, &absurd), None);
+    }
+
+    #[test]
+    fn first_stamps_tell_the_rate_also_where_frames_are_missing() {
+        let rate = |seconds: &[i32]| {
+            let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
+            for &sec in seconds {
+                driver.learn(
+                    &topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &[]),
+                    &image(sec),
+                    &mut streams,
+                );
+            }
+            driver.estimated_fps(IMAGE_TOPIC)
+        };
+        assert_eq!(rate(&[1, 3, 5, 9, 11, 13]), Some(0.5));
+        assert_eq!(rate(&[1]), None);
+        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back tell nothing");
+        assert_eq!(rate(&[7, 7, 7]), None);
+    }
+
+    #[test]
+    fn names_lead_to_camera_infos() {
+        for (image, info) in [
+            (IMAGE_TOPIC, "/camera/depth/camera_info"),
+            ("/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"),
+            ("/image/compressed", "/camera_info"),
+            ("image", "/camera_info"),
+        ] {
+            assert_eq!(camera_info_of(image), info);
+        }
+    }
+
+    #[test]
+    fn words_and_encodings_tell_kinds() {
+        for (encoding, topic, frame, want) in [
+            ("16UC1", "/camera/depth/image_rect_raw", "", Some("Depth")),
+            ("16UC1", "/image", "", Some("Depth")),
+            ("16UC1", "/camera/infra1/image_raw", "", Some("Infrared")),
+            ("16UC1", "/camera/aligned_depth_to_infra1/image_raw", "", Some("Depth")),
+            ("Z16", "/image", "", Some("Depth")),
+            ("32FC1", "/zed/depth_registered", "", Some("Depth")),
+            ("mono16", "/image", "", None),
+            ("mono16", "/image", "camera_depth_optical_frame", Some("Depth")),
+            ("mono16", "/ir/image", "depth_frame", Some("Infrared")),
+            ("mono8", "/camera/ir/image_raw", "", Some("Infrared")),
+            ("mono8", "/image", "camera_infra1_optical_frame", Some("Infrared")),
+            ("8UC1", "/airport/image", "", Some("Color")),
+            ("rgb8", "/camera/infra1/image_raw", "", Some("Color")),
+            ("yuv422_yuy2", "/camera/color/image_raw", "", Some("Color")),
+            ("bayer_rggb8", "/camera/image_raw", "", Some("Color")),
+            ("mono8", "/camera/confidence/image_raw", "", Some("Confidence")),
+            ("64FC3", "/flow", "", Some("Other")),
+        ] {
+            assert_eq!(kind(encoding, topic, frame), want, "{encoding} {topic} {frame}");
+        }
+    }
+
+    #[test]
+    fn compressed_images_tell_what_they_were() {
+        let parse = |topic: &str, format: &str| {
+            let text =
+                |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+            let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
+            ImageFacts::parse(
+                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Encoding::Ros1),
+                &body,
+            )
+            .unwrap()
+            .kind
+        };
+        assert_eq!(
+            parse("/depth/image/compressedDepth", "16UC1; compressedDepth png"),
+            Some("Depth")
+        );
+        assert_eq!(parse("/depth/image/compressedDepth", "32FC1; compressedDepth"), Some("Depth"));
+        assert_eq!(parse("/depth/image/compressedDepth", "png"), Some("Depth"));
+        assert_eq!(parse("/depth/image/compressed", "16UC1; png compressed "), Some("Depth"));
+        assert_eq!(parse("/image/compressed", "rgb8; jpeg compressed bgr8"), Some("Color"));
+        assert_eq!(parse("/image/compressed", "jpeg"), Some("Color"));
+        assert_eq!(parse("/infra1/image/compressed", "jpeg"), Some("Infrared"));
+    }
+}
