@@ -8,12 +8,12 @@
 //! | `project` | taken by the projection | cloud finished |
 //! | `cloud_queue` | cloud finished | taken by the sink |
 //! | `log` | taken by the sink | handed over to the viewer's connection or file |
-//! | `release` | handed over | Rerun has let go of the cloud: it is encoded for the connection or file |
+//! | `release` | handed over | Rerun has released the cloud: it is encoded for the connection or file |
 //! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over,
-//! `release` those of them that Rerun let go of before the end. The first four of a frame, added
+//! `release` those of them that Rerun released before the end. The first four of a frame, added
 //! up, are its `total`.
 //!
 //! | file | duty |

@@ -18,20 +18,20 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
-    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
+    /// Of a camera that is watched. Its state is the current one, not that at `at`.
     pub camera: Option<Monitor>,
-    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was
-    /// reached.
+    /// The part of `drops.viewer` that is no loss: clouds skipped because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
     pub dropped_by_recorder: u64,
     /// Frames handed over later than one frame period after their arrival.
     pub deadline_misses: u64,
-    /// How the connections of sinks that have one stand: name, words.
+    /// The connections of sinks that have one: name, and state in words.
     pub connections: Vec<(String, String)>,
     /// Of `total` over the whole run, once a cloud was handed over.
     pub total: Option<Distribution>,
-    /// In the order of a frame's road; then the sums over it, then the intervals between frames.
+    /// In the order that a frame passes them; then sums over several, then the intervals between
+    /// frames.
     pub stages: Vec<StageFigures>,
 }
 
@@ -87,7 +87,7 @@ impl Distribution {
 }
 
 impl Snapshot {
-    /// What was lost against the user's will, by place: source, capture queue, cloud queue, viewer.
+    /// What was lost, by place: source, capture queue, cloud queue, viewer.
     pub fn lost(&self) -> [(&'static str, u64); 4] {
         let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
         let viewer = viewer.saturating_sub(self.above_show_rate);
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_passed_over_is_not_lost() {
+    fn what_the_show_rate_skips_is_not_lost() {
         let stats = RunStats::new(["viewer".to_owned()]);
         let sink = &stats.sinks[0];
         sink.above_show_rate.add(5);
