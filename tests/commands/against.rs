@@ -57,7 +57,11 @@ fn two_builds_are_measured_in_interleaved_runs() {
             assert_eq!(repetitions.len(), 3);
             for pointer in ["/captured", "/shown", "/latency_us/project/count"] {
                 let count = |of: &Value| of.pointer(pointer).unwrap().as_u64().unwrap();
-                assert_eq!(count(&cell["all"]), repetitions.iter().map(count).sum(), "{pointer}");
+                assert_eq!(
+                    count(&cell["all"]),
+                    repetitions.iter().map(count).sum::<u64>(),
+                    "{pointer}"
+                );
             }
         }
         let html = std::fs::read_to_string(out.join(side).join("report.html")).unwrap();
