@@ -72,7 +72,7 @@ impl Device {
         self.raw.as_ptr()
     }
 
-    /// A fact about the camera, if it tells it.
+    /// A fact about the camera, if it reports it.
     pub(super) fn info(&self, what: Rs2CameraInfo) -> Option<String> {
         self.device.info(what).map(|text| text.to_string_lossy().into_owned())
     }

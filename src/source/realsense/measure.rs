@@ -11,7 +11,7 @@ use realsense_rust::processing_blocks::pointcloud::PointCloud;
 use realsense_sys as sys;
 
 use super::filters::{FilterChain, QUEUE, process};
-use super::sdk::{Error, Owned, call, crate_error, make};
+use super::sdk::{Error, Owned, call, crate_error, make, sdk_error};
 use crate::camera::Intrinsics;
 use crate::source::SourceError;
 use crate::source::options::Filters;
@@ -59,12 +59,6 @@ unsafe extern "C" {
         error: Error,
     ) -> *mut sys::rs2_stream_profile;
     fn rs2_software_sensor_on_video_frame(sensor: Sensor, frame: VideoFrame, error: Error);
-    fn rs2_software_sensor_add_read_only_option(
-        sensor: Sensor,
-        option: sys::rs2_option,
-        value: f32,
-        error: Error,
-    );
 }
 
 /// librealsense reads pixels in aligned groups of eight.
@@ -126,10 +120,6 @@ impl StillImage {
                 rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), error)
             })?;
             let sensor = owned_sensor.as_ptr();
-            let units = sys::rs2_option_RS2_OPTION_DEPTH_UNITS;
-            call(WHAT, |error| {
-                rs2_software_sensor_add_read_only_option(sensor, units, depth_units_m, error);
-            })?;
             let profile =
                 make(WHAT, |error| rs2_software_sensor_add_video_stream(sensor, stream, error))?;
             call(WHAT, |error| sys::rs2_open(sensor, profile.as_ptr(), error))?;
@@ -161,8 +151,8 @@ impl StillImage {
         let raw = self.frame.as_ptr();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
         call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw, error) })?;
-        let raw = NonNull::new(raw).into_iter().map(DepthFrame::try_from).next();
-        raw.transpose().map_err(|error| crate_error("frame", error)).map(|frame| frame.unwrap())
+        let raw = NonNull::new(raw).ok_or_else(|| sdk_error("frame", "got a null pointer"))?;
+        DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))
     }
 }
 
