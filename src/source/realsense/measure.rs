@@ -4,14 +4,14 @@
 //! here the smallest that serves, with one sensor and one frame.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 use realsense_rust::frame::{DepthFrame, PointsFrame};
 use realsense_rust::processing_blocks::pointcloud::PointCloud;
 use realsense_sys as sys;
 
 use super::filters::{FilterChain, QUEUE, process};
-use super::sdk::{Error, Owned, call, crate_error, make, sdk_error};
+use super::sdk::{Error, Owned, call, crate_error, make};
 use crate::camera::Intrinsics;
 use crate::source::SourceError;
 use crate::source::options::Filters;
@@ -148,10 +148,9 @@ impl StillImage {
 
     /// Another reference to the frame.
     fn frame(&self) -> Result<DepthFrame, SourceError> {
-        let raw = self.frame.as_ptr();
+        let raw = self.frame.raw();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
-        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw, error) })?;
-        let raw = NonNull::new(raw).ok_or_else(|| sdk_error("frame", "got a null pointer"))?;
+        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), error) })?;
         DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))
     }
 }
