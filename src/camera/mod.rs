@@ -31,19 +31,19 @@ impl Intrinsics {
         self.distortion.bends(&self.coeffs)
     }
 
-    /// The x and y at z = 1 of the straight ray that comes to lie on a pixel; (0, 0) is the centre
+    /// The x and y at z = 1 of the straight ray that the lens puts on a pixel; (0, 0) is the centre
     /// of the upper left one.
     ///
     /// Without distortion this is exactly `(u - ppx) / fx` and `(v - ppy) / fy`. What each model
-    /// does, and where its rays mean nothing, stands at [`Distortion`].
+    /// does, and where its rays mean nothing: see [`Distortion`].
     pub fn ray(&self, u: f32, v: f32) -> [f32; 2] {
         let ray = [(u - self.ppx) / self.fx, (v - self.ppy) / self.fy];
         if self.is_distorted() { self.distortion.straighten(&self.coeffs, ray) } else { ray }
     }
 
-    /// The pixel on which the camera sees a point of its own frame, which may lie outside of the
+    /// The pixel on which the camera sees a point of its own frame, which may be outside of the
     /// image; the opposite of [`ray`](Self::ray), but for [`Distortion::Ftheta`]. The point must
-    /// lie in front of the camera: with z at or below 0 the result means nothing.
+    /// be in front of the camera: with z at or below 0 the result means nothing.
     #[inline]
     pub fn pixel(&self, [x, y, z]: [f32; 3]) -> [f32; 2] {
         let ray = [x / z, y / z];
@@ -74,7 +74,7 @@ impl Intrinsics {
     }
 }
 
-/// Where one camera stands in the frame of another; librealsense's `rs2_extrinsics`.
+/// Where one camera is in the frame of another; librealsense's `rs2_extrinsics`.
 ///
 /// A point p of the first is `rotation * p + translation_m` in the second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn extrinsics_turn_and_then_move() {
+    fn extrinsics_rotate_and_then_translate() {
         let p = [0.5, -0.25, 2.0];
         assert_eq!(Extrinsics::IDENTITY.apply(p), p);
         // A quarter turn about z: x becomes y. Columns are the images of the axes.
