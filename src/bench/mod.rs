@@ -209,7 +209,7 @@ impl FloorBuffer {
     }
 }
 
-/// The ladder of the project's origin, in Rust: each rung does better what the one before did wrong.
+/// The ladder of the origin, in Rust: each rung does better what the one before did badly.
 fn ladder<'a>(
     candidates: &mut Vec<Candidate<'a>>,
     camera: &Intrinsics,

@@ -155,8 +155,8 @@ fn minima<const F: usize, const L: usize>(
 }
 
 /// The median of a block's valid depths, wherever in it they are, by always taking the same rank of
-/// all its depths: its invalid pixels count as nearest and as farthest alternately, so that the valid
-/// ones stay in the middle. Of a block without a valid one that makes 0.
+/// all its depths: its invalid pixels count as nearest and as farthest alternately, so that the
+/// valid ones stay in the middle. Of a block without a valid one that makes 0.
 #[inline(always)]
 fn medians<const F: usize, const N: usize, const L: usize>(
     rows: [&BlockRows<F, L>; F],

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `loops` | plain safe loops, for every processor and the ends of rows; and one body for all vectors |
+//! | `loops` | plain loops, for every processor and the ends of rows; one body for all vectors |
 //! | `x86_64` | AVX2 and AVX-512: what that body needs of them, in `std::arch` |
 //! | `aarch64` | NEON, likewise |
 //!
