@@ -74,12 +74,11 @@ mod software {
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Preset};
-    use depthcast::sink::{Needs, Offer};
+    use depthcast::sink::Offer;
     use depthcast::source::FrameSource;
     use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
     use depthcast::source::several::{Opener, open_all};
-    use depthcast::stats::Snapshot;
 
     use super::*;
     use common::software::{Image, Sender, UNITS_M, d435i, wall};
@@ -95,22 +94,10 @@ mod software {
         fn name(&self) -> String {
             "keep".into()
         }
-        fn needs(&self) -> Needs {
-            Needs::default()
-        }
-        fn max_in_flight(&self) -> usize {
-            0
-        }
         fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
             let far_m = cloud.points.positions_m.last().map_or(0.0, |p| p[2]);
             self.0.lock().unwrap().push((cloud.meta.number, far_m));
             Ok(Offer::Taken)
-        }
-        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-            Ok(())
-        }
-        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-            Ok(())
         }
     }
 

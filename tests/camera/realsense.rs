@@ -13,13 +13,12 @@ use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer};
+use depthcast::sink::{CloudSink, Offer};
 use depthcast::source::options::Filters;
 
 use depthcast::source::realsense::{Input, RealsenseSource};
 use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
-use depthcast::stats::Snapshot;
 
 common::with_data! {
     a_file_as_camera_gives_the_same_clouds_bit_for_bit,
@@ -38,22 +37,10 @@ impl CloudSink for Keep {
     fn name(&self) -> String {
         "keep".into()
     }
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
         let bits = cloud.points.positions_m.iter().map(|p| p.map(f32::to_bits)).collect();
         self.0.lock().unwrap().push((cloud.meta, bits));
         Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -21,7 +21,6 @@ use depthcast::source::realsense::{
 };
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
-use depthcast::stats::Snapshot;
 
 /// What `[camera]` of a configuration file says.
 fn settings(toml: &str) -> anyhow::Result<CameraSettings> {
@@ -78,9 +77,6 @@ impl CloudSink for Eye {
     fn needs(&self) -> Needs {
         Needs { texture: true, depth_image: true }
     }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
         let mut seen = self.0.lock().unwrap();
         let number = cloud.meta.number;
@@ -102,12 +98,6 @@ impl CloudSink for Eye {
             }
         }
         Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 

@@ -22,11 +22,11 @@ use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer, Released};
+use depthcast::sink::{CloudSink, Offer, Released};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::source::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
+use depthcast::stats::Latency;
 use depthcast::stats::journal::Event;
-use depthcast::stats::{Latency, Snapshot};
 
 const MS: u64 = 1_000_000;
 
@@ -177,12 +177,6 @@ impl CloudSink for Probe {
     fn name(&self) -> String {
         "probe".into()
     }
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
     fn max_rate_hz(&self) -> Option<f64> {
         self.max_rate_hz
     }
@@ -198,12 +192,6 @@ impl CloudSink for Probe {
             let _ = done.send(());
         }
         None
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
