@@ -64,7 +64,7 @@ impl Selection {
         if let Some(ramp) = &self.ramp {
             let shown = if is_subsampled { &*positions_m } else { &points.positions_m };
             colors_rgba.resize(shown.len(), 0);
-            ramp.paint(shown, colors_rgba);
+            ramp.colorize(shown, colors_rgba);
         } else {
             colors_rgba.clear();
             if !points.colors_rgba.is_empty() {
