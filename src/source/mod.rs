@@ -1,10 +1,12 @@
 //! Where depth frames come from: one trait, one room per kind of source.
 //!
-//! | source | clock behind `device_time` | arrival (`FrameMeta::arrived_at`) is read |
-//! | --- | --- | --- |
-//! | [`synthetic`] | its own schedule (`hardware_clock`) | when the frame is due |
-//! | `realsense` | the camera's, in the domain that librealsense names | when librealsense's pipeline has handed the frame over, before filters |
-//! | [`recording`] | that of the recorded camera | when the reader hands the frame over, at its recorded pace or at once |
+//! Which clock is behind `device_time`, and when the arrival (`FrameMeta::arrived_at`) is read:
+//!
+//! - [`synthetic`]: its own schedule (`hardware_clock`); when the frame is due.
+//! - `realsense`: the camera's, in the domain that librealsense names; when librealsense's pipeline
+//!   has handed the frame over, before filters.
+//! - [`recording`]: that of the recorded camera; when the reader hands the frame over, at its
+//!   recorded pace or at once.
 
 use std::path::PathBuf;
 
