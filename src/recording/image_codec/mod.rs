@@ -12,7 +12,7 @@ mod jpeg;
 mod png;
 
 use self::compressed_depth::{HEADER_BYTES, Quantisation};
-use crate::recording::container::zstd_bytes;
+use crate::recording::container::decompress::ZstdFrames;
 use crate::recording::reader::color;
 use crate::recording::ros::compressed::CompressedImage;
 use crate::recording::ros::{Image, Stamp};
@@ -84,7 +84,7 @@ enum Packed<'a> {
 /// Unpacks images one after the other. Its buffers grow to the largest one and stay.
 #[derive(Default)]
 pub struct Unpacker {
-    zstd: zstd_bytes::Unpacker,
+    zstd: ZstdFrames,
 }
 
 impl Unpacker {
@@ -106,7 +106,7 @@ impl Unpacker {
             }
             Packed::Zstd(shape, bytes) => {
                 shape.check_size(size_px)?;
-                self.zstd.unpack(bytes, shape.bytes()?, rows)?;
+                self.zstd.decompress(bytes, shape.bytes()?, rows)?;
                 shape
             }
         };
