@@ -1,9 +1,35 @@
-//! What a source delivers: depth images and the facts that come with each.
+//! What a source delivers: its streams, their images and the metadata of each.
 
 use std::sync::Arc;
 
-use crate::clock::{DeviceTime, HostTime};
+use crate::camera::{Extrinsics, Intrinsics};
+use crate::clock::{DeviceTime, HostTime, TimestampDomain};
 use crate::huge_pages;
+
+/// Buffers for colour images that a source makes: enough for all frames that a run has in flight.
+/// Those that are not used take no memory.
+pub const COLOR_BUFFERS: usize = 32;
+
+/// The depth stream that a source delivers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DepthStream {
+    pub intrinsics: Intrinsics,
+    /// Frames a second that the stream promises.
+    pub nominal_fps: f64,
+    /// Metres per depth step; a frame may have its own.
+    pub depth_units_m: f32,
+    pub timestamp_domain: TimestampDomain,
+}
+
+/// The colour stream beside it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColorStream {
+    pub intrinsics: Intrinsics,
+    pub format: ColorFormat,
+    pub nominal_fps: f64,
+    /// From the depth camera's frame into the colour camera's.
+    pub from_depth: Extrinsics,
+}
 
 /// The facts of one depth frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]

@@ -12,7 +12,7 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let info = if args.check || is_small {
         recording::inspect(&args.file)?
     } else {
-        recording::glance(&args.file)?
+        recording::quick_inspect(&args.file)?
     };
     let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
     print(&text)?;

@@ -86,9 +86,9 @@ impl Status {
         if let Some(remote) = &self.remote {
             let state = remote.state();
             if let Some(end) = state.end {
-                bar.set_length(ms(end.at.saturating_sub(state.begin)));
+                bar.set_length(ms(end.at.saturating_sub(state.start)));
             }
-            bar.set_position(ms(state.position.saturating_sub(state.begin)));
+            bar.set_position(ms(state.position.saturating_sub(state.start)));
             bar.set_message(format!(
                 "{} | lost: {lost}{connections}",
                 playing(&state, fps.captured)
@@ -216,7 +216,7 @@ mod tests {
             speed: Some(1.0),
             position: Duration::from_millis(12_345),
             number: Some(371),
-            begin: Duration::ZERO,
+            start: Duration::ZERO,
             end,
         };
         assert_eq!(playing(&state, 29.94), "12.3 / 60.0 s  frame 371  29.9 fps  x1  paused");

@@ -3,12 +3,23 @@
 //!
 //! | room | duty |
 //! | --- | --- |
-//! | `container` | bag, mcap, db3: bytes to messages of topics; decompression, read-ahead, damage |
 //! | `ros` | ROS 1 and CDR messages |
+//! | `container` | bag, mcap, db3: bytes to messages of topics; decompression, read-ahead, damage |
 //! | `image_codec` | PNG, RVL, JPEG, raw to depth or colour images |
-//! | `streams` | which topics are depth, colour, infrared, motion; lenses, frames, units |
+//! | `streams` | which topics are depth, colour, infrared, motion; lenses, units, extrinsics |
 //! | `reader` | depth frames with their colour and metadata |
 //! | `inspect` | what is in a recording, as `info` reports it |
+//!
+//! Each imports only those above it. Where to look:
+//!
+//! | question | place |
+//! | --- | --- |
+//! | the intrinsics of a ROS camera or a librealsense stream | `streams/lens.rs` |
+//! | metres per depth step | `streams/units.rs` |
+//! | which streams are delivered | `streams/selection.rs` |
+//! | a frame is counted as lost | `reader/assembler.rs`: `LossCounter` |
+//! | the number and time stamp of a frame | `reader/assembler.rs`: `FrameNumbers`, `reader/metadata_join.rs` |
+//! | depth gets its colour image | `reader/frames.rs`, by `crate::pairing` |
 
 pub mod container;
 mod image_codec;
@@ -18,6 +29,4 @@ mod ros;
 mod streams;
 
 pub use container::{Damage, Format, RecordingError, sniff};
-pub use inspect::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
-pub use inspect::inspect;
-pub use inspect::quick::{CHECKED_BYTES, glance};
+pub use inspect::{CHECKED_BYTES, INFO_SCHEMA, RecordingInfo, StreamInfo, inspect, quick_inspect};

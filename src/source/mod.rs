@@ -10,45 +10,20 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::camera::{ColorCamera, Extrinsics, Intrinsics};
-use crate::clock::{HostTime, TimestampDomain};
-use crate::frame::{ColorFormat, DepthFrame};
+use crate::camera::ColorCamera;
+use crate::clock::HostTime;
+use crate::frame::DepthFrame;
+pub use crate::frame::{ColorStream, DepthStream};
 use crate::recording::{Damage, RecordingError};
 
 pub mod motion;
 pub mod options;
-pub(crate) mod pair;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
 pub mod several;
 pub mod synthetic;
 pub mod watch;
-
-/// The depth stream that a source delivers.
-#[derive(Debug, Clone, PartialEq)]
-pub struct DepthStream {
-    pub intrinsics: Intrinsics,
-    /// Frames a second that the stream promises.
-    pub nominal_fps: f64,
-    /// Metres per depth step; a frame may carry its own.
-    pub depth_units_m: f32,
-    pub timestamp_domain: TimestampDomain,
-}
-
-/// Colour images that a source makes buffers for: enough for all frames that a run has in flight.
-/// What is not used takes no memory.
-pub(crate) const COLOR_BUFFERS: usize = 32;
-
-/// The colour stream beside it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ColorStream {
-    pub intrinsics: Intrinsics,
-    pub format: ColorFormat,
-    pub nominal_fps: f64,
-    /// From the depth camera's frame into the colour camera's.
-    pub from_depth: Extrinsics,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,6 +131,18 @@ pub enum SourceError {
     /// There is no camera, or not the one asked for. The text says what to check.
     #[error("{0}")]
     NoCamera(String),
+    /// A camera that cannot be started, though it may be there.
+    #[error("{0}")]
+    NotStarted(String),
+    /// A camera that did not open in time.
+    #[error("{0}; unplug it and plug it in again, and start again")]
+    NotOpened(String),
+    /// No frame came for as long as it was waited for.
+    #[error("{0}")]
+    GivenUp(String),
+    /// The thread or driver that served the camera is gone.
+    #[error("the camera was lost: {0}; start again")]
+    Lost(String),
     /// The camera was started and sends nothing.
     #[error("{0}")]
     Silent(String),

@@ -272,8 +272,8 @@ fn a_section_is_not_left() {
         ..ReplayOptions::default()
     };
     let mut playing = play(100, section.clone());
-    let PlayState { begin, end, position, .. } = playing.state();
-    assert_eq!((begin.as_secs(), position.as_secs()), (2, 2));
+    let PlayState { start, end, position, .. } = playing.state();
+    assert_eq!((start.as_secs(), position.as_secs()), (2, 2));
     assert!(end.is_some_and(|end| end.at.as_secs() == 4 && !end.is_estimate));
     assert_eq!(playing.numbers_for_ms(150), [120, 121]);
     playing.seek(1.0);

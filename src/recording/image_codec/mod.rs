@@ -7,13 +7,13 @@
 //! | `png`, `jpeg` | these, through their libraries |
 //! | `compressed_depth` | what ROS's transport of that name does to depth beyond PNG |
 
+pub mod color;
 mod compressed_depth;
 mod jpeg;
 mod png;
 
 use self::compressed_depth::{HEADER_BYTES, Quantisation};
 use crate::recording::container::decompress::ZstdFrames;
-use crate::recording::reader::color;
 use crate::recording::ros::compressed::CompressedImage;
 use crate::recording::ros::{Image, Stamp};
 

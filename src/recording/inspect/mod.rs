@@ -1,43 +1,140 @@
-//! What is in a recording: one pass through all of it.
+//! What is in a recording, as `depthcast info` reports it: one pass through all of it.
 
-pub mod info;
-pub mod quick;
+mod quick;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use serde::Serialize;
+
+pub use self::quick::{CHECKED_BYTES, quick_inspect};
+use crate::camera::{Distortion, Extrinsics};
+use crate::clock::TimestampDomain;
 use crate::recording::container::Format;
-use crate::recording::container::{self, Container, Item, Topic};
+use crate::recording::container::{self, Container, Item, Message, Topic};
 use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
-use crate::recording::inspect::info::{INFO_SCHEMA, RecordingInfo, StreamInfo};
-use crate::recording::reader::loss_counter::Ledger;
-use crate::recording::reader::metadata_join::{
-    Found, Hold, Released, metadata_topic, missing_metadata,
+use crate::recording::reader::assembler::{
+    Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
+use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::compressed::{self, CompressedImage};
-use crate::recording::ros::text::{self, FrameText};
-use crate::recording::ros::{self, Stamp};
-use crate::recording::streams::catalogue::{Catalogue, Part, Place, StreamFacts};
-use crate::recording::streams::frame_numbers::Numbers;
+use crate::recording::ros::{self, Stamp, text};
+use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
+use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
+
+/// The contract that [`RecordingInfo`] follows when it is written as JSON.
+pub const INFO_SCHEMA: &str = "depthcast.info.v1";
+
+/// What is in a recording.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RecordingInfo {
+    pub schema: &'static str,
+    /// The path as it was given.
+    pub file: String,
+    /// `bag`, `db3` or `mcap`.
+    pub format: &'static str,
+    /// The recording was closed, and nothing of it that was read is damaged.
+    pub complete: bool,
+    /// All of it was read. If not, the number of frames is that of an intact index, and of the frames
+    /// only the first and the last were read.
+    pub checked: bool,
+    /// From the first to the last depth frame by their time stamps; without depth, that of the
+    /// longest stream. Where stamps go back, the parts before and after that are added; of a
+    /// recording that was not read whole, only if its last stamp is before the first.
+    pub duration_s: f64,
+    /// The clock behind the depth frames' time stamps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp_domain: Option<TimestampDomain>,
+    /// The compression of its chunks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<String>,
+    pub streams: Vec<StreamInfo>,
+    pub damage: Damage,
+}
+
+/// One stream of a recording. What it does not have, or the recording does not tell, is null.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StreamInfo {
+    /// `depth`, `color`, `infrared`, `gyro`, `accel` ...
+    pub kind: String,
+    /// Its topic, `/device_0/sensor_0/Depth_0`: there may be several streams of a kind.
+    pub topic: String,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub nominal_fps: Option<f64>,
+    /// The recording's name of the pixel format.
+    pub encoding: Option<String>,
+    /// Frames that can be read.
+    pub frames: u64,
+    pub first_frame_number: Option<u64>,
+    pub last_frame_number: Option<u64>,
+    pub fx: Option<f32>,
+    pub fy: Option<f32>,
+    pub ppx: Option<f32>,
+    pub ppy: Option<f32>,
+    pub distortion: Option<Distortion>,
+    /// The distortion's coefficients, in librealsense's order.
+    pub coeffs: Option<[f32; 5]>,
+    /// Metres per depth step, of depth streams.
+    pub depth_units_m: Option<f32>,
+    /// The clock behind its frames' time stamps.
+    pub timestamp_domain: Option<TimestampDomain>,
+    /// From the frame of the depth stream that a replay delivers into this one's.
+    pub from_depth: Option<Extrinsics>,
+    /// The names of its frames' metadata: `frame_counter`, `actual_exposure` ...
+    pub metadata: Vec<String>,
+}
+
+/// Reads all of the recording at `path` and says what is in it.
+///
+/// # Errors
+/// If the file cannot be read or is no recording.
+pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
+    let mut inspection = Inspection::open(path)?;
+    inspection.container.expect(None);
+    while let Some(item) = inspection.next()? {
+        inspection.take(item);
+    }
+    inspection.end();
+    Ok(inspection.report(true))
+}
+
+/// What has been seen of a recording.
+struct Inspection<'a> {
+    path: &'a Path,
+    container: Box<dyn Container>,
+    format: Format,
+    known: Catalogue,
+    frames: BTreeMap<String, Frames>,
+}
 
 /// The frames of one stream.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Frames {
-    pub(crate) count: u64,
-    pub(crate) numbers: Option<(u64, u64)>,
-    pub(crate) stamps: Stamps,
+#[derive(Debug, Clone)]
+struct Frames {
+    assembler: Assembler,
+    /// A message of the stream has come: its topic is not only in the index of a chunk.
+    is_seen: bool,
+    count: u64,
+    numbers: Option<(u64, u64)>,
+    stamps: Stamps,
     encoding: Option<String>,
     depth_units_m: Option<f32>,
 }
 
 /// The stamps of a stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Stamps {
+struct Stamps {
     last_ns: Option<i64>,
     /// All steps forward. Where stamps go back the camera was restarted, and its clock with it.
     forward_ns: i64,
-    pub(crate) go_back: bool,
+    go_back: bool,
 }
 
 impl Stamps {
@@ -47,230 +144,158 @@ impl Stamps {
         self.go_back |= step_ns < 0;
         self.last_ns = Some(stamp_ns);
     }
-
-    fn duration_s(self) -> f64 {
-        self.forward_ns as f64 / 1e9
-    }
-}
-
-/// Tells what is in the recording at `path`; reads all of it.
-///
-/// # Errors
-/// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
-    let mut inspection = Inspection::open(path)?;
-    inspection.reader.expect(None);
-    while let Some(item) = inspection.next()? {
-        inspection.take(item);
-    }
-    inspection.end();
-    Ok(inspection.report())
-}
-
-/// What has been seen of a recording.
-pub(crate) struct Inspection<'a> {
-    path: &'a Path,
-    pub(crate) reader: Box<dyn Container>,
-    format: Format,
-    pub(crate) known: Catalogue,
-    pub(crate) frames: BTreeMap<String, Frames>,
-    pub(crate) ledgers: BTreeMap<String, Ledger>,
-    pub(crate) holds: BTreeMap<String, Option<Hold>>,
-    /// Nothing was left out.
-    pub(crate) is_checked: bool,
 }
 
 impl<'a> Inspection<'a> {
-    pub(crate) fn open(path: &'a Path) -> Result<Self, RecordingError> {
-        let (reader, format) = container::open(path)?;
-        Ok(Self {
-            path,
-            reader,
-            format,
-            known: Catalogue::default(),
-            frames: BTreeMap::new(),
-            ledgers: BTreeMap::new(),
-            holds: BTreeMap::new(),
-            is_checked: true,
-        })
+    fn open(path: &'a Path) -> Result<Self, RecordingError> {
+        let (container, format) = container::open(path)?;
+        let (known, frames) = (Catalogue::default(), BTreeMap::new());
+        Ok(Self { path, container, format, known, frames })
     }
 
-    pub(crate) fn next(&mut self) -> Result<Option<Item>, RecordingError> {
-        self.reader
-            .next()
-            .map_err(|source| RecordingError::Io { path: self.path.to_owned(), source })
+    fn next(&mut self) -> Result<Option<Item>, RecordingError> {
+        let path = || self.path.to_owned();
+        self.container.next().map_err(|source| RecordingError::Io { path: path(), source })
     }
 
-    /// Takes in what the reader has come to.
-    pub(crate) fn take(&mut self, item: Item) {
-        let Self { reader, known, frames, ledgers, holds, .. } = self;
-        let frame_stream = |channel: u32, known: &Catalogue| {
-            let stream = reader.topic(channel).and_then(|topic| known.stream_of(topic));
-            stream.map(|(stream, _)| stream.to_owned())
-        };
-        match item {
-            Item::Chunk => ledgers.values_mut().for_each(Ledger::next_chunk),
+    /// Takes in what the container has come to.
+    fn take(&mut self, item: Item) {
+        let outcomes = match item {
+            Item::Chunk => {
+                self.frames.values_mut().for_each(|frames| frames.assembler.losses.next_chunk());
+                return;
+            }
             Item::ChunkIndex { channel, count } => {
-                if let Some(stream) = frame_stream(channel, known) {
-                    ledgers.entry(stream).or_default().announced(count);
+                if let Some(frames) = self.frames_of(channel) {
+                    frames.assembler.losses.announced(count);
                 }
+                return;
             }
-            Item::CutMessage { channel } => {
-                if let Some(stream) = frame_stream(channel, known) {
-                    let ledger = ledgers.entry(stream.clone()).or_default();
-                    ledger.bad_frame();
-                    if let Some(released) =
-                        holds.get_mut(&stream).and_then(Option::as_mut).and_then(Hold::lost_image)
-                    {
-                        let note = known
-                            .streams
-                            .get(&stream)
-                            .and_then(|facts| guessed(&facts.kind, &released));
-                        frames.entry(stream).or_default().release(released, ledger);
-                        note.iter().for_each(|note| reader.note_here(note));
-                    }
+            Item::CutMessage { channel } => match self.frames_of(channel) {
+                Some(frames) => {
+                    let outcome = frames.assembler.before_message("", true);
+                    frames.add(&outcome, true);
+                    frames.assembler.lost_image();
+                    [outcome, Outcome::default()]
                 }
-            }
-            Item::Message(message) => {
-                let Some(topic) = reader.topic(message.channel) else { return };
-                let body = reader.bytes(&message.body);
-                // As for a replay, nothing of a driver's is taken from a damaged chunk.
-                if Place::parse(&topic.name).is_some() || !message.is_doubtful {
-                    known.learn(topic, body);
-                }
-                if let Some((stream, hold)) = hold_behind(topic, holds) {
-                    let (ledger, frames) = (
-                        ledgers.entry(stream.to_owned()).or_default(),
-                        frames.entry(stream.to_owned()).or_default(),
-                    );
-                    match FrameText::parse(topic.encoding, body)
-                        .map(|text| hold.metadata(text, reader.recorded_ns()))
-                    {
-                        Ok(Found::Image(released)) => frames.release(released, ledger),
-                        Ok(Found::ImageIsLost) => ledger.bad_frame(),
-                        Ok(Found::Nothing) | Err(_) => {}
-                    }
-                    return;
-                }
-                let Some((stream, kind)) = known.stream_of(topic) else { return };
-                let ledger = ledgers.entry(stream.to_owned()).or_default();
-                let hold = holds.entry(stream.to_owned()).or_insert_with(|| {
-                    metadata_topic(&reader.topics(), topic).map(|_| Hold::default())
-                });
-                if let Some(hold) = hold {
-                    let frames = frames.entry(stream.to_owned()).or_default();
-                    let checked = frames.check((stream, kind), topic, body, known);
-                    let released = match checked {
-                        Ok(stamp) => hold.image(stamp, reader.recorded_ns()),
-                        Err(_) => hold.lost_image(),
-                    };
-                    if let Some(released) = released {
-                        let note = guessed(kind, &released);
-                        frames.release(released, ledger);
-                        note.iter().for_each(|note| reader.note_here(note));
-                    }
-                    if let Err(what) = checked {
-                        ledger.bad_frame();
-                        reader.note_here(&what);
-                    }
-                    return;
-                }
-                let checked = match message.is_doubtful {
-                    true => Err(String::new()),
-                    false => frames.entry(stream.to_owned()).or_default().take(
-                        (stream, kind),
-                        topic,
-                        body,
-                        message.sequence,
-                        known,
-                    ),
-                };
-                match checked {
-                    Ok(()) => ledger.good_frame(),
-                    Err(what) => {
-                        ledger.bad_frame();
-                        if !what.is_empty() {
-                            reader.note_here(&what);
-                        }
-                    }
-                }
-            }
+                None => return,
+            },
+            Item::Message(message) => self.take_message(&message),
+        };
+        for note in outcomes.into_iter().filter_map(|outcome| outcome.note) {
+            self.container.note_here(&note);
         }
     }
 
-    /// The reader is at the end.
-    fn end(&mut self) {
-        let Self { reader, known, frames, ledgers, holds, .. } = self;
-        for (stream, hold) in holds.iter_mut() {
-            if let Some(released) = hold.as_mut().and_then(Hold::release) {
-                let note =
-                    known.streams.get(stream).and_then(|facts| guessed(&facts.kind, &released));
-                note.iter().for_each(|note| reader.note_here(note));
-                frames
-                    .entry(stream.clone())
-                    .or_default()
-                    .release(released, ledgers.entry(stream.clone()).or_default());
-            }
+    /// The frames of the stream with images on a channel.
+    fn frames_of(&mut self, channel: u32) -> Option<&mut Frames> {
+        let topic = self.container.topic(channel)?;
+        let (stream, kind) = self.known.stream_of(topic)?;
+        let new = || Frames::of(topic, kind, &self.container.topics());
+        Some(self.frames.entry(stream.to_owned()).or_insert_with(new))
+    }
+
+    fn take_message(&mut self, message: &Message) -> [Outcome; 2] {
+        let nothing = || [Outcome::default(), Outcome::default()];
+        let Self { container, known, frames, .. } = self;
+        let Some(topic) = container.topic(message.channel) else { return nothing() };
+        let body = container.bytes(&message.body);
+        let recorded_ns = container.recorded_ns();
+        let rs_topic = RsTopic::parse(&topic.name);
+        // As in a replay, nothing of a driver's is taken from a damaged chunk.
+        if rs_topic.is_some() || !message.is_doubtful {
+            known.learn(topic, body);
         }
-        known.learn_notes(&reader.notes());
-        for (stream, ledger) in ledgers.iter_mut() {
-            let topics = reader.topics();
+        if let Some(RsTopic::Stream { stream, part: Part::Metadata }) = rs_topic
+            && topic.schema == text::SCHEMA
+            && !message.is_doubtful
+        {
+            let kind = known.streams.get(stream).map_or("", |facts| &facts.kind);
+            let new = || Frames::with_metadata(topic, kind);
+            let frames = frames.entry(stream.to_owned()).or_insert_with(new);
+            let outcome = frames.assembler.metadata(topic, body, recorded_ns);
+            frames.add(&outcome, true);
+            return [outcome, Outcome::default()];
+        }
+        let Some((stream, kind)) = known.stream_of(topic) else { return nothing() };
+        let new = || Frames::of(topic, kind, &container.topics());
+        let frames = frames.entry(stream.to_owned()).or_insert_with(new);
+        frames.is_seen = true;
+        let before = frames.assembler.before_message(&topic.name, true);
+        frames.add(&before, true);
+        let head = match message.is_doubtful {
+            true => Err(String::new()),
+            false => check(topic, kind, body, known.streams.get(stream)).map(|(head, encoding)| {
+                let encoding = encoding.map(str::to_owned);
+                frames.encoding = frames.encoding.take().or(encoding);
+                head
+            }),
+        };
+        let outcome = frames.assembler.image(head, message.sequence, recorded_ns);
+        // Poses have no header, and so no number.
+        frames.add(&outcome, kind != "Pose");
+        [before, outcome]
+    }
+
+    /// The container is at the end.
+    fn end(&mut self) {
+        let Self { container, known, frames, .. } = self;
+        known.learn_notes(&container.notes());
+        for (stream, frames) in frames {
+            let outcome = frames.assembler.flush();
+            frames.add(&outcome, true);
+            outcome.note.iter().for_each(|note| container.note_here(note));
+            let topics = container.topics();
             let topics: BTreeSet<&str> = topics
                 .iter()
                 .filter(|topic| known.stream_of(topic).is_some_and(|(s, _)| s == stream))
                 .map(|topic| topic.name.as_str())
                 .collect();
-            ledger.end(topics.into_iter().map(|topic| reader.indexed(topic)).sum());
+            let indexed = topics.into_iter().map(|topic| container.indexed(topic)).sum();
+            frames.assembler.losses.end(indexed);
         }
     }
 
-    pub(crate) fn report(self) -> RecordingInfo {
-        let Self { path, reader, format, known, frames, ledgers, is_checked, .. } = self;
-        // A replay delivers the first depth stream; what is lost in others is no loss to it.
-        let is_depth = |stream: &&String| {
-            known.streams.get(*stream).is_some_and(|facts| facts.kind == "Depth")
-        };
-        let depth = frames.keys().find(is_depth).cloned();
-        let frames_lost = match &depth {
-            Some(depth) => ledgers.get(depth).map_or(0, Ledger::lost),
-            None => ledgers.values().map(Ledger::lost).sum(),
-        };
-        let mut damage = Damage { frames_lost, ..reader.damage().clone() };
-        let topics = reader.topics();
-        let images = topics.iter().find(|topic| {
-            depth
-                .as_deref()
-                .is_some_and(|depth| known.stream_of_kind(topic, "Depth") == Some(depth))
+    fn report(self, is_checked: bool) -> RecordingInfo {
+        let Self { path, container, format, known, frames } = self;
+        // A replay delivers the first depth stream; frames lost in others are no loss to it.
+        let depth = frames.iter().find(|(stream, frames)| {
+            let facts = known.streams.get(*stream);
+            frames.is_seen && facts.is_some_and(|facts| facts.kind == "Depth")
         });
-        damage
-            .notes
-            .extend(images.and_then(|images| missing_metadata(&topics, images)).map(str::to_owned));
-        let longest = frames.values().map(|f| f.stamps.duration_s()).fold(0.0, f64::max);
-        let duration_s =
-            depth.as_ref().and_then(|d| frames.get(d)).map_or(longest, |f| f.stamps.duration_s());
+        let frames_lost = match depth {
+            Some((_, frames)) => frames.assembler.losses.lost(),
+            None => frames.values().map(|frames| frames.assembler.losses.lost()).sum(),
+        };
+        let mut damage = Damage { frames_lost, ..container.damage().clone() };
+        let topics = container.topics();
+        let depth_topic = depth.and_then(|(depth, _)| {
+            topics.iter().find(|topic| known.stream_of_kind(topic, "Depth") == Some(depth))
+        });
+        let missing = depth_topic.and_then(|images| missing_metadata(&topics, images));
+        damage.notes.extend(missing.map(str::to_owned));
+        let forward_ns = match depth {
+            Some((_, frames)) => frames.stamps.forward_ns,
+            None => frames.values().map(|frames| frames.stamps.forward_ns).max().unwrap_or(0),
+        };
+        let describe = |(stream, facts): (&String, &StreamFacts)| {
+            let from_depth = depth
+                .filter(|(depth, _)| *depth != stream)
+                .and_then(|(depth, _)| known.extrinsics(depth, stream));
+            describe(stream, facts, &known, frames.get(stream), from_depth)
+        };
         RecordingInfo {
             schema: INFO_SCHEMA,
             file: path.display().to_string(),
             format: format.as_str(),
             checked: is_checked,
             complete: damage.is_none(),
-            duration_s,
+            duration_s: forward_ns as f64 / 1e9,
             timestamp_domain: depth
-                .as_ref()
-                .and_then(|d| known.streams.get(d))
+                .and_then(|(depth, _)| known.streams.get(depth))
                 .and_then(|facts| facts.timestamp_domain),
-            compression: reader.compression(),
-            streams: known
-                .streams
-                .iter()
-                .map(|(stream, facts)| StreamInfo {
-                    from_depth: depth
-                        .as_ref()
-                        .filter(|depth| *depth != stream)
-                        .and_then(|depth| known.extrinsics(depth, stream)),
-                    ..describe(stream, facts, &known, frames.get(stream))
-                })
-                .collect(),
+            compression: container.compression(),
+            streams: known.streams.iter().map(describe).collect(),
             device: known.device,
             serial: known.serial,
             firmware: known.firmware,
@@ -280,112 +305,84 @@ impl<'a> Inspection<'a> {
 }
 
 impl Frames {
-    /// Counts a frame, if it is one that a reader can use.
-    fn take(
-        &mut self,
-        (stream, kind): (&str, &str),
-        topic: &Topic,
-        body: &[u8],
-        sequence: Option<u64>,
-        known: &Catalogue,
-    ) -> Result<(), String> {
-        let stamp = self.check((stream, kind), topic, body, known)?;
-        // Poses have no header, and so no number.
-        if kind != "Pose" {
-            // Headers that do not count are found out in the end.
-            let number = Numbers::of(topic, false).number(stamp.seq, sequence, self.count + 1);
-            self.add(number, stamp.stamp_ns);
+    fn new(assembler: Assembler) -> Self {
+        Self {
+            assembler,
+            is_seen: false,
+            count: 0,
+            numbers: None,
+            stamps: Stamps::default(),
+            encoding: None,
+            depth_units_m: None,
         }
+    }
+
+    /// Of the images of a kind on a topic.
+    fn of(images: &Topic, kind: &str, topics: &[&Topic]) -> Self {
+        let metadata = Metadata::text(images, topics, Guess::default());
+        // Headers that do not count are found out in the end.
+        let numbers = FrameNumbers::of(images, false);
+        Self::new(Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind)))
+    }
+
+    /// Of a stream whose metadata come first.
+    fn with_metadata(topic: &Topic, kind: &str) -> Self {
+        let metadata = Metadata::Text { topic: topic.name.clone(), join: Default::default() };
+        let assembler = Assembler::new(FrameNumbers::Order, metadata, name_of(kind));
+        Self { is_seen: true, ..Self::new(assembler) }
+    }
+
+    /// Counts a frame that is complete.
+    fn add(&mut self, outcome: &Outcome, has_number: bool) {
+        let Some(frame) = outcome.frame else { return };
         self.count += 1;
-        Ok(())
-    }
-
-    /// Tells what keeps a reader from using a frame.
-    fn check(
-        &mut self,
-        (stream, kind): (&str, &str),
-        topic: &Topic,
-        body: &[u8],
-        known: &Catalogue,
-    ) -> Result<Stamp, String> {
-        if topic.schema == compressed::SCHEMA {
-            let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
-            if Place::parse(&topic.name).is_none() && !image_codec::is_readable(image.format) {
-                return Ok(image.stamp);
-            }
-            let (width, height, encoding) = image_codec::check(&image)?;
-            if let Some(size_px) = known
-                .streams
-                .get(stream)
-                .and_then(|facts| facts.size_px)
-                .filter(|&size| size != (width, height))
-            {
-                return Err(format!(
-                    "an image of {width}x{height} in a stream of {}x{}",
-                    size_px.0, size_px.1
-                ));
-            }
-            self.encoding.get_or_insert_with(|| encoding.to_owned());
-            return Ok(image.stamp);
+        self.depth_units_m = self.depth_units_m.or(frame.depth_units_m);
+        if has_number && !frame.is_guess {
+            let first = self.numbers.map_or(frame.number, |(first, _)| first);
+            self.numbers = Some((first, frame.number));
+            self.stamps.add(frame.stamp_ns);
         }
-        if kind == "Depth" {
-            let image = ros::Image::parse(topic.encoding, body).map_err(|e| e.to_string())?;
-            let size_px = known.streams.get(stream).and_then(|facts| facts.size_px);
-            let (width, height) = size_px.unwrap_or((image.width, image.height));
-            image.check_depth(width, height)?;
-            self.depth_units_m =
-                self.depth_units_m.or(image.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
-            self.encoding.get_or_insert_with(|| image.encoding.to_owned());
-        }
-        if kind == "Pose" {
-            return Ok(Stamp { seq: None, stamp_ns: 0 });
-        }
-        ros::parse_stamp(topic.encoding, body).map_err(|e| e.to_string())
-    }
-
-    fn add(&mut self, number: u64, stamp_ns: i64) {
-        self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
-        self.stamps.add(stamp_ns);
-    }
-
-    /// Counts a frame that has waited for its metadata.
-    pub(crate) fn release(&mut self, released: Released, ledger: &mut Ledger) {
-        ledger.good_frame();
-        if !released.is_guess {
-            self.add(released.number, released.stamp_ns);
-        }
-        self.depth_units_m =
-            self.depth_units_m.or(released.depth_units_m.filter(|&u| u.is_finite() && u > 0.0));
-        self.count += 1;
     }
 }
 
-/// What is to be noted of a frame whose metadata are missing; of depth, as a replay without colour
-/// does.
-fn guessed(kind: &str, released: &Released) -> Option<String> {
-    (kind == "Depth" && released.is_guess).then(|| {
-        format!(
-            "the metadata of a depth image are missing: it is taken for number {}",
-            released.number
-        )
-    })
+/// Notes are on depth alone, as in a replay without colour.
+fn name_of(kind: &str) -> Option<&'static str> {
+    (kind == "Depth").then_some("depth")
 }
 
-/// The stream, and the hold, of a topic whose messages tell of images before them.
-fn hold_behind<'a, 'h>(
-    topic: &'a Topic,
-    holds: &'h mut BTreeMap<String, Option<Hold>>,
-) -> Option<(&'a str, &'h mut Hold)> {
-    let Some(Place::Stream { stream, part: Part::Metadata }) = Place::parse(&topic.name) else {
-        return None;
-    };
-    if topic.schema != text::SCHEMA {
-        return None;
+/// Checks that a reader can use a frame. Returns the pixel format as well, where the image has one.
+fn check<'a>(
+    topic: &Topic,
+    kind: &str,
+    body: &'a [u8],
+    facts: Option<&StreamFacts>,
+) -> Result<(ImageHead, Option<&'a str>), String> {
+    let size_px = facts.and_then(|facts| facts.size_px);
+    let head = |stamp| ImageHead { stamp, depth_units_m: None };
+    if topic.schema == compressed::SCHEMA {
+        let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
+        if !is_librealsense(&topic.name) && !image_codec::is_readable(image.format) {
+            return Ok((head(image.stamp), None));
+        }
+        let (width, height, encoding) = image_codec::check(&image)?;
+        return match size_px.filter(|&size_px| size_px != (width, height)) {
+            Some((stream_width, stream_height)) => Err(format!(
+                "an image of {width}x{height} in a stream of {stream_width}x{stream_height}"
+            )),
+            None => Ok((head(image.stamp), Some(encoding))),
+        };
     }
-    Some((
-        stream,
-        holds.entry(stream.to_owned()).or_insert_with(|| Some(Hold::default())).as_mut()?,
-    ))
+    if kind == "Depth" {
+        let image = ros::Image::parse(topic.encoding, body).map_err(|e| e.to_string())?;
+        let (width, height) = size_px.unwrap_or((image.width, image.height));
+        image.check_depth(width, height)?;
+        return Ok((ImageHead::of_depth(&image, topic), Some(image.encoding)));
+    }
+    if kind == "Pose" {
+        return Ok((head(Stamp { seq: None, stamp_ns: 0 }), None));
+    }
+    let stamp = ros::parse_stamp(topic.encoding, body).map_err(|e| e.to_string())?;
+    Ok((head(stamp), None))
 }
 
 fn describe(
@@ -393,47 +390,36 @@ fn describe(
     facts: &StreamFacts,
     known: &Catalogue,
     frames: Option<&Frames>,
+    from_depth: Option<Extrinsics>,
 ) -> StreamInfo {
-    let mut frames = frames.cloned().unwrap_or_default();
+    let count = frames.map_or(0, |frames| frames.count);
+    let mut numbers = frames.and_then(|frames| frames.numbers);
     if known.driver.has_idle_numbers(stream) {
-        frames.numbers = frames.numbers.map(|_| (1, frames.count));
+        numbers = numbers.map(|_| (1, count));
     }
     let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
-    let is_depth = facts.kind == "Depth";
+    let frame_units_m = frames.and_then(|frames| frames.depth_units_m);
+    let depth_units_m = known.depth_units_m(stream).or(frame_units_m);
+    let frame_encoding = || frames.and_then(|frames| frames.encoding.clone());
     StreamInfo {
         kind: facts.kind.to_ascii_lowercase(),
         topic: stream.to_owned(),
         width: facts.size_px.map(|(width, _)| width),
         height: facts.size_px.map(|(_, height)| height),
-        nominal_fps: facts.nominal_fps.or(known.driver.estimated_fps(stream)),
-        encoding: facts.encoding.clone().or(frames.encoding),
-        frames: frames.count,
-        first_frame_number: frames.numbers.map(|(first, _)| first),
-        last_frame_number: frames.numbers.map(|(_, last)| last),
+        nominal_fps: known.fps(stream),
+        encoding: facts.encoding.clone().or_else(frame_encoding),
+        frames: count,
+        first_frame_number: numbers.map(|(first, _)| first),
+        last_frame_number: numbers.map(|(_, last)| last),
         fx: intrinsics.map(|i| i.fx),
         fy: intrinsics.map(|i| i.fy),
         ppx: intrinsics.map(|i| i.ppx),
         ppy: intrinsics.map(|i| i.ppy),
         distortion: intrinsics.map(|i| i.distortion),
         coeffs: intrinsics.map(|i| i.coeffs),
-        depth_units_m: known.depth_units_m(stream).or(frames.depth_units_m).filter(|_| is_depth),
+        depth_units_m: depth_units_m.filter(|_| facts.kind == "Depth"),
         timestamp_domain: facts.timestamp_domain,
-        from_depth: None,
+        from_depth,
         metadata: facts.metadata.iter().cloned().collect(),
     }
-}
-
-/// `Color (rgb8 640x480), Gyro`: which streams a recording has, for messages to people.
-pub fn list_streams(known: &Catalogue) -> String {
-    let one = |facts: &StreamFacts| {
-        let encoding = facts.encoding.clone().unwrap_or_default();
-        let size =
-            facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
-        match format!("{encoding} {size}").trim() {
-            "" => facts.kind.clone(),
-            details => format!("{} ({details})", facts.kind),
-        }
-    };
-    let streams: Vec<String> = known.streams.values().map(one).collect();
-    if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
 }

@@ -5,22 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::DeviceTime;
-use crate::frame::{ColorImage, DepthFrame};
+use crate::frame::{COLOR_BUFFERS, ColorImage, ColorStream, DepthFrame};
+use crate::pairing::{MAX_APART, Pairs, Patience};
 use crate::pool::Pool;
 use crate::recording::container::RecordingError;
-use crate::recording::reader::images::{DepthFacts, ImageReader, Step as ImageStep};
-use crate::source::pair::{MAX_APART, Pairs, Patience};
-use crate::source::{COLOR_BUFFERS, ColorStream};
+use crate::recording::reader::assembler::FrameFacts;
+use crate::recording::reader::images::{Found, ImageReader, Step};
 
-/// What a step through the recording brought.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Step {
-    Frame(DepthFacts),
-    /// No frame yet; there is more.
-    Going,
-    End,
-}
-
+/// Reads the depth frames of a recording.
 pub struct Frames {
     pub reader: ImageReader,
     /// Without colour, frames go straight from the reader to their receiver.
@@ -41,7 +33,7 @@ struct Coloring {
 
 /// A depth frame that waits for its colour image.
 struct Waiting {
-    facts: DepthFacts,
+    facts: FrameFacts,
     depth: Vec<u16>,
 }
 
@@ -57,12 +49,12 @@ impl Frames {
     }
 
     /// Reads on to the next frame, at most to the end of a chunk.
-    pub fn step(&mut self) -> Result<Step, RecordingError> {
+    pub fn step(&mut self) -> Result<Step<FrameFacts>, RecordingError> {
         let Some(color) = &mut self.color else {
             return Ok(match self.reader.step()? {
-                ImageStep::Depth(facts) => Step::Frame(facts),
-                ImageStep::Color(_) | ImageStep::Going => Step::Going,
-                ImageStep::End => Step::End,
+                Step::Found(Found::Depth(facts)) => Step::Found(facts),
+                Step::Found(Found::Color(_)) | Step::More => Step::More,
+                Step::End => Step::End,
             });
         };
         if let Some((used, _)) = color.found.take() {
@@ -75,9 +67,9 @@ impl Frames {
             color.found = color.pairs.next();
         }
         Ok(match &color.found {
-            Some((waiting, _)) => Step::Frame(waiting.facts),
+            Some((waiting, _)) => Step::Found(waiting.facts),
             None if is_over => Step::End,
-            None => Step::Going,
+            None => Step::More,
         })
     }
 
@@ -95,14 +87,12 @@ impl Frames {
         }
     }
 
-    /// Goes to the first frame at or behind `since_first`, counted from the recording's first, or
-    /// to one before it; damage is counted anew. `offset_ns` is what the stamps are shifted by from
-    /// here on.
+    /// Goes to the first frame at or after `since_first`, counted from the recording's first, or to
+    /// one before it; damage is counted anew. `offset_ns` is added to the stamps from here on.
     pub fn seek(&mut self, since_first: Duration, offset_ns: i64) -> Result<(), RecordingError> {
-        // The nearest colour image may stand before the depth frame.
+        // The nearest colour image may come before the depth frame.
         let margin = if self.color.is_some() { MAX_APART } else { Duration::ZERO };
-        self.reader
-            .seek(crate::source::recording::section::ns(since_first.saturating_sub(margin)))?;
+        self.reader.seek(as_ns(since_first.saturating_sub(margin)))?;
         if let Some(color) = &mut self.color {
             color.pairs.clear();
             color.found = None;
@@ -115,12 +105,9 @@ impl Frames {
 impl Coloring {
     fn new(stream: &ColorStream) -> Self {
         let ColorStream { intrinsics, format, nominal_fps, .. } = *stream;
-        // A colour image stands up to one period behind the depth frame it is nearest to, and came
-        // through the recorder's queue.
-        let patience = Patience {
-            near_ns: 0,
-            wait_ns: 2 * crate::source::recording::period(nominal_fps).as_nanos() as u64,
-        };
+        // The nearest colour image is up to one period later than the depth frame, and came through
+        // the recorder's queue.
+        let patience = Patience { near_ns: 0, wait_ns: 2 * period(nominal_fps).as_nanos() as u64 };
         Self {
             pairs: Pairs::new(patience),
             pool: Pool::new(COLOR_BUFFERS, move || {
@@ -135,29 +122,45 @@ impl Coloring {
     /// Takes in what the reader comes to next; false at the end.
     fn read(&mut self, reader: &mut ImageReader) -> Result<bool, RecordingError> {
         match reader.step()? {
-            ImageStep::Depth(facts) => {
+            Step::Found(Found::Depth(facts)) => {
                 let intrinsics = &reader.stream.intrinsics;
                 let len = intrinsics.width as usize * intrinsics.height as usize;
                 let mut depth = self.spare.pop().unwrap_or_else(|| vec![0; len]);
                 reader.take_depth(&mut depth);
                 self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth });
             }
-            ImageStep::Color(facts) => {
+            Step::Found(Found::Color(facts)) => {
                 let mut free = self.pool.free();
                 let image = free.get_mut();
                 image.number = facts.number;
-                let ms =
-                    crate::source::recording::ms(facts.stamp_ns.saturating_add(self.offset_ns));
+                let ms = as_ms(facts.stamp_ns.saturating_add(self.offset_ns));
                 image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
                 reader.copy_color(&mut image.bytes);
                 self.pairs.add_color(facts.stamp_ns, free.share());
             }
-            ImageStep::Going => {}
-            ImageStep::End => {
+            Step::More => {}
+            Step::End => {
                 self.pairs.hurry();
                 return Ok(false);
             }
         }
         Ok(true)
     }
+}
+
+/// From frame to frame, nominally.
+pub fn period(nominal_fps: f64) -> Duration {
+    Duration::try_from_secs_f64(1.0 / nominal_fps).unwrap_or_default()
+}
+
+/// As signed nanoseconds, at most as many as there are.
+pub fn as_ns(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// A stamp in milliseconds. Seconds and their rest apart: as one number, nanoseconds since 1970 have
+/// more digits than an f64.
+pub fn as_ms(stamp_ns: i64) -> f64 {
+    const NS_PER_S: i64 = 1_000_000_000;
+    stamp_ns.div_euclid(NS_PER_S) as f64 * 1e3 + stamp_ns.rem_euclid(NS_PER_S) as f64 / 1e6
 }

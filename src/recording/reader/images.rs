@@ -1,86 +1,61 @@
 //! The images of one depth stream of a recording, and of one colour stream beside it where that is
 //! asked for.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::camera::Intrinsics;
-use crate::clock::TimestampDomain;
-use crate::frame::FrameMetadata;
+use crate::frame::{ColorStream, DepthStream};
 use crate::huge_pages;
 use crate::recording::container::{Container, Item, Message};
 use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec::Unpacker;
-use crate::recording::reader::behind::Behind;
+use crate::recording::reader::assembler::{Assembler, FrameFacts, ImageHead, Outcome};
 use crate::recording::reader::color::ColorReader;
 use crate::recording::reader::decode_ahead::decoded;
-use crate::recording::reader::loss_counter::Ledger;
-use crate::recording::ros::Encoding;
 use crate::recording::ros::compressed::{self, CompressedImage};
-use crate::recording::ros::{self, DepthFormat, Image, Stamp};
-use crate::recording::streams::driver;
-use crate::recording::streams::frame_numbers::Numbers;
-use crate::source::{ColorStream, DepthStream};
+use crate::recording::ros::{self, DepthFormat, Image};
 
-/// The facts of a depth image; [`ImageReader::take_depth`] has the image itself.
+/// What a step through a recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DepthFacts {
-    pub number: u64,
-    /// In nanoseconds of the device's clock.
-    pub stamp_ns: i64,
-    /// The clock of this frame's stamp, where its metadata tell.
-    pub domain: Option<TimestampDomain>,
-    pub depth_units_m: f32,
-    pub metadata: FrameMetadata,
-}
-
-/// The facts of a colour image, which [`ImageReader::copy_color`] has.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ColorFacts {
-    pub number: u64,
-    pub stamp_ns: i64,
-}
-
-/// What a step through the recording brought.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Step {
-    Depth(DepthFacts),
-    /// Only where colour was asked for.
-    Color(ColorFacts),
-    /// A chunk without an image of these streams ended; there is more.
-    Going,
+pub enum Step<T> {
+    Found(T),
+    /// Nothing yet, up to the end of a chunk; there is more.
+    More,
     End,
+}
+
+/// An image that a step has found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found {
+    /// [`ImageReader::take_depth`] has the image.
+    Depth(FrameFacts),
+    /// Only where colour was asked for. [`ImageReader::copy_color`] has the image.
+    Color(FrameFacts),
 }
 
 /// Reads the images, in the order of the file.
 pub struct ImageReader {
-    pub(crate) path: PathBuf,
-    pub(crate) reader: Box<dyn Container>,
+    pub(super) path: PathBuf,
+    pub(super) container: Box<dyn Container>,
     /// The name of the topic with the depth images.
-    pub(crate) topic: String,
+    pub(super) topic: String,
     pub stream: DepthStream,
-    pub(crate) color: Option<ColorReader>,
-    /// What is told of images behind them, of depth and of colour.
-    pub(crate) behind: Behind,
-    pub(crate) behind_color: Behind,
+    pub(super) depth: Assembler,
+    pub(super) color: Option<ColorReader>,
     pub facts: Vec<(&'static str, String)>,
     /// Depth images, by an intact index.
     pub expected: Option<u64>,
     /// The stamp of the first readable depth image.
     pub first_stamp_ns: i64,
-    pub(crate) ledger: Ledger,
-    pub(crate) numbers: Numbers,
-    /// Depth messages in this pass, the unreadable ones too.
-    pub(crate) count: u64,
-    /// This pass began at the first image.
-    pub(crate) is_whole_pass: bool,
-    /// What was read and is still to be taken in, since an image that waited had to go first.
-    pub(crate) put_back: Option<Item>,
+    /// This pass started at the first image.
+    pub(super) is_whole_pass: bool,
+    /// What was read and is still to be processed, since an image that waited had to go first.
+    pub(super) put_back: Option<Item>,
     /// The last depth image.
-    pub(crate) depth: Vec<u16>,
-    /// Its rows, where it was packed.
-    pub(crate) rows: Vec<u8>,
-    pub(crate) unpacker: Unpacker,
+    pub(super) image: Vec<u16>,
+    /// Its rows, where it was compressed.
+    pub(super) rows: Vec<u8>,
+    pub(super) unpacker: Unpacker,
 }
 
 impl ImageReader {
@@ -90,38 +65,38 @@ impl ImageReader {
     }
 
     /// Reads on to the next image, at most to the end of the chunk.
-    pub fn step(&mut self) -> Result<Step, RecordingError> {
+    pub fn step(&mut self) -> Result<Step<Found>, RecordingError> {
         let mut is_fresh = true;
         loop {
             let item = match self.put_back.take() {
-                None => self.reader.next().map_err(|e| io_error(&self.path, e))?,
+                None => self
+                    .container
+                    .next()
+                    .map_err(|source| RecordingError::Io { path: self.path.clone(), source })?,
                 item => item,
             };
-            if let Some(step) = self.end_of_wait(item.as_ref()) {
+            if let Some(found) = self.complete_before(item.as_ref()) {
                 self.put_back = item;
-                return Ok(step);
+                return Ok(Step::Found(found));
             }
             let Some(item) = item else {
-                self.ledger.end(self.expected.filter(|_| self.is_whole_pass));
+                self.depth.losses.end(self.expected.filter(|_| self.is_whole_pass));
                 return Ok(Step::End);
             };
             match item {
                 Item::Chunk => {
-                    self.ledger.next_chunk();
+                    self.depth.losses.next_chunk();
                     if !std::mem::take(&mut is_fresh) {
-                        return Ok(Step::Going);
+                        return Ok(Step::More);
                     }
                 }
                 Item::ChunkIndex { channel, count } if self.is_depth(channel) => {
-                    self.ledger.announced(count)
+                    self.depth.losses.announced(count)
                 }
-                Item::CutMessage { channel } if self.is_depth(channel) => {
-                    self.ledger.bad_frame();
-                    self.behind.lost_image();
-                }
+                Item::CutMessage { channel } if self.is_depth(channel) => self.depth.lost_image(),
                 Item::Message(message) => {
-                    if let Some(step) = self.take(&message) {
-                        return Ok(step);
+                    if let Some(found) = self.read(&message) {
+                        return Ok(Step::Found(found));
                     }
                 }
                 Item::ChunkIndex { .. } | Item::CutMessage { .. } => {}
@@ -129,146 +104,124 @@ impl ImageReader {
         }
     }
 
-    pub(crate) fn is_depth(&self, channel: u32) -> bool {
-        self.reader.topic(channel).is_some_and(|topic| topic.name == self.topic)
+    fn is_depth(&self, channel: u32) -> bool {
+        self.container.topic(channel).is_some_and(|topic| topic.name == self.topic)
     }
 
-    pub(crate) fn is_color(&self, channel: u32) -> bool {
-        let topic = self.color.as_ref().map(|color| &color.topic);
-        topic.is_some() && self.reader.topic(channel).map(|topic| &topic.name) == topic
-    }
-
-    fn take(&mut self, message: &Message) -> Option<Step> {
-        if self.is_depth(message.channel) {
-            self.count += 1;
-            if message.is_doubtful {
-                self.ledger.bad_frame();
-                return None;
+    /// The image that waited, if nothing more can come for it where this item is the next.
+    fn complete_before(&mut self, next: Option<&Item>) -> Option<Found> {
+        let topic = match next {
+            Some(Item::Chunk | Item::ChunkIndex { .. }) => return None,
+            Some(Item::Message(Message { channel, .. }) | Item::CutMessage { channel }) => {
+                Some(self.container.topic(*channel).map_or("", |topic| &topic.name))
             }
-            return self.take_depth_image(message);
+            None => None,
+        };
+        let complete = |assembler: &mut Assembler, images: &str| match topic {
+            Some(topic) => assembler.before_message(topic, topic == images),
+            None => assembler.flush(),
+        };
+        let outcome = complete(&mut self.depth, &self.topic);
+        if outcome.frame.is_some() {
+            return self.found(outcome, Found::Depth);
         }
-        // What is lost of colour costs no frame; a damaged chunk has been told of.
+        let color = self.color.as_mut()?;
+        let outcome = complete(&mut color.assembler, &color.topic);
+        self.found(outcome, Found::Color)
+    }
+
+    fn read(&mut self, message: &Message) -> Option<Found> {
+        let topic = self.container.topic(message.channel)?;
+        let recorded_ns = self.container.recorded_ns();
+        if topic.name == self.topic {
+            let head = match message.is_doubtful {
+                true => Err(String::new()),
+                false => self.read_depth(message),
+            };
+            let outcome = self.depth.image(head, message.sequence, recorded_ns);
+            return self.found(outcome, Found::Depth);
+        }
+        // Lost colour costs no frame, and a damaged chunk has been noted.
         if message.is_doubtful {
             return None;
         }
-        if self.is_color(message.channel) {
-            return self.take_color_image(message);
+        if let Some(color) = self.color.as_mut().filter(|color| color.topic == topic.name) {
+            let head = color.read(&mut *self.container, message);
+            let outcome = color.assembler.image(head, message.sequence, recorded_ns);
+            return self.found(outcome, Found::Color);
         }
-        self.look_behind(message)
+        let is_of = |assembler: &Assembler| assembler.metadata_topic() == Some(&topic.name);
+        let body = self.container.bytes(&message.body);
+        if is_of(&self.depth) {
+            let outcome = self.depth.metadata(topic, body, recorded_ns);
+            return self.found(outcome, Found::Depth);
+        }
+        let color = self.color.as_mut().filter(|color| is_of(&color.assembler))?;
+        let outcome = color.assembler.metadata(topic, body, recorded_ns);
+        self.found(outcome, Found::Color)
     }
 
-    fn take_depth_image(&mut self, message: &Message) -> Option<Step> {
-        match self.read_depth(message) {
-            Ok((stamp, facts)) => self.depth_image(stamp, facts),
-            Err(what) => {
-                self.ledger.bad_frame();
-                self.reader.note_here(&what);
-                self.behind.lost_image();
-                None
-            }
-        }
+    fn found(&mut self, outcome: Outcome, kind: fn(FrameFacts) -> Found) -> Option<Found> {
+        outcome.note.iter().for_each(|note| self.container.note_here(note));
+        outcome.frame.map(kind)
     }
 
-    /// Reads a depth image into `self.depth`.
-    fn read_depth(
-        &mut self,
-        Message { channel, body, sequence, .. }: &Message,
-    ) -> Result<(Stamp, DepthFacts), String> {
+    /// Reads a depth image into `self.image`.
+    fn read_depth(&mut self, Message { channel, body, .. }: &Message) -> Result<ImageHead, String> {
         let unreadable =
             |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
-        let Self { reader, unpacker, rows, depth, stream, .. } = self;
+        let Self { container, unpacker, rows, image: depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
-        let made_ahead = decoded(&mut **reader, rows);
-        let bytes = reader.bytes(body);
-        let topic = reader.topic(*channel);
-        let wire = topic.map_or(Encoding::Ros1, |topic| topic.encoding);
+        let made_ahead = decoded(&mut **container, rows);
+        let bytes = container.bytes(body);
+        let topic = container.topic(*channel).ok_or("a depth image without a topic")?;
         let shape;
-        let image = if topic.is_some_and(|topic| topic.schema == compressed::SCHEMA) {
-            let packed = CompressedImage::parse(wire, bytes).map_err(|e| unreadable(&e))?;
-            let made =
-                made_ahead.unwrap_or_else(|| unpacker.unpack(&packed, (width, height), rows));
+        let image = if topic.schema == compressed::SCHEMA {
+            let image =
+                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
+            let made = made_ahead.unwrap_or_else(|| unpacker.unpack(&image, (width, height), rows));
             shape = made.map_err(|e| unreadable(&e))?;
-            shape.image(packed.stamp, rows)
+            shape.image(image.stamp, rows)
         } else {
-            Image::parse(wire, bytes).map_err(|e| unreadable(&e))?
+            Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?
         };
         image.check_depth(width, height)?;
-        let format = DepthFormat::of(image.encoding).unwrap_or_default();
-        let units_m = match format {
-            // The frame's own, or its channel's: our recorder opens another channel where they
-            // change.
-            DepthFormat::Steps => image
-                .depth_units_m
-                .filter(|&u| u.is_finite() && u > 0.0)
-                .or_else(|| topic.and_then(|topic| driver::noted_units_m(&topic.notes))),
-            DepthFormat::Metres => Some(ros::METRES_ROUNDED_TO_M),
-        };
         let len = width as usize * height as usize;
         if depth.len() != len {
             *depth = huge_pages::vec(0, len);
         }
         ros::copy_depth(
             image.data,
-            format,
+            DepthFormat::of(image.encoding).unwrap_or_default(),
             image.step_bytes as usize,
             width as usize,
             image.is_bigendian,
             depth,
         );
-        let facts = DepthFacts {
-            number: self.numbers.number(image.stamp.seq, *sequence, self.count),
-            stamp_ns: image.stamp.stamp_ns,
-            domain: None,
-            depth_units_m: units_m.unwrap_or(stream.depth_units_m),
-            metadata: FrameMetadata::default(),
-        };
-        Ok((image.stamp, facts))
-    }
-
-    fn take_color_image(
-        &mut self,
-        Message { channel, body, sequence, .. }: &Message,
-    ) -> Option<Step> {
-        let Self { color: Some(color), reader, .. } = self else { return None };
-        color.count += 1;
-        let made_ahead = color.kept.as_mut().and_then(|(rows, _)| decoded(&mut **reader, rows));
-        match color.look_at(reader.topic(*channel)?, reader.bytes(body), body, made_ahead) {
-            Ok(stamp) => {
-                let facts = ColorFacts {
-                    number: color.number(stamp.seq, *sequence),
-                    stamp_ns: stamp.stamp_ns,
-                };
-                self.color_image(stamp, facts)
-            }
-            Err(what) => {
-                reader.note_here(&what);
-                self.behind_color.lost_image();
-                None
-            }
-        }
+        Ok(ImageHead::of_depth(&image, topic))
     }
 
     /// Puts the depth image that [`ImageReader::step`] has found into `depth`, which has its size,
     /// and takes what was there instead.
     pub fn take_depth(&mut self, depth: &mut Vec<u16>) {
-        std::mem::swap(&mut self.depth, depth);
+        std::mem::swap(&mut self.image, depth);
     }
 
     /// Writes the colour image that [`ImageReader::step`] has just found into `bytes`, as
     /// [`crate::frame::ColorImage`] has them.
     pub fn copy_color(&self, bytes: &mut [u8]) {
-        self.color.iter().for_each(|color| color.copy(&*self.reader, bytes));
+        self.color.iter().for_each(|color| color.copy(&*self.container, bytes));
     }
 
     /// Goes back to the first image; damage is counted anew.
     pub fn rewind(&mut self) {
-        self.reader.rewind();
-        self.begin_pass(true);
+        self.container.rewind();
+        self.start_pass(true);
     }
 
-    /// Goes near the first image whose stamp is `since_first_ns` behind the first one's, or later:
-    /// the next depth image is that one or stands before it. Without an intact index the next one
-    /// is the first of all. Damage is counted anew.
+    /// Goes near the first image whose stamp is `since_first_ns` after the first one's, or later:
+    /// the next depth image is that one or an earlier one. Without an intact index the next one is
+    /// the first of all. Damage is counted anew.
     ///
     /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes
     /// stamps to ascend. Where frames have no numbers but are counted, it goes back to the first of
@@ -277,21 +230,21 @@ impl ImageReader {
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), RecordingError> {
-        if since_first_ns <= 0 || self.numbers == Numbers::Order {
+        if since_first_ns <= 0 || self.depth.counts_frames() {
             self.rewind();
             return Ok(());
         }
         let target_ns = self.first_stamp_ns.saturating_add(since_first_ns);
-        // The first image at `low` or behind stands before the target, the one at `high` does not.
-        let (mut low, mut high) = (0, self.reader.places());
+        // The first image at or after `low` is before the target, the one at `high` is not.
+        let (mut low, mut high) = (0, self.container.places());
         while high.saturating_sub(low) > 1 {
             let middle = low + (high - low) / 2;
             self.enter(middle);
             let stamp_ns = loop {
                 match self.step()? {
-                    Step::Depth(facts) => break Some(facts.stamp_ns),
+                    Step::Found(Found::Depth(facts)) => break Some(facts.stamp_ns),
                     Step::End => break None,
-                    Step::Color(_) | Step::Going => {}
+                    Step::Found(Found::Color(_)) | Step::More => {}
                 }
             };
             if stamp_ns.is_some_and(|stamp_ns| stamp_ns < target_ns) {
@@ -309,26 +262,19 @@ impl ImageReader {
     }
 
     fn enter(&mut self, place: usize) {
-        self.reader.enter(place);
-        self.begin_pass(false);
+        self.container.enter(place);
+        self.start_pass(false);
     }
 
-    fn begin_pass(&mut self, is_whole: bool) {
+    fn start_pass(&mut self, is_whole: bool) {
         self.is_whole_pass = is_whole;
-        self.ledger = Ledger::default();
-        self.count = 0;
-        self.color.iter_mut().for_each(|color| color.count = 0);
         self.put_back = None;
-        self.behind.begin_pass(is_whole);
-        self.behind_color.begin_pass(is_whole);
+        self.depth.start_pass(is_whole);
+        self.color.iter_mut().for_each(|color| color.assembler.start_pass(is_whole));
     }
 
     /// What was found damaged in this pass.
     pub fn damage(&self) -> Damage {
-        Damage { frames_lost: self.ledger.lost(), ..self.reader.damage().clone() }
+        Damage { frames_lost: self.depth.losses.lost(), ..self.container.damage().clone() }
     }
-}
-
-pub fn io_error(path: &Path, source: io::Error) -> RecordingError {
-    RecordingError::Io { path: path.to_owned(), source }
 }

@@ -1,136 +1,128 @@
-//! How the images of a recording are opened: what is told of its streams, or why they cannot be
-//! delivered.
+//! How a recording is opened: reads its start until the streams to deliver are known, with what is
+//! said of them before and near their first images, or says why they cannot be delivered.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::Path;
 
-use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
+use crate::frame::DepthStream;
 use crate::recording::container::Format;
 use crate::recording::container::RecordingError;
-use crate::recording::container::{self, Container, Topic};
+use crate::recording::container::{self, Container, Item, Topic};
 use crate::recording::image_codec::{self, Unpacker};
-use crate::recording::reader::begin::{self, Begin, Images};
-use crate::recording::reader::behind::Behind;
+use crate::recording::reader::assembler::{
+    Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
+};
 use crate::recording::reader::color::ColorReader;
 use crate::recording::reader::decode_ahead::decode_ahead;
-use crate::recording::reader::images::{ImageReader, io_error};
-use crate::recording::reader::loss_counter::Ledger;
-use crate::recording::reader::metadata_join::missing_metadata;
-use crate::recording::ros::Encoding;
-use crate::recording::ros::compressed;
-use crate::recording::streams::catalogue::{Catalogue, Place, StreamFacts};
-use crate::recording::streams::driver;
-use crate::recording::streams::frame_numbers::Numbers;
-use crate::recording::streams::missing::{no_color, no_depth};
-use crate::source::DepthStream;
+use crate::recording::reader::images::ImageReader;
+use crate::recording::reader::metadata_join::Guess;
+use crate::recording::ros::compressed::{self, CompressedImage};
+use crate::recording::ros::text::{self, FrameText};
+use crate::recording::ros::{self, Encoding, Image, Stamp};
+use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
+use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
+use crate::recording::streams::selection::{self, Images, no_color, no_depth};
+use crate::recording::streams::{driver, lens, units};
 
-/// What is taken if a recording does not tell; what every D400 is set to.
-const DEFAULT_DEPTH_UNITS_M: f32 = 0.001;
-pub const DEFAULT_FPS: f64 = 30.0;
+/// How far after the first image other images and metadata are looked for. librealsense writes them
+/// right after it, drivers with each image.
+const MAX_START_BYTES: u64 = 64 << 20;
 
 impl ImageReader {
-    /// Opens the recording at `path`. Reads its index and what stands before the first images and
-    /// their metadata.
+    /// Opens the recording at `path`. Reads its index, and up to the first images and their
+    /// metadata.
     ///
-    /// The depth stream is that on the topic `asked`, or as `choice` has it.
+    /// The depth stream is that on the topic `asked`, or as [`selection::depth`] has it.
     pub fn open(
         path: &Path,
         asked: Option<&str>,
         with_color: bool,
     ) -> Result<Self, RecordingError> {
-        let (mut reader, format) = container::open(path)?;
+        let (mut container, format) = container::open(path)?;
         let wrong = |problem: String| RecordingError::Format { path: path.to_owned(), problem };
-        let Begin {
-            mut known,
-            depth,
-            depth_size_px,
-            depth_behind,
-            unclear,
-            color,
-            doubtful_lenses,
-        } = begin::look(&mut *reader, asked, with_color).map_err(|e| io_error(path, e))?;
-        known.learn_notes(&reader.notes());
-        if let Some(text) = unclear {
-            return Err(RecordingError::Unsupported(format!("{}: {text}", path.display())));
-        }
-        let Some((Images { stream, topic }, first)) = depth else {
-            return Err(wrong(no_depth(&*reader, &known)));
+        let Start { mut known, depth, color, doubtful_lenses } =
+            read_start(&mut *container, asked, with_color)
+                .map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
+        known.learn_notes(&container.notes());
+        let depth = depth
+            .map_err(|text| RecordingError::Unsupported(format!("{}: {text}", path.display())))?;
+        let Some(Seen { images: Images { stream, topic }, first, guess, size_px, .. }) = depth
+        else {
+            return Err(wrong(no_depth(&*container, &known)));
         };
-        let depth_topic = topic_of(&*reader, &topic);
+        let depth_topic = topic_of(&*container, &topic);
         refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
         if doubtful_lenses.contains(&stream) {
-            reader.note_for_good(
+            container.note_for_good(
                 "the intrinsics stand in a chunk that fails its checksum: all points may be wrong",
             );
         }
         if color.as_ref().is_some_and(|color| doubtful_lenses.contains(&color.stream)) {
-            reader.note_for_good(
-                "the colour camera's intrinsics stand in a chunk that fails its checksum: all texture may be wrong",
+            container.note_for_good(
+                "the colour camera's intrinsics stand in a chunk that fails its checksum: all \
+                 texture may be wrong",
             );
         }
-        let (color, behind_color) = match color {
-            Some(color) => {
-                let topic = topic_of(&*reader, &color.topic);
-                let behind = Behind::color(&topic, &reader.topics());
-                let waits = behind.topic().is_some();
-                (
-                    Some(
-                        ColorReader::new(&known, &stream, &color.stream, &topic, waits)
-                            .map_err(wrong)?,
-                    ),
-                    behind,
-                )
-            }
-            None if with_color => {
-                return Err(RecordingError::Unsupported(no_color(path, &*reader, &known)));
-            }
-            None => (None, Behind::Nothing),
-        };
-        let facts = known.streams.remove(&stream).unwrap_or_default();
-        let intrinsics = lens(&*reader, &known, &stream, &facts, depth_size_px).map_err(wrong)?;
-        let told = tell(&*reader, format, &known, &stream, &facts, &depth_topic);
-        let nominal_fps =
-            facts.nominal_fps.or(known.driver.estimated_fps(&stream)).unwrap_or(DEFAULT_FPS);
+        if color.is_none() && with_color {
+            return Err(RecordingError::Unsupported(no_color(path, &*container, &known)));
+        }
+        let topics = container.topics();
+        let color = color.map(|color| {
+            let topic = topic_of(&*container, &color.topic);
+            ColorReader::new(&known, &stream, &color.stream, &topic, &topics)
+        });
+        let color = color.transpose().map_err(wrong)?;
+        let damage = container.damage().notes.first().map(String::as_str);
+        let intrinsics = lens::of_stream(&known, &stream, "depth", damage).map_err(wrong)?;
+        let lens_size_px = (intrinsics.width, intrinsics.height);
+        // Buffers have the size of the intrinsics: no damaged number may make them huge.
+        if let Some((width, height)) = size_px.filter(|&size_px| size_px != lens_size_px) {
+            let (lens_width, lens_height) = lens_size_px;
+            return Err(wrong(format!(
+                "its depth images are {width}x{height}, and their intrinsics are those of \
+                 {lens_width}x{lens_height}: one of them is damaged"
+            )));
+        }
+        let numbers = FrameNumbers::of(&depth_topic, known.driver.has_idle_numbers(&stream));
+        let guess = guess.unwrap_or_default();
+        let metadata = Metadata::any(&depth_topic, &topics, guess);
+        let depth = Assembler::new(numbers, metadata, Some("depth"));
+        let missing_metadata = missing_metadata(&topics, &depth_topic);
+        let facts = describe(&*container, format, &known, &stream, &depth_topic);
+        let domain = known.streams.get(&stream).and_then(|facts| facts.timestamp_domain);
         let depth_stream = DepthStream {
             intrinsics,
-            nominal_fps,
-            depth_units_m: known.depth_units_m(&stream).unwrap_or(DEFAULT_DEPTH_UNITS_M),
-            timestamp_domain: facts.timestamp_domain.unwrap_or(TimestampDomain::Unknown),
+            nominal_fps: known.fps(&stream).unwrap_or(DEFAULT_FPS),
+            depth_units_m: known.depth_units_m(&stream).unwrap_or(units::DEFAULT_M),
+            timestamp_domain: domain.unwrap_or(TimestampDomain::Unknown),
         };
-        if let Some(what) = missing_metadata(&reader.topics(), &depth_topic) {
-            reader.note_for_good(what);
-        }
-        let before = depth_behind.unwrap_or_default();
-        let behind = Behind::depth(&depth_topic, &reader.topics(), before);
-        let told_behind = [&behind, &behind_color].into_iter().filter_map(Behind::topic);
-        let wanted: Vec<&str> = told_behind
-            .chain([topic.as_str()])
-            .chain(color.as_ref().map(|color| color.topic.as_str()))
-            .collect();
-        reader.expect(Some(&wanted));
-        decode_ahead(&mut *reader, &topic, (intrinsics.width, intrinsics.height));
+        missing_metadata.iter().for_each(|what| container.note_for_good(what));
+        let color_topics =
+            color.iter().flat_map(|color| [Some(&*color.topic), color.assembler.metadata_topic()]);
+        let wanted = [Some(&*topic), depth.metadata_topic()].into_iter().chain(color_topics);
+        container.expect(Some(&wanted.flatten().collect::<Vec<_>>()));
+        decode_ahead(&mut *container, &topic, lens_size_px);
         if let Some(color) = &color {
-            let Intrinsics { width, height, .. } = color.stream.intrinsics;
-            decode_ahead(&mut *reader, &color.topic, (width, height));
+            let intrinsics = color.stream.intrinsics;
+            let size_px = (intrinsics.width, intrinsics.height);
+            decode_ahead(&mut *container, &color.topic, size_px);
         }
-        reader.rewind();
+        container.rewind();
         Ok(Self {
             path: path.to_owned(),
-            expected: reader.indexed(&topic),
-            reader,
+            expected: container.indexed(&topic),
+            container,
             topic,
             stream: depth_stream,
+            depth,
             color,
-            behind,
-            behind_color,
-            facts: told,
-            first_stamp_ns: before.stamp_ns(first),
-            ledger: Ledger::default(),
-            numbers: Numbers::of(&depth_topic, known.driver.has_idle_numbers(&stream)),
-            count: 0,
+            facts,
+            first_stamp_ns: guess.stamp_ns(first),
             is_whole_pass: true,
             put_back: None,
-            depth: vec![],
+            image: vec![],
             rows: vec![],
             unpacker: Unpacker::default(),
         })
@@ -138,8 +130,8 @@ impl ImageReader {
 }
 
 /// What is known of the topic with this name.
-fn topic_of(reader: &dyn Container, name: &str) -> Topic {
-    let topic = reader.topics().into_iter().find(|topic| topic.name == name).cloned();
+fn topic_of(container: &dyn Container, name: &str) -> Topic {
+    let topic = container.topics().into_iter().find(|topic| topic.name == name).cloned();
     topic.unwrap_or_else(|| Topic::new(name, "", Encoding::Ros1))
 }
 
@@ -148,85 +140,300 @@ fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(
         known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
     // What JPEG has lost of depth, nobody can bring back.
     let is_readable = image_codec::is_readable(format) && !format.contains("jpeg");
-    if topic.schema != compressed::SCHEMA || Place::parse(&topic.name).is_some() || is_readable {
+    if topic.schema != compressed::SCHEMA || is_librealsense(&topic.name) || is_readable {
         return Ok(());
     }
     Err(format!(
-        "its depth images ({}) are compressed as '{}', which depthcast does not read; record the raw topic ({}) instead",
+        "its depth images ({}) are compressed as '{}', which depthcast does not read; record the \
+         raw topic ({}) instead",
         topic.name,
         format.escape_debug(),
         driver::base(&topic.name)
     ))
 }
 
-/// The depth camera's intrinsics, if images can be like that and the first is.
-fn lens(
-    reader: &dyn Container,
-    known: &Catalogue,
-    stream: &str,
-    facts: &StreamFacts,
-    size_px: Option<(u32, u32)>,
-) -> Result<Intrinsics, String> {
-    let intrinsics = match &facts.intrinsics {
-        Some(Ok(intrinsics)) => *intrinsics,
-        Some(Err(problem)) => return Err(format!("its depth stream {problem}")),
-        None => {
-            let why =
-                reader.damage().notes.first().map(|note| format!(" ({note})")).unwrap_or_default();
-            return Err(format!(
-                "the intrinsics of its depth stream ({}) are missing{why}",
-                known.lens_topic(stream)
-            ));
-        }
-    };
-    intrinsics
-        .check()
-        .map_err(|what| format!("the intrinsics of its depth stream cannot be right: {what}"))?;
-    let (lens_width, lens_height) = (intrinsics.width, intrinsics.height);
-    match size_px {
-        // Buffers are made for the size of the intrinsics: no damaged number may make them huge.
-        Some((width, height)) if (width, height) != (lens_width, lens_height) => Err(format!(
-            "its depth images are {width}x{height}, and their intrinsics are those of {lens_width}x{lens_height}: one of them is damaged"
-        )),
-        _ => Ok(intrinsics),
-    }
-}
-
-/// What people are told of a recording.
-fn tell(
-    reader: &dyn Container,
+/// The facts of a recording for people.
+fn describe(
+    container: &dyn Container,
     format: Format,
     known: &Catalogue,
     stream: &str,
-    facts: &StreamFacts,
     topic: &Topic,
 ) -> Vec<(&'static str, String)> {
-    let has_packed_images = topic.schema == compressed::SCHEMA;
-    let packed = reader.compression().unwrap_or(if has_packed_images {
-        "packed images"
-    } else {
-        "unpacked"
-    });
-    let mut told = vec![];
-    told.extend(known.device.clone().map(|name| ("device", name)));
-    told.extend(known.serial.clone().map(|serial| ("serial", serial)));
-    told.extend(known.firmware.clone().map(|version| ("firmware", version)));
-    told.push(("format", format!("{}, {packed}", format.as_str())));
+    let is_compressed = topic.schema == compressed::SCHEMA;
+    let packing = if is_compressed { "packed images" } else { "unpacked" };
+    let packing = container.compression().unwrap_or(packing);
+    let mut facts = vec![];
+    facts.extend(known.device.clone().map(|name| ("device", name)));
+    facts.extend(known.serial.clone().map(|serial| ("serial", serial)));
+    facts.extend(known.firmware.clone().map(|version| ("firmware", version)));
+    facts.push(("format", format!("{}, {packing}", format.as_str())));
     if known.depth_units_m(stream).is_none() {
-        let text = format!(
-            "taken as {DEFAULT_DEPTH_UNITS_M} m where frames do not tell: the recording does not"
-        );
-        told.push(("depth units", text));
+        let units_m = units::DEFAULT_M;
+        let text = format!("taken as {units_m} m where frames do not tell: the recording does not");
+        facts.push(("depth units", text));
     }
     if let Some((_, why)) = known.driver.depth_units(stream) {
-        told.push(("depth topic", stream.to_owned()));
-        told.push(("depth units", why.to_owned()));
+        facts.push(("depth topic", stream.to_owned()));
+        facts.push(("depth units", why.to_owned()));
     }
-    match (facts.nominal_fps, known.driver.estimated_fps(stream)) {
+    let promised_fps = known.streams.get(stream).and_then(|facts| facts.nominal_fps);
+    match (promised_fps, known.fps(stream)) {
         (Some(_), _) => {}
-        (None, Some(fps)) => told.push(("frame rate", format!("{fps}/s by the first time stamps"))),
-        (None, None) => told
+        (None, Some(fps)) => {
+            facts.push(("frame rate", format!("{fps}/s by the first time stamps")))
+        }
+        (None, None) => facts
             .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
     }
-    told
+    facts
+}
+
+/// What the start of a recording says.
+struct Start {
+    known: Catalogue,
+    /// The depth images, if one of them can be read. The error says why the user has to choose, and
+    /// continues the recording's path and ": ".
+    depth: Result<Option<Seen>, String>,
+    /// The colour images, where they were asked for.
+    color: Option<Images>,
+    /// Streams whose intrinsics are in a damaged chunk.
+    doubtful_lenses: BTreeSet<String>,
+}
+
+/// A topic whose first readable image has come.
+#[derive(Clone)]
+struct Seen {
+    images: Images,
+    first: Stamp,
+    /// Where in the file that was.
+    offset: u64,
+    /// The header of its last image, and how many there were before, the unreadable ones too.
+    last: (Stamp, u64),
+    /// Its metadata come as text after the images.
+    has_text: bool,
+    /// What the first of them say of the first image.
+    guess: Option<Guess>,
+    /// The size of the first image that is as large as it says. Nothing is made of the size in
+    /// intrinsics before they agree.
+    size_px: Option<(u32, u32)>,
+}
+
+/// Reads from where `container` is to the metadata of the first depth image, and of the first colour
+/// image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
+fn read_start(
+    container: &mut dyn Container,
+    asked: Option<&str>,
+    with_color: bool,
+) -> io::Result<Start> {
+    let mut known = Catalogue::default();
+    let mut search = Search::new(container, asked, with_color);
+    let mut doubtful_lenses = BTreeSet::new();
+    while let Some(item) = container.next()? {
+        let message = match item {
+            Item::Message(message) => message,
+            Item::CutMessage { channel } => {
+                let topic = container.topic(channel);
+                if let Some(seen) = topic.and_then(|topic| search.seen_on(&topic.name)) {
+                    seen.last.1 += 1;
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let Some(topic) = container.topic(message.channel) else { continue };
+        let body = container.bytes(&message.body);
+        let rs_topic = RsTopic::parse(&topic.name);
+        // Drivers repeat everything, so that nothing has to be taken from a damaged chunk.
+        if rs_topic.is_some() || !message.is_doubtful {
+            known.learn(topic, body);
+        }
+        if !container.has_index() {
+            // It may have turned out to be damaged.
+            search.indexed = None;
+        }
+        match rs_topic {
+            Some(RsTopic::Stream { stream, part: Part::Metadata })
+                if topic.schema == text::SCHEMA =>
+            {
+                search.take_metadata(stream, topic, body);
+            }
+            Some(RsTopic::Stream { stream, part: Part::CameraInfo }) if message.is_doubtful => {
+                doubtful_lenses.insert(stream.to_owned());
+            }
+            _ => {}
+        }
+        if !message.is_doubtful {
+            search.take_image(&known, topic, &container.topics(), body, container.offset());
+        }
+        if search.is_done(&known, container.offset()) {
+            break;
+        }
+    }
+    let depth = search.depth(&known);
+    let color = match &depth {
+        Ok(Some(depth)) => search.color(&known, depth).filter(|color| search.seen(color).is_some()),
+        _ => None,
+    };
+    let depth = depth.map(|depth| depth.and_then(|depth| search.seen(&depth).cloned()));
+    Ok(Start { known, depth, color, doubtful_lenses })
+}
+
+/// What is looked for, and what has come so far.
+struct Search<'a> {
+    /// The depth topic that was asked for.
+    asked: Option<&'a str>,
+    with_color: bool,
+    /// In the order of their first images.
+    seen: Vec<Seen>,
+    /// Topics with messages and how many, by an intact index; without one nobody knows what will
+    /// come.
+    indexed: Option<Vec<(Topic, u64)>>,
+}
+
+impl<'a> Search<'a> {
+    fn new(container: &dyn Container, asked: Option<&'a str>, with_color: bool) -> Self {
+        let indexed = container.has_index().then(|| {
+            let names: BTreeMap<&str, &Topic> =
+                container.topics().into_iter().map(|topic| (topic.name.as_str(), topic)).collect();
+            let counted = |(name, topic): (&str, &Topic)| {
+                Some((topic.clone(), container.indexed(name).filter(|&count| count > 0)?))
+            };
+            names.into_iter().filter_map(counted).collect()
+        });
+        Self { asked, with_color, seen: vec![], indexed }
+    }
+
+    fn seen_on(&mut self, topic: &str) -> Option<&mut Seen> {
+        self.seen.iter_mut().find(|seen| seen.images.topic == topic)
+    }
+
+    /// Takes in an image; `topics` are all of the recording.
+    fn take_image(
+        &mut self,
+        known: &Catalogue,
+        topic: &Topic,
+        topics: &[&Topic],
+        body: &[u8],
+        offset: u64,
+    ) {
+        let Some((stream, kind)) = known.stream_of(topic) else { return };
+        let Ok(stamp) = ros::parse_stamp(topic.encoding, body) else { return };
+        let is_depth = kind == "Depth";
+        let has_text = is_depth && text_metadata_topic(topic, topics).is_some();
+        let size_px = if is_depth { depth_size_px(topic, body) } else { None };
+        if let Some(seen) = self.seen_on(&topic.name) {
+            seen.last = (stamp, seen.last.1 + 1);
+            seen.has_text |= has_text;
+            seen.size_px = seen.size_px.or(size_px);
+            return;
+        }
+        let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
+        let (first, last, guess) = (stamp, (stamp, 0), None);
+        self.seen.push(Seen { images, first, offset, last, has_text, guess, size_px });
+    }
+
+    /// Takes in metadata of the last image of a stream, as text.
+    fn take_metadata(&mut self, stream: &str, topic: &Topic, body: &[u8]) {
+        let is_first = |seen: &&mut Seen| seen.images.stream == stream && seen.guess.is_none();
+        for seen in self.seen.iter_mut().filter(is_first) {
+            let (stamp, count) = seen.last;
+            let text = FrameText::parse(topic.encoding, body).ok();
+            seen.guess = text.map(|text| Guess::first(text, stamp, count));
+        }
+    }
+
+    /// The image streams of a kind: by the index in the order of their topics, else in that of
+    /// their first images.
+    fn streams(&self, known: &Catalogue, kind: &str) -> Vec<Images> {
+        if let Some(indexed) = &self.indexed {
+            let images = |topic: &Topic| {
+                let stream = known.stream_of_kind(topic, kind)?.to_owned();
+                Some(Images { stream, topic: topic.name.clone() })
+            };
+            return indexed.iter().filter_map(|(topic, _)| images(topic)).collect();
+        }
+        let is_of_kind = |seen: &&Seen| {
+            known.streams.get(&seen.images.stream).is_some_and(|facts| facts.kind == kind)
+        };
+        self.seen.iter().filter(is_of_kind).map(|seen| seen.images.clone()).collect()
+    }
+
+    fn depth(&self, known: &Catalogue) -> Result<Option<Images>, String> {
+        let indexed = self.indexed.iter().flatten();
+        let counts = indexed.map(|(topic, count)| (topic.name.clone(), *count)).collect();
+        selection::depth(known, &self.streams(known, "Depth"), self.asked, &counts)
+            .map(|images| images.cloned())
+    }
+
+    fn color(&self, known: &Catalogue, beside: &Images) -> Option<Images> {
+        let streams = self.streams(known, "Color");
+        selection::color(known, &streams, beside).filter(|_| self.with_color).cloned()
+    }
+
+    fn seen(&self, images: &Images) -> Option<&Seen> {
+        self.seen.iter().find(|seen| seen.images == *images)
+    }
+
+    /// All is known that can be found near the first images.
+    fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
+        let Some(first) = self.seen.first() else { return false };
+        let is_far = offset > first.offset + MAX_START_BYTES;
+        let is_open = self.indexed.iter().flatten().any(|(topic, _)| known.is_open(topic));
+        if is_open && !is_far {
+            return false;
+        }
+        let depth = match self.depth(known) {
+            Ok(Some(depth)) => depth,
+            // Without an index it may come yet.
+            Ok(None) => return self.indexed.is_some(),
+            Err(_) => return self.indexed.is_some() || self.asked.is_none(),
+        };
+        if !self.is_known(known, &depth, offset, self.with_color) {
+            return false;
+        }
+        match self.color(known, &depth) {
+            Some(color) => {
+                self.is_known(known, &color, offset, true)
+                    // Without an index nobody knows whether colour will come at all.
+                    || (self.indexed.is_none() && self.seen(&color).is_none() && is_far)
+            }
+            None => !self.with_color || self.indexed.is_some() || is_far,
+        }
+    }
+
+    fn is_known(
+        &self,
+        known: &Catalogue,
+        images: &Images,
+        offset: u64,
+        with_extrinsics: bool,
+    ) -> bool {
+        let (Some(seen), Some(facts)) = (self.seen(images), known.streams.get(&images.stream))
+        else {
+            return false;
+        };
+        if offset > seen.offset + MAX_START_BYTES {
+            return true;
+        }
+        if !is_librealsense(&images.topic) {
+            return known.driver.is_known(&images.stream, facts);
+        }
+        let is_color = facts.kind == "Color";
+        let has_all = facts.intrinsics.is_some()
+            && (is_color || facts.timestamp_domain.is_some())
+            && (!with_extrinsics || facts.extrinsics.is_some());
+        let waits_for_text = seen.has_text && seen.guess.is_none();
+        (seen.last.1 > 0 && !waits_for_text) || has_all
+    }
+}
+
+/// The size of a depth image, compressed or not, if it is as large as it says.
+fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
+    if topic.schema == compressed::SCHEMA {
+        let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
+        return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
+    }
+    let image = Image::parse(topic.encoding, bytes).ok()?;
+    image.check_depth(image.width, image.height).ok().map(|()| (image.width, image.height))
 }

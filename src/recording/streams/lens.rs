@@ -1,5 +1,6 @@
-//! What a `sensor_msgs/CameraInfo` tells of a lens, in ROS's names of distortion models and in
-//! librealsense's.
+//! Which lens a stream has: the one place that decides it, for librealsense's topics and drivers'.
+//!
+//! A lens is a `sensor_msgs/CameraInfo`, in ROS's names of distortion models or librealsense's:
 //!
 //! | ROS | formula | here |
 //! | --- | --- | --- |
@@ -10,22 +11,108 @@
 //! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in
 //! its recordings tells them apart, so its word is taken; they differ by the product of two small
 //! terms.
+//!
+//! librealsense's streams have a topic with their own camera info. For those of drivers, [`choose`]
+//! looks for one.
+
+use std::collections::BTreeMap;
 
 use crate::camera::{Distortion, Intrinsics};
 use crate::recording::ros::{self, CameraInfo};
+use crate::recording::streams::catalogue::Catalogue;
+use crate::recording::streams::driver;
 
-/// The intrinsics, or what is wrong with them in words that go on from "its depth stream".
-///
-/// `own_name` is the model as depthcast's recorder notes it, which wins over what stands in the
-/// message.
-pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Result<Intrinsics, String> {
+/// Intrinsics, or what is wrong with them, in words that continue "its depth stream".
+pub type Lens = Result<Intrinsics, String>;
+
+/// A camera info on a driver's topic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DriverLens {
+    pub frame_id: String,
+    /// `None` if all is zero: in ROS, the driver does not know the lens.
+    pub lens: Option<Lens>,
+    pub size_px: (u32, u32),
+}
+
+impl DriverLens {
+    /// `own_name`: see [`intrinsics`].
+    pub fn new(info: &CameraInfo<'_>, own_name: Option<&str>) -> Self {
+        let is_unknown = info.fx == 0.0 && info.fy == 0.0;
+        Self {
+            frame_id: info.frame_id.trim_start_matches('/').to_owned(),
+            lens: (!is_unknown).then(|| intrinsics(info, own_name)),
+            size_px: (info.width, info.height),
+        }
+    }
+}
+
+/// The lens of a driver's image topic: `<parent>/camera_info`, else the only camera info of the same
+/// frame and size. `camera_infos` are by the names of their topics.
+pub fn choose(
+    image_topic: &str,
+    frame_id: &str,
+    size_px: Option<(u32, u32)>,
+    camera_infos: &BTreeMap<String, DriverLens>,
+) -> Option<Lens> {
+    let (topic, info) =
+        camera_infos.get_key_value(&driver::camera_info_of(image_topic)).or_else(|| {
+            let mut fitting = camera_infos.iter().filter(|(_, info)| {
+                info.frame_id == frame_id && size_px.is_none_or(|size| size == info.size_px)
+            });
+            fitting.next().filter(|_| fitting.next().is_none())
+        })?;
+    let Some(lens) = &info.lens else {
+        return Some(Err(format!(
+            "has a camera info of zeros ({topic}): its driver did not know the lens"
+        )));
+    };
+    let (info_width, info_height) = info.size_px;
+    Some(lens.clone().and_then(|intrinsics| match size_px {
+        Some((width, height)) if info.size_px == (0, 0) => {
+            Ok(Intrinsics { width, height, ..intrinsics })
+        }
+        Some((width, height)) if (width, height) != info.size_px => Err(format!(
+            "has images of {width}x{height} and a camera info for {info_width}x{info_height} \
+             ({topic})"
+        )),
+        _ => Ok(intrinsics),
+    }))
+}
+
+/// The intrinsics of a stream of the given `kind` that is to be delivered, or why it cannot be.
+/// `damage` may explain why they are missing.
+pub fn of_stream(
+    known: &Catalogue,
+    stream: &str,
+    kind: &str,
+    damage: Option<&str>,
+) -> Result<Intrinsics, String> {
+    let intrinsics = match known.streams.get(stream).and_then(|facts| facts.intrinsics.clone()) {
+        Some(lens) => lens.map_err(|problem| format!("its {kind} stream {problem}"))?,
+        None => {
+            let topic = known.lens_topic(stream);
+            let damage = damage.map(|note| format!(" ({note})")).unwrap_or_default();
+            return Err(format!(
+                "the intrinsics of its {kind} stream ({topic}) are missing{damage}"
+            ));
+        }
+    };
+    intrinsics
+        .check()
+        .map_err(|what| format!("the intrinsics of its {kind} stream cannot be right: {what}"))?;
+    Ok(intrinsics)
+}
+
+/// The intrinsics of a camera info. `own_name` is the model as depthcast's recorder notes it, which
+/// wins over the one in the message.
+pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
     let name = own_name.unwrap_or(info.distortion).trim();
     let is_straight = info.coeffs == [0.0; 5] && !info.has_further_coeffs;
     let distortion = match name {
         "plumb_bob" | "rational_polynomial" if !info.has_further_coeffs => Distortion::BrownConrady,
         "rational_polynomial" => {
-            return Err("has the lens distortion model 'rational_polynomial' with more than five coefficients, which depthcast \
-                        does not know"
+            return Err("has the lens distortion model 'rational_polynomial' with more than five \
+                        coefficients, which depthcast does not know"
                 .to_owned());
         }
         "equidistant" => Distortion::KannalaBrandt4,
@@ -119,19 +206,23 @@ mod tests {
     }
 
     #[test]
-    fn models_are_told_by_name() {
+    fn models_have_names_of_ros_and_of_librealsense() {
         let some = [0.1, 0.0, 0.0, 0.0, 0.0];
-        assert_eq!(model(&info("rational_polynomial", some)), Ok(Distortion::BrownConrady));
+        for (name, coeffs, want) in [
+            ("rational_polynomial", some, Ok(Distortion::BrownConrady)),
+            ("Inverse Brown Conrady", some, Ok(Distortion::InverseBrownConrady)),
+            ("", [0.0; 5], Ok(Distortion::None)),
+            ("none", [0.0; 5], Ok(Distortion::None)),
+            ("rubber sheet", some, Err("'rubber sheet'")),
+            ("", some, Err("''")),
+        ] {
+            match (model(&info(name, coeffs)), want) {
+                (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),
+                (got, want) => assert_eq!(got.ok(), want.ok(), "{name} {coeffs:?}"),
+            }
+        }
         let full = CameraInfo { has_further_coeffs: true, ..info("rational_polynomial", some) };
         assert!(model(&full).unwrap_err().contains("more than five"));
-        assert_eq!(
-            model(&info("Inverse Brown Conrady", some)),
-            Ok(Distortion::InverseBrownConrady)
-        );
-        assert_eq!(model(&info("", [0.0; 5])), Ok(Distortion::None));
-        assert_eq!(model(&info("none", [0.0; 5])), Ok(Distortion::None));
-        assert!(model(&info("rubber sheet", some)).unwrap_err().contains("'rubber sheet'"));
-        assert!(model(&info("", some)).is_err(), "coefficients of nobody knows what");
         let own = intrinsics(&info("plumb_bob", [0.0; 5]), Some("inverse_brown_conrady")).unwrap();
         assert_eq!(own.distortion, Distortion::InverseBrownConrady);
     }

@@ -1,11 +1,14 @@
 //! Which of a recording's streams are delivered: the depth stream that was asked for or the only
-//! one, and the colour stream beside it.
+//! one, and the colour stream beside it. If there is none, why.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use crate::recording::streams::catalogue::{Catalogue, Place};
+use crate::recording::container::{Container, Topic};
+use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
 use crate::recording::streams::driver;
+use crate::recording::streams::librealsense::{RsTopic, is_librealsense};
 use crate::words;
 
 /// Where the images of a stream are.
@@ -23,7 +26,7 @@ pub struct Images {
 /// choose; but a compressed copy of raw images is no second stream.
 ///
 /// # Errors
-/// Words that go on from the recording's path and ": ".
+/// Words that continue the recording's path and ": ".
 pub fn depth<'a>(
     known: &Catalogue,
     all: &'a [Images],
@@ -40,7 +43,7 @@ pub fn depth<'a>(
             .map(Some)
             .ok_or_else(|| no_such(known, all, asked, counts));
     }
-    if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
+    if let Some(first) = all.iter().find(|images| is_librealsense(&images.topic)) {
         return Ok(Some(first));
     }
     let is_copy = |images: &&Images| {
@@ -62,7 +65,7 @@ pub fn depth<'a>(
 /// with a lens before others, then the one whose name is like that of the depth topic for the
 /// longest, then the first by name.
 pub fn color<'a>(known: &Catalogue, all: &'a [Images], depth: &Images) -> Option<&'a Images> {
-    if let Some(first) = all.iter().find(|images| Place::parse(&images.topic).is_some()) {
+    if let Some(first) = all.iter().find(|images| is_librealsense(&images.topic)) {
         return Some(first);
     }
     all.iter().min_by_key(|images| {
@@ -120,19 +123,76 @@ fn list<'a>(
 ) -> String {
     let one = |images: &Images| {
         let facts = known.streams.get(&images.stream).cloned().unwrap_or_default();
-        let (width, height) = facts.size_px.unzip();
         let details = [
             facts.encoding.map(|encoding| encoding.escape_debug().to_string()),
-            width.zip(height).map(|(width, height)| format!("{width}x{height}")),
+            facts.size_px.map(|(width, height)| format!("{width}x{height}")),
         ];
         let details = details.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let frames = counts.get(&images.topic).map(|count| words::count(count, "frame"));
-        let details: Vec<String> =
-            [details].into_iter().filter(|text| !text.is_empty()).chain(frames).collect();
-        match details.is_empty() {
-            true => images.stream.clone(),
-            false => format!("{} ({})", images.stream, details.join(", ")),
+        let details = Some(details).filter(|text| !text.is_empty()).into_iter().chain(frames);
+        match details.collect::<Vec<_>>().join(", ").as_str() {
+            "" => images.stream.clone(),
+            details => format!("{} ({details})", images.stream),
         }
     };
     streams.map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Why a recording has no colour to deliver.
+pub fn no_color(path: &Path, reader: &dyn Container, known: &Catalogue) -> String {
+    let path = path.display();
+    if reader.topics().iter().any(|topic| known.stream_of_kind(topic, "Color").is_some()) {
+        return format!(
+            "{path}: colour was asked for, and its colour stream has no image that can be read"
+        );
+    }
+    format!(
+        "{path}: colour was asked for, and it has no colour stream; it has: {}",
+        list_streams(known)
+    )
+}
+
+/// Why a recording has no depth to deliver.
+pub fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
+    let mut topics: Vec<&Topic> = reader.topics();
+    topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    let has_depth = topics.iter().any(|topic| known.stream_of_kind(topic, "Depth").is_some());
+    let damage = reader.damage().notes.first();
+    match damage {
+        Some(note) if has_depth || known.streams.is_empty() => {
+            format!("no depth frame in it can be read ({note})")
+        }
+        _ if has_depth => "its depth stream has no frames".to_owned(),
+        _ if topics.is_empty() => "is a recording without any messages".to_owned(),
+        _ if !known.streams.is_empty()
+            || topics.iter().any(|topic| {
+                RsTopic::parse(&topic.name).is_some_and(|topic| topic != RsTopic::Other)
+            }) =>
+        {
+            format!("has no depth stream; it has: {}", list_streams(known))
+        }
+        _ => {
+            let some: Vec<String> = topics
+                .iter()
+                .take(4)
+                .map(|topic| format!("{} ({})", topic.name, topic.schema))
+                .collect();
+            format!("is a recording without images; it has: {}", some.join(", "))
+        }
+    }
+}
+
+/// `Color (rgb8 640x480), Gyro`: which streams a recording has, for messages to people.
+fn list_streams(known: &Catalogue) -> String {
+    let one = |facts: &StreamFacts| {
+        let encoding = facts.encoding.clone().unwrap_or_default();
+        let size =
+            facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
+        match format!("{encoding} {size}").trim() {
+            "" => facts.kind.clone(),
+            details => format!("{} ({details})", facts.kind),
+        }
+    };
+    let streams: Vec<String> = known.streams.values().map(one).collect();
+    if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
 }

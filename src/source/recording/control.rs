@@ -36,8 +36,8 @@ pub struct PlayState {
     pub position: Duration,
     /// Its number.
     pub number: Option<u64>,
-    /// Where the section that is played begins.
-    pub begin: Duration,
+    /// Where the section that is played starts.
+    pub start: Duration,
     /// Where it ends, if that is known.
     pub end: Option<End>,
 }

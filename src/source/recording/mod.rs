@@ -3,14 +3,14 @@
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | this one | the source: frames at their time, and what a person asks for |
-//! | [`control`] | what a person may ask for while it is played |
+//! | this one | the source: frames at their time, and the commands of a person |
+//! | [`control`] | the commands, and what is shown while a recording is played |
 //! | `pace` | when a frame is due |
 //! | `section` | the frames of a part of a file, from pass to pass |
 
 pub mod control;
 mod pace;
-pub(crate) mod section;
+mod section;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +18,16 @@ use std::time::Duration;
 
 use self::control::{Command, Controls, PlayState, Remote, SPEEDS};
 use self::pace::Schedule;
-use self::section::{Found, Next, Section};
+use self::section::{Found, Section};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
 use crate::recording::Damage;
+use crate::recording::reader::frames::{as_ms, as_ns, period};
+use crate::recording::reader::images::Step;
 use crate::source::{Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
-const ANSWER: Duration = Duration::from_millis(20);
+const MAX_WAIT: Duration = Duration::from_millis(20);
 
 /// How fast a recording is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -45,9 +47,9 @@ pub struct ReplayOptions {
     pub speed: f64,
     /// Leave out what comes before; counted from the first frame's time stamp.
     pub from: Option<Duration>,
-    /// End before the first frame at or behind this; counted from the first frame's time stamp.
+    /// End before the first frame at or after this; counted from the first frame's time stamp.
     pub to: Option<Duration>,
-    /// Begin again after the last frame; time stamps go on, frame numbers repeat.
+    /// Start again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
     /// The topic with the depth to deliver; without it, the one depth topic, or the first of
     /// librealsense's depth streams.
@@ -84,28 +86,27 @@ pub struct RecordingSource {
     waiting: Option<Found>,
     /// When it is due, once it is on the schedule.
     due: Option<HostTime>,
-    /// Of the last frame delivered, since the first frame's stamp; or where a command has led
-    /// since.
+    /// Of the last frame delivered, or the target of a later seek; since the first frame's stamp.
     position_ns: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    Going,
-    /// `owed` frames are to be delivered nevertheless.
+    Playing,
+    /// So many frames are to be delivered nevertheless.
     Paused {
-        owed: u32,
+        pending_steps: u32,
     },
 }
 
 impl RecordingSource {
-    /// Opens the recording at `path`. Reads no more than its index and what stands before the first
-    /// depth frame, or the section's first.
+    /// Opens the recording at `path`. Reads no more than its index and up to the first depth frame, or the
+    /// section's first.
     ///
     /// # Errors
     /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that
-    /// was asked for; if an option makes no sense; if the section has no frame, and none that
-    /// damage may have taken.
+    /// was asked for; if an option makes no sense; if the section has no frame and damage has
+    /// taken none.
     pub fn open(
         path: &Path,
         options: ReplayOptions,
@@ -132,22 +133,21 @@ impl RecordingSource {
             return Err(SourceError::Unsupported(text));
         }
         let mut section = Section::open(path, &options)?;
-        let has_limits = options.from.is_some() || options.to.is_some();
-        let waiting = if has_limits { section.first(path, &*clock)? } else { None };
+        let is_part = options.from.is_some() || options.to.is_some();
+        let waiting = if is_part { section.first(path, &*clock)? } else { None };
         let reader = &section.frames.reader;
-        let is_whole = options.from.is_none() && options.to.is_none() && !options.looped;
         let info = SourceInfo {
             kind: SourceKind::Recording,
             name: path.display().to_string(),
             facts: reader.facts.clone(),
             stream: reader.stream.clone(),
             color: reader.color().cloned(),
-            expected_frames: reader.expected.filter(|_| is_whole),
+            expected_frames: reader.expected.filter(|_| !is_part && !options.looped),
         };
-        let begin = options.from.unwrap_or_default();
+        let start = options.from.unwrap_or_default();
         let speed = (options.pace == Pace::Recorded).then_some(options.speed);
         let state =
-            PlayState { speed, position: begin, begin, end: section.end(), ..PlayState::default() };
+            PlayState { speed, position: start, start, end: section.end(), ..PlayState::default() };
         Ok(Self {
             schedule: Schedule::new(options.speed, period(info.stream.nominal_fps)),
             info,
@@ -155,10 +155,10 @@ impl RecordingSource {
             clock,
             section,
             controls: Controls::new(state),
-            mode: Mode::Going,
+            mode: Mode::Playing,
             waiting,
             due: None,
-            position_ns: section::ns(begin),
+            position_ns: as_ns(start),
         })
     }
 
@@ -173,27 +173,30 @@ impl RecordingSource {
         self.controls.remote()
     }
 
-    /// Does what has been asked for.
-    fn obey(&mut self) -> Result<(), SourceError> {
+    /// Handles the commands that have come.
+    fn handle_commands(&mut self) -> Result<(), SourceError> {
         let (mode, mut target_ns) = (self.mode, None);
         while let Some(command) = self.controls.next_command() {
             match command {
                 Command::PauseOrGo => {
-                    self.mode = if self.mode == Mode::Going {
-                        Mode::Paused { owed: 0 }
+                    self.mode = if self.mode == Mode::Playing {
+                        Mode::Paused { pending_steps: 0 }
                     } else {
-                        Mode::Going
+                        Mode::Playing
                     };
                     self.reschedule();
                 }
                 Command::Step => {
-                    let owed = if let Mode::Paused { owed } = self.mode { owed } else { 0 };
-                    self.mode = Mode::Paused { owed: owed.saturating_add(1) };
+                    let pending = match self.mode {
+                        Mode::Paused { pending_steps } => pending_steps,
+                        Mode::Playing => 0,
+                    };
+                    self.mode = Mode::Paused { pending_steps: pending.saturating_add(1) };
                 }
                 Command::SeekBy { ns } => {
                     target_ns = Some(target_ns.unwrap_or(self.position_ns).saturating_add(ns));
-                    if self.mode != Mode::Going {
-                        self.mode = Mode::Paused { owed: 1 };
+                    if self.mode != Mode::Playing {
+                        self.mode = Mode::Paused { pending_steps: 1 };
                     }
                 }
                 Command::SpeedBy(factor) => {
@@ -207,18 +210,18 @@ impl RecordingSource {
             }
         }
         if self.mode != mode {
-            let is_paused = self.mode != Mode::Going;
+            let is_paused = self.mode != Mode::Playing;
             self.controls.show(|state| state.is_paused = is_paused);
         }
         target_ns.map_or(Ok(()), |ns| self.seek(section::from_ns(ns)))
     }
 
-    /// Goes to the first frame of the section at or behind `target`, counted from the first frame's
+    /// Goes to the first frame of the section at or after `target`, counted from the first frame's
     /// time stamp.
     fn seek(&mut self, target: Duration) -> Result<(), SourceError> {
         let target = self.section.seek(target)?;
         self.waiting = None;
-        self.position_ns = section::ns(target);
+        self.position_ns = as_ns(target);
         self.info.expected_frames = None;
         self.reschedule();
         self.controls.show(|state| state.position = target);
@@ -233,7 +236,7 @@ impl RecordingSource {
 
     /// When this frame is due, which has been found and not yet delivered.
     fn due(&mut self, found: Found) -> HostTime {
-        if self.pace == Pace::Max || self.mode != Mode::Going {
+        if self.pace == Pace::Max || self.mode != Mode::Playing {
             return HostTime::default();
         }
         let now = self.clock.now();
@@ -250,8 +253,8 @@ impl RecordingSource {
         }
         self.section.frames.take(frame);
         (self.waiting, self.due) = (None, None);
-        if let Mode::Paused { owed } = &mut self.mode {
-            *owed = owed.saturating_sub(1);
+        if let Mode::Paused { pending_steps } = &mut self.mode {
+            *pending_steps = pending_steps.saturating_sub(1);
         }
         let Found { facts, stamp_ns, is_restart } = found;
         self.position_ns = self.section.since_first_ns(facts.stamp_ns);
@@ -264,10 +267,10 @@ impl RecordingSource {
             is_restart,
             arrived_at: self.clock.now(),
             device_time: Some(DeviceTime {
-                ms: ms(stamp_ns),
+                ms: as_ms(stamp_ns),
                 domain: facts.domain.unwrap_or(stream.timestamp_domain),
             }),
-            depth_units_m: facts.depth_units_m,
+            depth_units_m: facts.depth_units_m.unwrap_or(stream.depth_units_m),
             metadata: facts.metadata,
         };
     }
@@ -284,16 +287,16 @@ impl FrameSource for RecordingSource {
         until: HostTime,
     ) -> Result<Delivery, SourceError> {
         loop {
-            self.obey()?;
-            let slice_end = until.min(self.clock.now().plus(ANSWER));
-            if self.mode == (Mode::Paused { owed: 0 }) {
+            self.handle_commands()?;
+            let slice_end = until.min(self.clock.now().plus(MAX_WAIT));
+            if self.mode == (Mode::Paused { pending_steps: 0 }) {
                 self.clock.sleep_until(slice_end);
             } else {
                 if self.waiting.is_none() {
                     match self.section.next(&*self.clock, slice_end)? {
-                        Next::Frame(found) => self.waiting = Some(found),
-                        Next::Going => {}
-                        Next::End => return Ok(Delivery::End),
+                        Step::Found(found) => self.waiting = Some(found),
+                        Step::More => {}
+                        Step::End => return Ok(Delivery::End),
                     }
                 }
                 if let Some(found) = self.waiting {
@@ -314,16 +317,4 @@ impl FrameSource for RecordingSource {
     fn damage(&self) -> Damage {
         self.section.damage()
     }
-}
-
-/// From frame to frame, nominally.
-pub(crate) fn period(nominal_fps: f64) -> Duration {
-    Duration::try_from_secs_f64(1.0 / nominal_fps).unwrap_or_default()
-}
-
-/// Seconds and their rest apart: as one number, nanoseconds since 1970 have more digits than an
-/// f64.
-pub(crate) fn ms(stamp_ns: i64) -> f64 {
-    const NS_PER_S: i64 = 1_000_000_000;
-    stamp_ns.div_euclid(NS_PER_S) as f64 * 1e3 + stamp_ns.rem_euclid(NS_PER_S) as f64 / 1e6
 }

@@ -32,12 +32,12 @@ impl Schedule {
         Self { speed, period, anchor: None }
     }
 
-    /// Begins anew: the next frame is due when it is asked for.
+    /// Starts anew: the next frame is due when it is asked for.
     pub fn restart(&mut self) {
         self.anchor = None;
     }
 
-    /// Changes the speed and begins anew.
+    /// Changes the speed and starts anew.
     pub fn set_speed(&mut self, speed: f64) {
         *self = Self::new(speed, self.period);
     }
@@ -104,7 +104,7 @@ mod tests {
             dues(1.0, &[1000, 1050, 500, 550, 100_000, 100_050]),
             [5, 55, 155, 205, 305, 355]
         );
-        assert_eq!(dues(1.0, &[7, 7, 7, 57]), [5, 105, 205, 255], "stamps that stand still");
+        assert_eq!(dues(1.0, &[7, 7, 7, 57]), [5, 105, 205, 255], "equal stamps");
         assert_eq!(dues(10.0, &[1000, 500, 550]), [5, 15, 20]);
     }
 
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_and_a_change_of_speed_begin_a_new_schedule_now() {
+    fn a_restart_and_a_change_of_speed_start_a_new_schedule() {
         let at = |ms: u64| HostTime::from_ns(ms * 1_000_000);
         let mut schedule = Schedule::new(1.0, Duration::from_millis(100));
         assert_eq!(schedule.due(1000 * MS, at(5)), at(5));

@@ -1,5 +1,4 @@
-//! The frames of a part of a recording, from pass to pass where it is looped, and where a seek
-//! leads to.
+//! The frames of a part of a recording, from pass to pass where it is looped, and after seeks.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,8 +7,9 @@ use super::ReplayOptions;
 use super::control::End;
 use crate::clock::{Clock, HostTime};
 use crate::recording::Damage;
-use crate::recording::reader::frames::{Frames, Step};
-use crate::recording::reader::images::DepthFacts;
+use crate::recording::reader::assembler::FrameFacts;
+use crate::recording::reader::frames::{Frames, as_ns, period};
+use crate::recording::reader::images::Step;
 use crate::source::SourceError;
 
 pub struct Section {
@@ -20,8 +20,8 @@ pub struct Section {
     /// Between the last frame of a pass and the first of the next.
     period: Duration,
     pass: Pass,
-    /// Frames before this are left out, until one is found that is not; counted from the
-    /// recording's first stamp.
+    /// Frames before this, counted from the recording's first stamp, are left out until one is
+    /// found that is not.
     skip_to: Option<Duration>,
     /// The stamp of the section's first frame, once it has been found.
     first_ns: Option<i64>,
@@ -41,29 +41,20 @@ struct Pass {
     offset_ns: i64,
     /// Of the last frame found, without the offset.
     last_ns: Option<i64>,
-    /// It did not go straight through.
-    is_sought: bool,
-    /// Nothing has been found since it began or was last sought in, and something else came before.
+    /// There was a seek in it.
+    has_seek: bool,
+    /// Nothing has been found since it started or since its last seek, but something before.
     is_restart: bool,
 }
 
-/// A frame that was found.
+/// A frame of the section.
 #[derive(Debug, Clone, Copy)]
 pub struct Found {
-    pub facts: DepthFacts,
+    pub facts: FrameFacts,
     /// Its time stamp, which goes on from pass to pass.
     pub stamp_ns: i64,
     /// It does not follow in the file on the frame found before it.
     pub is_restart: bool,
-}
-
-/// What a look for the next frame brought.
-#[derive(Debug, Clone, Copy)]
-pub enum Next {
-    Frame(Found),
-    /// No frame yet; look again.
-    Going,
-    End,
 }
 
 impl Section {
@@ -81,7 +72,7 @@ impl Section {
                 .expected
                 .map(|count| estimated_end(count, frames.reader.stream.nominal_fps)),
             looped: options.looped,
-            period: super::period(frames.reader.stream.nominal_fps),
+            period: period(frames.reader.stream.nominal_fps),
             frames,
             pass: Pass::default(),
             skip_to: options.from,
@@ -112,19 +103,19 @@ impl Section {
     }
 
     /// Finds the next frame. Gives up for now at the end of a chunk when `until` has passed.
-    pub fn next(&mut self, clock: &dyn Clock, until: HostTime) -> Result<Next, SourceError> {
+    pub fn next(&mut self, clock: &dyn Clock, until: HostTime) -> Result<Step<Found>, SourceError> {
         while !self.is_over {
             match self.frames.step()? {
-                Step::Frame(facts) => {
+                Step::Found(facts) => {
                     self.latest_ns = self.latest_ns.max(facts.stamp_ns);
                     let since_first_ns = self.since_first_ns(facts.stamp_ns);
                     if self.to.is_some_and(|to| !is_less(since_first_ns, to)) {
                         self.end_pass()?;
-                    } else if !self.skip_to.is_some_and(|begin| is_less(since_first_ns, begin)) {
-                        return Ok(Next::Frame(self.found(facts)));
+                    } else if !self.skip_to.is_some_and(|start| is_less(since_first_ns, start)) {
+                        return Ok(Step::Found(self.found(facts)));
                     }
                 }
-                Step::Going => {}
+                Step::More => {}
                 Step::End => {
                     if let Some(last_ns) = self.pass.last_ns {
                         self.length = Some(End {
@@ -136,10 +127,10 @@ impl Section {
                 }
             }
             if !self.is_over && clock.now() >= until {
-                return Ok(Next::Going);
+                return Ok(Step::More);
             }
         }
-        Ok(Next::End)
+        Ok(Step::End)
     }
 
     /// Finds the first frame. A section without one is a mistake, unless the frames may have been
@@ -147,16 +138,15 @@ impl Section {
     pub fn first(&mut self, path: &Path, clock: &dyn Clock) -> Result<Option<Found>, SourceError> {
         loop {
             match self.next(clock, HostTime::from_ns(u64::MAX))? {
-                Next::Frame(found) => return Ok(Some(found)),
-                Next::Going => {}
-                Next::End if self.damage().is_none() => return Err(self.without_frames(path)),
-                Next::End => return Ok(None),
+                Step::Found(found) => return Ok(Some(found)),
+                Step::More => {}
+                Step::End if self.damage().is_none() => return Err(self.without_frames(path)),
+                Step::End => return Ok(None),
             }
         }
     }
 
-    /// There was a frame of a whole recording before the section, since a seek leads to one that
-    /// is.
+    /// A seek leads to a frame before the section, so a whole recording has shown its length.
     fn without_frames(&self, path: &Path) -> SourceError {
         let length = from_ns(self.since_first_ns(self.latest_ns));
         let problem = match self.to {
@@ -164,7 +154,8 @@ impl Section {
                 format!("no depth frame lies between --from {:?} and --to {to:?}", self.from)
             }
             _ => format!(
-                "--from {:?} lies behind the end: the recording is {:.3} s long, from its first depth frame to its last",
+                "--from {:?} lies behind the end: the recording is {:.3} s long, from its first \
+                 depth frame to its last",
                 self.from,
                 length.as_secs_f64()
             ),
@@ -172,44 +163,44 @@ impl Section {
         SourceError::Format { path: path.to_owned(), problem }
     }
 
-    fn found(&mut self, facts: DepthFacts) -> Found {
-        // Once the section has begun, stamps that go back do not leave it again.
+    fn found(&mut self, facts: FrameFacts) -> Found {
+        // Once the section has started, stamps that go back do not leave it again.
         self.skip_to = None;
         self.pass.last_ns = Some(facts.stamp_ns);
-        if !self.pass.is_sought {
+        if !self.pass.has_seek {
             self.first_ns.get_or_insert(facts.stamp_ns);
         }
         let is_restart = std::mem::take(&mut self.pass.is_restart);
         Found { facts, stamp_ns: facts.stamp_ns.saturating_add(self.pass.offset_ns), is_restart }
     }
 
-    /// Goes to the first frame at or behind `target`, counted from the recording's first stamp, but
-    /// not out of the section: what lies before leads to its begin, and what lies behind to its
-    /// end. Returns where that is.
+    /// Goes to the first frame at or after `target`, counted from the recording's first stamp, but
+    /// not out of the section: a target before it leads to its start, one after it to its end.
+    /// Returns where that is.
     pub fn seek(&mut self, target: Duration) -> Result<Duration, SourceError> {
         let target = target.max(self.from);
         self.damage = self.damage();
         self.frames.seek(target, self.pass.offset_ns)?;
         self.skip_to = Some(target);
-        (self.pass.is_sought, self.pass.is_restart) = (true, true);
+        (self.pass.has_seek, self.pass.is_restart) = (true, true);
         Ok(target)
     }
 
-    /// Begins the next pass, or the end.
+    /// Starts the next pass, or ends.
     fn end_pass(&mut self) -> Result<(), SourceError> {
         self.damage = self.damage();
-        // A section without frames would be looked through for ever.
-        if !self.looped || (self.pass.last_ns.is_none() && !self.pass.is_sought) {
+        // A section without frames would be searched for ever.
+        if !self.looped || (self.pass.last_ns.is_none() && !self.pass.has_seek) {
             self.is_over = true;
             return Ok(());
         }
-        let begin_ns = self
+        let start_ns = self
             .first_ns
-            .unwrap_or_else(|| self.frames.reader.first_stamp_ns.saturating_add(ns(self.from)));
+            .unwrap_or_else(|| self.frames.reader.first_stamp_ns.saturating_add(as_ns(self.from)));
         let length_ns =
-            self.pass.last_ns.map_or(0, |last_ns| last_ns.saturating_sub(begin_ns).max(0));
+            self.pass.last_ns.map_or(0, |last_ns| last_ns.saturating_sub(start_ns).max(0));
         let offset_ns =
-            self.pass.offset_ns.saturating_add(length_ns).saturating_add(ns(self.period));
+            self.pass.offset_ns.saturating_add(length_ns).saturating_add(as_ns(self.period));
         self.pass = Pass { offset_ns, is_restart: true, ..Pass::default() };
         self.skip_to = Some(self.from);
         Ok(self.frames.seek(self.from, offset_ns)?)
@@ -234,11 +225,6 @@ fn estimated_end(frames: u64, nominal_fps: f64) -> End {
 
 fn is_less(ns: i64, limit: Duration) -> bool {
     i128::from(ns) < i128::try_from(limit.as_nanos()).unwrap_or(i128::MAX)
-}
-
-/// As signed nanoseconds, at most as many as there are.
-pub fn ns(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// 0 for what is below.

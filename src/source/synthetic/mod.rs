@@ -26,13 +26,10 @@ use std::time::Duration;
 
 use self::color::{ColorView, OFFSET_X_M};
 use self::depth::DepthView;
-use super::{
-    COLOR_BUFFERS, ColorStream, Delivery, DepthStream, FrameSource, SourceError, SourceInfo,
-    SourceKind,
-};
+use super::{ColorStream, Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::camera::{Distortion, Extrinsics, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 
 const DEPTH_UNITS_M: f32 = 0.001;

@@ -3,12 +3,12 @@
 use common::bag_writer::{ALL_PACKINGS, Color, Spec, write_bag};
 use common::kinds;
 use common::recording::File;
-use depthcast::recording::{RecordingInfo, glance, inspect};
+use depthcast::recording::{RecordingInfo, inspect, quick_inspect};
 
 common::with_data! { the_samples_are_told_alike }
 
 fn assert_alike(path: &std::path::Path, what: &str) {
-    let (by_index, by_all) = (glance(path).unwrap(), inspect(path).unwrap());
+    let (by_index, by_all) = (quick_inspect(path).unwrap(), inspect(path).unwrap());
     assert!(by_all.checked && by_all.complete, "{what}: {:?}", by_all.damage);
     assert!(!by_index.checked, "{what}: all of it was read");
     assert_eq!(RecordingInfo { checked: true, ..by_index }, by_all, "{what}");
@@ -62,12 +62,12 @@ fn what_has_no_intact_index_is_read_whole() {
     let file = File::new();
     let open = Spec { is_closed: false, ..Spec::default() };
     let path = file.put(&write_bag(&open).bytes);
-    let info = glance(&path).unwrap();
+    let info = quick_inspect(&path).unwrap();
     assert!(info.checked && !info.complete);
     assert_eq!(info, inspect(&path).unwrap());
     let whole = write_bag(&Spec::default());
     let path = file.put(&whole.bytes[..whole.bytes.len() / 2]);
-    assert_eq!(glance(&path).unwrap(), inspect(&path).unwrap());
+    assert_eq!(quick_inspect(&path).unwrap(), inspect(&path).unwrap());
 }
 
 #[test]
@@ -77,14 +77,14 @@ fn damage_between_the_ends_is_found_where_all_is_read() {
     let mut bytes = bag.bytes.clone();
     bytes[bag.chunks[5].data.clone()].fill(0x55);
     let path = file.put(&bytes);
-    let (by_index, by_all) = (glance(&path).unwrap(), inspect(&path).unwrap());
+    let (by_index, by_all) = (quick_inspect(&path).unwrap(), inspect(&path).unwrap());
     assert!(by_index.complete && !by_index.checked && by_index.streams[0].frames == 10);
     assert!(!by_all.complete && by_all.checked && by_all.damage.frames_lost == 1);
     // Where it is met with, all is read.
     let mut bytes = bag.bytes.clone();
     bytes[bag.chunks[9].data.clone()].fill(0x55);
     let path = file.put(&bytes);
-    assert_eq!(glance(&path).unwrap(), inspect(&path).unwrap());
+    assert_eq!(quick_inspect(&path).unwrap(), inspect(&path).unwrap());
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn stamps_that_go_back_take_no_time_away() {
     let duration_s = |stamps_ms: &[u64]| {
         let path =
             file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
-        (glance(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
+        (quick_inspect(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
     };
     // A camera that was unplugged, and began again at nothing.
     assert_eq!(duration_s(&[9000, 9100, 9200, 9500, 10, 110, 310]), (0.8, 0.8));

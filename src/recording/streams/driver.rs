@@ -1,40 +1,38 @@
-//! What the topics and messages of camera drivers tell: `sensor_msgs/Image` with
+//! What the topics and messages of camera drivers say of streams: `sensor_msgs/Image` with
 //! `sensor_msgs/CameraInfo` beside it, under any names, as realsense2_camera, other drivers and
 //! depthcast's own recorder write them.
 //!
-//! A stream is an image topic, and has its name. Of which kind it is only its first image tells.
+//! A stream is an image topic, and has its name. Its kind follows from its first image.
 //!
-//! | fact | where it stands |
+//! | fact | source |
 //! | --- | --- |
 //! | kind, size | the first image's encoding, the words in the topic's name and frame |
-//! | lens | `<parent>/camera_info`, else the only camera info of the same frame and size |
-//! | metres per step | depthcast's note `depth_units_m`, else a millimetre (REP 118) |
+//! | lens | a camera info: [`lens::choose`] |
+//! | metres per step | [`units::of_driver`] |
 //! | time stamp domain | depthcast's note `timestamp_domain`, else `<parent>/metadata` of realsense2_camera |
-//! | rate | depthcast's note `nominal_fps`, else estimated by the first time stamps |
-//! | place of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
-
-mod image;
+//! | rate | depthcast's note `nominal_fps`, else estimated from the first time stamps |
+//! | extrinsics of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use image::has_images;
+use serde_json::{Map, Value};
 
-use self::image::{COMPRESSED_IMAGE, IMAGE, ImageFacts};
-use crate::camera::{Extrinsics, Intrinsics};
+use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::recording::container::Topic;
-use crate::recording::image_codec;
-use crate::recording::ros::Encoding;
-use crate::recording::ros::{self as ros, CameraInfo, DepthFormat, Fields, METRES_ROUNDED_TO_M};
+use crate::recording::image_codec::{self, color};
+use crate::recording::ros::{
+    self, CameraInfo, DepthFormat, Encoding, Fields, Image, Stamp, compressed,
+};
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
-use crate::recording::streams::lens;
+use crate::recording::streams::lens::{self, DriverLens};
+use crate::recording::streams::units;
 
-/// What 16-bit depth of a driver is in (REP 118).
-const MILLIMETRE_M: f32 = 0.001;
-/// So many of a stream's first time stamps tell its rate.
+pub const IMAGE: &str = "sensor_msgs/Image";
+/// So many of a stream's first time stamps give its rate.
 const FIRST_STAMPS: usize = 9;
-/// More topics of one sort than any recording has; what comes behind them is left out.
+/// More topics of one type than any recording has; further ones are left out.
 const MAX_TOPICS: usize = 1024;
 
 /// What is known of drivers' streams.
@@ -42,21 +40,31 @@ const MAX_TOPICS: usize = 1024;
 pub struct Driver {
     /// By the names of their topics.
     images: BTreeMap<String, ImageFacts>,
-    camera_infos: BTreeMap<String, Lens>,
-    /// By the names of topics with metadata: the frames' clock, and what else the first of them
-    /// tells.
+    camera_infos: BTreeMap<String, DriverLens>,
+    /// By the names of metadata topics: the frames' clock, and the names of the other metadata.
     metadata: BTreeMap<String, (TimestampDomain, BTreeSet<String>)>,
     tree: FrameTree,
     /// By the names of realsense2_camera's topics.
     depth_to_color: BTreeMap<String, Extrinsics>,
 }
 
+/// What the first images of a topic say.
 #[derive(Debug, Clone, PartialEq)]
-struct Lens {
+struct ImageFacts {
+    /// `None` if it is depth only where no other stream is: 16 bits without a word about depth may
+    /// be infrared as well.
+    kind: Option<&'static str>,
     frame_id: String,
-    /// Nothing if all is zero, which is how ROS says that nobody knows.
-    intrinsics: Option<Result<Intrinsics, String>>,
-    size_px: (u32, u32),
+    encoding: String,
+    /// Compressed images do not tell.
+    size_px: Option<(u32, u32)>,
+    notes: BTreeMap<String, String>,
+    stamps: Vec<Stamp>,
+}
+
+/// Whether the topic has images of a driver, raw or compressed.
+pub fn has_images(topic: &Topic) -> bool {
+    topic.schema == IMAGE || topic.schema == compressed::SCHEMA
 }
 
 /// The topic whose images a topic of image_transport has in another form: `/x/image_raw` of
@@ -72,13 +80,18 @@ fn parent(topic: &str) -> &str {
     topic.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// Where the camera info of an image topic stands, by image_transport's rule.
+/// The topic with the camera info of an image topic, by image_transport's rule.
 pub fn camera_info_of(topic: &str) -> String {
     format!("{}/camera_info", parent(base(topic)))
 }
 
+/// The topic of realsense2_camera with the metadata of an image topic's frames.
+pub fn metadata_of(topic: &str) -> String {
+    format!("{}/metadata", parent(base(topic)))
+}
+
 impl Driver {
-    /// Takes in a message of a topic that is not librealsense's, and enters what it tells into
+    /// Reads a message of a topic that is not librealsense's, and enters what is new into
     /// `streams`.
     pub fn learn(
         &mut self,
@@ -86,13 +99,13 @@ impl Driver {
         body: &[u8],
         streams: &mut BTreeMap<String, StreamFacts>,
     ) {
-        let (name, wire) = (&topic.name, topic.encoding);
+        let (name, encoding) = (&topic.name, topic.encoding);
         let is_news = match topic.schema.as_str() {
-            IMAGE | COMPRESSED_IMAGE => self.learn_image(topic, body),
+            IMAGE | compressed::SCHEMA => self.learn_image(topic, body),
             "sensor_msgs/CameraInfo" => self.learn_lens(topic, body),
             "tf2_msgs/TFMessage" | "tf/tfMessage" => {
-                // What comes before a message's damage is as good as any.
-                let _ = ros::parse_transforms(wire, body, |link| {
+                // Transforms before a message's damage are good.
+                let _ = ros::parse_transforms(encoding, body, |link| {
                     if let Some(to_parent) = link.to_parent {
                         self.tree.add(link.parent, link.child, to_parent);
                     }
@@ -100,20 +113,21 @@ impl Driver {
                 false
             }
             "realsense2_camera/Extrinsics" | "realsense2_camera_msgs/Extrinsics" => {
-                if let Ok(place) = ros::parse_driver_extrinsics(wire, body) {
-                    enter(&mut self.depth_to_color, name, place);
+                if let Ok(extrinsics) = ros::parse_driver_extrinsics(encoding, body) {
+                    enter(&mut self.depth_to_color, name, extrinsics);
                 }
                 false
             }
             "realsense2_camera/Metadata" | "realsense2_camera_msgs/Metadata"
                 if !self.metadata.contains_key(name) =>
             {
-                parse_metadata(wire, body).is_some_and(|told| enter(&mut self.metadata, name, told))
+                metadata_names(encoding, body)
+                    .is_some_and(|new| enter(&mut self.metadata, name, new))
             }
             _ => false,
         };
         if is_news {
-            self.settle(streams);
+            self.enter_facts(streams);
         }
     }
 
@@ -129,88 +143,44 @@ impl Driver {
     }
 
     fn learn_lens(&mut self, topic: &Topic, body: &[u8]) -> bool {
-        if self.camera_infos.get(&topic.name).is_some_and(|lens| lens.intrinsics.is_some()) {
+        if self.camera_infos.get(&topic.name).is_some_and(|info| info.lens.is_some()) {
             return false;
         }
         let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
-        let is_unknown = info.fx == 0.0 && info.fy == 0.0;
         let own_name = topic.notes.get("distortion").map(String::as_str);
-        let lens = Lens {
-            frame_id: info.frame_id.trim_start_matches('/').to_owned(),
-            intrinsics: (!is_unknown).then(|| lens::intrinsics(&info, own_name)),
-            size_px: (info.width, info.height),
-        };
         self.camera_infos.remove(&topic.name);
-        enter(&mut self.camera_infos, &topic.name, lens)
+        enter(&mut self.camera_infos, &topic.name, DriverLens::new(&info, own_name))
     }
 
-    /// Enters into `streams` what all messages so far tell together.
-    fn settle(&self, streams: &mut BTreeMap<String, StreamFacts>) {
+    /// Enters into `streams` what follows from all messages so far.
+    fn enter_facts(&self, streams: &mut BTreeMap<String, StreamFacts>) {
         let has_sure_depth = self.images.values().any(|image| image.kind == Some("Depth"));
         let unsure = self.images.values().filter(|image| image.kind.is_none()).count();
+        let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
         for (name, image) in &self.images {
-            let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
             let metadata = self.metadata.get(&metadata_of(name));
-            let noted = |key: &str| image.notes.get(key);
-            let intrinsics = self.lens_of(name, image);
+            let intrinsics = lens::choose(name, &image.frame_id, image.size_px, &self.camera_infos);
+            let lens_size_px = intrinsics.iter().flatten().map(|i| (i.width, i.height)).next();
             let facts = StreamFacts {
                 kind: image.kind.unwrap_or(only).to_owned(),
-                nominal_fps: noted("nominal_fps")
+                nominal_fps: image
+                    .notes
+                    .get("nominal_fps")
                     .and_then(|fps| fps.parse().ok())
                     .filter(|fps| (1e-3..1e4).contains(fps)),
                 encoding: Some(image.encoding.clone()),
-                size_px: image.size_px.or(intrinsics
-                    .as_ref()
-                    .and_then(|i| i.as_ref().ok())
-                    .map(|i| (i.width, i.height))),
+                size_px: image.size_px.or(lens_size_px),
                 intrinsics,
-                timestamp_domain: noted("timestamp_domain")
+                timestamp_domain: image
+                    .notes
+                    .get("timestamp_domain")
                     .map(|domain| ros::timestamp_domain(domain))
-                    .or_else(|| metadata.map(|(domain, _)| *domain)),
-                place: None,
+                    .or(metadata.map(|(domain, _)| *domain)),
+                extrinsics: None,
                 metadata: metadata.map(|(_, names)| names.clone()).unwrap_or_default(),
             };
             streams.insert(name.clone(), facts);
         }
-    }
-
-    /// The lens of an image topic, or what is wrong with it in words that go on from "its depth
-    /// stream".
-    fn lens_of(&self, name: &str, image: &ImageFacts) -> Option<Result<Intrinsics, String>> {
-        let beside = camera_info_of(name);
-        let (topic, lens) = match self.camera_infos.get_key_value(&beside) {
-            Some(found) => found,
-            None => {
-                let fits = |lens: &Lens| {
-                    lens.frame_id == image.frame_id
-                        && image.size_px.is_none_or(|size| size == lens.size_px)
-                };
-                let mut fitting = self.camera_infos.iter().filter(|(_, lens)| fits(lens));
-                fitting.next().filter(|_| fitting.next().is_none())?
-            }
-        };
-        let Some(intrinsics) = &lens.intrinsics else {
-            return Some(Err(format!(
-                "has a camera info of zeros ({topic}): its driver did not know the lens"
-            )));
-        };
-        let mut intrinsics = match intrinsics {
-            Ok(intrinsics) => *intrinsics,
-            Err(problem) => return Some(Err(problem.clone())),
-        };
-        match (image.size_px, lens.size_px) {
-            (Some((width, height)), (0, 0)) => {
-                (intrinsics.width, intrinsics.height) = (width, height)
-            }
-            (Some((width, height)), of_lens) if (width, height) != of_lens => {
-                let (w, h) = of_lens;
-                return Some(Err(format!(
-                    "has images of {width}x{height} and a camera info for {w}x{h} ({topic})"
-                )));
-            }
-            _ => {}
-        }
-        Some(Ok(intrinsics))
     }
 
     /// Nothing more is to be expected of a stream: its lens is known, and its first time stamps.
@@ -233,11 +203,10 @@ impl Driver {
         Some(if fps < 1.0 { fps } else { (fps * 10.0).round() / 10.0 })
     }
 
-    /// The headers of a stream's images do not count them: all have the same number, as files
-    /// converted from ROS 2 have.
+    /// The headers of a stream's images do not count them: all have the same number, as in files
+    /// converted from ROS 2.
     pub fn has_idle_numbers(&self, stream: &str) -> bool {
-        let stamps =
-            self.images.get(stream).map(|image| image.stamps.as_slice()).unwrap_or_default();
+        let stamps = self.images.get(stream).map_or(&[][..], |image| &image.stamps);
         stamps.len() > 1
             && stamps.windows(2).all(|pair| pair[0].seq.is_some() && pair[0].seq == pair[1].seq)
     }
@@ -245,40 +214,28 @@ impl Driver {
     /// Metres per depth step of a stream, and where that is from.
     pub fn depth_units(&self, stream: &str) -> Option<(f32, &'static str)> {
         let image = self.images.get(stream)?;
-        Some(
-            match (
-                DepthFormat::of(image_codec::raw_encoding(&image.encoding)),
-                noted_units_m(&image.notes),
-            ) {
-                (Some(DepthFormat::Metres), _) => (
-                    METRES_ROUNDED_TO_M,
-                    "0.001 m: its metres as floats, rounded; 0 beyond 65.535 m, for infinity and for no number",
-                ),
-                (_, Some(units_m)) => (units_m, "told by the recorder"),
-                (_, None) => (MILLIMETRE_M, "0.001 m, as drivers write 16-bit depth (REP 118)"),
-            },
-        )
+        let format = DepthFormat::of(image_codec::raw_encoding(&image.encoding));
+        Some(units::of_driver(format, &image.notes))
     }
 
-    /// Where the stream `from` stands in the frame of the stream `to`.
+    /// From the frame of the stream `from` into that of the stream `to`.
     pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
         let (from_frame, to_frame) =
             (&self.images.get(from)?.frame_id, &self.images.get(to)?.frame_id);
         if from_frame == to_frame && !from_frame.is_empty() {
             return Some(Extrinsics::IDENTITY);
         }
-        let told = self.depth_to_color.iter().find_map(|(topic, place)| {
+        let published = self.depth_to_color.iter().find_map(|(topic, extrinsics)| {
             let camera = topic.strip_suffix("extrinsics/depth_to_color")?;
             let is_of = |stream: &str, part: &str| {
                 stream.strip_prefix(camera).is_some_and(|rest| rest.starts_with(part))
             };
-            (is_of(from, "depth/") && is_of(to, "color/")).then_some(*place)
+            (is_of(from, "depth/") && is_of(to, "color/")).then_some(*extrinsics)
         });
-        told.or_else(|| self.tree.extrinsics(from_frame, to_frame))
+        published.or_else(|| self.tree.extrinsics(from_frame, to_frame))
     }
 
-    /// Where the way from one stream to the other would stand, for messages to people; nothing if
-    /// they are not of a driver.
+    /// Where the extrinsics between two streams of a driver are looked for, for messages.
     pub fn where_extrinsics_are(&self, from: &str, to: &str) -> Option<String> {
         let (from, to) = (&self.images.get(from)?.frame_id, &self.images.get(to)?.frame_id);
         Some(format!(
@@ -287,15 +244,6 @@ impl Driver {
             to.escape_debug()
         ))
     }
-}
-
-/// What depthcast's recorder notes of a channel with depth.
-pub fn noted_units_m(notes: &BTreeMap<String, String>) -> Option<f32> {
-    notes
-        .get("depth_units_m")?
-        .parse()
-        .ok()
-        .filter(|&units_m: &f32| units_m.is_finite() && units_m > 0.0)
 }
 
 /// Enters what is new, up to a bound.
@@ -307,35 +255,77 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-/// Where realsense2_camera tells of single frames of an image topic.
-pub fn metadata_of(topic: &str) -> String {
-    format!("{}/metadata", parent(base(topic)))
-}
-
-/// What is told of a frame by a message of that topic (`realsense2_camera_msgs/Metadata`, which has
-/// a JSON text), and its stamp.
-pub fn frame_metadata(
-    wire: Encoding,
-    body: &[u8],
-) -> Option<(ros::Stamp, serde_json::Map<String, serde_json::Value>)> {
-    let mut fields = Fields::new(wire, body).ok()?;
+/// The metadata of one frame (`realsense2_camera_msgs/Metadata`, a JSON text), and its stamp.
+pub fn frame_metadata(encoding: Encoding, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
+    let mut fields = Fields::new(encoding, body).ok()?;
     let (stamp, _) = ros::header(&mut fields).ok()?;
-    let mut told: serde_json::Map<String, serde_json::Value> =
+    let mut metadata: Map<String, Value> =
         serde_json::from_str(fields.string("metadata").ok()?).ok()?;
     // The header's stamp once more, in milliseconds.
-    told.remove("frame_timestamp");
-    Some((stamp, told))
+    metadata.remove("frame_timestamp");
+    Some((stamp, metadata))
 }
 
-/// The domain, and the names of what else is told of a frame.
-fn parse_metadata(wire: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
-    let (_, told) = frame_metadata(wire, body)?;
-    let domain = ros::timestamp_domain(told.get("clock_domain")?.as_str()?);
+/// The domain, and the names of the other metadata.
+fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
+    let (_, metadata) = frame_metadata(encoding, body)?;
+    let domain = ros::timestamp_domain(metadata.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
-    told.keys()
-        .filter(|name| *name != "clock_domain")
-        .for_each(|name| facts.learn_metadata(name, ""));
+    let names = metadata.keys().filter(|name| *name != "clock_domain");
+    names.for_each(|name| facts.learn_metadata(name, ""));
     Some((domain, facts.metadata))
+}
+
+impl ImageFacts {
+    /// `None` if the message cannot be read.
+    fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
+        let (stamp, frame_id, encoding, size_px);
+        if topic.schema == compressed::SCHEMA {
+            // As far as its data.
+            let mut fields = Fields::new(topic.encoding, body).ok()?;
+            (stamp, frame_id) = ros::header(&mut fields).ok()?;
+            (encoding, size_px) = (fields.string("format").ok()?, None);
+        } else {
+            let image = Image::parse(topic.encoding, body).ok()?;
+            (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
+            size_px = Some((image.width, image.height));
+        }
+        // A compressed format starts with the encoding of the raw image, or is `jpeg` or `png`.
+        let raw = match image_codec::raw_encoding(encoding) {
+            "jpeg" | "jpg" | "png" if topic.name.ends_with("/compressedDepth") => "16UC1",
+            // Only other words can tell infrared then.
+            "jpeg" | "jpg" | "png" => "mono8",
+            raw => raw,
+        };
+        Some(Self {
+            kind: kind(raw, &topic.name, frame_id),
+            frame_id: frame_id.trim_start_matches('/').to_owned(),
+            encoding: encoding.to_owned(),
+            size_px,
+            notes: topic.notes.clone(),
+            stamps: vec![stamp],
+        })
+    }
+}
+
+/// Kinds have librealsense's names. `None` if it depends on the other streams.
+fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
+    let (topic, frame_id) = (topic.to_ascii_lowercase(), frame_id.to_ascii_lowercase());
+    let says = |word: &str| topic.contains(word) || frame_id.contains(word);
+    let is_infrared =
+        says("infra") || topic.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "ir");
+    match encoding {
+        "mono16" if is_infrared => Some("Infrared"),
+        "mono16" if says("depth") => Some("Depth"),
+        "mono16" => None,
+        "16UC1" | "Z16" if is_infrared && !topic.contains("depth") => Some("Infrared"),
+        encoding if DepthFormat::of(encoding).is_some() => Some("Depth"),
+        _ if topic.contains("confidence") => Some("Confidence"),
+        encoding if color::is_known(encoding) || encoding.starts_with("bayer") => {
+            Some(if is_infrared && color::is_grey(encoding) { "Infrared" } else { "Color" })
+        }
+        _ => Some("Other"),
+    }
 }
 
 #[cfg(test)]
@@ -465,7 +455,8 @@ mod tests {
             Distortion::InverseBrownConrady
         );
         assert_eq!(driver.depth_units(IMAGE_TOPIC).unwrap().0, 0.0001);
-        assert_eq!(noted_units_m(&BTreeMap::from([("depth_units_m".into(), "-1".into())])), None);
+        let absurd = BTreeMap::from([("depth_units_m".into(), "-1".into())]);
+        assert_eq!(units::of_image(DepthFormat::Steps, None, &absurd), None);
     }
 
     #[test]
@@ -497,5 +488,55 @@ mod tests {
         ] {
             assert_eq!(camera_info_of(image), info);
         }
+    }
+
+    #[test]
+    fn words_and_encodings_tell_kinds() {
+        for (encoding, topic, frame, want) in [
+            ("16UC1", "/camera/depth/image_rect_raw", "", Some("Depth")),
+            ("16UC1", "/image", "", Some("Depth")),
+            ("16UC1", "/camera/infra1/image_raw", "", Some("Infrared")),
+            ("16UC1", "/camera/aligned_depth_to_infra1/image_raw", "", Some("Depth")),
+            ("Z16", "/image", "", Some("Depth")),
+            ("32FC1", "/zed/depth_registered", "", Some("Depth")),
+            ("mono16", "/image", "", None),
+            ("mono16", "/image", "camera_depth_optical_frame", Some("Depth")),
+            ("mono16", "/ir/image", "depth_frame", Some("Infrared")),
+            ("mono8", "/camera/ir/image_raw", "", Some("Infrared")),
+            ("mono8", "/image", "camera_infra1_optical_frame", Some("Infrared")),
+            ("8UC1", "/airport/image", "", Some("Color")),
+            ("rgb8", "/camera/infra1/image_raw", "", Some("Color")),
+            ("yuv422_yuy2", "/camera/color/image_raw", "", Some("Color")),
+            ("bayer_rggb8", "/camera/image_raw", "", Some("Color")),
+            ("mono8", "/camera/confidence/image_raw", "", Some("Confidence")),
+            ("64FC3", "/flow", "", Some("Other")),
+        ] {
+            assert_eq!(kind(encoding, topic, frame), want, "{encoding} {topic} {frame}");
+        }
+    }
+
+    #[test]
+    fn compressed_images_tell_what_they_were() {
+        let parse = |topic: &str, format: &str| {
+            let text =
+                |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+            let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
+            ImageFacts::parse(
+                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Encoding::Ros1),
+                &body,
+            )
+            .unwrap()
+            .kind
+        };
+        assert_eq!(
+            parse("/depth/image/compressedDepth", "16UC1; compressedDepth png"),
+            Some("Depth")
+        );
+        assert_eq!(parse("/depth/image/compressedDepth", "32FC1; compressedDepth"), Some("Depth"));
+        assert_eq!(parse("/depth/image/compressedDepth", "png"), Some("Depth"));
+        assert_eq!(parse("/depth/image/compressed", "16UC1; png compressed "), Some("Depth"));
+        assert_eq!(parse("/image/compressed", "rgb8; jpeg compressed bgr8"), Some("Color"));
+        assert_eq!(parse("/image/compressed", "jpeg"), Some("Color"));
+        assert_eq!(parse("/infra1/image/compressed", "jpeg"), Some("Infrared"));
     }
 }

@@ -1,13 +1,14 @@
-//! Gives each depth frame the colour image nearest in time. No I/O, no clock: images in, pairs out.
+//! Gives each depth frame the colour image nearest in time, for cameras and recordings alike. No
+//! I/O, no clock: images in, pairs out.
 //!
-//! Depth and colour come interleaved, each stream in the order of its stamps; what was seen at the
-//! same instant may come a little before or behind. So a depth frame waits here until no nearer
-//! colour image can come, or until it has waited long enough.
+//! Depth and colour come interleaved, each stream in the order of its stamps; two images of the same
+//! instant may come in either order. So a depth frame waits here until no nearer colour image can
+//! come, or until it has waited long enough.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// A colour image farther from a depth frame than this shows something else: colour has failed, or
+/// A colour image farther from a depth frame than this does not belong to it: colour has failed, or
 /// the stamps have jumped.
 pub const MAX_APART: Duration = Duration::from_secs(1);
 const MAX_APART_NS: u64 = MAX_APART.as_nanos() as u64;
@@ -31,7 +32,7 @@ pub struct Pairs<D, C> {
     depths: VecDeque<(i64, D)>,
     colors: VecDeque<(i64, C)>,
     patience: Patience,
-    /// Depth frames at the front that shall wait no longer.
+    /// Depth frames at the front that wait no longer.
     hurried: usize,
 }
 
@@ -49,7 +50,7 @@ impl<D, C: Clone> Pairs<D, C> {
 
     pub fn add_color(&mut self, stamp_ns: i64, color: C) {
         if self.colors.back().is_some_and(|&(last_ns, _)| stamp_ns < last_ns) {
-            // The camera was restarted, or the recording has come to its begin again.
+            // The camera was restarted, or the recording has started again.
             self.colors.clear();
         }
         self.colors.push_back((stamp_ns, color));
@@ -58,7 +59,7 @@ impl<D, C: Clone> Pairs<D, C> {
         }
     }
 
-    /// What waits now shall wait no longer.
+    /// Depth frames that wait now wait no longer.
     pub fn hurry(&mut self) {
         self.hurried = self.depths.len();
     }
@@ -69,8 +70,7 @@ impl<D, C: Clone> Pairs<D, C> {
         self.hurried = 0;
     }
 
-    /// The next depth frame, in the order of their coming, and its colour image, once that is
-    /// certain.
+    /// The next depth frame, in the order of arrival, and its colour image, once that is certain.
     pub fn next(&mut self) -> Option<(D, Option<C>)> {
         let (first_ns, newest_ns) = (self.depths.front()?.0, self.depths.back()?.0);
         let has_color = self.colors.back().is_some_and(|&(color_ns, _)| {
@@ -102,7 +102,7 @@ mod tests {
     const MS: i64 = 1_000_000;
 
     /// Feeds `d5` (depth at 5 ms), `c7` (colour at 7 ms) or `!` (hurry) one after the other;
-    /// returns what comes out behind each.
+    /// returns what comes out after each.
     fn run(patience_ms: (i64, u64), images: &str) -> String {
         let patience = Patience { near_ns: patience_ms.0 * MS, wait_ns: patience_ms.1 * MS as u64 };
         let mut pairs: Pairs<i64, i64> = Pairs::new(patience);
