@@ -195,7 +195,12 @@ fn damage_recordings() {
                     (opened, kept) = (opened + 1, kept + frames.len());
                     match &info {
                         Err(e) => problems.push(format!("{what}: it opens, and has no info: {e}")),
-                        Ok(info) if wound.is_cut() && !counts_the_same(info, frames, damage) => {
+                        // `info` does not decompress the images that librealsense packs by zstd.
+                        Ok(info)
+                            if wound.is_cut()
+                                && kind.name != "db3 zstd"
+                                && !counts_the_same(info, frames, damage) =>
+                        {
                             problems.push(format!("{what}: {info:?} of {damage:?}"));
                         }
                         Ok(_) => {}

@@ -5,12 +5,11 @@ use std::ops::Range;
 use crate::frame::{ColorFormat, ColorStream};
 use crate::recording::container::{Container, Message, Topic};
 use crate::recording::image_codec::color::ColorShape;
-use crate::recording::image_codec::{self, Unpacker};
+use crate::recording::image_codec::{self, Decoder};
 use crate::recording::reader::assembler::{Assembler, FrameNumbers, ImageHead, Metadata};
 use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::reader::metadata_join::Guess;
-use crate::recording::ros::Image;
-use crate::recording::ros::compressed::{self, CompressedImage};
+use crate::recording::ros::{CompressedImage, Image};
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::lens;
 use crate::recording::streams::librealsense::is_librealsense;
@@ -26,7 +25,7 @@ pub struct ColorReader {
     image: (Range<usize>, usize),
     /// The rows themselves and their distance, where images are compressed or wait for metadata.
     kept: Option<(Vec<u8>, usize)>,
-    unpacker: Unpacker,
+    decoder: Decoder,
 }
 
 impl ColorReader {
@@ -45,10 +44,10 @@ impl ColorReader {
         let encoding = encoding.ok_or_else(|| {
             format!("the pixel format of its colour stream ({stream}/info) is missing")
         })?;
-        let is_compressed = topic.schema == compressed::SCHEMA;
+        let is_compressed = topic.schema == CompressedImage::SCHEMA;
         let recorded = match encoding {
             _ if is_compressed && !is_librealsense(&topic.name) => {
-                image_codec::unpacked_encoding(encoding)
+                image_codec::decoded_encoding(encoding)
             }
             // librealsense makes PNG of what PNG can be, and that has its pixels in one order.
             "BGR8" if is_compressed => Some("RGB8"),
@@ -87,7 +86,7 @@ impl ColorReader {
             shape,
             image: (0..0, 0),
             kept: keeps_rows.then(Default::default),
-            unpacker: Unpacker::default(),
+            decoder: Decoder::default(),
         })
     }
 
@@ -103,12 +102,12 @@ impl ColorReader {
         let made_ahead = self.kept.as_mut().and_then(|(rows, _)| decoded(container, rows));
         let topic = container.topic(*channel).ok_or("a colour image without a topic")?;
         let bytes = container.bytes(body);
-        if topic.schema == compressed::SCHEMA {
+        if topic.schema == CompressedImage::SCHEMA {
             let image =
                 CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
             let size_px = (self.shape.width, self.shape.height);
             let (rows, step_bytes) = self.kept.get_or_insert_default();
-            let made = made_ahead.unwrap_or_else(|| self.unpacker.unpack(&image, size_px, rows));
+            let made = made_ahead.unwrap_or_else(|| self.decoder.decode(&image, size_px, rows));
             let shape = made.map_err(|e| unreadable(&e))?;
             let image = shape.image(image.stamp, rows);
             self.shape.check(&image)?;

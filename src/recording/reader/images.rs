@@ -8,12 +8,11 @@ use crate::frame::{ColorStream, DepthStream};
 use crate::huge_pages;
 use crate::recording::container::{Container, Item, Message};
 use crate::recording::container::{Damage, RecordingError};
-use crate::recording::image_codec::Unpacker;
+use crate::recording::image_codec::Decoder;
 use crate::recording::reader::assembler::{Assembler, FrameFacts, ImageHead, Outcome};
 use crate::recording::reader::color::ColorReader;
 use crate::recording::reader::decode_ahead::decoded;
-use crate::recording::ros::compressed::{self, CompressedImage};
-use crate::recording::ros::{self, DepthFormat, Image};
+use crate::recording::ros::{self, CompressedImage, DepthFormat, Image};
 
 /// What a step through a recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +54,7 @@ pub struct ImageReader {
     pub(super) image: Vec<u16>,
     /// Its rows, where it was compressed.
     pub(super) rows: Vec<u8>,
-    pub(super) unpacker: Unpacker,
+    pub(super) decoder: Decoder,
 }
 
 impl ImageReader {
@@ -170,16 +169,16 @@ impl ImageReader {
     fn read_depth(&mut self, Message { channel, body, .. }: &Message) -> Result<ImageHead, String> {
         let unreadable =
             |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
-        let Self { container, unpacker, rows, image: depth, stream, .. } = self;
+        let Self { container, decoder, rows, image: depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
         let made_ahead = decoded(&mut **container, rows);
         let bytes = container.bytes(body);
         let topic = container.topic(*channel).ok_or("a depth image without a topic")?;
         let shape;
-        let image = if topic.schema == compressed::SCHEMA {
+        let image = if topic.schema == CompressedImage::SCHEMA {
             let image =
                 CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
-            let made = made_ahead.unwrap_or_else(|| unpacker.unpack(&image, (width, height), rows));
+            let made = made_ahead.unwrap_or_else(|| decoder.decode(&image, (width, height), rows));
             shape = made.map_err(|e| unreadable(&e))?;
             shape.image(image.stamp, rows)
         } else {
