@@ -292,7 +292,7 @@ fn bad_recordings_are_refused_with_one_clear_line() {
         with(&missing, &["there is no such file"]);
         with(&folder, &["directory"]);
         with(&jpeg, &["JPEG"]);
-        with(&text, &["(.bag, .db3, .mcap)", "it begins with 72 6f 6f 6d 0a \"room.\""]);
+        with(&text, &["(.bag, .db3, .mcap)", "it starts with 72 6f 6f 6d 0a \"room.\""]);
         for len in [1, 13] {
             with(
                 &file("cut.db3", &b"SQLite format 3\0"[..len]),
