@@ -151,10 +151,6 @@ mod tests {
         }
     }
 
-    fn model(info: &CameraInfo<'_>) -> Result<Distortion, String> {
-        intrinsics(info, None).map(|i| i.distortion)
-    }
-
     /// OpenCV's `projectPoints` in double precision: which pixel sees the point (x, y, 1).
     fn opencv(k: [f64; 5], x: f64, y: f64) -> [f64; 2] {
         let r2 = x * x + y * y;
@@ -203,27 +199,5 @@ mod tests {
             (f64::from(u) - (600.0 * at + 320.0)).abs() < 1e-3 && (v - 240.0).abs() < 1e-3,
             "{u} {v}"
         );
-    }
-
-    #[test]
-    fn models_have_names_of_ros_and_of_librealsense() {
-        let some = [0.1, 0.0, 0.0, 0.0, 0.0];
-        for (name, coeffs, want) in [
-            ("rational_polynomial", some, Ok(Distortion::BrownConrady)),
-            ("Inverse Brown Conrady", some, Ok(Distortion::InverseBrownConrady)),
-            ("", [0.0; 5], Ok(Distortion::None)),
-            ("none", [0.0; 5], Ok(Distortion::None)),
-            ("rubber sheet", some, Err("'rubber sheet'")),
-            ("", some, Err("''")),
-        ] {
-            match (model(&info(name, coeffs)), want) {
-                (Err(got), Err(want)) => assert!(got.contains(want), "{got}"),
-                (got, want) => assert_eq!(got.ok(), want.ok(), "{name} {coeffs:?}"),
-            }
-        }
-        let full = CameraInfo { has_further_coeffs: true, ..info("rational_polynomial", some) };
-        assert!(model(&full).unwrap_err().contains("more than five"));
-        let own = intrinsics(&info("plumb_bob", [0.0; 5]), Some("inverse_brown_conrady")).unwrap();
-        assert_eq!(own.distortion, Distortion::InverseBrownConrady);
     }
 }
