@@ -241,7 +241,7 @@ fn a_recording_without_usable_colour_says_what_it_has() {
     for (color, words) in [
         (
             Color { places: None, ..Color::default() },
-            "where its colour camera stands (/device_0/sensor_1/Color_0/tf",
+            "where its colour camera is (/device_0/sensor_1/Color_0/tf",
         ),
         (Color { encoding: "MJPEG", ..Color::default() }, "'MJPEG'"),
         (

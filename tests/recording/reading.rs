@@ -371,7 +371,7 @@ fn a_section_is_cut_out_by_the_stamps() {
         let behind = ReplayOptions { color, ..section(Some(401), None) };
         let text = open(&path, behind).err().unwrap().to_string();
         assert!(
-            text.contains("--from 401ms lies behind the end") && text.contains("0.400 s"),
+            text.contains("--from 401ms is past the end") && text.contains("0.400 s"),
             "{text}"
         );
     }

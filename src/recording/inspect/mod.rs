@@ -36,8 +36,8 @@ pub struct RecordingInfo {
     pub format: &'static str,
     /// The recording was closed, and nothing of it that was read is damaged.
     pub complete: bool,
-    /// All of it was read. If not, the number of frames is that of an intact index, and of the frames
-    /// only the first and the last were read.
+    /// All of it was read. If not, the number of frames is that of an intact index, and of the
+    /// frames only the first and the last were read.
     pub checked: bool,
     /// From the first to the last depth frame by their time stamps; without depth, that of the
     /// longest stream. Where stamps go back, the parts before and after that are added; of a
@@ -59,7 +59,7 @@ pub struct RecordingInfo {
     pub damage: Damage,
 }
 
-/// One stream of a recording. What it does not have, or the recording does not tell, is null.
+/// One stream of a recording. What it does not have, or the recording does not say, is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamInfo {
     /// `depth`, `color`, `infrared`, `gyro`, `accel` ...

@@ -17,8 +17,8 @@ const MAX_START_BYTES: u64 = 64 << 20;
 /// at most.
 pub const CHECKED_BYTES: u64 = 32 << 20;
 
-/// Says what is in the recording at `path`, by its index, its start and its end. Damage between them
-/// is not found ([`RecordingInfo::checked`]).
+/// Says what is in the recording at `path`, by its index, its start and its end. Damage between
+/// them is not found ([`RecordingInfo::checked`]).
 ///
 /// A file without an intact index, or with damage where it is read, is read whole instead, as by
 /// [`inspect`].

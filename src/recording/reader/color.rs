@@ -73,7 +73,7 @@ impl ColorReader {
         let from_depth = known.extrinsics(depth_stream, stream).ok_or_else(|| {
             let place = known.driver.where_extrinsics_are(depth_stream, stream);
             let place = place.unwrap_or_else(|| format!("{stream}/tf and {depth_stream}/tf"));
-            format!("it does not tell where its colour camera stands ({place})")
+            format!("it does not say where its colour camera is ({place})")
         })?;
         let nominal_fps = known.fps(stream).unwrap_or(DEFAULT_FPS);
         let numbers = FrameNumbers::of(topic, known.driver.has_idle_numbers(stream));

@@ -56,12 +56,12 @@ impl ImageReader {
         refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
         if doubtful_lenses.contains(&stream) {
             container.note_for_good(
-                "the intrinsics stand in a chunk that fails its checksum: all points may be wrong",
+                "the intrinsics are in a chunk that fails its checksum: all points may be wrong",
             );
         }
         if color.as_ref().is_some_and(|color| doubtful_lenses.contains(&color.stream)) {
             container.note_for_good(
-                "the colour camera's intrinsics stand in a chunk that fails its checksum: all \
+                "the colour camera's intrinsics are in a chunk that fails its checksum: all \
                  texture may be wrong",
             );
         }
@@ -170,7 +170,7 @@ fn describe(
     facts.push(("format", format!("{}, {packing}", format.as_str())));
     if known.depth_units_m(stream).is_none() {
         let units_m = units::DEFAULT_M;
-        let text = format!("taken as {units_m} m where frames do not tell: the recording does not");
+        let text = format!("taken as {units_m} m where frames do not say: the recording does not");
         facts.push(("depth units", text));
     }
     if let Some((_, why)) = known.driver.depth_units(stream) {
@@ -184,7 +184,7 @@ fn describe(
             facts.push(("frame rate", format!("{fps}/s by the first time stamps")))
         }
         (None, None) => facts
-            .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
+            .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not say"))),
     }
     facts
 }
@@ -219,8 +219,8 @@ struct Seen {
     size_px: Option<(u32, u32)>,
 }
 
-/// Reads from where `container` is to the metadata of the first depth image, and of the first colour
-/// image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
+/// Reads from where `container` is to the metadata of the first depth image, and of the first
+/// colour image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
 fn read_start(
     container: &mut dyn Container,
     asked: Option<&str>,

@@ -9,9 +9,9 @@
 //! | kind, size | the first image's encoding, the words in the topic's name and frame |
 //! | lens | a camera info: [`lens::choose`] |
 //! | metres per step | [`units::of_driver`] |
-//! | time stamp domain | depthcast's note `timestamp_domain`, else `<parent>/metadata` of realsense2_camera |
-//! | rate | depthcast's note `nominal_fps`, else estimated from the first time stamps |
-//! | extrinsics of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
+//! | time stamp domain | depthcast's note, else `<parent>/metadata` of realsense2_camera |
+//! | rate | depthcast's note, else estimated from the first time stamps |
+//! | extrinsics | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,7 +56,7 @@ struct ImageFacts {
     kind: Option<&'static str>,
     frame_id: String,
     encoding: String,
-    /// Compressed images do not tell.
+    /// Compressed images do not say.
     size_px: Option<(u32, u32)>,
     notes: BTreeMap<String, String>,
     stamps: Vec<Stamp>,
@@ -342,7 +342,7 @@ mod tests {
         };
         assert_eq!(rate(&[1, 3, 5, 9, 11, 13]), Some(0.5));
         assert_eq!(rate(&[1]), None);
-        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back tell nothing");
+        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back say nothing");
         assert_eq!(rate(&[7, 7, 7]), None);
     }
 

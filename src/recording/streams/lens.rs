@@ -2,11 +2,14 @@
 //!
 //! A lens is a `sensor_msgs/CameraInfo`, in ROS's names of distortion models or librealsense's:
 //!
-//! | ROS | formula | here |
-//! | --- | --- | --- |
-//! | `plumb_bob`, `rational_polynomial` without k4 to k6 | OpenCV's: the tangential terms take the straight ray | [`Distortion::BrownConrady`] |
-//! | `equidistant` | OpenCV's fisheye: θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸) | [`Distortion::KannalaBrandt4`] |
-//! | none, or an empty name | a pinhole | [`Distortion::None`] |
+//! | ROS | here |
+//! | --- | --- |
+//! | `plumb_bob`, `rational_polynomial` without k4 to k6 | [`Distortion::BrownConrady`] |
+//! | `equidistant` | [`Distortion::KannalaBrandt4`] |
+//! | none, or an empty name | a pinhole, [`Distortion::None`] |
+//!
+//! The first is OpenCV's model, whose tangential terms take the straight ray; the second is OpenCV's
+//! fisheye, θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸).
 //!
 //! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in
 //! its recordings tells them apart, so its word is taken; they differ by the product of two small
@@ -46,8 +49,8 @@ impl DriverLens {
     }
 }
 
-/// The lens of a driver's image topic: `<parent>/camera_info`, else the only camera info of the same
-/// frame and size. `camera_infos` are by the names of their topics.
+/// The lens of a driver's image topic: `<parent>/camera_info`, else the only camera info of the
+/// same frame and size. `camera_infos` are by the names of their topics.
 pub fn choose(
     image_topic: &str,
     frame_id: &str,

@@ -154,7 +154,7 @@ impl Section {
                 format!("no depth frame lies between --from {:?} and --to {to:?}", self.from)
             }
             _ => format!(
-                "--from {:?} lies behind the end: the recording is {:.3} s long, from its first \
+                "--from {:?} is past the end: the recording is {:.3} s long, from its first \
                  depth frame to its last",
                 self.from,
                 length.as_secs_f64()

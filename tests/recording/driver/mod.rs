@@ -229,7 +229,8 @@ fn of_several_depth_topics_the_user_chooses() {
         );
     }
     let bytes = writer.finish(true).bytes;
-    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
+    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), \
+                 /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
     let unclear = refused(&bytes, at_once(), &["several", "--topic", first]);
     assert!(matches!(unclear, SourceError::Recording(RecordingError::Unsupported(_))));
     for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50), (&ALIGNED[1..], 50)] {

@@ -61,7 +61,7 @@ fn the_colour_camera_stands_where_the_frames_say() {
     depth_and_color(&mut writer, 3);
     let bytes = writer.finish(true).bytes;
     let frames = "from the frame 'camera_depth_optical_frame' to 'camera_color_optical_frame'";
-    refused(&bytes, with_color(), &["where its colour camera stands (/tf_static or /tf", frames]);
+    refused(&bytes, with_color(), &["where its colour camera is (/tf_static or /tf", frames]);
     assert_eq!(replay(&bytes, at_once()).unwrap().1.len(), 3, "and nobody needs it without colour");
 }
 
