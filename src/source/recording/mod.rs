@@ -156,12 +156,6 @@ impl RecordingSource {
         })
     }
 
-    /// From the first to the last frame, as far as that is known; an estimate until the last has
-    /// been seen.
-    pub fn duration(&self) -> Option<Duration> {
-        self.section.length().map(|length| length.at)
-    }
-
     /// Lets a person pause, step, seek and change the speed, and see where the recording is at.
     pub fn remote(&self) -> Remote {
         self.controls.remote()

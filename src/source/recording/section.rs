@@ -82,11 +82,6 @@ impl Section {
         })
     }
 
-    /// From the recording's first frame to its last, as far as that is known.
-    pub fn length(&self) -> Option<End> {
-        self.length
-    }
-
     /// Where the section ends, as far as that is known.
     pub fn end(&self) -> Option<End> {
         match (self.to, self.length) {
