@@ -1,4 +1,4 @@
-//! Takes the README's pictures of the web viewer, in headless Chromium: `make screenshots`.
+//! Takes the README's images of the web viewer, in headless Chromium: `make screenshots`.
 //!
 //! A software renderer shows a few clouds a second, so cameras and recordings run slowly here.
 
@@ -10,53 +10,49 @@ use std::time::Duration;
 
 use common::browser::Browser;
 
-const DEPTHCAST: &str = "target/release/depthcast";
-const WIDTH: u32 = 1440;
-const HEIGHT: u32 = 810;
+const RECORDING: &str = "target/screenshots.mcap";
+const MODE: &str = "--depth 848x480@30";
 /// Until the plots have something to show.
 const PLOTS: Duration = Duration::from_secs(25);
-const WEB: [&str; 6] = ["--view", "web", "--web-port", "0", "--data-port", "0"];
-/// Where the cloud is in the layouts for an audience.
+/// Where the cloud is in the layouts for an audience, and in the one for measuring.
 const CLOUD: [[f32; 2]; 2] = [[0.05, 0.65], [0.1, 0.9]];
+const SMALL_CLOUD: [[f32; 2]; 2] = [[0.75, 0.95], [0.06, 0.2]];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let recording = "target/screenshots.mcap";
-    let mode = ["--depth", "848x480@30"];
-    record(recording, &mode, "90")?;
-    let mut browser = Browser::start(common::needs::chromium(), WIDTH, HEIGHT);
-    let demo = |preset| depthcast(&["demo", "--preset", preset, "--show-rate", "2"]);
-    picture(&mut browser, "demo", CLOUD, demo("live-demo").args(mode))?;
-    picture(&mut browser, "profiling", [[0.75, 0.95], [0.06, 0.2]], demo("profiling").args(mode))?;
-    let replay = ["replay", recording, "--color-by", "texture", "--speed", "0.05"];
-    picture(&mut browser, "replay", CLOUD, &mut depthcast(&replay))?;
+    let record =
+        format!("record {RECORDING} --force --color -- demo --view none --frames 90 {MODE}");
+    if !depthcast(&record).stdout(Stdio::null()).status()?.success() {
+        return Err("depthcast record failed".into());
+    }
+    let mut browser = Browser::start(common::needs::chromium(), 1440, 810);
+    for (name, cloud, run) in [
+        ("demo", CLOUD, format!("demo --preset live-demo --show-rate 2 {MODE}")),
+        ("profiling", SMALL_CLOUD, format!("demo --preset profiling --show-rate 2 {MODE}")),
+        ("replay", CLOUD, format!("replay {RECORDING} --color-by texture --speed 0.05")),
+    ] {
+        take(&mut browser, name, cloud, &run)?;
+    }
     Ok(())
 }
 
-fn record(recording: &str, mode: &[&str], frames: &str) -> Result<(), Box<dyn Error>> {
-    let record = [
-        "record", recording, "--force", "--color", "--", "demo", "--view", "none", "--frames",
-        frames,
-    ];
-    match depthcast(&record).args(mode).stdout(Stdio::null()).status()?.success() {
-        true => Ok(()),
-        false => Err("depthcast record failed".into()),
-    }
-}
-
-fn depthcast(args: &[&str]) -> Command {
-    let mut command = Command::new(DEPTHCAST);
-    command.args(args);
+fn depthcast(args: &str) -> Command {
+    let mut command = Command::new("target/release/depthcast");
+    command.args(args.split_whitespace());
     command
 }
 
 /// Saves `docs/<name>.png`: what a run shows, with its cloud in this region.
-fn picture(
+fn take(
     browser: &mut Browser,
     name: &str,
     cloud: [[f32; 2]; 2],
-    run: &mut Command,
+    run: &str,
 ) -> Result<(), Box<dyn Error>> {
-    let mut run = run.args(WEB).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut run = depthcast(run)
+        .args(["--view", "web", "--web-port", "0", "--data-port", "0"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
     let mut lines =
         BufReader::new(run.stderr.take().ok_or("no standard error")?).lines().map_while(Result::ok);
     let address =
@@ -64,10 +60,10 @@ fn picture(
     std::thread::spawn(move || lines.for_each(drop));
     let file = Path::new("docs").join(name).with_extension("png");
     let page = browser.open(&address.ok_or("the run ended without an address")?);
-    browser.look_until(&page, &file, |picture| picture.is_filled(cloud));
+    browser.wait_for(&page, &file, |image| image.is_filled(cloud));
     std::thread::sleep(PLOTS);
-    let picture = browser.look_until(&page, &file, |picture| picture.is_filled(cloud));
-    println!("{}: {}x{}", file.display(), picture.width, picture.height);
+    let image = browser.wait_for(&page, &file, |image| image.is_filled(cloud));
+    println!("{}: {}x{}", file.display(), image.width, image.height);
     browser.close(page);
     run.kill()?;
     run.wait()?;

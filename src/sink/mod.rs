@@ -1,4 +1,18 @@
-//! Where clouds go: one trait, one room per kind of sink. Each sink has a thread of its own.
+//! Where clouds go. [`CloudSink`] is the contract; each kind of sink implements it in a room of its
+//! own below this one.
+//!
+//! To add a sink:
+//!
+//! 1. Implement [`CloudSink`] in `sink/<name>/`, with `offer` and `name` at least; [`NullSink`] is
+//!    the smallest. Dependencies of its own go behind a Cargo feature.
+//! 2. Add a flag to `ViewArgs` (`cli/view.rs`), and make the sink where that is opened
+//!    (`cli/viewer.rs`). The report's `frames.shown` is that of the first sink of a run.
+//!
+//! The pipeline does the rest: it gives the sink a thread and a bounded queue, times each cloud,
+//! counts the lost ones, and the report lists them below the sink's name.
+//!
+//! Colours: a cloud has colours of its own where its points were textured by a colour camera
+//! (`crate::project`). Otherwise the sink decides; for the viewer see `rerun/points.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +25,71 @@ use crate::stats::Snapshot;
 #[cfg(feature = "viewer")]
 pub mod rerun;
 pub mod rerun_program;
+
+/// Consumes clouds. One thread of the pipeline drives it and calls nothing at the same time.
+///
+/// No call may block for long, since the sink's queue fills meanwhile: what cannot be taken now is
+/// [`Offer::Busy`]. A cloud counts as shown when `offer` returned [`Offer::Taken`], so a sink must
+/// not take what it would have to discard by itself. Every other cloud is counted as lost at this
+/// sink: `busy`, `disconnected`, above its rate, or in its queue. In a lossless run a busy sink is
+/// offered the same cloud again.
+pub trait CloudSink: Send {
+    /// A short name for reports, such as `web viewer`.
+    fn name(&self) -> String;
+
+    /// Takes a cloud, as far as there is room. A clone of the `Arc` keeps its buffers out of the
+    /// pool, see [`max_in_flight`](Self::max_in_flight).
+    ///
+    /// # Errors
+    /// Any error ends the run.
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
+
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    /// Whether clouds that could not be handed over at the end are an error of the run, and not
+    /// only a warning: a file has to be whole.
+    fn must_finish(&self) -> bool {
+        false
+    }
+
+    /// The most clouds a second that it wants; followed where the newest frame wins.
+    fn max_rate_hz(&self) -> Option<f64> {
+        None
+    }
+
+    /// The most clouds that it keeps after it has taken them.
+    fn max_in_flight(&self) -> usize {
+        0
+    }
+
+    /// The state of its connection, in a few words for people.
+    fn status(&self) -> Option<String> {
+        None
+    }
+
+    /// A taken cloud that the sink's library has released meanwhile; `None` if there is none now.
+    fn next_released(&mut self) -> Option<Released> {
+        None
+    }
+
+    /// Called a few times a second, and once after the last cloud, with fresh figures.
+    ///
+    /// # Errors
+    /// Any error ends the run.
+    fn figures(&mut self, _snapshot: &Snapshot) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// Hands over what is still on its way, for at most `patience`.
+    ///
+    /// # Errors
+    /// If not all of it could be handed over.
+    fn finish(self: Box<Self>, _patience: Duration) -> anyhow::Result<()> {
+        Ok(())
+    }
+}
 
 /// What became of a cloud that was offered to a sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +118,20 @@ pub struct Needs {
     pub depth_image: bool,
 }
 
+/// Takes everything and shows nothing: for measuring the pipeline without a viewer.
+#[derive(Debug, Default)]
+pub struct NullSink;
+
+impl CloudSink for NullSink {
+    fn name(&self) -> String {
+        "none".into()
+    }
+
+    fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        Ok(Offer::Taken)
+    }
+}
+
 /// What the viewer is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,10 +148,6 @@ pub enum Show {
 pub struct Images {
     pub color: bool,
     pub infrared: bool,
-}
-
-impl Images {
-    pub const NONE: Self = Self { color: false, infrared: false };
 }
 
 /// What the viewer is arranged for at first.
@@ -82,85 +171,4 @@ pub struct CameraView {
     pub pose: Extrinsics,
     /// Of its lines in plots, and of what is drawn for it.
     pub hue: [u8; 3],
-}
-
-/// The contract of a sink. It is driven by one thread. No call blocks for long: what can't be taken
-/// now is [`Offer::Busy`].
-pub trait CloudSink: Send {
-    /// A short name for reports, such as `web viewer`.
-    fn name(&self) -> String;
-
-    fn needs(&self) -> Needs;
-
-    /// Whether it is an error of the run, and not only worth a warning, if it can't hand over all
-    /// at the end: a file has to be whole.
-    fn must_finish(&self) -> bool {
-        false
-    }
-
-    /// The most clouds a second that it wants; followed where the newest frame wins. What is passed
-    /// over for it is counted.
-    fn max_rate_hz(&self) -> Option<f64> {
-        None
-    }
-
-    /// The most clouds that it holds after having taken them.
-    fn max_in_flight(&self) -> usize;
-
-    /// How its connection stands, in a few words for people.
-    fn status(&self) -> Option<String> {
-        None
-    }
-
-    /// # Errors
-    /// Any error ends the run.
-    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
-
-    /// A cloud that was handed over and that the sink's library has let go of meanwhile; `None` if
-    /// there is none now.
-    fn next_released(&mut self) -> Option<Released> {
-        None
-    }
-
-    /// Called a few times a second with fresh figures.
-    ///
-    /// # Errors
-    /// Any error ends the run.
-    fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()>;
-
-    /// Hands over what is still on its way, for at most `patience`.
-    ///
-    /// # Errors
-    /// If not all of it could be handed over.
-    fn finish(self: Box<Self>, patience: Duration) -> anyhow::Result<()>;
-}
-
-/// Takes everything and shows nothing: for measuring the pipeline without a viewer.
-#[derive(Debug, Default)]
-pub struct NullSink;
-
-impl CloudSink for NullSink {
-    fn name(&self) -> String {
-        "none".into()
-    }
-
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-
-    fn max_in_flight(&self) -> usize {
-        0
-    }
-
-    fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        Ok(Offer::Taken)
-    }
-
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
-    }
 }

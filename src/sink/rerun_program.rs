@@ -1,18 +1,33 @@
-//! The `rerun` program, Rerun's native viewer: whether it is there, and of a version that
-//! understands what depthcast sends. Built in any case, since `doctor` looks for it too.
+//! The `rerun` program, Rerun's native viewer: finds and starts one that understands what depthcast
+//! sends. Built without the feature `viewer` too, since `doctor` looks for it.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// The version of Rerun's SDK that is built in, as in `Cargo.toml` and `scripts/rerun.txt`.
 pub const VERSION: &str = "0.36.3";
+/// What a viewer that we start may keep before it forgets the oldest data.
+const MEMORY: &str = "1GB";
+/// How long it may take until it listens.
+const START: Duration = Duration::from_secs(10);
+/// How long it may take to report its version; it comes from a slow disk the first time.
+const ANSWER: Duration = Duration::from_secs(10);
+
+fn how_to_install() -> String {
+    format!(
+        "`pip install rerun-sdk=={VERSION}` or \
+         `cargo install rerun-cli --version {VERSION} --locked` brings it"
+    )
+}
 
 /// `0.36.x` of `0.36.3`: programs whose versions have this in common understand each other.
 pub fn release(version: &str) -> String {
@@ -70,6 +85,68 @@ fn parse_version(text: &str) -> Option<String> {
     let version = rest.split_whitespace().next()?;
     (name.starts_with("rerun") && version.starts_with(|c: char| c.is_ascii_digit()))
         .then(|| version.to_owned())
+}
+
+/// The viewer on the PATH, of a version that fits.
+///
+/// # Errors
+/// If there is none, or another one. The message says what to install.
+pub fn find_native_viewer() -> anyhow::Result<PathBuf> {
+    let install = how_to_install();
+    let Some(path) = find(&std::env::var_os("PATH").unwrap_or_default()) else {
+        bail!("there is no `rerun` on the PATH; {install}");
+    };
+    let shown = path.display();
+    match version(&path, ANSWER) {
+        Ok(Some(found)) if is_compatible(&found) => Ok(path),
+        Ok(Some(found)) => {
+            let needed = release(VERSION);
+            bail!("{shown} is version {found}, and this depthcast needs {needed}; {install}")
+        }
+        Ok(None) | Err(_) => {
+            bail!("{shown} does not report its version, so it is not Rerun's viewer; {install}")
+        }
+    }
+}
+
+/// Starts a viewer on a port of its own and returns its address. It stays open when the run has
+/// ended.
+///
+/// # Errors
+/// If it cannot be started or does not listen in time.
+pub fn spawn(viewer: &Path) -> anyhow::Result<String> {
+    // Any free port: a viewer that runs already, perhaps another's, has the usual one.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+    let mut child = Command::new(viewer)
+        .args(["--port", &port.to_string(), "--bind", &Ipv4Addr::LOCALHOST.to_string()])
+        .args(["--memory-limit", MEMORY, "--hide-welcome-screen"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Ctrl-C in the terminal is meant for us alone.
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start the viewer {}", viewer.display()))?;
+    let start = Instant::now();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!(
+                "the viewer {} ended at once ({status}); try `rerun` alone, or --view web",
+                viewer.display()
+            );
+        }
+        if start.elapsed() > START {
+            let _ = child.kill();
+            bail!(
+                "the viewer {} did not listen on port {port} within {} s",
+                viewer.display(),
+                START.as_secs()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(format!("rerun+http://{address}/proxy"))
 }
 
 #[cfg(test)]

@@ -14,42 +14,43 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
-use super::hub::Hub;
-use super::wire::{self, GRPC, SERVICE};
+use super::broadcast::BroadcastBuffer;
+use super::encoding::{self, GRPC, SERVICE};
 
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_millis(250);
-/// How long a peer may take to show that it is a viewer.
+/// How long the other side may take to show that it is a viewer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// A peer that is silent for so long is gone, even if nobody has closed the connection: a cable was
+/// One that is silent for so long is gone, even if nobody has closed the connection: a cable was
 /// pulled.
 const PING: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// A viewer that listens at an address of its own.
-pub(super) struct Peer {
-    pub(super) url: String,
+pub struct RemoteViewer {
+    pub url: String,
     endpoint: Endpoint,
-    pub(super) is_local: bool,
+    pub is_local: bool,
     last_failure: Mutex<Option<Failure>>,
 }
 
 /// Why there is no connection.
 #[derive(Debug, Clone)]
-pub(super) enum Failure {
+pub enum Failure {
     /// There never was one.
     NotThere(String),
     /// There was one.
     Lost,
 }
 
-impl Peer {
+impl RemoteViewer {
     /// # Errors
     /// If `url` is no address of a viewer.
-    pub(super) fn new(url: &str) -> anyhow::Result<Self> {
+    pub fn new(url: &str) -> anyhow::Result<Self> {
         let no_address = |why: String| {
             anyhow!(
-                "--view connect={url}: not the address of a viewer ({why}); it looks like rerun+http://127.0.0.1:9876/proxy"
+                "--view connect={url}: not the address of a viewer ({why}); \
+                 it looks like rerun+http://127.0.0.1:9876/proxy"
             )
         };
         let uri: ProxyUri = url.parse().map_err(|e| no_address(format!("{e}")))?;
@@ -67,35 +68,33 @@ impl Peer {
     }
 
     /// Why there is no connection, or was none; `None` before the first failure.
-    pub(super) fn last_failure(&self) -> Option<Failure> {
+    pub fn last_failure(&self) -> Option<Failure> {
         self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Keeps the viewer supplied until the hub is closed.
-    pub(super) async fn supply(&self, hub: &Arc<Hub>) {
+    /// Keeps the viewer supplied until the buffer is closed.
+    pub async fn supply(&self, buffer: &Arc<BroadcastBuffer>) {
         loop {
             let connected = tokio::select! {
                 connected = self.connect() => connected,
-                () = hub.closed() => return,
+                () = buffer.closed() => return,
             };
-            let failure = match connected {
-                Ok(channel) => {
-                    let sent = send(hub, channel).await;
-                    if hub.is_closed() {
+            let failure = match (connected, self.last_failure()) {
+                (Ok(channel), _) => {
+                    let sent = send(buffer, channel).await;
+                    if buffer.is_closed() {
                         return;
                     }
                     tracing::debug!("{}: {sent:?}", self.url);
                     Failure::Lost
                 }
-                Err(why) => match self.last_failure() {
-                    Some(Failure::Lost) => Failure::Lost,
-                    _ => Failure::NotThere(why),
-                },
+                (Err(_), Some(Failure::Lost)) => Failure::Lost,
+                (Err(why), _) => Failure::NotThere(why),
             };
             *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
-                () = hub.closed() => return,
+                () = buffer.closed() => return,
             }
         }
     }
@@ -103,8 +102,7 @@ impl Peer {
     /// Connects, and makes sure that a viewer is there: a stopped one, or any other program on its
     /// port, accepts connections too.
     async fn connect(&self) -> Result<Channel, String> {
-        let channel =
-            self.endpoint.connect().await.map_err(|_| "nobody listens there".to_owned())?;
+        let channel = self.endpoint.connect().await.map_err(|_| "nobody listens there")?;
         let mut probe = tonic::client::Grpc::new(channel.clone());
         let answer = tokio::time::timeout(ANSWER, async {
             probe.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
@@ -125,11 +123,14 @@ impl Peer {
 }
 
 /// Returns when the viewer has taken everything, or has gone.
-async fn send(hub: &Arc<Hub>, mut channel: Channel) -> Result<(), tonic::transport::Error> {
+async fn send(
+    buffer: &Arc<BroadcastBuffer>,
+    mut channel: Channel,
+) -> Result<(), tonic::transport::Error> {
     let request = http::Request::post(format!("/{SERVICE}/WriteMessages"))
         .header(http::header::CONTENT_TYPE, GRPC)
         .header(http::header::TE, "trailers")
-        .body(wire::request_body(hub.feed()))
+        .body(encoding::request_body(buffer.feed()))
         .expect("all parts of the request are valid");
     poll_fn(|context| channel.poll_ready(context)).await?;
     channel.call(request).await.map(drop)

@@ -2,9 +2,20 @@
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when
 //! the peer is slow or gone. Here none of that can reach the pipeline: viewers pull what they want
-//! out of a hub, which never blocks, and each cloud's buffer tells by its `Drop` when Rerun has let
-//! go of it. As long as too many clouds are on their way, nothing more is logged, neither clouds
-//! nor figures, so no queue inside Rerun can fill up.
+//! out of a broadcast buffer, which never blocks, and each cloud's buffers report by their `Drop`
+//! when Rerun has released them. While too many clouds are in flight, nothing more is logged,
+//! neither clouds nor figures, so no queue inside Rerun can fill up.
+//!
+//! | file | duty |
+//! | --- | --- |
+//! | `session` | what is shown of a camera, its entities, what never changes |
+//! | `points` | which points are shown, and in which colour |
+//! | `in_flight` | clouds and images as Arrow arrays without a copy; which of them Rerun holds |
+//! | `figures` | plots, motion, events |
+//! | `dashboard`, `layout`, `eye` | the text panel and what the viewer shows at first |
+//! | `connection` | where all goes: file, pages, a viewer; is there room? |
+//! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
+//! | `web`, `client` | the pages that are served; a viewer that listens |
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
 //! image if shown), `stats/fps`, `stats/lost_frames`, `stats/latency_ms/<stage>` (p50 and p99),
@@ -14,46 +25,40 @@
 //! on. Timelines: `frame` (number), `capture` (host's wall clock at arrival), `device` (the
 //! camera's clock).
 
-mod arrow;
-mod board;
+mod broadcast;
 mod client;
 mod connection;
-mod entities;
-mod events;
-mod hub;
-mod images;
+mod dashboard;
+mod encoding;
+mod eye;
+mod figures;
+mod in_flight;
 mod layout;
-mod motion;
-mod native;
-mod paint;
-mod server;
+mod points;
 mod session;
-mod thin;
 mod web;
-mod wire;
-mod worker;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use crossbeam_channel::Receiver;
-use rerun::RecordingStream;
+use rerun::sink::LogSink;
+use rerun::{RecordingStream, RecordingStreamResult};
 
-pub use native::{NoViewer, find_native_viewer};
+pub use super::rerun_program::find_native_viewer;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
-use self::board::Place;
-use self::connection::Connection;
-use self::entities::Entities;
-use self::events::CameraEvents;
-use self::images::ImageLog;
-use self::motion::MotionLog;
-use self::paint::Painter;
-use self::thin::Thinner;
-use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show};
+use self::connection::{Connection, MAX_IN_FLIGHT};
+use self::dashboard::Dashboard;
+use self::eye::Sample;
+use self::figures::MotionLog;
+use self::in_flight::{InFlightCloud, InFlightTracker};
+use self::points::{Colorizer, Subsampler};
+use self::session::Entities;
+use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
 use crate::clock::TimestampDomain;
 use crate::cloud::Cloud;
 use crate::color::Coloring;
@@ -61,33 +66,41 @@ use crate::frame::FrameMeta;
 use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
-/// A sink of clouds through Rerun's SDK.
+/// A viewer that takes nothing for so long is reported.
+const STUCK: Duration = Duration::from_secs(5);
+
+/// One camera's sink of clouds through Rerun's SDK.
 pub struct RerunSink {
     name: String,
     session: Session,
-    rec: RecordingStream,
-    tower: arrow::Tower,
-    landed: Receiver<Released>,
-    thinner: Option<Thinner>,
-    painter: Option<Painter>,
-    connection: Connection,
+    /// Which of the session's cameras it is.
+    camera: usize,
+    shared: Arc<Shared>,
+    tracker: InFlightTracker,
+    released: Receiver<Released>,
+    subsampler: Option<Subsampler>,
+    colorizer: Option<Colorizer>,
+    /// Since when there has been no room.
+    busy_since: Option<Instant>,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
-    camera_events: CameraEvents,
-    image_log: ImageLog,
     motion_log: Option<MotionLog>,
+    /// Changes of the camera's state that were logged.
+    events_logged: u64,
+    /// Number of the last colour image that was logged: several depth frames may have the same.
+    last_color: Option<u64>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
-    eye: EyeSearch,
-    place: Place,
+    has_seen_scene: bool,
+    /// What the first cloud shows, until the layout is sent anew for it.
+    new_scene: Option<Sample>,
 }
 
-/// The layout is sent twice: when nothing is known of the scene, and when the first cloud shows
-/// from where it is seen best.
-enum EyeSearch {
-    Waits,
-    Found(layout::Sample),
-    Done,
+/// What all cameras of a session share.
+struct Shared {
+    rec: RecordingStream,
+    connection: Connection,
+    dashboard: Dashboard,
 }
 
 /// Each makes a sink for every camera's session.
@@ -95,29 +108,26 @@ impl RerunSink {
     /// Writes an `.rrd` file.
     ///
     /// # Errors
-    /// If the file can't be written.
+    /// If the file cannot be written.
     pub fn save(path: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
-        let (sink, to) = connection::To::file(path)?;
-        Self::start("file", sink, to, sessions)
+        Self::start("file", Connection::file(path)?, sessions)
     }
 
     /// Sends to the browsers that open a served page.
     ///
     /// # Errors
-    /// If the stream can't be started.
+    /// If the stream cannot be started.
     pub fn serve_web(server: &WebServer, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
-        let (sink, to) = connection::To::pages(server.hub());
-        Self::start("web viewer", sink, to, sessions)
+        Self::start("web viewer", Connection::pages(server.buffer()), sessions)
     }
 
     /// Starts the native viewer and connects to it.
     ///
     /// # Errors
-    /// If it can't be started or does not listen in time.
+    /// If it cannot be started or does not listen in time.
     pub fn spawn_native(viewer: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
-        let url = native::spawn(viewer)?;
-        let (sink, to) = connection::To::peer(&url)?;
-        Self::start("native viewer", sink, to, sessions)
+        let url = rerun_program::spawn(viewer)?;
+        Self::start("native viewer", Connection::viewer(&url)?, sessions)
     }
 
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
@@ -126,14 +136,12 @@ impl RerunSink {
     /// If this is no such address. If nobody answers there, clouds are counted as lost until
     /// somebody does.
     pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
-        let (sink, to) = connection::To::peer(url)?;
-        Self::start("viewer", sink, to, sessions)
+        Self::start("viewer", Connection::viewer(url)?, sessions)
     }
 
     fn start(
         name: &str,
-        sink: Box<dyn rerun::sink::LogSink>,
-        to: connection::To,
+        (sink, connection): (Box<dyn LogSink>, Connection),
         sessions: &[Session],
     ) -> anyhow::Result<Vec<Self>> {
         let names: Vec<_> = sessions.iter().map(|session| session.name.as_str()).collect();
@@ -150,150 +158,146 @@ impl RerunSink {
                 .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        let connections = Connection::of_all(to, rec, sessions.len());
-        let sinks = sessions.iter().zip(Place::all(sessions)).zip(connections);
-        let sinks: Vec<_> = sinks
-            .map(|((session, place), connection)| {
-                Self::of_one(name, session.clone(), place, connection)
-            })
-            .collect();
-        if let Some(first) = sinks.first() {
-            let document = first.place.document();
-            first
-                .rec
-                .log_static("session", &document)
-                .context("cannot send the session's facts")?;
-            first.place.look(None, |eye| first.send_layout(eye))?;
-            first.rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
+        let shared = Arc::new(Shared { rec, connection, dashboard: Dashboard::new(sessions) });
+        let Shared { rec, dashboard, connection } = &*shared;
+        if let Some(first) = sessions.first() {
+            dashboard.log(rec)?;
+            dashboard.send_layout(rec, first, connection.is_file())?;
+            rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         }
-        for sink in &sinks {
-            sink.session
-                .log_static(&sink.rec, sink.place.entities())
+        for (session, entities) in sessions.iter().zip(&dashboard.entities) {
+            session
+                .log_static(rec, entities)
+                .and_then(|()| figures::log_series(rec, entities, session.motion.is_some()))
                 .context("cannot send the session's facts to the viewer")?;
         }
-        Ok(sinks)
+        let sink = |(camera, session): (_, &Session)| Self::new(name, session, camera, &shared);
+        Ok(sessions.iter().enumerate().map(sink).collect())
     }
 
-    fn of_one(name: &str, session: Session, place: Place, connection: Connection) -> Self {
-        let pixels =
-            session.stream.intrinsics.width as usize * session.stream.intrinsics.height as usize;
-        let in_flight = Connection::MAX_IN_FLIGHT;
-        let max_points = session.max_points.filter(|&max_points| max_points < pixels);
-        let thinner = max_points.map(|max_points| Thinner::new(max_points, in_flight));
-        let painter = (session.show != Show::Depth)
-            .then(|| Painter::new(session.coloring, max_points.unwrap_or(pixels), in_flight));
-        let (tower, landed) = arrow::Tower::new(Arc::clone(&session.clock));
-        let motion_log =
-            session.motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(&session.clock)));
+    fn new(name: &str, session: &Session, camera: usize, shared: &Arc<Shared>) -> Self {
+        let Session { stream, clock, coloring, show, motion, max_points, .. } = session;
+        let pixels = stream.intrinsics.width as usize * stream.intrinsics.height as usize;
+        let max_points = max_points.filter(|&max_points| max_points < pixels);
+        let (tracker, released) = InFlightTracker::new(Arc::clone(clock));
+        let colorizer = || Colorizer::new(*coloring, max_points.unwrap_or(pixels), MAX_IN_FLIGHT);
         Self {
             name: name.into(),
-            session,
-            rec: connection.rec(),
-            tower,
-            landed,
-            thinner,
-            painter: painter.flatten(),
-            connection,
+            camera,
+            shared: Arc::clone(shared),
+            tracker,
+            released,
+            subsampler: max_points.map(|max_points| Subsampler::new(max_points, MAX_IN_FLIGHT)),
+            colorizer: (*show != Show::Depth).then(colorizer).flatten(),
+            busy_since: None,
             figures_waiting: None,
-            camera_events: CameraEvents::default(),
-            image_log: ImageLog::default(),
-            motion_log,
+            motion_log: motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(clock))),
+            events_logged: 0,
+            last_color: None,
             last: None,
-            eye: EyeSearch::Waits,
-            place,
+            has_seen_scene: false,
+            new_scene: None,
+            session: session.clone(),
         }
     }
 
-    fn send_layout(&self, eye: &layout::Eye) -> anyhow::Result<()> {
-        let Session { layout, show, images, is_watched, duration, .. } = self.session;
-        let (is_file, cameras) = (self.connection.is_file(), &self.place.entities);
-        let scene = layout::Scene {
-            layout,
-            show,
-            images,
-            has_motion: self.motion_log.is_some(),
-            is_watched,
-            is_file,
-            duration,
-            eye,
-            cameras,
-        };
-        layout::send(&self.rec, &scene).context("cannot send the viewer's layout")?;
-        let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
-        for camera in cameras.iter() {
-            self.rec
-                .log_static(camera.image.as_str(), &frustum)
-                .context("cannot send the camera's frustum")?;
-        }
-        Ok(())
+    fn entities(&self) -> &Entities {
+        &self.shared.dashboard.entities[self.camera]
     }
 
-    /// Shows the scene well, once it is known.
-    fn follow_the_scene(&mut self) -> anyhow::Result<()> {
-        if let EyeSearch::Found(_) = &self.eye
-            && let EyeSearch::Found(sample) = std::mem::replace(&mut self.eye, EyeSearch::Done)
-        {
-            self.place.look(Some(sample), |eye| self.send_layout(eye))?;
+    fn room(&mut self) -> Offer {
+        let room = self.shared.connection.room(self.tracker.in_flight());
+        match room {
+            Offer::Taken => self.busy_since = None,
+            Offer::Busy => self.busy_since = self.busy_since.or_else(|| Some(Instant::now())),
+            Offer::Disconnected => {}
         }
-        Ok(())
+        room
     }
 
-    /// Says in the text panel how the camera stands.
-    fn tell(&self, state: &'static str) -> anyhow::Result<()> {
-        let log = |document: &rerun::TextDocument| self.rec.log_static("session", document);
-        self.place.tell(state, log).context("cannot send the session's facts")
+    /// The layout is sent twice: when nothing is known of the scene, and when the first cloud has
+    /// shown from where it is seen best. And the text panel shows the camera's `state`.
+    fn update_dashboard(&mut self, state: Option<&'static str>) -> anyhow::Result<()> {
+        let Shared { rec, connection, dashboard } = &*self.shared;
+        if let Some(sample) = self.new_scene.take() {
+            dashboard.set_points(self.camera, sample);
+            dashboard.send_layout(rec, &self.session, connection.is_file())?;
+        }
+        state.map_or(Ok(()), |state| dashboard.set_state(rec, self.camera, state))
     }
 
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
+        let Shared { rec, dashboard, .. } = &*self.shared;
+        let entities = &dashboard.entities[self.camera];
         if let Some(motion) = &mut self.motion_log {
-            motion.log(&self.rec, &self.place.entities().imu).context("cannot log motion")?;
+            motion.log(rec, &entities.imu).context("cannot log motion")?;
         }
-        // Figures belong to a moment, and not to a frame. On the device's timeline they stand at
-        // the newest one.
-        self.rec.reset_time();
+        // Figures belong to a moment, and not to a frame. On the device's timeline they are at the
+        // newest one.
+        rec.reset_time();
         if let Some(last) = &self.last {
             self.set_device_time(last);
         }
-        self.rec
-            .set_timestamp_nanos_since_epoch("capture", self.session.clock.unix_ns(snapshot.at));
+        let clock = &*self.session.clock;
+        rec.set_timestamp_nanos_since_epoch("capture", clock.unix_ns(snapshot.at));
         if self.session.layout == Layout::Profiling {
-            layout::log_distribution(&self.rec, self.place.entities(), &snapshot)
+            figures::log_distribution(rec, entities, &snapshot)
                 .context("cannot log the distribution")?;
         }
-        layout::log_figures(&self.rec, self.place.entities(), &snapshot)
-            .context("cannot log figures")?;
-        let Some(camera) = &snapshot.camera else { return Ok(()) };
-        let events = self.place.entities().events.as_str();
-        self.camera_events
-            .log(&self.rec, events, camera, &*self.session.clock)
+        figures::log_figures(rec, entities, &snapshot).context("cannot log figures")?;
+        let Some(monitor) = &snapshot.camera else { return Ok(()) };
+        figures::log_events(rec, &entities.events, monitor, clock, &mut self.events_logged)
             .context("cannot log what happened to the camera")
     }
 
-    fn room(&mut self) -> Offer {
-        self.connection.room(self.tower.in_flight())
-    }
-
     fn set_times(&self, meta: &FrameMeta) {
-        self.rec.set_time_sequence("frame", i64::try_from(meta.number).unwrap_or(i64::MAX));
-        self.rec.set_timestamp_nanos_since_epoch(
-            "capture",
-            self.session.clock.unix_ns(meta.arrived_at),
-        );
+        let Shared { rec, .. } = &*self.shared;
+        rec.set_time_sequence("frame", i64::try_from(meta.number).unwrap_or(i64::MAX));
+        let at_ns = self.session.clock.unix_ns(meta.arrived_at);
+        rec.set_timestamp_nanos_since_epoch("capture", at_ns);
         self.set_device_time(meta);
     }
 
     fn set_device_time(&self, meta: &FrameMeta) {
-        if let Some(device) = meta.device_time {
-            match device.domain {
-                TimestampDomain::SystemTime | TimestampDomain::GlobalTime => {
-                    self.rec.set_timestamp_secs_since_epoch("device", device.ms / 1e3);
-                }
-                TimestampDomain::HardwareClock | TimestampDomain::Unknown => {
-                    self.rec.set_duration_secs("device", device.ms / 1e3);
-                }
+        let Some(device) = meta.device_time else { return };
+        let Shared { rec, .. } = &*self.shared;
+        match device.domain {
+            TimestampDomain::SystemTime | TimestampDomain::GlobalTime => {
+                rec.set_timestamp_secs_since_epoch("device", device.ms / 1e3);
+            }
+            TimestampDomain::HardwareClock | TimestampDomain::Unknown => {
+                rec.set_duration_secs("device", device.ms / 1e3);
             }
         }
+    }
+
+    fn log_cloud(&mut self, cloud: &Arc<InFlightCloud>) -> RecordingStreamResult<()> {
+        let Session { show, images, .. } = self.session;
+        let (rec, entities) = (&self.shared.rec, self.entities());
+        if show != Show::Depth {
+            rec.log(entities.cloud.as_str(), &cloud.points())?;
+        }
+        if show != Show::Cloud
+            && let Some(image) = cloud.depth_image()
+        {
+            rec.log(entities.image.as_str(), &image)?;
+        }
+        if images.infrared
+            && let Some(image) = cloud.image(|frame| frame.infrared.as_deref())
+        {
+            rec.log(entities.infrared.as_str(), &image)?;
+        }
+        let number = cloud.frame().and_then(|frame| frame.color.as_ref()).map(|color| color.number);
+        if images.color
+            && number.is_some()
+            && number != self.last_color
+            && let Some(image) = cloud.image(|frame| frame.color.as_deref())
+        {
+            rec.log(entities.color.as_str(), &image)?;
+            self.last_color = number;
+        }
+        Ok(())
     }
 }
 
@@ -303,15 +307,15 @@ impl CloudSink for RerunSink {
     }
 
     fn needs(&self) -> Needs {
+        let Session { show, coloring, images, .. } = self.session;
         Needs {
-            texture: self.session.show != Show::Depth
-                && self.session.coloring == Coloring::ByTexture,
-            depth_image: self.session.show != Show::Cloud || self.session.images != Images::NONE,
+            texture: show != Show::Depth && coloring == Coloring::ByTexture,
+            depth_image: show != Show::Cloud || images != Images::default(),
         }
     }
 
     fn must_finish(&self) -> bool {
-        self.connection.is_file()
+        self.shared.connection.is_file()
     }
 
     fn max_rate_hz(&self) -> Option<f64> {
@@ -319,11 +323,12 @@ impl CloudSink for RerunSink {
     }
 
     fn max_in_flight(&self) -> usize {
-        Connection::MAX_IN_FLIGHT
+        MAX_IN_FLIGHT
     }
 
     fn status(&self) -> Option<String> {
-        self.connection.status()
+        let is_stuck = self.busy_since.is_some_and(|since| since.elapsed() > STUCK);
+        self.shared.connection.status(is_stuck)
     }
 
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
@@ -334,61 +339,43 @@ impl CloudSink for RerunSink {
         self.log_waiting_figures()?;
         self.set_times(&cloud.meta);
         self.last = Some(cloud.meta);
-        if matches!(self.eye, EyeSearch::Waits)
-            && let Some(sample) = layout::Sample::of(&cloud.points.positions_m)
-        {
-            self.eye = EyeSearch::Found(sample);
+        if !self.has_seen_scene {
+            self.new_scene = Sample::of(&cloud.points.positions_m);
+            self.has_seen_scene = self.new_scene.is_some();
         }
-        let thinned = self.thinner.as_mut().and_then(|thinner| thinner.thin(&cloud.points));
-        let shown = thinned.as_deref().unwrap_or(&cloud.points);
-        let painted = self.painter.as_mut().map(|painter| painter.paint(&shown.positions_m));
-        let flight = arrow::Flight::new(Arc::clone(cloud), thinned, painted, &self.tower);
-        if self.session.show != Show::Depth {
-            self.rec
-                .log(self.place.entities().cloud.as_str(), &arrow::points(&flight))
-                .context("cannot log a cloud")?;
-        }
-        if self.session.show != Show::Cloud
-            && let Some(image) = arrow::depth_image(&flight)
-        {
-            self.rec
-                .log(self.place.entities().image.as_str(), &image)
-                .context("cannot log a depth image")?;
-        }
-        let at = &self.place.entities().images;
-        self.image_log
-            .log(&self.rec, at, self.session.images, &flight)
-            .context("cannot log an image")?;
+        let subsample = self.subsampler.as_mut().and_then(|s| s.subsample(&cloud.points));
+        let shown = subsample.as_deref().unwrap_or(&cloud.points);
+        let colors_rgba = self.colorizer.as_mut().map(|c| c.colorize(&shown.positions_m));
+        let cloud = InFlightCloud::new(Arc::clone(cloud), subsample, colors_rgba, &self.tracker);
+        self.log_cloud(&cloud).context("cannot log a cloud")?;
         Ok(Offer::Taken)
     }
 
     fn next_released(&mut self) -> Option<Released> {
-        self.landed.try_recv().ok()
+        self.released.try_recv().ok()
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
-        self.connection.watch_file(&self.rec);
-        self.follow_the_scene()?;
-        if snapshot.captured > 0 {
-            self.tell(match snapshot.camera.as_ref().map(Monitor::state) {
-                Some(State::Streaming) | None if snapshot.fps.captured > 0.0 => "running",
-                Some(State::Streaming) | None => "no frames come",
-                Some(state) => state.as_str(),
-            })?;
-        }
+        self.shared.connection.check_file(&self.shared.rec);
+        let state = match snapshot.camera.as_ref().map(Monitor::state) {
+            Some(State::Streaming) | None if snapshot.fps.captured > 0.0 => "running",
+            Some(State::Streaming) | None => "no frames come",
+            Some(state) => state.as_str(),
+        };
+        self.update_dashboard((snapshot.captured > 0).then_some(state))?;
         self.figures_waiting = Some(snapshot.clone());
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
+    /// Of several cameras the last one waits: the others' rest goes with what comes after it.
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
-        self.follow_the_scene()?;
-        self.tell("ended")?;
-        if self.connection.is_file() || self.room() == Offer::Taken {
+        self.update_dashboard(Some("ended"))?;
+        if self.shared.connection.is_file() || self.room() == Offer::Taken {
             self.log_waiting_figures()?;
         }
-        let Self { rec, connection, .. } = *self;
-        // The connection closes the last one.
-        drop(rec);
-        connection.finish(patience)
+        match Arc::into_inner(self.shared) {
+            Some(Shared { rec, connection, .. }) => connection.finish(rec, patience),
+            None => Ok(()),
+        }
     }
 }

@@ -1,22 +1,37 @@
-//! The web viewer, served from this process: Rerun's page on one port, the data for it on another.
+//! The web viewer, served from this process: Rerun's page on one port, the data for it on another,
+//! where `rerun URL` gets them too.
+//!
+//! Rerun's own data server keeps up to 128 MB more than its memory limit for a page that takes
+//! nothing, then makes everybody wait for it. This one speaks the same protocol, and each page takes
+//! what it can.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::future::{Ready, ready};
+use std::io::ErrorKind::AddrInUse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::Context as _;
-use rerun::external::re_log_encoding::rrd::Compression;
+use anyhow::{Context as _, anyhow};
+use rerun::external::re_grpc_server::cors_layer;
 use rerun::web_viewer::WebViewerConfig;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Service, http};
+use tonic::server::NamedService;
+use tonic::transport::server::TcpIncoming;
 
-use super::hub::Hub;
-use super::server;
-use super::worker::Worker;
+use super::broadcast::{BroadcastBuffer, Worker};
+use super::encoding::{self, GRPC, SERVICE};
 
 const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
 /// How long pages may take for the end of the data.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_DATA: Duration = Duration::from_millis(500);
+/// After so long without data the system asks whether the other end is still there.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Where the web viewer is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,22 +53,10 @@ impl WebOptions {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum ServeError {
-    #[error(
-        "{flag} {port}: the port is in use on {ip}; choose another with {flag}, or 0 for any free one"
-    )]
-    PortInUse { flag: &'static str, port: u16, ip: IpAddr },
-    #[error(
-        "--bind {ip}: {error}; it has to be an address of this machine (`ip address` lists them), or 0.0.0.0 for all"
-    )]
-    Bind { ip: IpAddr, error: std::io::Error },
-}
-
 /// A web viewer that is being served.
 pub struct WebServer {
     address: String,
-    hub: Arc<Hub>,
+    buffer: Arc<BroadcastBuffer>,
     _page: Box<dyn Send>,
     /// `None` once it has ended.
     data: Option<Worker>,
@@ -63,7 +66,7 @@ impl Drop for WebServer {
     /// Lets pages have what is still on its way to them.
     fn drop(&mut self) {
         if let Some(data) = self.data.take() {
-            data.finish(LAST_WORDS);
+            data.finish(LAST_DATA);
         }
     }
 }
@@ -73,12 +76,10 @@ impl WebServer {
     /// If a port is in use, or the address is not this machine's.
     pub fn start(options: WebOptions) -> anyhow::Result<Self> {
         let ip = options.bind_ip;
-        // Both are held while they are chosen, so that they are two.
+        // Both are bound while they are chosen, so that they are two.
         let (data_port, data) = free_port("--data-port", ip, options.data_port, USUAL_DATA_PORT)?;
         let (web_port, web) = free_port("--web-port", ip, options.web_port, USUAL_WEB_PORT)?;
         drop(web);
-        // Compressing costs four times as much as it saves, except where bytes are scarce.
-        let hub = Hub::new(if ip.is_loopback() { Compression::Off } else { Compression::LZ4 });
         let page = rerun::serve_web_viewer(WebViewerConfig {
             bind_ip: ip.to_string(),
             web_port: web_port.into(),
@@ -86,15 +87,20 @@ impl WebServer {
             ..Default::default()
         })
         .context("cannot serve the web viewer")?;
-        // Pages that come from this machine may read the data. Bound wider, ours is one of another
-        // machine, whatever its name is there.
+        // Rerun lets pages that come from this machine read the data. Bound wider, ours is one of
+        // another machine, whatever its name is there.
         let origins =
             if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
-        let worker = Worker::start(&hub, move |hub| server::serve(hub, data, origins))?;
+        let buffer = BroadcastBuffer::new(ip.is_loopback());
+        let worker = Worker::start(&buffer, move |buffer| async move {
+            if let Err(error) = serve_data(buffer, data, &origins).await {
+                tracing::error!("the viewer's data cannot be served: {error:#}");
+            }
+        })?;
         let host = reachable(ip);
         let address =
             page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
-        Ok(Self { address, hub, _page: Box::new(page), data: Some(worker) })
+        Ok(Self { address, buffer, _page: Box::new(page), data: Some(worker) })
     }
 
     /// What a browser opens.
@@ -104,29 +110,87 @@ impl WebServer {
 
     /// How many pages are open.
     pub fn pages(&self) -> usize {
-        self.hub.viewers()
+        self.buffer.viewers()
     }
 
-    pub(super) fn hub(&self) -> &Arc<Hub> {
-        &self.hub
+    pub(super) fn buffer(&self) -> &Arc<BroadcastBuffer> {
+        &self.buffer
     }
 }
 
+/// Serves the buffer's data until it is closed and all pages have it; also to pages that come from
+/// `origins`, which are patterns.
+async fn serve_data(
+    buffer: Arc<BroadcastBuffer>,
+    listener: TcpListener,
+    origins: &[String],
+) -> anyhow::Result<()> {
+    listener.set_nonblocking(true)?;
+    let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEPALIVE));
+    let closed = Arc::clone(&buffer);
+    tonic::transport::Server::builder()
+        .accept_http1(true)
+        .layer(cors_layer(origins))
+        .layer(tonic_web::GrpcWebLayer::new())
+        .add_service(DataService(buffer))
+        .serve_with_incoming_shutdown(incoming, async move { closed.closed().await })
+        .await?;
+    Ok(())
+}
+
+/// Rerun's service between who logs and who views; here it is for who views.
+#[derive(Clone)]
+struct DataService(Arc<BroadcastBuffer>);
+
+impl NamedService for DataService {
+    const NAME: &'static str = SERVICE;
+}
+
+impl Service<http::Request<Body>> for DataService {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if !request.uri().path().ends_with("/ReadMessages") {
+            let status = Status::unimplemented("depthcast shows its own data alone");
+            return ready(Ok(status.into_http()));
+        }
+        let mut response = http::Response::new(encoding::response_body(self.0.feed()));
+        let grpc = http::HeaderValue::from_static(GRPC);
+        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
+        ready(Ok(response))
+    }
+}
+
+/// A port of the address, bound: the one that was asked for, or the usual one if it is free.
 fn free_port(
-    flag: &'static str,
+    flag: &str,
     ip: IpAddr,
     asked: Option<u16>,
     usual: u16,
-) -> Result<(u16, TcpListener), ServeError> {
+) -> anyhow::Result<(u16, TcpListener)> {
     let bind = |port| TcpListener::bind((ip, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     let port = asked.unwrap_or(usual);
     let bound = match (bind(port), asked) {
-        (Err(error), None) if error.kind() == std::io::ErrorKind::AddrInUse => bind(0),
+        (Err(error), None) if error.kind() == AddrInUse => bind(0),
         (bound, _) => bound,
     };
     bound.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => ServeError::PortInUse { flag, port, ip },
-        _ => ServeError::Bind { ip, error },
+        AddrInUse => anyhow!(
+            "{flag} {port}: the port is in use on {ip}; choose another with {flag}, \
+             or 0 for any free one"
+        ),
+        _ => anyhow!(
+            "--bind {ip}: {error}; it has to be an address of this machine (`ip address` lists \
+             them), or 0.0.0.0 for all"
+        ),
     })
 }
 
@@ -164,15 +228,19 @@ mod tests {
 
     #[test]
     fn the_address_names_page_and_data() {
-        let at = |ip: IpAddr| page_address(SocketAddr::new(ip, 9090), SocketAddr::new(ip, 9876));
-        assert_eq!(
-            at(Ipv4Addr::LOCALHOST.into()),
-            "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy"
-        );
-        assert_eq!(
-            at(Ipv6Addr::LOCALHOST.into()),
-            "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy"
-        );
+        for (ip, address) in [
+            (
+                IpAddr::from(Ipv4Addr::LOCALHOST),
+                "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy",
+            ),
+            (
+                IpAddr::from(Ipv6Addr::LOCALHOST),
+                "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy",
+            ),
+        ] {
+            let (page, data) = (SocketAddr::new(ip, 9090), SocketAddr::new(ip, 9876));
+            assert_eq!(page_address(page, data), address);
+        }
     }
 
     #[test]

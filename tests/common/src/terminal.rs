@@ -21,16 +21,15 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn new() -> Self {
-        let master =
-            openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
         tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })
             .unwrap();
         let name = ptsname(&master, vec![]).unwrap();
-        let slave =
-            rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
-                .unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let slave = rustix::fs::open(name, flags, Mode::empty()).unwrap();
         let keyboard = File::from(master);
         let mut screen = keyboard.try_clone().unwrap();
         let shown = Arc::new(Mutex::new(String::new()));
@@ -41,23 +40,17 @@ impl Terminal {
                 all.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        let mut new = Self { keyboard, slave, shown, as_found: String::new() };
-        new.as_found = new.mode();
-        new
+        let as_found = format!("{:?}", tcgetattr(&slave).unwrap());
+        Self { keyboard, slave, shown, as_found }
     }
 
-    /// Starts the program with this as its terminal, on which it reads and tells, in a session of
-    /// its own.
+    /// Starts the program, in a session of its own, with this as its terminal for all but standard
+    /// output.
     pub fn start(&self, program: &str, args: &[&str]) -> Child {
         let slave = || Stdio::from(self.slave.try_clone().unwrap());
         let mut command = Command::new("setsid");
-        command
-            .arg("--ctty")
-            .arg(program)
-            .args(args)
-            .env_remove("DISPLAY")
-            .env("TERM", "xterm")
-            .env_remove("NO_COLOR");
+        command.arg("--ctty").arg(program).args(args);
+        command.env_remove("DISPLAY").env("TERM", "xterm").env_remove("NO_COLOR");
         command.stdin(slave()).stderr(slave()).stdout(Stdio::piped()).spawn().unwrap()
     }
 
@@ -72,10 +65,8 @@ impl Terminal {
 
     pub fn takes_single_keys(&self) -> bool {
         let mode = tcgetattr(&self.slave).unwrap();
-        assert!(
-            mode.output_modes.contains(OutputModes::OPOST)
-                && mode.local_modes.contains(LocalModes::ISIG)
-        );
+        assert!(mode.output_modes.contains(OutputModes::OPOST));
+        assert!(mode.local_modes.contains(LocalModes::ISIG));
         !mode.local_modes.intersects(LocalModes::ICANON | LocalModes::ECHO)
     }
 
@@ -86,24 +77,13 @@ impl Terminal {
     /// Waits until `text` is shown that was not there before, and forgets what was shown.
     pub fn wait_for(&self, text: &str) -> String {
         let since = Instant::now();
-        loop {
-            if self.shown().contains(text) {
-                return std::mem::take(&mut self.shown.lock().unwrap());
-            }
-            let last: String = self
-                .shown()
-                .chars()
-                .rev()
-                .take(500)
-                .collect::<Vec<_>>()
-                .into_iter()
-                .rev()
-                .collect();
-            assert!(
-                since.elapsed() < Duration::from_secs(20),
-                "'{text}' was never shown: {last:?}"
-            );
+        while !self.shown().contains(text) {
+            let shown: Vec<char> = self.shown().chars().collect();
+            let last: String = shown[shown.len().saturating_sub(500)..].iter().collect();
+            let is_late = since.elapsed() >= Duration::from_secs(20);
+            assert!(!is_late, "'{text}' was never shown: {last:?}");
             std::thread::sleep(Duration::from_millis(5));
         }
+        std::mem::take(&mut self.shown.lock().unwrap())
     }
 }

@@ -1,5 +1,5 @@
-//! Messages as they go over the wire: Rerun's protocol buffers in gRPC's frames, the same towards a
-//! viewer that listens and a page that asks.
+//! Messages as viewers get them: Rerun's protocol buffers in gRPC's frames, the same for a viewer
+//! that listens and a page that asks.
 //!
 //! Rerun's own encoder, and gRPC's after it, copy a cloud four times and get fresh memory for each
 //! copy, which costs more than the rest. Large messages are encoded here so that their points are
@@ -30,11 +30,11 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, HeaderValue};
 
 /// Rerun's service between who logs and who views.
-pub(super) const SERVICE: &str = "rerun.sdk_comms.v1alpha1.MessageProxyService";
-pub(super) const GRPC: &str = "application/grpc";
+pub const SERVICE: &str = "rerun.sdk_comms.v1alpha1.MessageProxyService";
+pub const GRPC: &str = "application/grpc";
 
 /// One message in parts that follow each other.
-pub(super) type Parts = Vec<Bytes>;
+pub type Parts = Vec<Bytes>;
 
 // Numbers of fields, from Rerun's definitions.
 /// Of `WriteMessagesRequest` and of `ReadMessagesResponse`.
@@ -46,18 +46,14 @@ const PAYLOAD: u32 = 5;
 const IPC_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 
 /// Encodes one message; a large one in Rerun's own way only where it is to be compressed.
-pub(super) fn encode(
-    message: &LogMsg,
-    is_large: bool,
-    compression: Compression,
-) -> anyhow::Result<Parts> {
+pub fn encode(message: &LogMsg, is_large: bool, compression: Compression) -> anyhow::Result<Parts> {
+    let mut out = Vec::new();
     if let (LogMsg::ArrowMsg(store, arrow), Compression::Off, true) =
         (message, compression, is_large)
     {
         let [head, data] = ipc(&arrow.batch)?;
         let payload = head.len() + data.len() + IPC_END.len();
-        let mut before = Vec::with_capacity(head.len() + 512);
-        let around = proto::ArrowMsg {
+        let all_but_payload = proto::ArrowMsg {
             store_id: Some(store.clone().into()),
             chunk_id: Some(arrow.chunk_id.into()),
             compression: ProtoCompression::None as i32,
@@ -66,12 +62,11 @@ pub(super) fn encode(
             payload: Bytes::new(),
             is_static: Some(false),
         };
-        put_all_but_payload(&mut before, &around.encode_to_vec(), payload);
-        before.extend_from_slice(&head);
-        return Ok(vec![before.into(), data.into(), Bytes::from_static(&IPC_END)]);
+        put_all_but_payload(&mut out, &all_but_payload.encode_to_vec(), payload);
+        out.extend_from_slice(&head);
+        return Ok(vec![out.into(), data.into(), Bytes::from_static(&IPC_END)]);
     }
     let message = WriteMessagesRequest { log_msg: Some(message.to_transport(compression)?.into()) };
-    let mut out = Vec::new();
     put_grpc_header(&mut out, message.encoded_len());
     message.encode(&mut out)?;
     Ok(vec![out.into()])
@@ -100,35 +95,36 @@ fn put_grpc_header(out: &mut Vec<u8>, length: usize) {
     out.put_u32(length as u32);
 }
 
-/// The gRPC message with an `ArrowMsg`, of which `around` is all but the payload, up to where that
-/// begins.
-fn put_all_but_payload(out: &mut Vec<u8>, around: &[u8], payload: usize) {
+/// The start of a gRPC message with an `ArrowMsg`, up to where the payload starts, of which there
+/// are so many bytes.
+fn put_all_but_payload(out: &mut Vec<u8>, all_but_payload: &[u8], payload: usize) {
     let with_header =
         |field, length: usize| key_len(field) + encoded_len_varint(length as u64) + length;
-    let arrow_msg = around.len() + with_header(PAYLOAD, payload);
+    let arrow_msg = all_but_payload.len() + with_header(PAYLOAD, payload);
     let log_msg = with_header(ARROW_MSG, arrow_msg);
     put_grpc_header(out, with_header(LOG_MSG, log_msg));
-    for (field, length) in [(LOG_MSG, log_msg), (ARROW_MSG, arrow_msg)] {
+    let put_header = |out: &mut Vec<u8>, field, length: usize| {
         encode_key(field, WireType::LengthDelimited, out);
         encode_varint(length as u64, out);
-    }
-    out.extend_from_slice(around);
-    encode_key(PAYLOAD, WireType::LengthDelimited, out);
-    encode_varint(payload as u64, out);
+    };
+    put_header(out, LOG_MSG, log_msg);
+    put_header(out, ARROW_MSG, arrow_msg);
+    out.extend_from_slice(all_but_payload);
+    put_header(out, PAYLOAD, payload);
 }
 
 /// Messages as the body of a request.
-pub(super) fn request_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
+pub fn request_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
     Body::new(StreamBody::new(data_frames(messages)))
 }
 
-/// Messages as the body of an answer, which ends with gRPC's word that all went well.
-pub(super) fn response_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
-    let end = stream::once(async {
-        let mut trailers = HeaderMap::new();
-        trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        Ok(Frame::trailers(trailers))
-    });
+/// Messages as the body of an answer, which ends with gRPC's status that all went well.
+pub fn response_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
+    let ok = HeaderMap::from_iter([(
+        "grpc-status".parse().expect("a name"),
+        HeaderValue::from_static("0"),
+    )]);
+    let end = stream::iter([Ok(Frame::trailers(ok))]);
     Body::new(StreamBody::new(data_frames(messages).chain(end)))
 }
 
@@ -153,9 +149,11 @@ mod tests {
             .with_colors((0..points as u32).map(|i| i << 8));
         rec.log("camera/cloud", &cloud).unwrap();
         rec.flush_blocking().unwrap();
-        let is_cloud = |message: &LogMsg| {
-            matches!(message, LogMsg::ArrowMsg(store, arrow)
-            if store.is_recording() && Chunk::from_arrow_msg(arrow).unwrap().entity_path().to_string() == "/camera/cloud")
+        let is_cloud = |message: &LogMsg| match message {
+            LogMsg::ArrowMsg(store, arrow) if store.is_recording() => {
+                Chunk::from_arrow_msg(arrow).unwrap().entity_path().to_string() == "/camera/cloud"
+            }
+            _ => false,
         };
         storage.take().into_iter().find(is_cloud).unwrap()
     }
@@ -169,11 +167,8 @@ mod tests {
                 let logged = message(points);
                 let bytes = encode(&logged, is_large, compression).unwrap().concat();
                 let (header, bytes) = bytes.split_at(5);
-                assert_eq!(header[0], 0);
-                assert_eq!(
-                    u32::from_be_bytes(header[1..].try_into().unwrap()) as usize,
-                    bytes.len()
-                );
+                let length = u32::from_be_bytes(header[1..].try_into().unwrap());
+                assert_eq!((header[0], length as usize), (0, bytes.len()));
                 let read = ReadMessagesResponse::decode(bytes).unwrap().log_msg.unwrap();
                 let mut ids = CachingApplicationIdInjector::default();
                 let read = read.to_application((&mut ids, None)).unwrap();

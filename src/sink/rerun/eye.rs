@@ -1,5 +1,5 @@
-//! From where a cloud is seen: behind the camera, to its side and above, as near as all of the
-//! cloud allows.
+//! From where clouds are seen: from behind the camera, to its side and above, as near as all of
+//! the clouds allow.
 
 use crate::camera::{Extrinsics, Intrinsics};
 
@@ -36,12 +36,11 @@ impl Sample {
 
     /// What a camera that has delivered nothing yet is thought to see.
     pub fn of_lens(lens: &Intrinsics) -> Self {
-        let corner = |u: f32, v: f32, z: f32| {
-            [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z]
-        };
         let (w, h) = (lens.width as f32, lens.height as f32);
-        let corners =
-            |z: f32| [corner(0.0, 0.0, z), corner(w, 0.0, z), corner(0.0, h, z), corner(w, h, z)];
+        let corners = |z: f32| {
+            [[0.0, 0.0], [w, 0.0], [0.0, h], [w, h]]
+                .map(|[u, v]| [(u - lens.ppx) / lens.fx * z, (v - lens.ppy) / lens.fy * z, z])
+        };
         Self(EXPECTED_M.into_iter().flat_map(corners).collect())
     }
 }
@@ -58,7 +57,7 @@ pub struct Eye {
 
 impl Eye {
     /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame,
-    /// with where that stands.
+    /// with the camera's pose.
     pub fn for_clouds(clouds: &[(&Extrinsics, &Sample)]) -> Self {
         let points: Vec<Vector> = clouds
             .iter()
@@ -123,15 +122,12 @@ fn quantile(mut values: Vec<f32>, share: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::camera::Distortion;
 
     /// A box of points.
     fn scene(low: Vector, high: Vector) -> Vec<Vector> {
         let at = |i: usize, n: usize| low[i] + (high[i] - low[i]) * n as f32 / 19.0;
         (0..8000).map(|n| [at(0, n % 20), at(1, n / 20 % 20), at(2, n / 400)]).collect()
-    }
-
-    fn one(sample: &Sample) -> Eye {
-        Eye::for_clouds(&[(&Extrinsics::IDENTITY, sample)])
     }
 
     /// Where a point is seen: from -1 to 1 across and up the view.
@@ -144,81 +140,58 @@ mod tests {
     }
 
     #[test]
-    fn the_scene_and_the_camera_fill_the_view_at_every_size() {
-        for scale in [0.1, 1.0, 3.0] {
-            let points =
-                scene([-1.0, -0.7, 1.0].map(|x| x * scale), [1.0, 0.7, 2.0].map(|x| x * scale));
-            let eye = one(&Sample::of(&points).unwrap());
-            let all: Vec<_> = points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, p)).collect();
-            let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
-            assert!(inside as f32 >= 0.97 * all.len() as f32, "{scale}: {inside} of {}", all.len());
-            let reach = |i: usize| all.iter().map(|s| s[i].abs()).fold(0.0, f32::max);
-            assert!(reach(0).max(reach(1)) > 0.9, "{scale}: {} {}", reach(0), reach(1));
-            assert!(seen(&eye, [0.0; 3]).iter().all(|s| s.abs() <= 1.0), "the camera is in sight");
+    fn clouds_and_cameras_fill_the_view_at_every_size_and_pose() {
+        let right = Extrinsics { translation_m: [3.0, 0.0, 0.0], ..Extrinsics::IDENTITY };
+        // It looks to the left from there.
+        let turned =
+            Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
+        let first = Extrinsics::IDENTITY;
+        for (scale, poses) in [
+            (0.1, &[first][..]),
+            (1.0, &[first]),
+            (3.0, &[first]),
+            (1.0, &[first, right]),
+            (1.0, &[first, turned]),
+        ] {
+            let [low, high] =
+                [[-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]].map(|corner| corner.map(|x: f32| x * scale));
+            let points = scene(low, high);
+            let sample = Sample::of(&points).unwrap();
+            let clouds: Vec<_> = poses.iter().map(|pose| (pose, &sample)).collect();
+            let eye = Eye::for_clouds(&clouds);
+            let mut reach = 0.0_f32;
+            for pose in poses {
+                let all = points.iter().map(|&p| seen(&eye, pose.apply(p)).map(f32::abs));
+                let all: Vec<_> = all.map(|[across, up]| across.max(up)).collect();
+                let inside = all.iter().filter(|s| **s <= 1.0).count();
+                assert!(inside as f32 >= 0.97 * all.len() as f32, "{scale} {poses:?}: {inside}");
+                reach = all.into_iter().fold(reach, f32::max);
+                let camera = seen(&eye, pose.apply([0.0; 3]));
+                assert!(camera.iter().all(|s| s.abs() <= 1.0), "{scale} {poses:?}: {camera:?}");
+            }
+            assert!(poses.len() > 1 || reach > 0.9, "{scale}: {reach}");
             // Seen from above (y is down) and from the right.
             assert!(eye.position_m[1] < 0.0 && eye.position_m[0] > 0.0, "{eye:?}");
         }
     }
 
     #[test]
-    fn all_clouds_and_cameras_are_in_sight_where_they_stand() {
-        let points = scene([-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]);
-        let right = Extrinsics { translation_m: [3.0, 0.0, 0.0], ..Extrinsics::IDENTITY };
-        // It looks to the left from there.
-        let turned =
-            Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
-        for second in [right, turned] {
-            let poses = [Extrinsics::IDENTITY, second];
-            let sample = Sample::of(&points).unwrap();
-            let eye = Eye::for_clouds(&poses.each_ref().map(|pose| (pose, &sample)));
-            for pose in &poses {
-                let all: Vec<_> =
-                    points.iter().chain([&[0.0; 3]]).map(|&p| seen(&eye, pose.apply(p))).collect();
-                let inside = all.iter().filter(|s| s[0].abs() <= 1.0 && s[1].abs() <= 1.0).count();
-                assert!(inside as f32 >= 0.97 * all.len() as f32, "{inside} of {}", all.len());
-            }
-        }
-    }
-
-    #[test]
     fn before_the_first_cloud_the_lens_decides() {
-        let mut lens = Intrinsics {
-            width: 848,
-            height: 480,
-            fx: 422.0,
-            fy: 422.0,
-            ppx: 424.0,
-            ppy: 240.0,
-            ..narrow()
+        let z = |focal: f32| {
+            let (width, height, ppx, ppy) = (848, 480, 424.0, 240.0);
+            let (distortion, coeffs) = (Distortion::None, [0.0; 5]);
+            let (fx, fy) = (focal, focal);
+            let lens = Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs };
+            let sample = Sample::of_lens(&lens);
+            Eye::for_clouds(&[(&Extrinsics::IDENTITY, &sample)]).position_m[2]
         };
-        let wide = one(&Sample::of_lens(&lens));
-        (lens.fx, lens.fy) = (844.0, 844.0);
-        assert!(
-            one(&Sample::of_lens(&lens)).position_m[2] > wide.position_m[2],
-            "a longer lens sees less, so the eye is nearer"
-        );
-    }
-
-    fn narrow() -> Intrinsics {
-        use crate::camera::Distortion;
-        Intrinsics {
-            width: 1,
-            height: 1,
-            fx: 1.0,
-            fy: 1.0,
-            ppx: 0.0,
-            ppy: 0.0,
-            distortion: Distortion::None,
-            coeffs: [0.0; 5],
-        }
+        assert!(z(844.0) > z(422.0), "a longer lens sees less, so the eye is nearer");
     }
 
     #[test]
-    fn a_few_points_are_no_scene() {
+    fn a_few_points_are_no_scene_and_of_many_some_decide() {
         assert!(Sample::of(&[[0.0, 0.0, 1.0]; ENOUGH - 1]).is_none());
-        assert_eq!(
-            Sample::of(&vec![[0.0, 0.0, 1.0]; 400_000]).unwrap().0.len(),
-            400_000_usize.div_ceil(98)
-        );
+        let sample = Sample::of(&vec![[0.0, 0.0, 1.0]; 400_000]).unwrap();
+        assert_eq!(sample.0.len(), 400_000_usize.div_ceil(98));
     }
 }
