@@ -130,7 +130,7 @@ impl Inspection<'_> {
         // The last image may have no metadata after it.
         if let Some(frames) = self.frames.get_mut(stream) {
             let outcome = frames.assembler.flush();
-            frames.add(&outcome, true);
+            frames.add(outcome, true);
         }
         Ok(true)
     }

@@ -10,14 +10,14 @@ use crate::frame::DepthStream;
 use crate::recording::container::Format;
 use crate::recording::container::RecordingError;
 use crate::recording::container::{self, Container, Item, Topic};
-use crate::recording::image_codec::{self, Unpacker};
+use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
 };
 use crate::recording::reader::color::ColorReader;
-use crate::recording::reader::decode_ahead::decode_ahead;
 use crate::recording::reader::images::ImageReader;
 use crate::recording::reader::metadata_join::Guess;
+use crate::recording::reader::raw_images::{RawImages, decode_ahead};
 use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, Encoding, Image, Stamp};
@@ -123,8 +123,7 @@ impl ImageReader {
             is_whole_pass: true,
             put_back: None,
             image: vec![],
-            rows: vec![],
-            unpacker: Unpacker::default(),
+            raw: RawImages::default(),
         })
     }
 }
@@ -163,10 +162,10 @@ fn describe(
     let is_compressed = topic.schema == compressed::SCHEMA;
     let packing = if is_compressed { "packed images" } else { "unpacked" };
     let packing = container.compression().unwrap_or(packing);
-    let mut facts = vec![];
-    facts.extend(known.device.clone().map(|name| ("device", name)));
-    facts.extend(known.serial.clone().map(|serial| ("serial", serial)));
-    facts.extend(known.firmware.clone().map(|version| ("firmware", version)));
+    let device =
+        [("device", &known.device), ("serial", &known.serial), ("firmware", &known.firmware)];
+    let mut facts: Vec<(&'static str, String)> =
+        device.into_iter().filter_map(|(name, fact)| Some((name, fact.clone()?))).collect();
     facts.push(("format", format!("{}, {packing}", format.as_str())));
     if known.depth_units_m(stream).is_none() {
         let units_m = units::DEFAULT_M;
