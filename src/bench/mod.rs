@@ -326,36 +326,27 @@ fn librealsense<'a>(
 ) -> anyhow::Result<()> {
     use crate::source::options::Filters;
     use crate::source::realsense::{SdkFilters, SdkPointcloud};
-    // The block does not take others.
+    // The blocks do not take others.
     if !frame.depth.len().is_multiple_of(8) {
         return Ok(());
     }
-    let mut block = SdkPointcloud::new(camera, frame.meta.depth_units_m)?;
-    block.set_frame(&frame.depth)?;
+    let units_m = frame.meta.depth_units_m;
+    let mut block = SdkPointcloud::new(camera, units_m, &frame.depth)?;
     let call = move || {
         black_box(block.calculate().expect("librealsense's block works"));
     };
     candidates.push(Candidate::new("librealsense pointcloud", 1, call));
+    let off = Filters::default;
     for (name, filters) in [
-        (
-            "librealsense decimation",
-            Filters { decimation: Some(Default::default()), ..Default::default() },
-        ),
-        (
-            "librealsense spatial",
-            Filters { spatial: Some(Default::default()), ..Default::default() },
-        ),
-        (
-            "librealsense temporal",
-            Filters { temporal: Some(Default::default()), ..Default::default() },
-        ),
+        ("decimation", Filters { decimation: Some(Default::default()), ..off() }),
+        ("spatial", Filters { spatial: Some(Default::default()), ..off() }),
+        ("temporal", Filters { temporal: Some(Default::default()), ..off() }),
     ] {
-        let mut filter = SdkFilters::new(&filters, camera, frame.meta.depth_units_m)?;
-        filter.set_frame(&frame.depth)?;
+        let mut filter = SdkFilters::new(&filters, camera, units_m, &frame.depth)?;
         let call = move || {
             black_box(filter.apply().expect("librealsense's filter works"));
         };
-        candidates.push(Candidate::new(name, 1, call));
+        candidates.push(Candidate::new(format!("librealsense {name}"), 1, call));
     }
     Ok(())
 }

@@ -104,13 +104,7 @@ fn watch(
     use crate::source::watch::Watched;
     let color = super::run::wants_color(settings, recording);
     let record_to = recording.filter(|r| r.by_librealsense).map(|r| r.path.clone());
-    let input = CameraInput {
-        settings: settings.camera.clone(),
-        color,
-        device: None,
-        motion: None,
-        record_to,
-    };
+    let input = CameraInput { settings: settings.camera.clone(), color, motion: None, record_to };
     let driver = RealsenseCamera::new(input, settings.filters.clone(), Arc::clone(clock));
     let open = || Watched::open(driver, serial, settings.reconnect, Arc::clone(clock));
     Ok(Box::new(realtime::with_threads(&settings.realtime.capture, open)?))

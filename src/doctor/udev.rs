@@ -1,51 +1,57 @@
 //! Rules that let every user open the cameras: whether there are any, and a set of our own.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
-use super::bus::Device;
-use super::products::{PRODUCTS, VENDOR_ID};
-use super::system::read;
-use super::{Finding, Status, System};
+use super::camera::{PRODUCTS, Product, VENDOR_ID};
+use super::usb::Device;
+use super::{Finding, System, read};
 
 /// What puts the rules where they belong.
-pub const INSTALL: &str = "depthcast doctor --udev-rules | sudo tee /etc/udev/rules.d/99-realsense-libusb.rules && \
+pub(super) const INSTALL: &str = "depthcast doctor --udev-rules | \
+     sudo tee /etc/udev/rules.d/99-realsense-libusb.rules && \
      sudo udevadm control --reload && sudo udevadm trigger";
 
 /// Where rules are, those first that hide others of the same name.
 const FOLDERS: [&str; 4] =
     ["etc/udev/rules.d", "run/udev/rules.d", "usr/lib/udev/rules.d", "lib/udev/rules.d"];
 
+const RULES_START: &str = r#"ACTION=="remove", GOTO="realsense_end"
+SUBSYSTEM!="usb|video4linux|media|hidraw|iio|platform", GOTO="realsense_end"
+
+"#;
+
+const RULES_END: &str = r#"ENV{DEPTHCAST_REALSENSE}!="1", GOTO="realsense_end"
+
+# The camera, its images and its controls.
+SUBSYSTEM=="usb|video4linux|media|hidraw", MODE="0666"
+# A camera that wakes up loses its first frames.
+SUBSYSTEM=="usb", ENV{DEVTYPE}=="usb_device", TEST=="power/control", ATTR{power/control}="on"
+# Accelerometer and gyroscope are switched on through files.
+SUBSYSTEM=="iio", MODE="0666", RUN+="/bin/chmod -R a+rwX /sys%p"
+SUBSYSTEM=="platform", DRIVER=="hid_sensor_custom", RUN+="/bin/chmod -R a+rwX /sys%p"
+
+LABEL="realsense_end"
+"#;
+
 /// The text of `99-realsense-libusb.rules`.
 pub fn rules() -> String {
-    let mut out = format!(
-        "# RealSense cameras on USB: every user of this computer may open them, and they are not put to sleep.\n\
+    // Attributes are looked for in the device and in what it is part of: a camera's video and
+    // motion devices match too.
+    let rule = |Product { id, name, .. }| {
+        format!(
+            "# {name}\nATTRS{{idVendor}}==\"{VENDOR_ID:04x}\", ATTRS{{idProduct}}==\"{id:04x}\", \
+             ENV{{DEPTHCAST_REALSENSE}}=\"1\"\n"
+        )
+    };
+    format!(
+        "# RealSense cameras on USB: every user of this computer may open them; they stay awake.\n\
          # Written by depthcast {}. To install it:\n\
          #   {INSTALL}\n\
-         # Cameras that are plugged in already follow at the latest when they are plugged in again.\n\n\
-         ACTION==\"remove\", GOTO=\"realsense_end\"\n\
-         SUBSYSTEM!=\"usb|video4linux|media|hidraw|iio|platform\", GOTO=\"realsense_end\"\n\n",
-        env!("CARGO_PKG_VERSION")
-    );
-    for product in PRODUCTS {
-        let (id, name) = (product.id, product.name);
-        // Attributes are looked for in the device and in what it is part of: a camera's video and
-        // motion devices match too.
-        let line = "ATTRS{idVendor}==\"{vendor}\", ATTRS{idProduct}==\"{product}\", ENV{DEPTHCAST_REALSENSE}=\"1\"";
-        let line = line
-            .replace("{vendor}", &format!("{VENDOR_ID:04x}"))
-            .replace("{product}", &format!("{id:04x}"));
-        let _ = writeln!(out, "# {name}\n{line}");
-    }
-    out + "ENV{DEPTHCAST_REALSENSE}!=\"1\", GOTO=\"realsense_end\"\n\n\
-         # The camera, its images and its controls.\n\
-         SUBSYSTEM==\"usb|video4linux|media|hidraw\", MODE=\"0666\"\n\
-         # A camera that wakes up loses its first frames.\n\
-         SUBSYSTEM==\"usb\", ENV{DEVTYPE}==\"usb_device\", TEST==\"power/control\", ATTR{power/control}=\"on\"\n\
-         # Accelerometer and gyroscope are switched on through files.\n\
-         SUBSYSTEM==\"iio\", MODE=\"0666\", RUN+=\"/bin/chmod -R a+rwX /sys%p\"\n\
-         SUBSYSTEM==\"platform\", DRIVER==\"hid_sensor_custom\", RUN+=\"/bin/chmod -R a+rwX /sys%p\"\n\n\
-         LABEL=\"realsense_end\"\n"
+         # Cameras that are plugged in already follow when they are plugged in again at the \
+         latest.\n\n{RULES_START}{}{RULES_END}",
+        env!("CARGO_PKG_VERSION"),
+        PRODUCTS.map(rule).concat()
+    )
 }
 
 /// The product numbers that a file of rules names beside the vendor.
@@ -60,54 +66,35 @@ fn named(text: &str) -> HashSet<u16> {
     values.flatten().filter(|id| PRODUCTS.iter().any(|product| product.id == *id)).collect()
 }
 
-pub(super) fn check(system: &System, devices: Option<&[Device]>) -> Finding {
-    const CHECK: &str = "udev_rules";
+pub(super) fn check(system: &System, devices: &[Device]) -> Finding {
+    let folders: Vec<_> = FOLDERS.iter().filter_map(|folder| system.list(folder)).collect();
+    if folders.is_empty() {
+        return Finding::not_applicable(
+            "there is no udev here; whoever made this container decides which devices it sees",
+        );
+    }
     let (mut seen, mut files, mut ids) = (HashSet::new(), Vec::new(), HashSet::new());
-    let mut is_told = false;
-    for path in FOLDERS
-        .iter()
-        .filter_map(|folder| system.list(folder))
-        .inspect(|_| is_told = true)
-        .flatten()
-    {
-        let name = path.file_name().unwrap_or_default().to_owned();
-        if path.extension().is_none_or(|extension| extension != "rules") || !seen.insert(name) {
+    for path in folders.iter().flatten() {
+        let is_rules = path.extension().is_some_and(|extension| extension == "rules");
+        if !is_rules || !seen.insert(path.file_name()) {
             continue;
         }
-        let found = named(&read(&path).unwrap_or_default());
+        let found = named(&read(path).unwrap_or_default());
         if !found.is_empty() {
             files.push(path.display().to_string());
             ids.extend(found);
         }
     }
-    if !is_told {
-        return Finding::not_applicable(
-            CHECK,
-            "there is no udev here; whoever made this container decides which devices it sees",
-        );
-    }
     if files.is_empty() {
-        return Finding::new(
-            CHECK,
-            Status::Warning,
-            "no rules for RealSense cameras: only root may open them",
-            INSTALL,
-        );
+        let found = "no rules for RealSense cameras: only root may open them";
+        return Finding::warning(found, INSTALL);
     }
     let files = files.join(", ");
-    let forgotten: Vec<_> = devices
-        .unwrap_or_default()
-        .iter()
-        .filter(|device| !ids.contains(&device.product_id))
-        .collect();
-    match forgotten[..] {
-        [] => Finding::ok(CHECK, files),
-        [device, ..] => {
-            let found = format!(
-                "{files}: it does not name the {} (product {:04x})",
-                device.name, device.product_id
-            );
-            Finding::new(CHECK, Status::Warning, found, INSTALL)
+    match devices.iter().find(|device| !ids.contains(&device.product_id)) {
+        None => Finding::ok(files),
+        Some(Device { name, product_id, .. }) => {
+            let found = format!("{files}: it does not name the {name} (product {product_id:04x})");
+            Finding::warning(found, INSTALL)
         }
     }
 }

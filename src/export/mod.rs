@@ -3,23 +3,9 @@
 //! Each worker has one frame, one cloud and one output buffer, and takes the next frame from the
 //! reader when its file is done, so memory stays at a few frames however long the recording is.
 //! Files appear under their names whole or not at all.
-//!
-//! | file | duty |
-//! | --- | --- |
-//! | this one | the run over a recording |
-//! | `names` | what the files are called |
-//! | `format` | what a frame becomes in a file |
-//! | `ply`, `pcd`, `npy`, `png`, `csv` | one writer each |
-//! | `atomic` | whole files or none |
 
-mod atomic;
-pub mod csv;
-mod format;
-mod names;
-pub mod npy;
-pub mod pcd;
-pub mod ply;
-pub mod png;
+mod files;
+pub mod formats;
 
 use std::ffi::OsString;
 use std::io;
@@ -32,10 +18,9 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use serde::Serialize;
 
-use self::atomic::write_file;
-use self::format::Encoder;
-pub use self::format::Format;
-use self::names::Names;
+use self::files::{Names, write_file};
+use self::formats::Encoder;
+pub use self::formats::Format;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::pipeline::Stop;
@@ -69,7 +54,7 @@ pub struct ExportSettings {
     pub force: bool,
 }
 
-/// What an export has done.
+/// The result of an export.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Summary {
     pub schema: &'static str,
@@ -89,7 +74,7 @@ pub struct Summary {
     pub warnings: Vec<String>,
 }
 
-/// An export that can begin.
+/// An export that is ready to run.
 pub struct Export {
     settings: ExportSettings,
     clock: Arc<dyn Clock>,
@@ -115,13 +100,13 @@ impl Export {
         Ok(Self { settings, clock, frames, encoders })
     }
 
-    /// How many files there will be, where the recording tells.
+    /// How many files there will be, where the recording knows.
     pub fn expected_files(&self) -> Option<u64> {
         let frames = self.frames.source.info().expected_frames;
         frames.map(|frames| frames.div_ceil(self.settings.every.get()))
     }
 
-    /// Writes all files. Behind each, `on_file` is told how many there are by now.
+    /// Writes all files. After each, `on_file` gets how many there are by now.
     ///
     /// # Errors
     /// The first error of the reader or of a worker ends the export, and so does `stop`. What was
@@ -144,15 +129,14 @@ impl Export {
             .thread_name(|n| format!("export{n}"))
             .build()
             .context("cannot start the export's threads")?;
-        let shared = Mutex::new(Shared {
-            frames,
-            encoders,
-            totals: Totals::default(),
-            error: None,
-            stop,
-            on_file,
+        let totals = Totals::default();
+        let shared = Mutex::new(Shared { frames, totals, error: None, stop, on_file });
+        pool.scope(|scope| {
+            let (shared, dir) = (&shared, &dir);
+            for encoder in encoders {
+                scope.spawn(move |_| work(encoder, shared, dir, force));
+            }
         });
-        pool.broadcast(|_| work(&shared, &dir, force));
 
         let Shared { frames, totals, error, .. } =
             shared.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -161,13 +145,12 @@ impl Export {
             let _ = std::fs::remove_dir(&dir);
         }
         if let Some(error) = error {
-            return Err(
-                error.context(format!("the export ended early (files written: {})", totals.files))
-            );
+            let files = totals.files;
+            return Err(error.context(format!("the export ended early (files written: {files})")));
         }
         let mut warnings = Vec::from_iter(frames.names.warning());
         if totals.files == 0 {
-            warnings.push("no frame was exported; does --from lie behind the end?".into());
+            warnings.push("no frame was exported; is --from after the end?".into());
         }
         Ok(Summary {
             schema: EXPORT_SCHEMA,
@@ -195,7 +178,7 @@ impl Export {
         while let Some(name) = frames.next(&mut frame, stop)? {
             let path = dir.join(name);
             if path.symlink_metadata().is_ok() {
-                return Err(explained(io::ErrorKind::AlreadyExists.into(), &path));
+                return Err(explain(io::ErrorKind::AlreadyExists.into(), &path));
             }
         }
         Ok(())
@@ -258,8 +241,6 @@ struct Totals {
 /// What the workers share.
 struct Shared<'a> {
     frames: Frames,
-    /// One for each worker, until it takes it.
-    encoders: Vec<Encoder>,
     totals: Totals,
     /// The first one, which ends the work of all.
     error: Option<anyhow::Error>,
@@ -275,33 +256,26 @@ impl Shared<'_> {
         done: Option<anyhow::Result<Totals>>,
         frame: &mut DepthFrame,
     ) -> Option<OsString> {
-        match done {
-            None => {}
-            Some(Ok(file)) => {
+        let result = done.unwrap_or_else(|| Ok(Totals::default())).and_then(|file| {
+            if file.files > 0 {
                 self.totals.files += file.files;
                 self.totals.points += file.points;
                 self.totals.bytes += file.bytes;
                 (self.on_file)(self.totals.files);
             }
-            Some(Err(error)) => self.error = self.error.take().or(Some(error)),
-        }
-        if self.error.is_some() {
-            return None;
-        }
-        self.frames.next(frame, self.stop).unwrap_or_else(|error| {
-            self.error = Some(error);
+            if self.error.is_some() { Ok(None) } else { self.frames.next(frame, self.stop) }
+        });
+        result.unwrap_or_else(|error| {
+            self.error.get_or_insert(error);
             None
         })
     }
 }
 
-/// Takes frame after frame from the reader and makes a file of each.
-fn work(shared: &Mutex<Shared>, dir: &Path, replace: bool) {
-    // A poisoned lock means that another worker has panicked; that is told once all have ended.
-    let Some(mut encoder) = shared.lock().ok().and_then(|mut shared| shared.encoders.pop()) else {
-        return;
-    };
+/// Reads frame after frame and makes a file of each.
+fn work(mut encoder: Encoder, shared: &Mutex<Shared>, dir: &Path, replace: bool) {
     let (mut frame, mut done) = (DepthFrame::default(), None);
+    // A poisoned lock means that another worker has panicked, which the pool reports at the end.
     while let Some(name) =
         shared.lock().ok().and_then(|mut shared| shared.next(done.take(), &mut frame))
     {
@@ -315,14 +289,14 @@ fn write(
     path: &Path,
     replace: bool,
 ) -> anyhow::Result<Totals> {
-    let points = encoder.take(frame).with_context(|| path.display().to_string())? as u64;
+    let points = encoder.project(frame).with_context(|| path.display().to_string())? as u64;
     let bytes = write_file(path, replace, |out| encoder.write(frame, out))
-        .map_err(|error| explained(error, path))?;
+        .map_err(|error| explain(error, path))?;
     Ok(Totals { files: 1, points, bytes })
 }
 
-/// Tells which file could not be written, and what to do.
-fn explained(error: io::Error, path: &Path) -> anyhow::Error {
+/// Which file could not be written, and what to do.
+fn explain(error: io::Error, path: &Path) -> anyhow::Error {
     let path = path.display();
     match error.kind() {
         io::ErrorKind::AlreadyExists => {

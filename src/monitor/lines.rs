@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
-use super::Figures;
+use super::{Figures, state_name};
 use crate::clock::HostTime;
 use crate::words::count;
 
@@ -101,28 +101,27 @@ fn lines(figures: &[Figures]) -> String {
 
 fn line(figures: &Figures) -> String {
     let Figures { serial, state, unix_ns, run_time, snapshot, .. } = figures;
-    let stages: Map<String, Value> = snapshot
-        .stages
-        .iter()
-        .map(|stage| {
-            (
-                stage.name.to_owned(),
-                json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s}),
-            )
-        })
-        .collect();
+    let latencies = snapshot.stages.iter().map(|stage| {
+        let figures =
+            json!({"count": stage.count, "last_1s": stage.last_1s, "last_10s": stage.last_10s});
+        (stage.name.to_owned(), figures)
+    });
     let mut line = json!({
         "schema": "depthcast.stats.v1",
         "unix_ms": unix_ns / 1_000_000,
         "t_s": (run_time.as_secs_f64() * 1e3).round() / 1e3,
-        "state": state,
-        "frames": {"captured": snapshot.captured, "projected": snapshot.projected, "shown": snapshot.shown},
+        "state": state_name(*state),
+        "frames": {
+            "captured": snapshot.captured,
+            "projected": snapshot.projected,
+            "shown": snapshot.shown,
+        },
         "fps": snapshot.fps,
         "drops": snapshot.drops,
         "above_show_rate": snapshot.above_show_rate,
         "dropped_by_recorder": snapshot.dropped_by_recorder,
         "deadline_misses": snapshot.deadline_misses,
-        "latency_ms": stages,
+        "latency_ms": latencies.collect::<Map<_, _>>(),
     });
     if let Some(serial) = serial {
         line["serial"] = serial.as_str().into();

@@ -6,21 +6,18 @@
 
 mod lines;
 mod prometheus;
-mod server;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-
 use crate::clock::{Clock, HostTime};
 use crate::source::SourceInfo;
-use crate::source::watch::{Monitor as Watch, State as CameraState};
+use crate::source::watch;
 use crate::stats::Snapshot;
 use lines::Lines;
-use server::Server;
+use prometheus::Server;
 
 /// Without a frame for so many periods of the source (and at least [`MIN_SILENCE`]) it counts as
 /// stalled.
@@ -36,55 +33,21 @@ pub struct MonitorOptions {
     pub metrics: Option<SocketAddr>,
 }
 
-/// What a run is about, as seen from outside. Where the camera is watched, its own state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// No frame has come yet.
-    Starting,
-    Streaming,
-    /// Frames have ceased to come.
-    Stalled,
-    /// The camera is being reset.
-    Resetting,
-    /// The camera is gone and waited for.
-    Reconnecting,
-    /// The run is over.
-    Ended,
-}
+/// The state of a run, from outside: of its camera where that is watched, else by its frames. None
+/// when the run is over.
+type State = Option<watch::State>;
 
-impl State {
-    const ALL: [Self; 6] = [
-        Self::Starting,
-        Self::Streaming,
-        Self::Stalled,
-        Self::Resetting,
-        Self::Reconnecting,
-        Self::Ended,
-    ];
+const STATES: [State; 6] = [
+    Some(watch::State::Starting),
+    Some(watch::State::Streaming),
+    Some(watch::State::Stalled),
+    Some(watch::State::Resetting),
+    Some(watch::State::Reconnecting),
+    None,
+];
 
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Starting => "starting",
-            Self::Streaming => "streaming",
-            Self::Stalled => "stalled",
-            Self::Resetting => "resetting",
-            Self::Reconnecting => "reconnecting",
-            Self::Ended => "ended",
-        }
-    }
-}
-
-impl From<CameraState> for State {
-    fn from(state: CameraState) -> Self {
-        match state {
-            CameraState::Starting => Self::Starting,
-            CameraState::Streaming => Self::Streaming,
-            CameraState::Stalled => Self::Stalled,
-            CameraState::Resetting => Self::Resetting,
-            CameraState::Reconnecting => Self::Reconnecting,
-        }
-    }
+fn state_name(state: State) -> &'static str {
+    state.map_or("ended", watch::State::as_str)
 }
 
 /// The newest figures of a source and what they belong to.
@@ -104,7 +67,7 @@ struct Figures {
 pub struct Monitor {
     sources: Vec<Source>,
     clock: Arc<dyn Clock>,
-    began_at: HostTime,
+    started_at: HostTime,
     /// In the order of the sources; empty before the first tick.
     newest: Arc<Mutex<Vec<Figures>>>,
     lines: Option<Lines>,
@@ -130,24 +93,21 @@ impl Monitor {
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
         let newest: Arc<Mutex<Vec<Figures>>> = Arc::default();
-        let began_at = clock.now();
+        let started_at = clock.now();
         let source = |&(serial, info): &(Option<&str>, &SourceInfo)| Source {
             serial: serial.map(str::to_owned),
             info: Arc::new(info.clone()),
-            captured: (0, began_at),
+            captured: (0, started_at),
         };
+        let lines = options.stats_out.as_deref();
+        let lines = lines.map(|path| Lines::start(path, options.interval)).transpose()?;
+        let server = options.metrics.map(|address| Server::start(address, Arc::clone(&newest)));
+        let server = server.transpose()?;
         Ok(Self {
             sources: sources.iter().map(source).collect(),
-            began_at,
-            lines: options
-                .stats_out
-                .as_deref()
-                .map(|path| Lines::start(path, options.interval))
-                .transpose()?,
-            server: options
-                .metrics
-                .map(|address| Server::start(address, Arc::clone(&newest)))
-                .transpose()?,
+            started_at,
+            lines,
+            server,
             newest,
             clock,
         })
@@ -166,11 +126,11 @@ impl Monitor {
         let sources = self.sources.iter_mut().zip(snapshots);
         let figures: Vec<_> = sources
             .map(|(source, (snapshot, has_ended))| Figures {
-                state: if has_ended { State::Ended } else { source.state(snapshot) },
+                state: (!has_ended).then(|| source.state(snapshot)),
                 serial: source.serial.clone(),
                 source: Arc::clone(&source.info),
                 unix_ns: self.clock.unix_ns(snapshot.at),
-                run_time: snapshot.at.since(self.began_at),
+                run_time: snapshot.at.since(self.started_at),
                 snapshot: snapshot.clone(),
             })
             .collect();
@@ -183,7 +143,7 @@ impl Monitor {
     /// Writes the last lines, of the run's end, and waits a moment for the file to have them.
     pub fn finish(mut self) {
         let mut last = std::mem::take(&mut *lock(&self.newest));
-        last.iter_mut().for_each(|figures| figures.state = State::Ended);
+        last.iter_mut().for_each(|figures| figures.state = None);
         if let (Some(lines), false) = (self.lines.take(), last.is_empty()) {
             lines.finish(&last);
         }
@@ -191,22 +151,24 @@ impl Monitor {
 }
 
 impl Source {
-    fn state(&mut self, snapshot: &Snapshot) -> State {
+    fn state(&mut self, snapshot: &Snapshot) -> watch::State {
         if snapshot.captured > self.captured.0 {
             self.captured = (snapshot.captured, snapshot.at);
         }
         let period = Duration::try_from_secs_f64(SILENT_PERIODS / self.info.stream.nominal_fps)
             .unwrap_or_default();
-        match (snapshot.camera.as_ref().map(Watch::state), self.captured) {
-            (Some(watched), _) => watched.into(),
-            (None, (0, _)) => State::Starting,
-            (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => State::Stalled,
-            _ => State::Streaming,
+        match (&snapshot.camera, self.captured) {
+            (Some(camera), _) => camera.state(),
+            (None, (0, _)) => watch::State::Starting,
+            (None, (_, at)) if snapshot.at.since(at) > period.max(MIN_SILENCE) => {
+                watch::State::Stalled
+            }
+            _ => watch::State::Streaming,
         }
     }
 }
 
-/// Who panicked while holding it left whole figures behind.
+/// A thread that panicked while holding it left whole figures.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -245,97 +207,77 @@ mod tests {
         Figures {
             serial: None,
             source,
-            state: State::Streaming,
+            state: Some(watch::State::Streaming),
             unix_ns: 1_700_000_000_000_000_000,
             run_time: Duration::from_millis(300),
             snapshot,
         }
     }
 
-    #[test]
-    fn lines_are_written_by_the_interval_and_the_last_one_tells_of_the_end() {
+    /// The lines that a monitor of these sources writes at an interval of a second, with a pause
+    /// for its writer after the ticks that are due.
+    fn lines_of(
+        sources: &[(Option<&str>, &SourceInfo)],
+        ticks: impl IntoIterator<Item = Vec<(Snapshot, bool)>>,
+    ) -> Vec<serde_json::Value> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("stats.jsonl");
-        let clock = Arc::new(ManualClock::new());
         let options = MonitorOptions {
             stats_out: Some(path.clone()),
             interval: Duration::from_secs(1),
             metrics: None,
         };
-        let mut monitor =
-            Monitor::start(&options, &[(None, &source())], Arc::clone(&clock) as Arc<dyn Clock>)
-                .unwrap();
-        let snapshot = figures().snapshot;
-        for tenth in 0..=32 {
-            // A frame at 0.5 s, and none after that.
-            let at = HostTime::from_ns(tenth * 100_000_000);
-            let now = Snapshot { at, captured: u64::from(tenth >= 5), ..snapshot.clone() };
-            monitor.tick([(&now, false)]);
-            // The writer's turn: it may miss a line, but here it shall not.
-            std::thread::sleep(Duration::from_millis(if tenth % 10 == 0 { 60 } else { 0 }));
+        let mut monitor = Monitor::start(&options, sources, Arc::new(ManualClock::new())).unwrap();
+        for snapshots in ticks {
+            let is_due = snapshots[0].0.at.as_ns() % 1_000_000_000 == 0;
+            monitor.tick(snapshots.iter().map(|(snapshot, has_ended)| (snapshot, *has_ended)));
+            std::thread::sleep(Duration::from_millis(if is_due { 60 } else { 0 }));
         }
         monitor.finish();
         let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
-        assert_eq!(of("t_s"), [0.0, 1.0, 2.0, 3.0, 3.2]);
-        assert_eq!(of("state"), ["starting", "streaming", "stalled", "stalled", "ended"]);
-        assert!(of("schema").iter().all(|schema| schema == "depthcast.stats.v1"));
-        let total = &lines[0]["latency_ms"]["total"];
-        assert_eq!(
-            (&total["last_1s"]["count"], &total["last_1s"]["p99_ms"]),
-            (&8.into(), &0.5.into())
-        );
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn values(lines: &[serde_json::Value], key: &str) -> Vec<serde_json::Value> {
+        lines.iter().map(|line| line[key].clone()).collect()
+    }
+
+    #[test]
+    fn lines_are_written_by_the_interval_and_the_last_one_says_that_the_run_is_over() {
+        let snapshot = figures().snapshot;
+        // A frame at 0.5 s, and none after that.
+        let ticks = (0..=32).map(|tenth| {
+            let at = HostTime::from_ns(tenth * 100_000_000);
+            vec![(Snapshot { at, captured: u64::from(tenth >= 5), ..snapshot.clone() }, false)]
+        });
+        let lines = lines_of(&[(None, &source())], ticks);
+        assert_eq!(values(&lines, "t_s"), [0.0, 1.0, 2.0, 3.0, 3.2]);
+        let states = ["starting", "streaming", "stalled", "stalled", "ended"];
+        assert_eq!(values(&lines, "state"), states);
+        assert_eq!(values(&lines, "schema"), ["depthcast.stats.v1"; 5]);
+        let last_1s = &lines[0]["latency_ms"]["total"]["last_1s"];
+        assert_eq!((&last_1s["count"], &last_1s["p99_ms"]), (&8.into(), &0.5.into()));
         assert_eq!(lines[0]["drops"]["cloud_queue"], 2);
     }
 
     #[test]
     fn of_several_cameras_each_has_a_line_at_each_interval() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("stats.jsonl");
-        let clock = Arc::new(ManualClock::new());
-        let options = MonitorOptions {
-            stats_out: Some(path.clone()),
-            interval: Duration::from_secs(1),
-            metrics: None,
-        };
-        let info = source();
-        let mut monitor = Monitor::start(
-            &options,
-            &[(Some("A"), &info), (Some("B"), &info)],
-            clock as Arc<dyn Clock>,
-        )
-        .unwrap();
-        let snapshot = figures().snapshot;
-        for second in 0..=2u64 {
-            // B ends at once, and its figures stay those of its end.
+        let (info, snapshot) = (source(), figures().snapshot);
+        // B ends at once, and its figures stay those of its end.
+        let ticks = (0..=2).map(|second| {
             let at = HostTime::from_ns(second * 1_000_000_000);
             let now = Snapshot { at, captured: 10 + second, ..snapshot.clone() };
-            monitor.tick([(&now, false), (&snapshot, second > 0)]);
-            std::thread::sleep(Duration::from_millis(60));
-        }
-        monitor.finish();
-        let text = std::fs::read_to_string(path).unwrap();
-        let lines: Vec<serde_json::Value> =
-            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of = |key: &str| lines.iter().map(|line| line[key].clone()).collect::<Vec<_>>();
-        assert_eq!(of("serial"), ["A", "B"].repeat(4));
-        let states = [
-            "streaming",
-            "streaming",
-            "streaming",
-            "ended",
-            "streaming",
-            "ended",
-            "ended",
-            "ended",
-        ];
-        assert_eq!(of("state"), states);
+            vec![(now, false), (snapshot.clone(), second > 0)]
+        });
+        let lines = lines_of(&[(Some("A"), &info), (Some("B"), &info)], ticks);
+        assert_eq!(values(&lines, "serial"), ["A", "B"].repeat(4));
+        let states = values(&lines, "state");
+        assert_eq!(states[..4], ["streaming", "streaming", "streaming", "ended"]);
+        assert_eq!(states[4..], ["streaming", "ended", "ended", "ended"]);
     }
 
     #[test]
-    fn a_file_or_address_that_cannot_be_had_is_told_at_once() {
+    fn a_file_or_address_that_cannot_be_had_is_reported_at_once() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
         let start = |options: MonitorOptions| {
             Monitor::start(&options, &[(None, &source())], Arc::clone(&clock))

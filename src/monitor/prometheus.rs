@@ -1,16 +1,82 @@
-//! The figures in Prometheus' text format, version 0.0.4.
+//! `--metrics`: the figures in Prometheus' text format, version 0.0.4, and the server of that page.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 
-use super::{Figures, State};
-use crate::stats::{Quantiles, Snapshot, StageFigures};
+use anyhow::anyhow;
+use tiny_http::{Header, Method, Request, Response};
+
+use super::{Figures, STATES, lock, state_name};
+use crate::stats::{Snapshot, StageFigures};
 
 /// The format, as a response names it.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The page. Before the first figures have come it has no metrics. Those of several cameras have
-/// their serial numbers as a label.
-pub(super) fn page(figures: &[Figures]) -> String {
+/// Serves until it is dropped.
+pub(super) struct Server {
+    http: Arc<tiny_http::Server>,
+    address: SocketAddr,
+}
+
+impl Server {
+    pub(super) fn start(
+        address: SocketAddr,
+        figures: Arc<Mutex<Vec<Figures>>>,
+    ) -> anyhow::Result<Self> {
+        let http = tiny_http::Server::http(address).map_err(|error| {
+            anyhow!(
+                "--metrics {address}: cannot be listened on ({error}); choose another port, or 0 \
+                 for any free one"
+            )
+        })?;
+        let http = Arc::new(http);
+        let address = http.server_addr().to_ip().unwrap_or(address);
+        let served = Arc::clone(&http);
+        std::thread::Builder::new().name("metrics".into()).spawn(move || {
+            for request in served.incoming_requests() {
+                // A client that has gone needs no answer.
+                let _ = answer(request, &figures);
+            }
+        })?;
+        Ok(Self { http, address })
+    }
+
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.http.unblock();
+    }
+}
+
+fn answer(request: Request, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()> {
+    let header =
+        |name: &str, value: &str| Header::from_bytes(name, value).expect("these are plain text");
+    if !matches!(request.method(), Method::Get | Method::Head) {
+        return request.respond(Response::empty(405).with_header(header("Allow", "GET, HEAD")));
+    }
+    let path = request.url().split('?').next().unwrap_or_default();
+    match path {
+        "/metrics" => {
+            // The lock is held for a copy, not for the answer.
+            let newest = lock(figures).clone();
+            let page = Response::from_string(page(&newest));
+            request.respond(page.with_header(header("Content-Type", CONTENT_TYPE)))
+        }
+        "/" => {
+            let page = Response::from_string("<a href=\"/metrics\">metrics</a> of depthcast\n");
+            request.respond(page.with_header(header("Content-Type", "text/html; charset=utf-8")))
+        }
+        _ => request.respond(Response::from_string("there is /metrics\n").with_status_code(404)),
+    }
+}
+
+/// Empty until there are figures. Those of several cameras have their serial numbers as a label.
+fn page(figures: &[Figures]) -> String {
     let mut page = Page { text: String::new(), figures };
     if !figures.is_empty() {
         page.write();
@@ -23,139 +89,147 @@ fn escape(value: &str) -> String {
     value.replace('\\', r"\\").replace('"', "\\\"").replace('\n', r"\n")
 }
 
+/// Labels, and a value.
+type Sample<'a> = (Vec<(&'a str, &'a str)>, f64);
+
+/// A sample for each value of a label.
+fn by_label<'a, const N: usize>(label: &'a str, values: [(&'a str, f64); N]) -> Vec<Sample<'a>> {
+    values.into_iter().map(|(text, value)| (vec![(label, text)], value)).collect()
+}
+
 struct Page<'a> {
     text: String,
     figures: &'a [Figures],
 }
 
-type Metric<'a> = (&'a str, &'a str, &'a str);
-
-impl Page<'_> {
-    fn metric(&mut self, (name, kind, help): Metric<'_>) {
-        writeln!(self.text, "# HELP depthcast_{name} {help}\n# TYPE depthcast_{name} {kind}")
-            .expect("a String takes all");
+impl<'a> Page<'a> {
+    fn describe(&mut self, name: &str, kind: &str, help: &str) {
+        let _ =
+            writeln!(self.text, "# HELP depthcast_{name} {help}\n# TYPE depthcast_{name} {kind}");
     }
 
-    fn value(&mut self, name: &str, figures: &Figures, labels: &[(&str, &str)], value: f64) {
+    fn sample(&mut self, name: &str, figures: &Figures, (labels, value): &Sample<'_>) {
         let serial = figures.serial.as_deref().map(|serial| ("serial", serial));
-        let labels = serial
+        let labels: Vec<_> = serial
             .iter()
             .chain(labels)
-            .map(|(label, text)| format!("{label}=\"{}\"", escape(text)));
-        let labels = labels.collect::<Vec<_>>().join(",");
-        let labels = if labels.is_empty() { labels } else { format!("{{{labels}}}") };
-        writeln!(self.text, "depthcast_{name}{labels} {value}").expect("a String takes all");
+            .map(|(label, text)| format!("{label}=\"{}\"", escape(text)))
+            .collect();
+        let labels = match &labels[..] {
+            [] => String::new(),
+            labels => format!("{{{}}}", labels.join(",")),
+        };
+        let _ = writeln!(self.text, "depthcast_{name}{labels} {value}");
     }
 
-    /// A metric with one value for each of a label's.
-    fn by_label<const N: usize>(
+    fn metric(
         &mut self,
-        metric: Metric<'_>,
-        label: &str,
-        values: impl Fn(&Figures) -> [(&'static str, f64); N],
+        (name, kind, help): (&str, &str, &str),
+        samples: impl Fn(&'a Figures) -> Vec<Sample<'a>>,
     ) {
-        self.metric(metric);
+        self.describe(name, kind, help);
         for figures in self.figures {
-            for (text, value) in values(figures) {
-                self.value(metric.0, figures, &[(label, text)], value);
-            }
+            samples(figures).iter().for_each(|sample| self.sample(name, figures, sample));
         }
     }
 
-    fn single(&mut self, metric: Metric<'_>, value: impl Fn(&Figures) -> f64) {
-        self.metric(metric);
-        for figures in self.figures {
-            self.value(metric.0, figures, &[], value(figures));
-        }
+    fn single(&mut self, metric: (&str, &str, &str), value: impl Fn(&Figures) -> f64) {
+        self.metric(metric, |figures| vec![(vec![], value(figures))]);
     }
 
     fn write(&mut self) {
-        self.metric(("info", "gauge", "What runs."));
+        self.describe("info", "gauge", "What runs.");
         for figures in self.figures {
-            let Figures { source, .. } = figures;
+            let source = &figures.source;
             let intrinsics = &source.stream.intrinsics;
             let size = format!("{}x{}", intrinsics.width, intrinsics.height);
-            let (version, name, kind) =
-                (env!("CARGO_PKG_VERSION"), source.name.as_str(), source.kind.as_str());
-            let facts = [("version", version), ("source", name), ("kind", kind), ("size", &size)];
-            self.value("info", figures, &facts, 1.0);
+            let labels = vec![
+                ("version", env!("CARGO_PKG_VERSION")),
+                ("source", &source.name),
+                ("kind", source.kind.as_str()),
+                ("size", &size),
+            ];
+            self.sample("info", figures, &(labels, 1.0));
         }
-        self.single(("run_seconds", "gauge", "How long the run has gone on."), |figures| {
-            figures.run_time.as_secs_f64()
+        let metric = ("run_seconds", "gauge", "How long the run has gone on.");
+        self.single(metric, |figures| figures.run_time.as_secs_f64());
+        self.metric(("state", "gauge", "1 for the state of the run."), |figures| {
+            let is_now = |state| f64::from(u8::from(state == figures.state));
+            by_label("state", STATES.map(|state| (state_name(state), is_now(state))))
         });
-        self.by_label(("state", "gauge", "1 for the state of the run."), "state", |figures| {
-            State::ALL.map(|one| (one.as_str(), f64::from(u8::from(one == figures.state))))
+        let metric = ("nominal_fps", "gauge", "Frames a second that the source promises.");
+        self.single(metric, |figures| figures.source.stream.nominal_fps);
+        self.metric(("fps", "gauge", "Frames a second over the last second."), |figures| {
+            let fps = figures.snapshot.fps;
+            let values = [fps.captured, fps.projected, fps.shown];
+            by_label("stage", by_stage(values))
         });
-        self.single(
-            ("nominal_fps", "gauge", "Frames a second that the source promises."),
-            |figures| figures.source.stream.nominal_fps,
-        );
-        self.by_label(
-            ("fps", "gauge", "Frames a second over the last second."),
-            "stage",
-            |figures| {
-                let fps = figures.snapshot.fps;
-                [("captured", fps.captured), ("projected", fps.projected), ("shown", fps.shown)]
-            },
-        );
-        self.by_label(("frames_total", "counter", "Frames since the start."), "stage", |figures| {
+        self.metric(("frames_total", "counter", "Frames since the start."), |figures| {
             let Snapshot { captured, projected, shown, .. } = figures.snapshot;
-            [("captured", captured), ("projected", projected), ("shown", shown)]
-                .map(|(stage, n)| (stage, n as f64))
+            by_label("stage", by_stage([captured, projected, shown].map(|n| n as f64)))
         });
-        self.by_label(
-            ("frames_lost_total", "counter", "Frames lost since the start, by place."),
-            "place",
-            |figures| {
-                let [source, capture_queue, cloud_queue, viewer] =
-                    figures.snapshot.lost().map(|(_, n)| n);
-                let lost = [
-                    ("source", source),
-                    ("capture_queue", capture_queue),
-                    ("cloud_queue", cloud_queue),
-                    ("viewer", viewer),
-                    ("recorder", figures.snapshot.dropped_by_recorder),
-                ];
-                lost.map(|(place, n)| (place, n as f64))
-            },
-        );
+        let help = "Frames lost since the start, by place.";
+        self.metric(("frames_lost_total", "counter", help), |figures| {
+            let [source, capture_queue, cloud_queue, viewer] =
+                figures.snapshot.lost().map(|(_, n)| n as f64);
+            let lost = [
+                ("source", source),
+                ("capture_queue", capture_queue),
+                ("cloud_queue", cloud_queue),
+                ("viewer", viewer),
+                ("recorder", figures.snapshot.dropped_by_recorder as f64),
+            ];
+            by_label("place", lost)
+        });
         let help = "Clouds that the viewer was not shown because its rate was reached.";
         let metric = ("frames_above_show_rate_total", "counter", help);
         self.single(metric, |figures| figures.snapshot.above_show_rate as f64);
         let help = "Frames handed over later than one frame period after their arrival.";
-        self.single(("deadline_misses_total", "counter", help), |figures| {
-            figures.snapshot.deadline_misses as f64
-        });
-        let help = "How long frames were in a stage: quantiles of the last 10 s, sum and count since the start.";
-        self.summary(("stage_seconds", "summary", help), |stage| !stage.name.ends_with("interval"));
-        let help = "From one frame to the next: quantiles of the last 10 s, sum and count since the start.";
-        self.summary(("interval_seconds", "summary", help), |stage| {
-            stage.name.ends_with("interval")
-        });
+        let metric = ("deadline_misses_total", "counter", help);
+        self.single(metric, |figures| figures.snapshot.deadline_misses as f64);
+        let help = "How long frames were in a stage: quantiles of the last 10 s, sum and count \
+                    since the start.";
+        self.summary("stage_seconds", help, |stage| !stage.name.ends_with("interval"));
+        let help = "From one frame to the next: quantiles of the last 10 s, sum and count since \
+                    the start.";
+        self.summary("interval_seconds", help, |stage| stage.name.ends_with("interval"));
     }
 
-    fn summary(&mut self, metric: Metric<'_>, is_in: impl Fn(&StageFigures) -> bool) {
-        let name = metric.0;
-        self.metric(metric);
+    fn summary(&mut self, name: &str, help: &str, includes: impl Fn(&StageFigures) -> bool) {
+        self.describe(name, "summary", help);
         for figures in self.figures {
-            for stage in figures.snapshot.stages.iter().filter(|stage| is_in(stage)) {
-                let labels = [("stage", stage.name)];
-                if let Some(Quantiles { p50_ms, p90_ms, p99_ms, p999_ms, .. }) = stage.last_10s {
-                    for (quantile, ms) in
-                        [("0.5", p50_ms), ("0.9", p90_ms), ("0.99", p99_ms), ("0.999", p999_ms)]
-                    {
-                        self.value(name, figures, &[labels[0], ("quantile", quantile)], ms / 1e3);
-                    }
+            for stage in figures.snapshot.stages.iter().filter(|stage| includes(stage)) {
+                let label = ("stage", stage.name);
+                let quantiles = stage.last_10s.iter().flat_map(|last| {
+                    [
+                        ("0.5", last.p50_ms),
+                        ("0.9", last.p90_ms),
+                        ("0.99", last.p99_ms),
+                        ("0.999", last.p999_ms),
+                    ]
+                });
+                for (quantile, ms) in quantiles {
+                    let labels = vec![label, ("quantile", quantile)];
+                    self.sample(name, figures, &(labels, ms / 1e3));
                 }
-                self.value(&format!("{name}_sum"), figures, &labels, stage.sum_s);
-                self.value(&format!("{name}_count"), figures, &labels, stage.count as f64);
+                self.sample(&format!("{name}_sum"), figures, &(vec![label], stage.sum_s));
+                let count = (vec![label], stage.count as f64);
+                self.sample(&format!("{name}_count"), figures, &count);
             }
         }
     }
 }
 
+fn by_stage([captured, projected, shown]: [f64; 3]) -> [(&'static str, f64); 3] {
+    [("captured", captured), ("projected", projected), ("shown", shown)]
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
     use super::super::tests::figures;
     use super::*;
 
@@ -167,7 +241,7 @@ mod tests {
                 assert!(
                     ["HELP depthcast_", "TYPE depthcast_"]
                         .iter()
-                        .any(|begin| comment.starts_with(begin)),
+                        .any(|start| comment.starts_with(start)),
                     "{line}"
                 );
                 continue;
@@ -197,7 +271,7 @@ mod tests {
     #[test]
     fn of_several_cameras_each_sample_has_its_serial_and_each_metric_is_described_once() {
         let of = |serial: &str| Figures { serial: Some(serial.into()), ..figures() };
-        let page = page(&[of("A"), Figures { state: State::Ended, ..of("B") }]);
+        let page = page(&[of("A"), Figures { state: None, ..of("B") }]);
         for wanted in [
             "depthcast_run_seconds{serial=\"A\"} 0.3\ndepthcast_run_seconds{serial=\"B\"} 0.3\n",
             "depthcast_state{serial=\"B\",state=\"ended\"} 1\n",
@@ -222,5 +296,44 @@ mod tests {
     #[test]
     fn label_values_are_escaped() {
         assert_eq!(escape("a\"b\\c\nd"), r#"a\"b\\c\nd"#);
+    }
+
+    #[test]
+    fn the_page_is_served_and_nothing_else_and_clients_that_do_nothing_hold_nobody_up() {
+        let newest = Arc::new(Mutex::new(vec![figures()]));
+        let server = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&newest)).unwrap();
+        let _idle: Vec<_> =
+            (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+        let mut half = TcpStream::connect(server.address()).unwrap();
+        half.write_all(b"GET /met").unwrap();
+        // tiny_http may put two connections that come at once into the hands of one waiting thread,
+        // and the second waits for the first. Who asks again, as Prometheus does, gets a thread of
+        // its own.
+        let ask_once = |request: &str| -> std::io::Result<String> {
+            let mut stream = TcpStream::connect(server.address())?;
+            stream.set_read_timeout(Some(Duration::from_secs(3)))?;
+            write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            Ok(text)
+        };
+        let ask = |request: &str| {
+            (0..5)
+                .find_map(|_| ask_once(request).ok())
+                .unwrap_or_else(|| panic!("{request}: no answer"))
+        };
+        let page = ask("GET /metrics");
+        assert!(page.starts_with("HTTP/1.1 200") && page.contains("version=0.0.4"), "{page}");
+        assert!(page.contains("depthcast_frames_total{stage=\"captured\"} 10"));
+        assert!(
+            ask("GET /metrics?x=1").starts_with("HTTP/1.1 200")
+                && ask("GET /").contains("/metrics")
+        );
+        assert!(
+            ask("GET /etc/passwd").starts_with("HTTP/1.1 404")
+                && ask("POST /metrics").starts_with("HTTP/1.1 405")
+        );
+        newest.lock().unwrap().clear();
+        assert!(ask("GET /metrics").starts_with("HTTP/1.1 200"));
     }
 }

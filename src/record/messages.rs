@@ -1,252 +1,214 @@
-//! The ROS 2 messages that a recording holds, as bytes. No I/O, no clock.
+//! Which messages a frame becomes, and their channels.
 
-use super::cdr::Cdr;
-use crate::camera::{Distortion, Extrinsics, Intrinsics};
-use crate::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta, FrameMetadata};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
 
-const NS_PER_S: i64 = 1_000_000_000;
+use super::writer::{Times, Writer};
+use super::{
+    COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO, DEPTH_METADATA,
+    STATIC_TRANSFORMS,
+};
+use crate::camera::Intrinsics;
+use crate::clock::DeviceTime;
+use crate::frame::{ColorImage, DepthFrame, FrameMetadata};
+use crate::recording::ros::{self, CameraInfo, Image};
+use crate::source::{ColorStream, DepthStream, SourceInfo, SourceKind};
 
-/// `std_msgs/msg/Header`.
-fn header(cdr: &mut Cdr<'_>, stamp_ns: i64, frame_id: &str) {
-    // ROS has 31 bits for seconds, so that stamps end in 2038.
-    cdr.i32(i32::try_from(stamp_ns.div_euclid(NS_PER_S)).unwrap_or(i32::MAX));
-    cdr.u32(stamp_ns.rem_euclid(NS_PER_S) as u32);
-    cdr.string(frame_id);
+/// The most bytes of all messages beside images that a frame brings.
+const SMALL_MESSAGES_BYTES: u64 = 4 << 10;
+
+/// Writes the messages of frames.
+pub struct Messages {
+    /// The source is a recording, whose times are kept.
+    pub is_recording: bool,
+    pub depth: DepthStream,
+    color: Option<Color>,
+    info_channel: u16,
+    /// The newest one, with the units that it is for.
+    image_channel: Option<(f32, u16)>,
+    /// The bytes of a message; kept.
+    message: Vec<u8>,
 }
 
-/// `sensor_msgs/msg/Image` of depth.
-pub fn depth_image(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &DepthFrame) {
-    let mut cdr = Cdr::new(bytes);
-    header(&mut cdr, stamp_ns, frame_id);
-    cdr.u32(frame.height);
-    cdr.u32(frame.width);
-    cdr.string("16UC1");
-    cdr.u8(0);
-    cdr.u32(2 * frame.width);
-    cdr.u16s_as_bytes(&frame.depth);
+struct Color {
+    stream: ColorStream,
+    image_channel: u16,
+    info_channel: u16,
+    transforms_channel: u16,
+    /// The image written last. As long as it is held, no other can have its place in memory.
+    last: Option<Arc<ColorImage>>,
 }
 
-/// `sensor_msgs/msg/Image` of colour.
-pub fn color_image(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, image: &ColorImage) {
-    let mut cdr = Cdr::new(bytes);
-    header(&mut cdr, stamp_ns, frame_id);
-    cdr.u32(image.height);
-    cdr.u32(image.width);
-    cdr.string(match image.format {
-        ColorFormat::Rgb8 => "rgb8",
-        ColorFormat::Bgr8 => "bgr8",
-        ColorFormat::Yuyv => "yuv422_yuy2",
-        ColorFormat::Mono8 => "mono8",
-    });
-    cdr.u8(0);
-    cdr.u32(image.width * image.format.bytes_per_pixel() as u32);
-    cdr.bytes(&image.bytes);
-}
-
-/// `sensor_msgs/msg/CameraInfo`.
-pub fn camera_info(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, camera: &Intrinsics) {
-    let [fx, fy, ppx, ppy] = [camera.fx, camera.fy, camera.ppx, camera.ppy].map(f64::from);
-    let mut cdr = Cdr::new(bytes);
-    header(&mut cdr, stamp_ns, frame_id);
-    cdr.u32(camera.height);
-    cdr.u32(camera.width);
-    let (model, coeffs, count) = lens(camera);
-    cdr.string(model);
-    cdr.len(count);
-    cdr.f64s(&coeffs[..count]);
-    // K: the camera matrix. R: no rectification. P: K, and no second camera.
-    cdr.f64s(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, 1.0]);
-    cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-    cdr.f64s(&[fx, 0.0, ppx, 0.0, 0.0, fy, ppy, 0.0, 0.0, 0.0, 1.0, 0.0]);
-    // No binning, and no region of interest.
-    (0..6).for_each(|_| cdr.u32(0));
-    cdr.u8(0);
-}
-
-/// `realsense2_camera_msgs/msg/Metadata`: a JSON text, with the names that realsense2_camera has
-/// for what a camera tells of a frame.
-pub fn metadata(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &FrameMeta) {
-    let FrameMetadata {
-        frame_counter,
-        sensor_timestamp_us,
-        frame_timestamp_us,
-        backend_timestamp_ms,
-        exposure_us,
-        gain,
-    } = frame.metadata;
-    let mut json = format!(r#"{{"frame_number":{}"#, frame.number);
-    if let Some(time) = frame.device_time {
-        json += &format!(
-            r#","clock_domain":"{}","frame_timestamp":{:.6}"#,
-            time.domain.as_str(),
-            time.ms
-        );
+impl Messages {
+    pub fn new(writer: &mut Writer, source: &SourceInfo, color: bool) -> io::Result<Self> {
+        let depth = source.stream.clone();
+        let info_channel = info_channel(writer, DEPTH_INFO, &depth.intrinsics)?;
+        let mut messages = Self {
+            is_recording: source.kind == SourceKind::Recording,
+            depth,
+            color: None,
+            info_channel,
+            image_channel: None,
+            message: Vec::new(),
+        };
+        messages.image_channel(writer, source.stream.depth_units_m)?;
+        if let Some(stream) = source.color.clone().filter(|_| color) {
+            let metadata = messages.image_metadata(stream.nominal_fps);
+            messages.color = Some(Color {
+                image_channel: writer.channel(COLOR_IMAGE, &Image::SCHEMA, &metadata)?,
+                info_channel: self::info_channel(writer, COLOR_INFO, &stream.intrinsics)?,
+                transforms_channel: writer.channel(
+                    STATIC_TRANSFORMS,
+                    &ros::TRANSFORMS,
+                    &BTreeMap::new(),
+                )?,
+                stream,
+                last: None,
+            });
+        }
+        Ok(messages)
     }
-    for (name, value) in [
-        ("frame_counter", frame_counter),
-        ("hw_timestamp", frame_timestamp_us),
-        ("sensor_timestamp", sensor_timestamp_us),
-        ("backend_timestamp", backend_timestamp_ms),
-        ("actual_exposure", exposure_us),
-        ("gain_level", gain),
-    ] {
-        json += &value.map_or(String::new(), |value| format!(r#","{name}":{value}"#));
+
+    /// Colour has the stamps of the depth stream's clock.
+    fn image_metadata(&self, nominal_fps: f64) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("timestamp_domain".into(), self.depth.timestamp_domain.as_str().into()),
+            ("nominal_fps".into(), nominal_fps.to_string()),
+        ])
     }
-    let mut cdr = Cdr::new(bytes);
-    header(&mut cdr, stamp_ns, frame_id);
-    cdr.string(&(json + "}"));
-}
 
-/// The distortion model by ROS's name, or by librealsense's where ROS has none; its coefficients,
-/// and how many of them there are.
-fn lens(camera: &Intrinsics) -> (&'static str, [f64; 5], usize) {
-    if !camera.is_distorted() {
-        return ("plumb_bob", [0.0; 5], 5);
+    /// The channel for depth with these units.
+    fn image_channel(&mut self, writer: &mut Writer, units_m: f32) -> io::Result<u16> {
+        match self.image_channel {
+            Some((known_m, channel)) if known_m.to_bits() == units_m.to_bits() => Ok(channel),
+            _ => {
+                let mut metadata = self.image_metadata(self.depth.nominal_fps);
+                metadata.insert("depth_units_m".into(), units_m.to_string());
+                let channel = writer.channel(DEPTH_IMAGE, &Image::SCHEMA, &metadata)?;
+                self.image_channel = Some((units_m, channel));
+                Ok(channel)
+            }
+        }
     }
-    let coeffs = camera.coeffs.map(f64::from);
-    match camera.distortion {
-        Distortion::None | Distortion::BrownConrady => ("plumb_bob", coeffs, 5),
-        // The model has no fifth, so that one which is not zero stands there for no reason; but a
-        // replay has to have it.
-        Distortion::KannalaBrandt4 => ("equidistant", coeffs, if coeffs[4] == 0.0 { 4 } else { 5 }),
-        Distortion::InverseBrownConrady => ("Inverse Brown Conrady", coeffs, 5),
-        Distortion::ModifiedBrownConrady => ("Modified Brown Conrady", coeffs, 5),
-        Distortion::Ftheta => ("Ftheta", coeffs, 5),
+
+    /// The bytes of a depth image and a colour image.
+    pub fn images_bytes(&self) -> u64 {
+        let pixels = |lens: &Intrinsics| u64::from(lens.width) * u64::from(lens.height);
+        let color_bytes = self.color.as_ref().map_or(0, |Color { stream, .. }| {
+            pixels(&stream.intrinsics) * stream.format.bytes_per_pixel() as u64
+        });
+        2 * pixels(&self.depth.intrinsics) + color_bytes
+    }
+
+    /// The most bytes of all messages of a frame.
+    pub fn frame_bytes(&self) -> u64 {
+        self.images_bytes() + SMALL_MESSAGES_BYTES
+    }
+
+    /// The times of a message that arrived at `arrived_ns` since 1970, with the device's stamp.
+    pub fn times(&self, device_time: Option<DeviceTime>, arrived_ns: i64) -> Times {
+        let stamp_ns = device_time.map_or(arrived_ns, whole_ns);
+        let log_ns = if self.is_recording { stamp_ns } else { arrived_ns };
+        // ROS has no time before 1970.
+        Times { log_ns: log_ns.max(0) as u64, stamp_ns: stamp_ns.max(0) as u64 }
+    }
+
+    /// What a reader needs to understand the images that follow: lenses and places.
+    pub fn write_infos(
+        &mut self,
+        writer: &mut Writer,
+        sequence: u32,
+        times: Times,
+    ) -> io::Result<()> {
+        let (bytes, stamp_ns) = (&mut self.message, times.stamp_ns.cast_signed());
+        CameraInfo::of(&self.depth.intrinsics, DEPTH_FRAME).write(bytes, stamp_ns);
+        writer.message(self.info_channel, sequence, times, bytes)?;
+        if let Some(Color { stream, info_channel, transforms_channel, .. }) = &self.color {
+            CameraInfo::of(&stream.intrinsics, COLOR_FRAME).write(bytes, stamp_ns);
+            writer.message(*info_channel, sequence, times, bytes)?;
+            let frames = [DEPTH_FRAME, COLOR_FRAME];
+            ros::write_transform(bytes, stamp_ns, frames, &stream.from_depth);
+            writer.message(*transforms_channel, sequence, times, bytes)?;
+        }
+        Ok(())
+    }
+
+    pub fn write_depth(
+        &mut self,
+        writer: &mut Writer,
+        frame: &DepthFrame,
+        times: Times,
+    ) -> io::Result<()> {
+        let (meta, stamp_ns) = (&frame.meta, times.stamp_ns.cast_signed());
+        let sequence = meta.number as u32;
+        let has_metadata = meta.metadata != FrameMetadata::default()
+            || meta.device_time.is_some_and(|time| time.domain != self.depth.timestamp_domain);
+        // Before the image, so that a reader who has come to that knows that metadata follows.
+        let metadata_channel = if has_metadata {
+            Some(writer.channel(DEPTH_METADATA, &ros::METADATA, &BTreeMap::new())?)
+        } else {
+            None
+        };
+        let image_channel = self.image_channel(writer, meta.depth_units_m)?;
+        let bytes = &mut self.message;
+        ros::write_depth_image(bytes, stamp_ns, DEPTH_FRAME, frame);
+        writer.message(image_channel, sequence, times, bytes)?;
+        if let Some(channel) = metadata_channel {
+            ros::write_metadata(bytes, stamp_ns, DEPTH_FRAME, meta);
+            writer.message(channel, sequence, times, bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the colour image of a frame, unless colour is not recorded or the frame before had
+    /// the same. Whether it did.
+    pub fn write_color(
+        &mut self,
+        writer: &mut Writer,
+        frame: &DepthFrame,
+        arrived_ns: i64,
+    ) -> io::Result<bool> {
+        let (Some(color), Some(image)) = (&self.color, &frame.color) else { return Ok(false) };
+        if color.last.as_ref().is_some_and(|last| Arc::ptr_eq(last, image)) {
+            return Ok(false);
+        }
+        let times = self.times(image.device_time, arrived_ns);
+        let bytes = &mut self.message;
+        ros::write_color_image(bytes, times.stamp_ns.cast_signed(), COLOR_FRAME, image);
+        writer.message(color.image_channel, image.number as u32, times, bytes)?;
+        if let Some(color) = &mut self.color {
+            color.last = Some(Arc::clone(image));
+        }
+        Ok(true)
     }
 }
 
-/// `tf2_msgs/msg/TFMessage` with the place of the `child` camera in the frame of the `parent`;
-/// `from_parent` takes points of the parent to the child, as librealsense's extrinsics do.
-pub fn transform(
-    bytes: &mut Vec<u8>,
-    stamp_ns: i64,
-    [parent, child]: [&str; 2],
-    from_parent: &Extrinsics,
-) {
-    let (translation_m, quaternion) = inverse(from_parent);
-    let mut cdr = Cdr::new(bytes);
-    cdr.len(1);
-    header(&mut cdr, stamp_ns, parent);
-    cdr.string(child);
-    cdr.f64s(&translation_m);
-    cdr.f64s(&quaternion);
+fn info_channel(writer: &mut Writer, topic: &str, lens: &Intrinsics) -> io::Result<u16> {
+    let metadata = BTreeMap::from([("distortion".into(), lens.distortion.as_str().into())]);
+    writer.channel(topic, &CameraInfo::SCHEMA, &metadata)
 }
 
-/// The translation and the quaternion (x, y, z, w) of the opposite transform.
-fn inverse(from_parent: &Extrinsics) -> ([f64; 3], [f64; 4]) {
-    let [x, y, z, w] = quaternion(&from_parent.rotation.map(f64::from));
-    let [tx, ty, tz] = from_parent.translation_m.map(|t| -f64::from(t));
-    // The opposite rotation is the conjugate. It is applied as the quaternion has it, which is a
-    // rotation where the matrix is one but for its rounding errors: so that the reader, who has
-    // only the quaternion, finds the translation again.
-    let [x, y, z] = [-x, -y, -z];
-    let translation_m = [
-        (1.0 - 2.0 * (y * y + z * z)) * tx
-            + 2.0 * (x * y - z * w) * ty
-            + 2.0 * (x * z + y * w) * tz,
-        2.0 * (x * y + z * w) * tx
-            + (1.0 - 2.0 * (x * x + z * z)) * ty
-            + 2.0 * (y * z - x * w) * tz,
-        2.0 * (x * z - y * w) * tx
-            + 2.0 * (y * z + x * w) * ty
-            + (1.0 - 2.0 * (x * x + y * y)) * tz,
-    ];
-    (translation_m, [x, y, z, w])
-}
-
-/// The quaternion (x, y, z, w) of a rotation that stands column by column. Shepperd's method: of
-/// the four ways to compute it, the one that divides by the largest component.
-fn quaternion(&[xx, xy, xz, yx, yy, yz, zx, zy, zz]: &[f64; 9]) -> [f64; 4] {
-    // Named by column and row: `xy` is the y of what becomes of the x axis.
-    let squares = [1.0 + xx - yy - zz, 1.0 - xx + yy - zz, 1.0 - xx - yy + zz, 1.0 + xx + yy + zz];
-    let largest = (0..4).max_by(|&a, &b| squares[a].total_cmp(&squares[b])).unwrap_or(3);
-    let q = match largest {
-        0 => [squares[0], xy + yx, zx + xz, yz - zy],
-        1 => [xy + yx, squares[1], yz + zy, zx - xz],
-        2 => [zx + xz, yz + zy, squares[2], xy - yx],
-        _ => [yz - zy, zx - xz, xy - yx, squares[3]],
-    };
-    let norm = q.iter().map(|c| c * c).sum::<f64>().sqrt();
-    q.map(|c| c / norm)
+/// Whole milliseconds and their rest apart: as one number, nanoseconds since 1970 have more digits
+/// than an f64.
+fn whole_ns(time: DeviceTime) -> i64 {
+    let whole_ms = time.ms.floor();
+    (whole_ms as i64)
+        .saturating_mul(1_000_000)
+        .saturating_add(((time.ms - whole_ms) * 1e6).round() as i64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    /// The rotation of a quaternion, row by row, by the textbook.
-    fn matrix([x, y, z, w]: [f64; 4]) -> [[f64; 3]; 3] {
-        [
-            [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)],
-            [2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)],
-            [2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)],
-        ]
-    }
-
-    fn extrinsics(q: [f64; 4], translation_m: [f32; 3]) -> Extrinsics {
-        let m = matrix(q);
-        let mut rotation = [0.0; 9];
-        for (i, value) in rotation.iter_mut().enumerate() {
-            *value = m[i % 3][i / 3] as f32;
-        }
-        Extrinsics { rotation, translation_m }
-    }
-
-    proptest! {
-        #[test]
-        fn the_transform_takes_points_back(
-            q in [-1f64..1.0, -1.0..1.0, -1.0..1.0, -1.0..1.0], t in [-0.5f32..0.5, -0.5..0.5, -0.5..0.5],
-            p in [-2f32..2.0, -2.0..2.0, 0.1..5.0]
-        ) {
-            let norm = q.iter().map(|c| c * c).sum::<f64>().sqrt();
-            prop_assume!(norm > 0.1);
-            let from_parent = extrinsics(q.map(|c| c / norm), t);
-            let in_child = from_parent.apply(p).map(f64::from);
-            let (translation_m, quaternion) = inverse(&from_parent);
-            let rotation = matrix(quaternion);
-            for (i, row) in rotation.iter().enumerate() {
-                let back: f64 = translation_m[i] + row.iter().zip(in_child).map(|(r, c)| r * c).sum::<f64>();
-                prop_assert!((back - f64::from(p[i])).abs() < 1e-5, "{back} {}", p[i]);
-                // The rotation of the child is the transposed one: its rows are the columns.
-                let column = &from_parent.rotation[3 * i..][..3];
-                prop_assert!(row.iter().zip(column).all(|(a, &b)| (a - f64::from(b)).abs() < 1e-6));
-            }
-        }
-    }
+    use crate::clock::TimestampDomain;
 
     #[test]
-    fn half_turns_have_quaternions_too() {
-        for axis in 0..3 {
-            let mut q = [0.0; 4];
-            q[axis] = 1.0;
-            let (_, got) = inverse(&extrinsics(q, [0.0; 3]));
-            assert!((got[axis].abs() - 1.0).abs() < 1e-9, "{got:?}");
-        }
-    }
-
-    #[test]
-    fn lenses_have_the_names_that_ros_knows_and_librealsenses_otherwise() {
-        let coeffs = [0.1, 0.2, 0.3, 0.4, 0.0];
-        let name = |distortion, coeffs| {
-            let camera = Intrinsics {
-                width: 4,
-                height: 4,
-                fx: 4.0,
-                fy: 4.0,
-                ppx: 2.0,
-                ppy: 2.0,
-                distortion,
-                coeffs,
-            };
-            let (name, _, count) = lens(&camera);
-            (name, count)
-        };
-        assert_eq!(name(Distortion::BrownConrady, coeffs), ("plumb_bob", 5));
-        assert_eq!(name(Distortion::InverseBrownConrady, [0.0; 5]), ("plumb_bob", 5));
-        assert_eq!(name(Distortion::InverseBrownConrady, coeffs), ("Inverse Brown Conrady", 5));
-        assert_eq!(name(Distortion::KannalaBrandt4, coeffs), ("equidistant", 4));
-        assert_eq!(name(Distortion::KannalaBrandt4, [0.0; 5]), ("equidistant", 4));
-        assert_eq!(name(Distortion::Ftheta, coeffs), ("Ftheta", 5));
+    fn stamps_are_whole_nanoseconds_also_since_1970() {
+        let ns = |ms| whole_ns(DeviceTime { ms, domain: TimestampDomain::Unknown });
+        assert_eq!(ns(11.111_111), 11_111_111);
+        assert_eq!(ns(1_732_420_000_123.25), 1_732_420_000_123_250_000);
+        assert_eq!(ns(-0.5), -500_000);
+        assert_eq!(ns(f64::NAN), 0);
     }
 }

@@ -1,21 +1,23 @@
-//! The records of an MCAP file, through the `mcap` crate, which writes into a [`ChunkFile`].
+//! The file of a recording: the records of MCAP through the `mcap` crate, in whole chunks.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Arc;
 
 use mcap::records::MessageHeader;
 use mcap::write::{Metadata, NoSeek};
 use mcap::{McapError, WriteOptions};
 
-use super::file::ChunkFile;
-use super::schemas::{self, Schema};
 use super::{CHUNK_BYTES, Compression};
+use crate::recording::ros::Schema;
+use crate::stats::Count;
 
 /// Zstandard's fastest ordinary level: depth with a camera's noise in it gets hardly smaller with
 /// the slower ones.
 const ZSTD_LEVEL: u32 = 1;
-/// What comes behind the last chunk, at most: schemas, channels and metadata once more, and for
-/// each chunk its entry in the index.
+/// What comes after the last chunk, at most: schemas, channels and metadata once more, and for each
+/// chunk its entry in the index.
 const END_BYTES: u64 = 16 << 10;
 const END_BYTES_PER_CHUNK: u64 = 256;
 
@@ -36,47 +38,48 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes the begin of the file.
+    /// Writes the start of the file, which is empty; `saved_bytes` will be its length.
     pub fn new(
-        file: ChunkFile,
+        file: File,
+        saved_bytes: Arc<Count>,
         compression: Compression,
         metadata: BTreeMap<String, String>,
     ) -> io::Result<Self> {
+        let (compression, level) = match compression {
+            Compression::Zstd => (Some(mcap::Compression::Zstd), ZSTD_LEVEL),
+            Compression::Lz4 => (Some(mcap::Compression::Lz4), 0),
+            Compression::None => (None, 0),
+        };
         let options = WriteOptions::new()
-            .profile(schemas::PROFILE)
+            .profile("ros2")
             .library(concat!("depthcast ", env!("CARGO_PKG_VERSION")))
-            .compression(match compression {
-                Compression::Zstd => Some(mcap::Compression::Zstd),
-                Compression::Lz4 => Some(mcap::Compression::Lz4),
-                Compression::None => None,
-            })
-            .compression_level(if compression == Compression::Zstd { ZSTD_LEVEL } else { 0 })
+            .compression(compression)
+            .compression_level(level)
             // The recorder has one thread. More would take the projection's time.
             .compression_threads(0)
-            // The recorder says where chunks end, and no chunk's head is mended later: see
-            // `ChunkFile`.
+            // The recorder says where chunks end, and the head of a chunk is never written again:
+            // see `ChunkFile`.
             .chunk_size(None)
             .disable_seeking(true);
+        let file = ChunkFile { file, waiting: Vec::new(), saved_bytes };
         let mut mcap = options.create(NoSeek::new(file)).map_err(io_error)?;
-        mcap.write_metadata(&Metadata { name: super::METADATA.into(), metadata })
-            .map_err(io_error)?;
+        let record = Metadata { name: super::METADATA.into(), metadata };
+        mcap.write_metadata(&record).map_err(io_error)?;
         mcap.flush().map_err(io_error)?;
         Ok(Self { mcap, chunks: 0, chunk_bytes: 0 })
     }
 
-    /// A channel for messages of the type `schema`; the same one if there is such a channel
-    /// already.
+    /// A channel for messages of a type; the same one if there is such a channel already.
     pub fn channel(
         &mut self,
         topic: &str,
         schema: &Schema,
         metadata: &BTreeMap<String, String>,
     ) -> io::Result<u16> {
-        let schema = self
-            .mcap
-            .add_schema(schema.name, schemas::ENCODING, schema.text.as_bytes())
-            .map_err(io_error)?;
-        self.mcap.add_channel(schema, topic, schemas::MESSAGE_ENCODING, metadata).map_err(io_error)
+        let definition = schema.definition();
+        let schema = self.mcap.add_schema(schema.name, "ros2msg", definition.as_bytes());
+        let schema = schema.map_err(io_error)?;
+        self.mcap.add_channel(schema, topic, "cdr", metadata).map_err(io_error)
     }
 
     pub fn message(
@@ -86,17 +89,13 @@ impl Writer {
         times: Times,
         message: &[u8],
     ) -> io::Result<()> {
-        let header = MessageHeader {
-            channel_id,
-            sequence,
-            log_time: times.log_ns,
-            publish_time: times.stamp_ns,
-        };
+        let Times { log_ns: log_time, stamp_ns: publish_time } = times;
+        let header = MessageHeader { channel_id, sequence, log_time, publish_time };
         self.chunk_bytes += message.len() as u64;
         self.mcap.write_to_known_channel(&header, message).map_err(io_error)
     }
 
-    /// Ends the chunk and hands it to the operating system.
+    /// Ends the chunk and passes it to the operating system.
     pub fn end_chunk(&mut self) -> io::Result<()> {
         self.chunks += 1;
         self.chunk_bytes = 0;
@@ -111,19 +110,32 @@ impl Writer {
     /// The most bytes by which the file can grow until it is finished, if its chunk gets messages
     /// of so many bytes more.
     pub fn growth_bytes(&self, more_bytes: u64) -> u64 {
-        // What can't be compressed grows a little. Messages have heads, and places in an index.
+        // What can't be compressed grows a little. Messages have heads, and entries in an index.
         let bytes = self.chunk_bytes + more_bytes;
         bytes + bytes / 128 + END_BYTES + END_BYTES_PER_CHUNK * (self.chunks + 1)
     }
 
-    /// Writes the index; nothing may come behind it.
+    /// Writes the index; nothing may follow it.
     pub fn finish(&mut self) -> io::Result<()> {
         self.mcap.finish().map(drop).map_err(io_error)
     }
 
-    /// After an error: ends the file behind its last whole chunk, without an index.
+    /// After an error: drops what waits, and ends the file after its last whole chunk, without an
+    /// index, but valid.
     pub fn give_up(self) -> io::Result<()> {
-        self.mcap.into_inner().into_inner().end_mcap()
+        const DATA_END: u8 = 0x0f;
+        const FOOTER: u8 = 0x02;
+        let mut file = self.mcap.into_inner().into_inner();
+        file.waiting.clear();
+        // Each record is its code, its length, and its fields: the data's checksum; the places of
+        // the summary and its checksum. 0 is none.
+        for (code, len) in [(DATA_END, 4u64), (FOOTER, 20)] {
+            file.waiting.push(code);
+            file.waiting.extend_from_slice(&len.to_le_bytes());
+            file.waiting.resize(file.waiting.len() + len as usize, 0);
+        }
+        file.waiting.extend_from_slice(mcap::MAGIC);
+        file.flush()
     }
 }
 
@@ -131,5 +143,39 @@ fn io_error(error: McapError) -> io::Error {
     match error {
         McapError::Io(error) => error,
         error => io::Error::other(error),
+    }
+}
+
+/// A file that grows by whole chunks: what is written waits in memory, and a flush writes all of it
+/// or leaves the file as it was.
+struct ChunkFile {
+    file: File,
+    /// What the next flush writes. Its memory is kept.
+    waiting: Vec<u8>,
+    /// Bytes in the file.
+    saved_bytes: Arc<Count>,
+}
+
+impl Write for ChunkFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.waiting.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let written = self.file.write_all(&self.waiting);
+        match &written {
+            Ok(()) => self.saved_bytes.add(self.waiting.len() as u64),
+            // A part of a chunk is of no use, and on a full disk its room is needed for the end of
+            // the file. The first error is the one to report.
+            Err(_) => {
+                let saved_bytes = self.saved_bytes.get();
+                let _ = self.file.set_len(saved_bytes).and_then(|()| {
+                    io::Seek::seek(&mut self.file, io::SeekFrom::Start(saved_bytes))
+                });
+            }
+        }
+        self.waiting.clear();
+        written
     }
 }

@@ -25,7 +25,7 @@ pub mod container;
 mod image_codec;
 pub mod inspect;
 pub mod reader;
-mod ros;
+pub(crate) mod ros;
 mod streams;
 
 pub use container::{Damage, Format, RecordingError, sniff};

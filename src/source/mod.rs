@@ -131,6 +131,18 @@ pub enum SourceError {
     /// There is no camera, or not the one asked for. The text says what to check.
     #[error("{0}")]
     NoCamera(String),
+    /// A camera that cannot be started, though it may be there.
+    #[error("{0}")]
+    NotStarted(String),
+    /// A camera that did not open in time.
+    #[error("{0}; unplug it and plug it in again, and start again")]
+    NotOpened(String),
+    /// No frame came for as long as it was waited for.
+    #[error("{0}")]
+    GivenUp(String),
+    /// The thread or driver that served the camera is gone.
+    #[error("the camera was lost: {0}; start again")]
+    Lost(String),
     /// The camera was started and sends nothing.
     #[error("{0}")]
     Silent(String),

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel as channel;
+use crossbeam_channel::{self as channel, RecvTimeoutError};
 
 use super::{FrameSource, SourceError};
 
@@ -16,29 +16,24 @@ pub type Opener = Box<dyn FnOnce() -> Opened + Send>;
 /// Opens all, and waits for them for at most `patience`. What opens later is closed again.
 pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
     let deadline = Instant::now() + patience;
-    let begin = |opener: Opener| {
+    let start = |opener: Opener| {
         let (tx, rx) = channel::bounded(1);
-        let opening = move || {
-            // Nobody waits any more, and so it goes again.
-            let _ = tx.send(opener());
-        };
+        // If nobody waits any more, what was opened goes again.
+        let opening = move || drop(tx.send(opener()));
         thread::Builder::new().name("open".into()).spawn(opening).map(|_| rx)
     };
-    let begun: Vec<_> = openers.into_iter().map(begin).collect();
-    let opened = begun.into_iter().map(|opening| {
+    let started: Vec<_> = openers.into_iter().map(start).collect();
+    let opened = started.into_iter().map(|opening| {
         let opening = opening.map_err(|error| {
-            SourceError::NoCamera(format!("cannot start a thread to open it: {error}"))
+            SourceError::NotStarted(format!("cannot start a thread to open it: {error}"))
         })?;
         opening.recv_deadline(deadline).unwrap_or_else(|error| {
-            let problem = match error {
-                channel::RecvTimeoutError::Timeout => {
+            Err(SourceError::NotOpened(match error {
+                RecvTimeoutError::Timeout => {
                     format!("it could not be opened within {:.0} s", patience.as_secs_f64())
                 }
-                channel::RecvTimeoutError::Disconnected => "opening it panicked".into(),
-            };
-            Err(SourceError::NoCamera(format!(
-                "{problem}; unplug it and plug it in again, and start again"
-            )))
+                RecvTimeoutError::Disconnected => "opening it panicked".into(),
+            }))
         })
     });
     opened.collect()
@@ -59,14 +54,13 @@ mod tests {
             Box::new(unsupported),
             Box::new(|| panic!("on purpose")),
         ];
-        let errors = open_all(openers, Duration::from_millis(500))
-            .into_iter()
-            .map(|opened| opened.err().unwrap().to_string());
-        let errors: Vec<_> = errors.collect();
-        assert!(
-            errors[0].starts_with("it could not be opened within") && errors[1] == "no",
-            "{errors:?}"
-        );
-        assert!(errors[2].starts_with("opening it panicked"), "{errors:?}");
+        let opened = open_all(openers, Duration::from_millis(500));
+        let errors: Vec<_> =
+            opened.into_iter().map(|opened| opened.err().unwrap().to_string()).collect();
+        for (error, start) in
+            errors.iter().zip(["it could not be opened within", "no", "opening it panicked"])
+        {
+            assert!(error.starts_with(start), "{errors:?}");
+        }
     }
 }

@@ -77,14 +77,13 @@ mod software {
     use depthcast::sink::{Needs, Offer};
     use depthcast::source::FrameSource;
     use depthcast::source::options::Filters;
-    use depthcast::source::realsense::{CameraInput, RealsenseCamera, StreamKind};
+    use depthcast::source::realsense::{CameraInput, RealsenseCamera};
     use depthcast::source::several::{Opener, open_all};
     use depthcast::stats::Snapshot;
 
     use super::*;
-    use common::software::{Image, Sender, UNITS_M, d435i, wall};
+    use crate::software::{DEPTH, Image, Sender, UNITS_M, d435i, wall};
 
-    const SERIALS: [&str; 4] = ["111111111111", "222222222222", "333333333333", "444444444444"];
     const FRAMES: u64 = 60;
 
     /// Keeps the number of each cloud's frame, and the depth of its last point.
@@ -115,39 +114,30 @@ mod software {
     }
 
     /// Cameras that look at walls one metre apart.
-    fn together(serials: &[&str]) {
+    fn together(count: usize) {
         let wall_m = |index: usize| 1.0 + index as f32;
         let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
         let settings_of_camera =
             config::settings(Preset::LiveDemo, None, Config::default()).unwrap().camera;
-        let devices: Vec<_> =
-            serials.iter().map(|serial| d435i(serial, "3.2", &[(640, 480, 30)])).collect();
+        let devices: Vec<_> = (0..count).map(|_| d435i(&[(640, 480, 30)])).collect();
+        let serials: Vec<_> = devices.iter().map(|device| device.serial()).collect();
+        let serials = &serials[..];
         let send = |(index, device)| {
-            let depth = Image {
-                kind: StreamKind::Depth,
-                fps: 30,
-                bytes: wall(640, 480, 2.0 * UNITS_M, wall_m(index)),
-            };
+            let depth =
+                Image { kind: DEPTH, fps: 30, bytes: wall(640, 480, 2.0 * UNITS_M, wall_m(index)) };
             Sender::start(device, 30, vec![depth], &[], false)
         };
         let senders: Vec<_> = devices.iter().enumerate().map(send).collect();
-        let opener = |(serial, device): (&&str, &_)| -> Opener {
+        let opener = |serial: &&str| -> Opener {
             let settings = settings_of_camera.clone();
-            let input = CameraInput {
-                settings,
-                color: false,
-                device: Some(Clone::clone(device)),
-                motion: None,
-                record_to: None,
-            };
+            let input = CameraInput { settings, color: false, motion: None, record_to: None };
             let (serial, clock) = ((*serial).to_owned(), Arc::clone(&clock));
             Box::new(move || {
                 let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
                 Ok(Box::new(Watched::open(driver, Some(serial), Reconnect::Never, clock)?))
             })
         };
-        let opened =
-            open_all(serials.iter().zip(&devices).map(opener).collect(), Duration::from_secs(60));
+        let opened = open_all(serials.iter().map(opener).collect(), Duration::from_secs(60));
         let sources: Vec<_> = opened.into_iter().map(Result::unwrap).collect();
         let infos: Vec<_> = sources.iter().map(|source| source.info().clone()).collect();
         for (info, serial) in infos.iter().zip(serials) {
@@ -216,13 +206,9 @@ mod software {
     }
 
     #[test]
-    fn of_two_software_cameras_nothing_is_lost_and_the_figures_are_each_ones_own() {
-        together(&SERIALS[..2]);
-    }
-
-    #[test]
-    fn of_four_too() {
-        together(&SERIALS);
+    fn of_several_cameras_nothing_is_lost_and_the_figures_are_each_ones_own() {
+        together(2);
+        together(4);
     }
 }
 

@@ -2,8 +2,12 @@
 //! time.
 
 mod cameras;
+#[cfg(feature = "realsense")]
+mod device;
 mod distortion;
 mod filters;
 mod plugged;
 mod realsense;
+#[cfg(feature = "realsense")]
+mod software;
 mod software_camera;

@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::software::{self, COLOR_RIGHT_M, Image, Sender, UNITS_M, d435i, lens};
+use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::config::{self, Config, Preset};
@@ -16,12 +16,17 @@ use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
 use depthcast::source::motion::{Cursor, MotionKind};
 use depthcast::source::options::{CameraSettings, Filters};
 use depthcast::source::realsense::{
-    CameraInput, Input, RealsenseCamera, RealsenseSource, SoftwareDevice, SoftwareSensor,
-    SoftwareStream, StreamKind,
+    CameraInput, CameraReport, Input, RealsenseCamera, RealsenseSource, cameras, reset,
 };
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 use depthcast::stats::Snapshot;
+
+use super::device::{Control, FIRMWARE, NAME, Sensor, USB};
+use super::software::{
+    self, ACCEL, COLOR, COLOR_RIGHT_M, Camera, DEPTH, GYRO, INFRARED, Image, RECOMMENDED_FIRMWARE,
+    Sender, UNITS_M, d435i, facts, image,
+};
 
 /// What `[camera]` of a configuration file says.
 fn settings(toml: &str) -> anyhow::Result<CameraSettings> {
@@ -31,11 +36,12 @@ fn settings(toml: &str) -> anyhow::Result<CameraSettings> {
     Ok(config::settings(Preset::LiveDemo, Some(file.path()), Config::default())?.camera)
 }
 
-fn input(device: &SoftwareDevice, settings: CameraSettings, color: bool) -> CameraInput {
-    CameraInput { settings, color, device: Some(device.clone()), motion: None, record_to: None }
+fn input(camera: &Camera, settings: CameraSettings, color: bool) -> CameraInput {
+    let settings = CameraSettings { serial: Some(camera.serial().to_owned()), ..settings };
+    CameraInput { settings, color, motion: None, record_to: None }
 }
 
-fn open(device: &SoftwareDevice, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
+fn open(device: &Camera, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
     let input = Input::Camera(Box::new(input(device, settings(toml).unwrap(), color)));
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     RealsenseSource::open(input, &Filters::default(), clock).map(|source| source.info().clone())
@@ -49,13 +55,9 @@ const WALL_M: f32 = 1.5;
 fn images(depth_fps: i32, units_m: f32) -> Vec<Image> {
     let depth = software::wall(WIDTH, HEIGHT, units_m, WALL_M);
     vec![
-        Image { kind: StreamKind::Depth, fps: depth_fps, bytes: depth },
-        Image {
-            kind: StreamKind::Infrared(1),
-            fps: depth_fps,
-            bytes: software::ramp(WIDTH, HEIGHT),
-        },
-        Image { kind: StreamKind::Color, fps: 30, bytes: software::columns(WIDTH, HEIGHT) },
+        Image { kind: DEPTH, fps: depth_fps, bytes: depth },
+        Image { kind: INFRARED, fps: depth_fps, bytes: software::ramp(WIDTH, HEIGHT) },
+        Image { kind: COLOR, fps: 30, bytes: software::columns(WIDTH, HEIGHT) },
     ]
 }
 
@@ -111,10 +113,16 @@ impl CloudSink for Eye {
     }
 }
 
+fn lens() -> Intrinsics {
+    let (f, ppx, ppy) = (WIDTH as f32 * 0.6, WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0);
+    let (width, height, distortion) = (WIDTH, HEIGHT, Distortion::None);
+    Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion, coeffs: [0.0; 5] }
+}
+
 /// A point has the colour of the column in which the colour camera sees it, which stands to the
 /// right.
 fn check_color([x, y, z]: [f32; 3], color: u32) {
-    let [u, v] = lens(WIDTH, HEIGHT).pixel([x - COLOR_RIGHT_M, y, z]);
+    let [u, v] = lens().pixel([x - COLOR_RIGHT_M, y, z]);
     if u < 0.0 {
         assert_eq!(color, UNSEEN_RGBA);
         return;
@@ -136,7 +144,7 @@ fn seconds() -> Option<u64> {
 
 #[test]
 fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_frame_arrives() {
-    let device = d435i("0123456789", "3.2", &[(WIDTH, HEIGHT, 90), (WIDTH, HEIGHT, 30)]);
+    let device = d435i(&[(WIDTH, HEIGHT, 90), (WIDTH, HEIGHT, 30)]);
     let sender = Sender::start(&device, 90, images(90, UNITS_M), &[], seconds().is_some());
     let toml = "[camera]\ndepth = \"848x480@90\"\ncolor = \"848x480@30\"\ninfrared = true\ndepth_units_m = 0.00048828125\nlaser_power_mw = 180\n\
         exposure_us = 8500\ngain = 32\n[camera.options]\n\"Emitter On Off\" = true\n[camera.options.\"RGB Camera\"]\n\"Exposure\" = 200\n";
@@ -146,7 +154,9 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         Filters::default(),
         Arc::clone(&clock),
     );
-    let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+    let camera =
+        Watched::open(driver, Some(device.serial().into()), Reconnect::Never, Arc::clone(&clock))
+            .unwrap();
 
     let info = camera.info().clone();
     assert_eq!((info.stream.nominal_fps, info.stream.depth_units_m), (90.0, UNITS_M));
@@ -202,13 +212,9 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
 }
 
 /// A camera that sends depth at 640x480@30, which is what `live` prefers of what it has.
-fn small() -> (SoftwareDevice, Sender) {
-    let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
-    let depth = Image {
-        kind: StreamKind::Depth,
-        fps: 30,
-        bytes: software::wall(640, 480, UNITS_M, WALL_M),
-    };
+fn small() -> (Camera, Sender) {
+    let device = d435i(&[(640, 480, 30)]);
+    let depth = Image { kind: DEPTH, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
     let sender = Sender::start(&device, 30, vec![depth], &[], false);
     (device, sender)
 }
@@ -216,7 +222,7 @@ fn small() -> (SoftwareDevice, Sender) {
 #[test]
 fn every_option_is_set_and_read_back_at_both_ends_of_its_range() {
     let (device, _sender) = small();
-    // As `tests/common/software.rs` makes them.
+    // As `software.rs` makes them.
     let stereo = [
         ("Visual Preset", 0.0, 5.0),
         ("Enable Auto Exposure", 0.0, 1.0),
@@ -382,19 +388,16 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
 
 #[test]
 fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
-    let device = d435i("0123456789", "3.2", &[(640, 480, 30)]);
-    let depth = Image {
-        kind: StreamKind::Depth,
-        fps: 30,
-        bytes: software::wall(640, 480, UNITS_M, WALL_M),
-    };
-    let sensors =
-        [(StreamKind::Accel, 200, software::ACCEL), (StreamKind::Gyro, 200, software::GYRO)];
+    let device = d435i(&[(640, 480, 30)]);
+    let depth = Image { kind: DEPTH, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
+    let sensors = [(ACCEL, 200, software::ACCEL_XYZ), (GYRO, 200, software::GYRO_XYZ)];
     let sender = Sender::start(&device, 30, vec![depth], &sensors, false);
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let input = input(&device, settings("[camera]\nimu = true\n").unwrap(), false);
     let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
-    let camera = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+    let camera =
+        Watched::open(driver, Some(device.serial().into()), Reconnect::Never, Arc::clone(&clock))
+            .unwrap();
     let motion = camera.motion().expect("it was asked for");
     let settings = PipelineSettings {
         policy: Policy::Newest,
@@ -425,7 +428,9 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
     let mut samples = Vec::new();
     motion.read(&mut Cursor::default(), &mut samples);
     let of_kind = |kind| samples.iter().filter(move |sample| sample.kind == kind);
-    for (kind, xyz) in [(MotionKind::Accel, software::ACCEL), (MotionKind::Gyro, software::GYRO)] {
+    for (kind, xyz) in
+        [(MotionKind::Accel, software::ACCEL_XYZ), (MotionKind::Gyro, software::GYRO_XYZ)]
+    {
         assert!(
             of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz),
             "{kind:?}"
@@ -435,17 +440,99 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
         assert!(of_kind(kind).map(|sample| sample.arrived_at).is_sorted());
     }
     // A camera without them says so.
-    let none = SoftwareDevice::new(&software::facts("1", "3.2"), &[stereo_alone()]).unwrap();
+    let none = Camera::plug_in(&facts(c"3.2"), &[stereo(&[(640, 480, 30)], &[])]);
     let error = open(&none, "[camera]\nimu = true\n", false).unwrap_err().to_string();
     assert!(error.contains("--imu: the camera has no motion sensors"), "{error}");
 }
 
-fn stereo_alone() -> SoftwareSensor {
-    let depth = SoftwareStream {
-        kind: StreamKind::Depth,
-        fps: 30,
-        intrinsics: Some(lens(640, 480)),
-        from_depth: None,
+/// The camera as `devices` lists it.
+fn listed(camera: &Camera) -> CameraReport {
+    let is_it = |report: &CameraReport| report.serial.as_deref() == Some(camera.serial());
+    cameras().unwrap().into_iter().find(is_it).expect("it is plugged in")
+}
+
+fn stereo<'a>(modes: &[(u32, u32, i32)], options: &'a [Control]) -> Sensor<'a> {
+    let kinds = |&mode| [image(DEPTH, 0, mode), image(INFRARED, 1, mode)];
+    Sensor { name: c"Stereo Module", streams: modes.iter().flat_map(kinds).collect(), options }
+}
+
+#[test]
+fn a_camera_is_listed_with_facts_profiles_and_options() {
+    let options = [
+        (c"Laser Power", [0.0, 360.0, 30.0, 150.0]),
+        (c"Stereo Baseline", [50.0, 50.0, 0.0, 50.0]),
+    ];
+    let facts = [
+        (NAME, c"Software D400"),
+        (FIRMWARE, c"5.9.14.0"),
+        (RECOMMENDED_FIRMWARE, c"5.17.0.9"),
+        (USB, c"3.2"),
+    ];
+    let sensor = stereo(&[(848, 480, 90), (848, 480, 90), (1280, 720, 30)], &options);
+    let camera = Camera::plug_in(&facts, &[sensor]);
+    let report = listed(&camera);
+    assert_eq!(report.name.as_deref(), Some("Software D400"));
+    assert_eq!(report.usb.as_deref(), Some("3.2"));
+    assert_eq!(report.recommended_firmware.as_deref(), Some("5.17.0.9"));
+    let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    assert!(warning.contains("firmware 5.9.14.0 is older than 5.17.0.9"), "{warning}");
+    let [sensor] = &report.sensors[..] else { panic!("{report:?}") };
+    assert_eq!(sensor.name.as_deref(), Some("Stereo Module"));
+    let mut profiles = sensor.profiles.clone();
+    profiles.sort();
+    let expected = [
+        "depth 1280x720@30 z16",
+        "depth 848x480@90 z16",
+        "infrared 1 1280x720@30 y8",
+        "infrared 1 848x480@90 y8",
+    ];
+    assert_eq!(profiles, expected);
+
+    let option = |name: &str| {
+        let option = sensor.options.iter().find(|option| option.name == name);
+        option.unwrap_or_else(|| panic!("{sensor:?}"))
     };
-    SoftwareSensor { name: "Stereo Module".into(), streams: vec![depth], options: Vec::new() }
+    let laser = option("Laser Power");
+    let range = [laser.min, laser.max, laser.step, laser.default];
+    assert_eq!(range, [0.0, 360.0, 30.0, 150.0].map(Some));
+    assert_eq!((laser.value, laser.read_only), (Some(150.0), false));
+    assert!(option("Stereo Baseline").read_only);
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json["sensors"][0]["options"].as_array().unwrap().len(), sensor.options.len());
+}
+
+#[test]
+fn a_usb_2_link_is_warned_about_with_the_modes_that_it_costs() {
+    let facts = [(NAME, c"Software D400"), (USB, c"2.1")];
+    let camera = Camera::plug_in(&facts, &[stereo(&[(640, 480, 30), (480, 270, 90)], &[])]);
+    let report = listed(&camera);
+    let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
+    for expected in ["USB 2.1", "848x480@90", "1280x720@30"] {
+        assert!(warning.contains(expected), "{warning}");
+    }
+    assert!(!warning.contains("480x270@90"), "it has this one: {warning}");
+}
+
+#[test]
+fn a_camera_that_tells_nothing_of_itself_is_listed_all_the_same() {
+    let _camera = Camera::plug_in(&[], &[stereo(&[], &[])]);
+    let tells_nothing =
+        |report: &CameraReport| report.serial.is_none() && !report.sensors.is_empty();
+    let report = cameras().unwrap().into_iter().find(tells_nothing).expect("it is plugged in");
+    assert_eq!((report.name, report.usb, report.firmware), (None, None, None));
+    assert_eq!(report.sensors[0].profiles, Vec::<String>::new());
+}
+
+#[test]
+fn only_the_camera_with_the_serial_number_is_reset() {
+    let others = [Camera::plug_in(&[], &[stereo(&[], &[])]), d435i(&[])];
+    let error = reset("999").unwrap_err();
+    let has = others[1].serial();
+    assert!(
+        matches!(&error, SourceError::NoCamera(text) if text.contains("999") && text.contains(has)),
+        "{error}"
+    );
+    // A software device has nothing to reset, and says so: the call has reached it.
+    let error = reset(has).unwrap_err();
+    assert!(matches!(&error, SourceError::Sdk { what: "hardware reset", .. }), "{error}");
 }

@@ -3,12 +3,14 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use depthcast::doctor::{Finding, Library, RERUN_VERSION, Status, System, examine, udev_rules};
+use depthcast::doctor::Status::{NotApplicable, Note, Problem, Warning};
+use depthcast::doctor::{Finding, Library, Status, System, examine, udev_rules};
+use depthcast::sink::rerun_program::VERSION;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -16,7 +18,7 @@ use tempfile::TempDir;
 /// then holds it open.
 static ONE_STARTER: Mutex<()> = Mutex::new(());
 
-/// A computer about which nothing is told, until a test does.
+/// A computer that reports nothing, until a test changes that.
 struct Computer {
     system: System,
     root: TempDir,
@@ -70,18 +72,19 @@ impl Computer {
         findings
     }
 
-    /// The status of a check that finds one thing, which must say all of `words`.
-    fn status(&self, check: &str, words: &[&str]) -> Status {
+    /// The check finds one thing, of this status, and says all of `words`.
+    #[track_caller]
+    fn finds(&self, check: &str, status: Status, words: &[&str]) {
         let found = self.all(check);
         let [finding] = &found[..] else { panic!("{found:?}") };
         let text = format!("{} {}", finding.found, finding.advice.as_deref().unwrap_or_default());
         assert!(words.iter().all(|word| text.contains(word)), "{words:?}: {text}");
-        finding.status
+        assert_eq!(finding.status, status, "{text}");
     }
 }
 
 #[test]
-fn a_system_that_tells_nothing_has_no_problem_and_no_guess() {
+fn a_system_that_reports_nothing_has_no_problem_and_no_guess() {
     let computer = Computer::new();
     for check in [
         "usb_link",
@@ -92,32 +95,25 @@ fn a_system_that_tells_nothing_has_no_problem_and_no_guess() {
         "memory",
         "kernel",
     ] {
-        assert_eq!(
-            computer.status(check, &["not told by this system"]),
-            Status::NotApplicable,
-            "{check}"
-        );
+        computer.finds(check, NotApplicable, &["not reported by this system"]);
     }
     let findings = examine(&computer.system);
-    assert!(findings.iter().all(|finding| finding.status != Status::Problem), "{findings:?}");
+    assert!(findings.iter().all(|finding| finding.status != Problem), "{findings:?}");
     for finding in &findings {
-        let is_fine = matches!(finding.status, Status::Ok | Status::NotApplicable);
-        assert_eq!(
-            finding.advice.is_none(),
-            is_fine,
-            "advice where there is something to do: {finding:?}"
-        );
+        let is_fine = matches!(finding.status, Status::Ok | NotApplicable);
+        // Advice where there is something to do.
+        assert_eq!(finding.advice.is_none(), is_fine, "{finding:?}");
         assert!(!finding.found.contains('\n'), "{finding:?}");
     }
 }
 
 #[test]
-fn a_camera_at_usb_3_is_fine_and_one_at_usb_2_is_told_what_it_costs() {
+fn cameras_on_the_bus_have_a_link_that_is_fast_enough_or_a_reason() {
     let computer = Computer::new();
     computer.put("sys/bus/usb/devices/usb1/idVendor", "1d6b\n");
-    assert_eq!(computer.status("usb_link", &["no RealSense camera", "USB 3"]), Status::Note);
+    computer.finds("usb_link", Note, &["no RealSense camera", "USB 3"]);
     computer.plug("2-1", "0b07", "5000");
-    assert_eq!(computer.status("usb_link", &["D435 at port 2-1", "USB 3, 5 Gbit/s"]), Status::Ok);
+    computer.finds("usb_link", Status::Ok, &["D435 at port 2-1", "USB 3, 5 Gbit/s"]);
     computer.plug("1-4", "0b5c", "480");
     computer.plug("1-5", "0adb", "480");
     computer.plug("1-6", "0b64", "5000");
@@ -127,70 +123,56 @@ fn a_camera_at_usb_3_is_fine_and_one_at_usb_2_is_told_what_it_costs() {
     computer.plug("1-8", "0fff", "10000");
     computer.put("sys/bus/usb/devices/1-8/product", "Intel(R) RealSense(TM) Depth Camera 999\n");
     let found = computer.all("usb_link");
-    let statuses: Vec<_> = found.iter().map(|finding| finding.status).collect();
-    assert_eq!(
-        statuses,
-        [Status::Warning, Status::Problem, Status::Warning, Status::Ok, Status::Ok],
-        "{found:?}"
-    );
-    assert!(
-        found[0]
-            .found
-            .contains("D455 at port 1-4, USB 2, 480 Mbit/s: too slow for 848x480@90 (73 MB/s)"),
-        "{found:?}"
-    );
-    assert!(found[1].advice.as_ref().unwrap().contains("rs-fw-update"), "{found:?}");
-    assert!(found[3].found.contains("Depth Camera 999 at port 1-8, USB 3, 10 Gbit/s"), "{found:?}");
+    let text = |finding: &Finding| format!("{} {:?}", finding.found, finding.advice);
+    for (finding, (status, words)) in found.iter().zip([
+        (Warning, "D455 at port 1-4, USB 2, 480 Mbit/s: too slow for 848x480@90 (73 MB/s)"),
+        (Problem, "rs-fw-update"),
+        (Warning, "L515"),
+        (Status::Ok, "Depth Camera 999 at port 1-8, USB 3, 10 Gbit/s"),
+        (Status::Ok, "D435"),
+    ]) {
+        assert_eq!(finding.status, status, "{finding:?}");
+        assert!(text(finding).contains(words), "{words}: {finding:?}");
+    }
+    assert_eq!(found.len(), 5, "{found:?}");
 }
 
 #[test]
 fn a_camera_that_cannot_be_opened_is_a_problem() {
     let mut computer = Computer::new();
-    assert_eq!(computer.status("usb_permission", &[]), Status::NotApplicable);
+    computer.finds("usb_permission", NotApplicable, &[]);
     computer.plug("2-1", "0b07", "5000");
-    assert_eq!(computer.status("usb_permission", &["/dev/bus/usb/002/"]), Status::Ok);
+    computer.finds("usb_permission", Status::Ok, &["/dev/bus/usb/002/"]);
     computer.system.may_open = |_| Err(io::ErrorKind::PermissionDenied.into());
-    assert_eq!(
-        computer.status(
-            "usb_permission",
-            &["D435", "cannot be opened", "doctor --udev-rules | sudo tee"]
-        ),
-        Status::Problem
-    );
+    let words = ["D435", "cannot be opened", "doctor --udev-rules | sudo tee"];
+    computer.finds("usb_permission", Problem, &words);
     // What the real one says of a node that is not there.
     computer.system.may_open = System::here().may_open;
-    assert_eq!(computer.status("usb_permission", &["there is no", "container"]), Status::Problem);
+    computer.finds("usb_permission", Problem, &["there is no", "container"]);
 }
 
 #[test]
 fn our_own_udev_rules_name_every_camera_that_is_known() {
     let computer = Computer::new();
-    assert_eq!(computer.status("udev_rules", &["no udev here"]), Status::NotApplicable);
-    let others = "ATTR{idVendor}==\"8086\", ATTR{idProduct}==\"0aa7\"\n# ATTRS{idVendor}==\"8086\", ATTRS{idProduct}==\"0b07\"\n";
+    let finds = |status, words: &[&str]| computer.finds("udev_rules", status, words);
+    finds(NotApplicable, &["no udev here"]);
+    let others = "ATTR{idVendor}==\"8086\", ATTR{idProduct}==\"0aa7\"\n\
+                  # ATTRS{idVendor}==\"8086\", ATTRS{idProduct}==\"0b07\"\n";
     computer.put("lib/udev/rules.d/60-others.rules", others);
-    assert_eq!(
-        computer.status("udev_rules", &["only root", "sudo udevadm trigger"]),
-        Status::Warning
-    );
-    computer.put(
-        "lib/udev/rules.d/60-camera.rules",
-        "ATTRS{idVendor}==\"8086\", ATTRS{idProduct}==\"0B07|0b3a\", MODE=\"0666\"\n",
-    );
-    assert_eq!(computer.status("udev_rules", &["60-camera.rules"]), Status::Ok);
+    finds(Warning, &["only root", "sudo udevadm trigger"]);
+    let rule = "ATTRS{idVendor}==\"8086\", ATTRS{idProduct}==\"0B07|0b3a\", MODE=\"0666\"\n";
+    computer.put("lib/udev/rules.d/60-camera.rules", rule);
+    finds(Status::Ok, &["60-camera.rules"]);
     computer.plug("2-1", "0b3a", "5000");
-    assert_eq!(computer.status("udev_rules", &["60-camera.rules"]), Status::Ok);
+    finds(Status::Ok, &["60-camera.rules"]);
     computer.plug("2-2", "0b5c", "5000");
-    assert_eq!(
-        computer.status("udev_rules", &["does not name the D455 at port 2-2 (product 0b5c)"]),
-        Status::Warning
-    );
-    computer.put("etc/udev/rules.d/99-realsense-libusb.rules", &udev_rules());
-    assert_eq!(computer.status("udev_rules", &["99-realsense-libusb.rules"]), Status::Ok);
+    finds(Warning, &["does not name the D455 at port 2-2 (product 0b5c)"]);
+    let own = computer.put("etc/udev/rules.d/99-realsense-libusb.rules", &udev_rules());
+    finds(Status::Ok, &["99-realsense-libusb.rules"]);
     // A file in /etc hides the one of the same name in /lib.
-    std::fs::remove_file(computer.root.path().join("etc/udev/rules.d/99-realsense-libusb.rules"))
-        .unwrap();
+    std::fs::remove_file(own).unwrap();
     computer.put("etc/udev/rules.d/60-camera.rules", "");
-    assert_eq!(computer.status("udev_rules", &["only root"]), Status::Warning);
+    finds(Warning, &["only root"]);
 }
 
 /// udev itself is not needed to see what would keep it from taking a file.
@@ -207,187 +189,168 @@ fn our_own_udev_rules_are_well_formed() {
             assert!(value.strip_suffix('"').is_some_and(|value| !value.contains('"')), "{line}");
         }
     }
-    assert_eq!(lines.iter().filter(|line| line.contains("GOTO=\"realsense_end\"")).count(), 3);
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("GOTO=\"realsense_end\""), count("idProduct")), (3, 38));
     assert_eq!(*lines.last().unwrap(), "LABEL=\"realsense_end\"");
-    assert_eq!(lines.iter().filter(|line| line.contains("idProduct")).count(), 38);
 }
 
 #[test]
-fn what_slows_the_processors_down_is_told() {
+fn what_slows_the_processors_down_is_reported() {
     let computer = Computer::new();
-    let set = |cpu: u32, governor: &str, driver: &str| {
-        computer
-            .put(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor"), governor);
-        computer.put(&format!("sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_driver"), driver);
+    let drive = |cpu: u32, governor: &str, driver: &str| {
+        let folder = format!("sys/devices/system/cpu/cpu{cpu}/cpufreq");
+        computer.put(&format!("{folder}/scaling_governor"), &format!("{governor}\n"));
+        computer.put(&format!("{folder}/scaling_driver"), &format!("{driver}\n"));
     };
-    set(0, "performance\n", "acpi-cpufreq\n");
-    set(1, "performance\n", "acpi-cpufreq\n");
-    assert_eq!(computer.status("cpu_governor", &["performance"]), Status::Ok);
-    set(1, "schedutil\n", "acpi-cpufreq\n");
-    assert_eq!(
-        computer.status("cpu_governor", &["performance, schedutil", "cpupower"]),
-        Status::Note
-    );
-    set(1, "powersave\n", "acpi-cpufreq\n");
-    assert_eq!(computer.status("cpu_governor", &["slowest"]), Status::Warning);
-    set(0, "powersave\n", "intel_pstate\n");
-    set(1, "powersave\n", "intel_pstate\n");
-    assert_eq!(computer.status("cpu_governor", &["powersave"]), Status::Note);
-
-    for (profile, status) in [
-        ("performance\n", Status::Ok),
-        ("balanced\n", Status::Note),
-        ("low-power\n", Status::Warning),
+    for (governors, driver, status, words) in [
+        (["performance"; 2], "acpi-cpufreq", Status::Ok, &["performance"][..]),
+        (
+            ["performance", "schedutil"],
+            "acpi-cpufreq",
+            Note,
+            &["performance, schedutil", "cpupower"],
+        ),
+        (["performance", "powersave"], "acpi-cpufreq", Warning, &["slowest"]),
+        (["powersave"; 2], "intel_pstate", Note, &["powersave"]),
     ] {
-        computer.put("sys/firmware/acpi/platform_profile", profile);
-        assert_eq!(computer.status("power_profile", &[profile.trim()]), status);
+        (0..2).for_each(|cpu| drive(cpu, governors[cpu as usize], driver));
+        computer.finds("cpu_governor", status, words);
+    }
+    for (profile, status) in
+        [("performance", Status::Ok), ("balanced", Note), ("low-power", Warning)]
+    {
+        computer.put("sys/firmware/acpi/platform_profile", &format!("{profile}\n"));
+        computer.finds("power_profile", status, &[profile]);
     }
 }
 
 #[test]
 fn usb_sleep_and_memory_matter_where_there_are_cameras() {
     let computer = Computer::new();
-    computer.put("sys/module/usbcore/parameters/autosuspend", "2\n");
-    computer.put("sys/module/usbcore/parameters/usbfs_memory_mb", "16\n");
-    assert_eq!(computer.status("usb_autosuspend", &["after 2 s"]), Status::Ok);
-    computer.put("sys/module/usbcore/parameters/autosuspend", "-1\n");
-    assert_eq!(computer.status("usb_autosuspend", &["off"]), Status::Ok);
+    let put = |name: &str, value: &str| {
+        computer.put(&format!("sys/module/usbcore/parameters/{name}"), &format!("{value}\n"))
+    };
+    put("autosuspend", "2");
+    put("usbfs_memory_mb", "16");
+    computer.finds("usb_autosuspend", Status::Ok, &["after 2 s"]);
+    put("autosuspend", "-1");
+    computer.finds("usb_autosuspend", Status::Ok, &["off"]);
     computer.plug("2-1", "0b07", "5000");
     computer.put("sys/bus/usb/devices/2-1/power/control", "auto\n");
-    assert_eq!(computer.status("usb_autosuspend", &["D435 at port 2-1", "sleep"]), Status::Warning);
+    computer.finds("usb_autosuspend", Warning, &["D435 at port 2-1", "sleep"]);
     computer.put("sys/bus/usb/devices/2-1/power/control", "on\n");
-    assert_eq!(computer.status("usb_autosuspend", &["stays awake"]), Status::Ok);
-    assert_eq!(computer.status("usbfs_memory", &["16 MB"]), Status::Ok);
+    computer.finds("usb_autosuspend", Status::Ok, &["stays awake"]);
+    computer.finds("usbfs_memory", Status::Ok, &["16 MB"]);
     computer.plug("2-2", "0b07", "5000");
     computer.plug("2-3", "0b07", "5000");
-    assert_eq!(
-        computer.status("usbfs_memory", &["16 MB for 3 cameras", "echo 192 | sudo tee"]),
-        Status::Warning
-    );
-    computer.put("sys/module/usbcore/parameters/usbfs_memory_mb", "1000\n");
-    assert_eq!(computer.status("usbfs_memory", &["1000 MB"]), Status::Ok);
-    computer.put("sys/module/usbcore/parameters/usbfs_memory_mb", "0\n");
-    assert_eq!(computer.status("usbfs_memory", &["without limit"]), Status::Ok);
+    computer.finds("usbfs_memory", Warning, &["16 MB for 3 cameras", "echo 192 | sudo tee"]);
+    put("usbfs_memory_mb", "1000");
+    computer.finds("usbfs_memory", Status::Ok, &["1000 MB"]);
+    put("usbfs_memory_mb", "0");
+    computer.finds("usbfs_memory", Status::Ok, &["without limit"]);
 }
 
 #[test]
 fn permissions_of_threads_and_memory_come_from_limits_or_capabilities() {
     let mut computer = Computer::new();
-    assert_eq!(computer.status("realtime_priority", &["up to 50"]), Status::Ok);
-    assert_eq!(computer.status("locked_memory", &["allowed"]), Status::Ok);
-    (computer.system.max_realtime_priority, computer.system.max_locked_bytes) =
-        (Some(0), Some(8 << 20));
-    assert_eq!(computer.status("realtime_priority", &["not allowed", "rtprio"]), Status::Note);
-    assert_eq!(computer.status("locked_memory", &["8 MB", "memlock"]), Status::Note);
+    computer.finds("realtime_priority", Status::Ok, &["up to 50"]);
+    computer.finds("locked_memory", Status::Ok, &["allowed"]);
+    computer.system.max_realtime_priority = Some(0);
+    computer.system.max_locked_bytes = Some(8 << 20);
+    computer.finds("realtime_priority", Note, &["not allowed", "rtprio"]);
+    computer.finds("locked_memory", Note, &["8 MB", "memlock"]);
     // Any limit is one that memory made later may reach.
     computer.system.max_locked_bytes = Some(1 << 40);
-    assert_eq!(computer.status("locked_memory", &["memlock unlimited"]), Status::Note);
+    computer.finds("locked_memory", Note, &["memlock unlimited"]);
     computer.put("proc/self/status", "Name:\tdepthcast\nCapEff:\t0000000000804000\n");
-    assert_eq!(computer.status("realtime_priority", &["CAP_SYS_NICE"]), Status::Ok);
-    assert_eq!(computer.status("locked_memory", &["CAP_IPC_LOCK"]), Status::Ok);
+    computer.finds("realtime_priority", Status::Ok, &["CAP_SYS_NICE"]);
+    computer.finds("locked_memory", Status::Ok, &["CAP_IPC_LOCK"]);
 }
 
 #[test]
-fn little_memory_few_cores_and_an_old_kernel_are_told() {
+fn little_memory_few_cores_and_an_old_kernel_are_reported() {
     let mut computer = Computer::new();
-    for (kb, status) in
-        [("8000000", Status::Ok), ("1200000", Status::Warning), ("300000", Status::Problem)]
-    {
-        computer.put(
-            "proc/meminfo",
-            &format!("MemTotal:       16000000 kB\nMemAvailable:   {kb} kB\n"),
-        );
-        assert_eq!(computer.status("memory", &["MB available"]), status);
+    for (kb, status) in [("8000000", Status::Ok), ("1200000", Warning), ("300000", Problem)] {
+        let info = format!("MemTotal:       16000000 kB\nMemAvailable:   {kb} kB\n");
+        computer.put("proc/meminfo", &info);
+        computer.finds("memory", status, &["MB available"]);
     }
-    for (cores, status) in [(1, Status::Warning), (2, Status::Note), (4, Status::Ok)] {
+    for (cores, status) in [(1, Warning), (2, Note), (4, Status::Ok)] {
         computer.system.cores = cores;
-        assert_eq!(computer.status("cores", &[&cores.to_string()]), status);
+        computer.finds("cores", status, &[&cores.to_string()]);
     }
-    for (release, status) in [
-        ("4.15.0-20-generic\n", Status::Warning),
-        ("4.16.1\n", Status::Ok),
-        ("6.1.0-rpi7\n", Status::Ok),
-    ] {
-        computer.put("proc/sys/kernel/osrelease", release);
-        assert_eq!(computer.status("kernel", &[release.trim()]), status);
+    for (release, status) in
+        [("4.15.0-20-generic", Warning), ("4.16.1", Status::Ok), ("6.1.0-rpi7", Status::Ok)]
+    {
+        computer.put("proc/sys/kernel/osrelease", &format!("{release}\n"));
+        computer.finds("kernel", status, &[release]);
     }
     computer.put("sys/kernel/realtime", "1\n");
-    assert_eq!(computer.status("kernel", &["real-time"]), Status::Ok);
+    computer.finds("kernel", Status::Ok, &["real-time"]);
     computer.system.has_display = false;
-    assert_eq!(computer.status("display", &["browser", "ssh -L"]), Status::Note);
+    computer.finds("display", Note, &["browser", "ssh -L"]);
 }
 
 #[test]
-fn the_viewer_on_the_path_must_be_of_our_version() {
+fn the_viewer_on_the_path_must_understand_what_is_sent() {
     let _alone = ONE_STARTER.lock().unwrap_or_else(PoisonError::into_inner);
     let mut computer = Computer::new();
-    assert_eq!(
-        computer.status("rerun", &["not on the PATH", "pip install rerun-sdk=="]),
-        Status::Note
-    );
-    computer.system.search_path =
-        Some(format!("/nowhere:{}", computer.root.path().join("bin").display()).into());
-    let install = |script: &str| {
+    computer.finds("rerun", Note, &["not on the PATH", "pip install rerun-sdk=="]);
+    let bin = computer.root.path().join("bin");
+    computer.system.search_path = Some(format!("/nowhere:{}", bin.display()).into());
+    // The one that is linked, another patch of it, others, and one that hangs and has started
+    // another program that hangs.
+    let patch = VERSION.rsplit_once('.').unwrap().0.to_owned() + ".99";
+    for (script, status, words) in [
+        (
+            format!("test \"$1\" = --version && echo 'rerun-cli {VERSION} [rustc 1.95.0] x86_64'"),
+            Status::Ok,
+            [VERSION, "bin/rerun"],
+        ),
+        (format!("echo 'rerun-cli {patch}'"), Status::Ok, [&patch, "bin/rerun"]),
+        ("echo 'rerun-cli 0.20.1 [rustc 1.80.0]'".into(), Warning, ["0.20.1", VERSION]),
+        ("echo hello".into(), Warning, ["does not report its version", "pip install"]),
+        ("sleep 60 & sleep 60".into(), Warning, ["no answer within 0.3 s", "pip install"]),
+    ] {
         let path = computer.put("bin/rerun", &format!("#!/bin/sh\n{script}\n"));
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    };
-    install(&format!(
-        "test \"$1\" = --version && echo 'rerun-cli {RERUN_VERSION} [rustc 1.95.0] x86_64'"
-    ));
-    assert_eq!(computer.status("rerun", &[RERUN_VERSION, "bin/rerun"]), Status::Ok);
-    install("echo 'rerun-cli 0.20.1 [rustc 1.80.0]'");
-    assert_eq!(computer.status("rerun", &["0.20.1", RERUN_VERSION]), Status::Warning);
-    install("echo hello");
-    assert_eq!(computer.status("rerun", &["does not tell its version"]), Status::Warning);
-    // One that hangs, and has started another program that hangs.
-    install("sleep 60 & sleep 60");
-    computer.system.viewer_patience = Duration::from_millis(300);
-    let start = Instant::now();
-    assert_eq!(computer.status("rerun", &["no answer within 0.3 s"]), Status::Warning);
-    assert!(start.elapsed() < Duration::from_secs(10));
+        let hangs = script.starts_with("sleep");
+        computer.system.viewer_patience = Duration::from_millis(if hangs { 300 } else { 10_000 });
+        let start = Instant::now();
+        computer.finds("rerun", status, &words);
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
     computer.system.has_viewer = false;
-    assert_eq!(computer.status("rerun", &["without viewer"]), Status::NotApplicable);
+    computer.finds("rerun", NotApplicable, &["without viewer"]);
 }
 
 #[test]
-fn the_viewer_asked_for_is_the_one_that_is_linked() {
-    let manifest =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml")).unwrap();
-    assert!(
-        manifest.contains(&format!("rerun = {{ version = \"={RERUN_VERSION}\"")),
-        "Cargo.toml has another rerun"
-    );
-}
-
-#[test]
-fn a_port_in_use_is_told() {
+fn a_port_in_use_is_reported() {
     let mut computer = Computer::new();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     computer.system.ports = vec![port];
-    assert_eq!(
-        computer.status("ports", &[&port.to_string(), "not free", "--web-port"]),
-        Status::Note
-    );
+    computer.finds("ports", Note, &[&port.to_string(), "not free", "--web-port"]);
     drop(listener);
-    assert_eq!(computer.status("ports", &["is free"]), Status::Ok);
+    computer.finds("ports", Status::Ok, &["is free"]);
 }
 
 #[test]
-fn another_librealsense_than_the_one_meant_is_told() {
+fn another_librealsense_than_the_one_meant_is_reported() {
     let mut computer = Computer::new();
-    assert_eq!(computer.status("librealsense", &["not built in"]), Status::Note);
+    computer.finds("librealsense", Note, &["not built in"]);
     for (built_with, loaded, status) in [
         ("2.56.5", "2.56.5", Status::Ok),
-        ("2.56.3", "2.56.5", Status::Warning),
-        ("2.56.5", "2.50.0", Status::Problem),
+        ("2.56.3", "2.56.5", Warning),
+        ("2.56.5", "2.50.0", Problem),
     ] {
-        let path = Some("/opt/lib/librealsense2.so.2.56".into());
-        let (interface, built_with, loaded) =
-            ("2.56.5".into(), built_with.into(), loaded.to_owned());
-        computer.system.library =
-            Some(Library { interface, built_with, loaded: loaded.clone(), path });
-        assert_eq!(computer.status("librealsense", &[&loaded, "/opt/lib"]), status);
+        computer.system.library = Some(Library {
+            interface: "2.56.5".into(),
+            built_with: built_with.into(),
+            loaded: loaded.into(),
+            path: Some("/opt/lib/librealsense2.so.2.56".into()),
+        });
+        computer.finds("librealsense", status, &[loaded, "/opt/lib"]);
     }
 }
 

@@ -11,7 +11,7 @@ use common::export_readers::{Read, bits, read_csv, read_npy, read_pcd, read_ply,
 use common::recording::{at_once, open};
 use depthcast::clock::ManualClock;
 use depthcast::cloud::Points;
-use depthcast::export::{self, Export, ExportSettings, Format};
+use depthcast::export::{Export, ExportSettings, Format, formats};
 use depthcast::pipeline::Stop;
 use depthcast::project::naive;
 use depthcast::source::FrameSource;
@@ -159,10 +159,10 @@ fn writers_know_no_color_and_a_color_for_each_point() {
             write(&mut out, &points).unwrap();
             out
         };
-        assert_eq!(read_ply(&written(export::ply::write)), want);
-        assert_eq!(read_pcd(&written(export::pcd::write)), want);
-        assert_eq!(read_csv(&written(export::csv::write)), want);
-        assert_eq!(read_npy(&written(export::npy::write)).positions, want.positions);
+        assert_eq!(read_ply(&written(formats::write_ply)), want);
+        assert_eq!(read_pcd(&written(formats::write_pcd)), want);
+        assert_eq!(read_csv(&written(formats::write_csv)), want);
+        assert_eq!(read_npy(&written(formats::write_npy)).positions, want.positions);
     }
 }
 
@@ -171,13 +171,13 @@ fn headers_fit_any_number_of_points() {
     for n in [0, 1, 9, 10, 999, 1000, 123_456] {
         let points = Points { positions_m: vec![[1.0, 2.0, 3.0]; n], colors_rgba: vec![] };
         let mut out = vec![];
-        export::npy::write(&mut out, &points).unwrap();
+        formats::write_npy(&mut out, &points).unwrap();
         assert_eq!(read_npy(&out).positions.len(), 3 * n);
         out.clear();
-        export::pcd::write(&mut out, &points).unwrap();
+        formats::write_pcd(&mut out, &points).unwrap();
         assert_eq!(read_pcd(&out).positions.len(), 3 * n);
         out.clear();
-        export::ply::write(&mut out, &points).unwrap();
+        formats::write_ply(&mut out, &points).unwrap();
         assert_eq!(read_ply(&out).positions.len(), 3 * n);
     }
 }
@@ -199,7 +199,7 @@ fn text_reads_back_as_the_same_bits() {
         colors_rgba: vec![],
     };
     let mut out = vec![];
-    export::csv::write(&mut out, &points).unwrap();
+    formats::write_csv(&mut out, &points).unwrap();
     assert!(read_csv(&out).positions == bits(&points.positions_m));
 }
 

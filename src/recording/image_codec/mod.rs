@@ -1,24 +1,22 @@
-//! Images that are packed one by one, as ROS 2 recordings and drivers have them, unpacked into
-//! buffers that are used again and again.
+//! Images that are compressed one by one, as ROS 2 recordings and drivers have them, decompressed
+//! into buffers that are used again and again.
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | this one | what packs an image |
-//! | `png`, `jpeg` | these, through their libraries |
+//! | this one | what compresses an image |
+//! | `png_jpeg` | these, through their libraries |
 //! | `compressed_depth` | what ROS's transport of that name does to depth beyond PNG |
 
 pub mod color;
 mod compressed_depth;
-mod jpeg;
-mod png;
+mod png_jpeg;
 
 use self::compressed_depth::{HEADER_BYTES, Quantisation};
+use self::png_jpeg::{JPEG_MAGIC, PNG_MAGIC, check_jpeg, check_png, decode_jpeg, decode_png};
 use crate::recording::container::zstd_bytes;
+use crate::recording::ros::{CompressedImage, Image, Stamp};
 
-use crate::recording::ros::compressed::CompressedImage;
-use crate::recording::ros::{Image, Stamp};
-
-/// No camera makes larger images. Twice this is what an image may take while it is unpacked.
+/// No camera makes larger images. Twice this is what an image may take while it is decompressed.
 const MAX_IMAGE_BYTES: usize = 128 << 20;
 
 /// What an image is, apart from its rows.
@@ -74,38 +72,38 @@ impl Shape {
     }
 }
 
-/// How an image is packed.
-enum Packed<'a> {
+/// How an image is compressed.
+enum Compressed<'a> {
     Png(&'a [u8]),
     Jpeg { bytes: &'a [u8], is_grey: bool },
     Rvl(Shape, &'a [u8]),
     Zstd(Shape, &'a [u8]),
 }
 
-/// Unpacks images one after the other. Its buffers grow to the largest one and stay.
+/// Decompresses images one after the other. Its buffers grow to the largest one and stay.
 #[derive(Default)]
-pub struct Unpacker {
+pub struct Decoder {
     zstd: zstd_bytes::Unpacker,
 }
 
-impl Unpacker {
-    /// Writes the rows of `image` into `rows`, as long as they are wanted to be `width` x `height`.
-    pub fn unpack(
+impl Decoder {
+    /// Writes the rows of `image` into `rows`, if it has the size `size_px`: width and height.
+    pub fn decode(
         &mut self,
         image: &CompressedImage<'_>,
         size_px: (u32, u32),
         rows: &mut Vec<u8>,
     ) -> Result<Shape, String> {
-        let shape = match packed(image)? {
-            Packed::Png(bytes) => png::unpack(bytes, size_px, rows)?,
-            Packed::Jpeg { bytes, is_grey } => jpeg::unpack(bytes, is_grey, size_px, rows)?,
-            Packed::Rvl(shape, bytes) => {
+        let shape = match Compressed::of(image)? {
+            Compressed::Png(bytes) => decode_png(bytes, size_px, rows)?,
+            Compressed::Jpeg { bytes, is_grey } => decode_jpeg(bytes, is_grey, size_px, rows)?,
+            Compressed::Rvl(shape, bytes) => {
                 shape.check_size(size_px)?;
                 rows.resize(shape.bytes()?, 0);
-                compressed_depth::unpack_rvl(bytes, rows)?;
+                compressed_depth::decompress_rvl(bytes, rows)?;
                 shape
             }
-            Packed::Zstd(shape, bytes) => {
+            Compressed::Zstd(shape, bytes) => {
                 shape.check_size(size_px)?;
                 self.zstd.unpack(bytes, shape.bytes()?, rows)?;
                 shape
@@ -118,65 +116,66 @@ impl Unpacker {
     }
 }
 
-/// Tells what keeps an image from being unpacked, by its checksums and without unpacking it; else
+/// What keeps an image from being decompressed, by its checksums and without decompressing it; else
 /// its size and what is in it.
 pub fn check<'a>(image: &CompressedImage<'a>) -> Result<(u32, u32, &'a str), String> {
-    let (width, height) = match packed(image)? {
-        Packed::Rvl(shape, _) | Packed::Zstd(shape, _) => (shape.width, shape.height),
-        Packed::Png(bytes) => png::check(bytes).ok_or("a damaged PNG image")?,
-        Packed::Jpeg { bytes, .. } => jpeg::check(bytes)?,
+    let (width, height) = match Compressed::of(image)? {
+        Compressed::Rvl(shape, _) | Compressed::Zstd(shape, _) => (shape.width, shape.height),
+        Compressed::Png(bytes) => check_png(bytes).ok_or("a damaged PNG image")?,
+        Compressed::Jpeg { bytes, .. } => check_jpeg(bytes)?,
     };
     Quantisation::of(image)?;
     Ok((width, height, raw_encoding(image.format)))
 }
 
-fn packed<'a>(image: &CompressedImage<'a>) -> Result<Packed<'a>, String> {
-    let data = image.data;
-    if let Some(png) = [0, HEADER_BYTES]
-        .iter()
-        .find_map(|&n| data.get(n..).filter(|rest| rest.starts_with(png::MAGIC)))
-    {
-        return Ok(Packed::Png(png));
+impl<'a> Compressed<'a> {
+    fn of(image: &CompressedImage<'a>) -> Result<Self, String> {
+        let data = image.data;
+        for png in [data, data.get(HEADER_BYTES..).unwrap_or_default()] {
+            if png.starts_with(PNG_MAGIC) {
+                return Ok(Self::Png(png));
+            }
+        }
+        if data.starts_with(JPEG_MAGIC) {
+            let is_grey = color::is_grey(raw_encoding(image.format));
+            return Ok(Self::Jpeg { bytes: data, is_grey });
+        }
+        if image.format.ends_with("compressedDepth rvl") {
+            let (width, height, bytes) =
+                compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
+            return Ok(Self::Rvl(Shape::plain(width, height, "16UC1", 2)?, bytes));
+        }
+        let mut parts = image.format.split(';').map(str::trim);
+        // librealsense's own: `YUYV; zstd; 640x480 step=1280`.
+        if let (Some(encoding), Some("zstd"), Some(size)) =
+            (parts.next(), parts.next(), parts.next())
+            && let Some((width, height, step_bytes)) = parse_size(size)
+        {
+            let encoding = encoding.to_owned();
+            let shape = Shape { width, height, encoding, is_bigendian: false, step_bytes };
+            return Ok(Self::Zstd(shape, data));
+        }
+        let format = image.format.escape_debug();
+        Err(format!("an image packed as '{format}', which cannot be read"))
     }
-    if data.starts_with(jpeg::MAGIC) {
-        return Ok(Packed::Jpeg {
-            bytes: data,
-            is_grey: color::is_grey(raw_encoding(image.format)),
-        });
-    }
-    if image.format.ends_with("compressedDepth rvl") {
-        let (width, height, bytes) =
-            compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
-        return Ok(Packed::Rvl(Shape::plain(width, height, "16UC1", 2)?, bytes));
-    }
-    let mut parts = image.format.split(';').map(str::trim);
-    // librealsense's own: `YUYV; zstd; 640x480 step=1280`.
-    if let (Some(encoding), Some("zstd"), Some(size)) = (parts.next(), parts.next(), parts.next())
-        && let Some((width, height, step_bytes)) = parse_size(size)
-    {
-        let shape =
-            Shape { width, height, encoding: encoding.to_owned(), is_bigendian: false, step_bytes };
-        return Ok(Packed::Zstd(shape, data));
-    }
-    Err(format!("an image packed as '{}', which cannot be read", image.format.escape_debug()))
 }
 
-/// What an image was before it was packed, by its format: `16UC1` of `16UC1; compressedDepth png`.
-/// All of a format that tells only what packs it: `jpeg`.
+/// What an image was before it was compressed, by its format: `16UC1` of `16UC1; compressedDepth
+/// png`. All of a format that names only the compression: `jpeg`.
 pub fn raw_encoding(format: &str) -> &str {
     format.split(';').next().unwrap_or(format).trim()
 }
 
-/// Whether a driver's format names something that can be unpacked; what others have invented is no
-/// damage.
+/// Whether a driver's format names something that can be decompressed; what others have invented is
+/// no damage.
 pub fn is_readable(format: &str) -> bool {
     format.split([';', ' ']).any(|word| matches!(word, "png" | "jpeg" | "jpg" | "rvl"))
         || format.ends_with("compressedDepth")
 }
 
-/// What comes out of a driver's packed colour images: they have their pixels in one order, whatever
-/// they had before. Nothing if they are none that depthcast knows.
-pub fn unpacked_encoding(format: &str) -> Option<&'static str> {
+/// The encoding of a driver's colour images once decompressed: they have their pixels in one order,
+/// whatever it was before. Nothing if they are none that depthcast knows.
+pub fn decoded_encoding(format: &str) -> Option<&'static str> {
     match raw_encoding(format) {
         "jpeg" | "jpg" | "png" => Some("rgb8"),
         raw if color::is_grey(raw) => Some("mono8"),

@@ -18,8 +18,7 @@ use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
 use crate::recording::reader::metadata_join::Guess;
-use crate::recording::ros::compressed::{self, CompressedImage};
-use crate::recording::ros::{self, Stamp, text};
+use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 
@@ -354,7 +353,7 @@ fn check<'a>(
 ) -> Result<(ImageHead, Option<&'a str>), String> {
     let size_px = facts.and_then(|facts| facts.size_px);
     let head = |stamp| ImageHead { stamp, depth_units_m: None };
-    if topic.schema == compressed::SCHEMA {
+    if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
         if !is_librealsense(&topic.name) && !image_codec::is_readable(image.format) {
             return Ok((head(image.stamp), None));

@@ -9,7 +9,7 @@ use crate::recording::image_codec::color::ColorShape;
 use crate::recording::reader::assembler::{Assembler, FrameNumbers, ImageHead, Metadata};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::reader::raw_images::RawImages;
-use crate::recording::ros::compressed;
+use crate::recording::ros::CompressedImage;
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::lens;
 use crate::recording::streams::librealsense::is_librealsense;
@@ -52,10 +52,10 @@ impl ColorReader {
         let encoding = encoding.ok_or_else(|| {
             format!("the pixel format of its colour stream ({stream}/info) is missing")
         })?;
-        let is_compressed = topic.schema == compressed::SCHEMA;
+        let is_compressed = topic.schema == CompressedImage::SCHEMA;
         let recorded = match encoding {
             _ if is_compressed && !is_librealsense(&topic.name) => {
-                image_codec::unpacked_encoding(encoding)
+                image_codec::decoded_encoding(encoding)
             }
             // librealsense makes PNG of what PNG can be, and that has its pixels in one order.
             "BGR8" if is_compressed => Some("RGB8"),
@@ -113,7 +113,7 @@ impl ColorReader {
         self.shape.check(&image)?;
         self.step_bytes = image.step_bytes as usize;
         let head = ImageHead { stamp: image.stamp, depth_units_m: None };
-        if topic.schema == compressed::SCHEMA {
+        if topic.schema == CompressedImage::SCHEMA {
             self.rows = Rows::Decoded;
         } else if self.waits {
             self.kept.clear();

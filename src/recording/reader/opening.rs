@@ -18,9 +18,8 @@ use crate::recording::reader::color::ColorReader;
 use crate::recording::reader::images::ImageReader;
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::reader::raw_images::{RawImages, decode_ahead};
-use crate::recording::ros::compressed::{self, CompressedImage};
 use crate::recording::ros::text::{self, FrameText};
-use crate::recording::ros::{self, Encoding, Image, Stamp};
+use crate::recording::ros::{self, CompressedImage, Encoding, Image, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 use crate::recording::streams::selection::{self, Images, no_color, no_depth};
@@ -139,7 +138,7 @@ fn refuse_unreadable(known: &Catalogue, stream: &str, topic: &Topic) -> Result<(
         known.streams.get(stream).and_then(|facts| facts.encoding.as_deref()).unwrap_or_default();
     // What JPEG has lost of depth, nobody can bring back.
     let is_readable = image_codec::is_readable(format) && !format.contains("jpeg");
-    if topic.schema != compressed::SCHEMA || is_librealsense(&topic.name) || is_readable {
+    if topic.schema != CompressedImage::SCHEMA || is_librealsense(&topic.name) || is_readable {
         return Ok(());
     }
     Err(format!(
@@ -159,7 +158,7 @@ fn describe(
     stream: &str,
     topic: &Topic,
 ) -> Vec<(&'static str, String)> {
-    let is_compressed = topic.schema == compressed::SCHEMA;
+    let is_compressed = topic.schema == CompressedImage::SCHEMA;
     let packing = if is_compressed { "packed images" } else { "unpacked" };
     let packing = container.compression().unwrap_or(packing);
     let device =
@@ -429,7 +428,7 @@ impl<'a> Search<'a> {
 
 /// The size of a depth image, compressed or not, if it is as large as it says.
 fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
-    if topic.schema == compressed::SCHEMA {
+    if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
         return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
     }

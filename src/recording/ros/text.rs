@@ -1,8 +1,10 @@
 //! What librealsense from 2.58 on writes as text: `std_msgs/String` with `key=value;key=value`. No
 //! I/O.
 
-use super::Encoding;
-use super::{CameraInfo, Fields, MessageError, note_metadata, spelling, timestamp_domain};
+use super::transforms::checked;
+use super::{
+    CameraInfo, Encoding, Fields, MessageError, note_metadata, spelling, timestamp_domain,
+};
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
@@ -11,8 +13,8 @@ use crate::frame::FrameMetadata;
 pub const SCHEMA: &str = "std_msgs/String";
 
 /// `std_msgs/String`.
-pub fn parse_string(wire: Encoding, bytes: &[u8]) -> Result<&str, MessageError> {
-    Fields::new(wire, bytes)?.string("text")
+pub fn parse_string(encoding: Encoding, bytes: &[u8]) -> Result<&str, MessageError> {
+    Fields::new(encoding, bytes)?.string("text")
 }
 
 /// The keys and values of a text. What is no pair is left out.
@@ -62,12 +64,12 @@ pub fn parse_camera_info(text: &str) -> Result<CameraInfo<'_>, MessageError> {
 /// `rotation=1,0,0,0,1,0,0,0,1;translation=0.015,0,0`: how the stream's points come from those of
 /// the group's origin.
 pub fn parse_transform(text: &str) -> Result<Extrinsics, MessageError> {
-    Extrinsics { rotation: list(text, "rotation")?, translation_m: list(text, "translation")? }
-        .checked()
+    let (rotation, translation_m) = (list(text, "rotation")?, list(text, "translation")?);
+    checked(Extrinsics { rotation, translation_m })
 }
 
-/// What `Frame number=169;timestamp_domain=Hardware
-/// Clock;timestamp=360815.089000;depth_units=0.001000;...` tells of a frame.
+/// The metadata of a frame, such as `Frame number=169;timestamp_domain=Hardware Clock;
+/// timestamp=360815.089000;depth_units=0.001000;...`
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FrameText {
     pub number: u64,
@@ -79,8 +81,8 @@ pub struct FrameText {
 }
 
 impl FrameText {
-    pub fn parse(wire: Encoding, bytes: &[u8]) -> Result<Self, MessageError> {
-        let text = parse_string(wire, bytes)?;
+    pub fn parse(encoding: Encoding, bytes: &[u8]) -> Result<Self, MessageError> {
+        let text = parse_string(encoding, bytes)?;
         let number = value_of(text, "frame number").and_then(|value| value.parse().ok());
         let mut metadata = FrameMetadata::default();
         pairs(text).for_each(|(key, value)| note_metadata(&mut metadata, key, value));

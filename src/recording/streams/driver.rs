@@ -22,7 +22,7 @@ use crate::clock::TimestampDomain;
 use crate::recording::container::Topic;
 use crate::recording::image_codec::{self, color};
 use crate::recording::ros::{
-    self, CameraInfo, DepthFormat, Encoding, Fields, Image, Stamp, compressed,
+    self, CameraInfo, CompressedImage, DepthFormat, Encoding, Fields, Image, Stamp,
 };
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
@@ -64,7 +64,7 @@ struct ImageFacts {
 
 /// Whether the topic has images of a driver, raw or compressed.
 pub fn has_images(topic: &Topic) -> bool {
-    topic.schema == IMAGE || topic.schema == compressed::SCHEMA
+    topic.schema == IMAGE || topic.schema == CompressedImage::SCHEMA
 }
 
 /// The topic whose images a topic of image_transport has in another form: `/x/image_raw` of
@@ -101,7 +101,7 @@ impl Driver {
     ) {
         let (name, encoding) = (&topic.name, topic.encoding);
         let is_news = match topic.schema.as_str() {
-            IMAGE | compressed::SCHEMA => self.learn_image(topic, body),
+            IMAGE | CompressedImage::SCHEMA => self.learn_image(topic, body),
             "sensor_msgs/CameraInfo" => self.learn_lens(topic, body),
             "tf2_msgs/TFMessage" | "tf/tfMessage" => {
                 // Transforms before a message's damage are good.
@@ -282,7 +282,7 @@ impl ImageFacts {
     /// `None` if the message cannot be read.
     fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
         let (stamp, frame_id, encoding, size_px);
-        if topic.schema == compressed::SCHEMA {
+        if topic.schema == CompressedImage::SCHEMA {
             // As far as its data.
             let mut fields = Fields::new(topic.encoding, body).ok()?;
             (stamp, frame_id) = ros::header(&mut fields).ok()?;

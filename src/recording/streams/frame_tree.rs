@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::camera::Extrinsics;
+use crate::recording::ros::Rigid;
 
 /// The longest path from a frame to the root. Real trees have a tenth of it; a longer one is a
 /// cycle.
@@ -13,40 +14,7 @@ const MAX_FRAMES: usize = 4096;
 /// No two cameras of one device are farther apart.
 const MAX_TRANSLATION_M: f64 = 10.0;
 
-/// A rotation and then a translation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rigid {
-    /// Row by row.
-    rotation: [[f64; 3]; 3],
-    translation_m: [f64; 3],
-}
-
 impl Rigid {
-    const IDENTITY: Self = Self {
-        rotation: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-        translation_m: [0.0; 3],
-    };
-
-    /// Of a translation and a quaternion (x, y, z, w); nothing if they are no such thing.
-    pub fn new(translation_m: [f64; 3], [x, y, z, w]: [f64; 4]) -> Option<Self> {
-        let norm = (x * x + y * y + z * z + w * w).sqrt();
-        // The other way round, not-a-number would pass.
-        if !((norm - 1.0).abs() < 1e-3 && translation_m.iter().all(|t| t.is_finite())) {
-            return None;
-        }
-        let [x, y, z, w] = [x, y, z, w].map(|c| c / norm);
-        let rotation = [
-            [1.0 - 2.0 * (y * y + z * z), 2.0 * (x * y - z * w), 2.0 * (x * z + y * w)],
-            [2.0 * (x * y + z * w), 1.0 - 2.0 * (x * x + z * z), 2.0 * (y * z - x * w)],
-            [2.0 * (x * z - y * w), 2.0 * (y * z + x * w), 1.0 - 2.0 * (x * x + y * y)],
-        ];
-        Some(Self { rotation, translation_m })
-    }
-
-    fn rotate(&self, p: [f64; 3]) -> [f64; 3] {
-        self.rotation.map(|row| row[0] * p[0] + row[1] * p[1] + row[2] * p[2])
-    }
-
     /// First this, then `next`.
     fn then(&self, next: &Self) -> Self {
         let columns = transposed(&self.rotation).map(|column| next.rotate(column));

@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use realsense_sys as sys;
+use realsense_rust::kind::{Rs2CameraInfo, Rs2Option};
 use serde::Serialize;
 
-use super::handle::{Context, Device};
-use super::sensor::Sensor;
+use super::device::{Device, Sensor, devices, file};
+use super::sdk::Context;
 use crate::source::SourceError;
 
 /// A camera as `depthcast devices` shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct CameraReport {
     pub name: Option<String>,
     pub serial: Option<String>,
@@ -74,11 +74,8 @@ const USB_3_MODES: [&str; 11] = [
 /// # Errors
 /// If librealsense can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
-    let devices = Context::new()?.devices()?;
-    Ok(devices
-        .into_iter()
-        .map(|device| device.map_or_else(unusable, |device| report(&device)))
-        .collect())
+    let found = devices(&Context::new()?)?;
+    Ok(found.into_iter().map(|device| device.map_or_else(unusable, |d| report(&d))).collect())
 }
 
 /// A recording, as librealsense plays it in place of a camera.
@@ -87,7 +84,7 @@ pub fn cameras() -> Result<Vec<CameraReport>, SourceError> {
 /// If there is no such file, or librealsense can't play it.
 pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
     crate::recording::sniff(path)?;
-    Ok(report(&Context::new()?.file(path)?))
+    Ok(report(&file(&Context::new()?, path)?))
 }
 
 /// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again
@@ -96,37 +93,24 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport, SourceError> {
 /// # Errors
 /// If there is no such camera, or it can't be reset.
 pub fn reset(serial: &str) -> Result<(), SourceError> {
-    let devices: Vec<_> = Context::new()?.devices()?.into_iter().flatten().collect();
-    reset_among(&devices.iter().collect::<Vec<_>>(), serial)
-}
-
-fn reset_among(devices: &[&Device], wanted: &str) -> Result<(), SourceError> {
-    if let Some(device) = devices.iter().find(|device| serial(device).as_deref() == Some(wanted)) {
+    let found: Vec<_> = devices(&Context::new()?)?.into_iter().flatten().collect();
+    if let Some(device) = found.iter().find(|device| device.serial().as_deref() == Some(serial)) {
         return device.hardware_reset();
     }
-    let serials: Vec<_> = devices.iter().filter_map(|device| serial(device)).collect();
+    let serials: Vec<_> = found.iter().filter_map(Device::serial).collect();
     Err(SourceError::NoCamera(match serials[..] {
-        [] => format!("--reset {wanted}: no RealSense camera found: {WHAT_TO_CHECK}"),
-        _ => format!("--reset {wanted}: no such camera; there is {}", serials.join(", ")),
+        [] => format!("--reset {serial}: no RealSense camera found: {WHAT_TO_CHECK}"),
+        _ => format!("--reset {serial}: no such camera; there is {}", serials.join(", ")),
     }))
 }
 
 /// A camera that is there, and cannot be asked anything.
 fn unusable(error: SourceError) -> CameraReport {
-    CameraReport {
-        name: None,
-        serial: None,
-        firmware: None,
-        recommended_firmware: None,
-        usb: None,
-        product_id: None,
-        product_line: None,
-        physical_port: None,
-        warnings: vec![format!(
-            "the camera cannot be used ({error}): `depthcast doctor` tells what to check"
-        )],
-        sensors: Vec::new(),
-    }
+    CameraReport { warnings: vec![cannot_be_used(&error)], ..CameraReport::default() }
+}
+
+fn cannot_be_used(error: &SourceError) -> String {
+    format!("the camera cannot be used ({error}): `depthcast doctor` tells what to check")
 }
 
 fn report(device: &Device) -> CameraReport {
@@ -137,27 +121,29 @@ fn report(device: &Device) -> CameraReport {
     });
     let sensors: Vec<_> =
         sensors.iter().map(|sensor| sensor_report(sensor, &mut warnings)).collect();
-    let firmware = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_FIRMWARE_VERSION);
-    let recommended_firmware =
-        device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_RECOMMENDED_FIRMWARE_VERSION);
-    let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
+    let firmware = device.info(Rs2CameraInfo::FirmwareVersion);
+    let recommended_firmware = device.info(Rs2CameraInfo::RecommendedFirmwareVersion);
+    let usb = device.info(Rs2CameraInfo::UsbTypeDescriptor);
     if let (Some(has), Some(wanted)) = (&firmware, &recommended_firmware)
         && is_older(has, wanted)
     {
-        warnings.push(format!("firmware {has} is older than {wanted}: update it with the realsense-viewer or rs-fw-update"));
+        warnings.push(format!(
+            "firmware {has} is older than {wanted}: \
+             update it with the realsense-viewer or rs-fw-update"
+        ));
     }
     if let Some(usb) = usb.as_ref().filter(|usb| usb.starts_with('2')) {
         warnings.push(usb_2_warning(usb, &sensors));
     }
     CameraReport {
-        name: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_NAME),
-        serial: serial(device),
+        name: device.info(Rs2CameraInfo::Name),
+        serial: device.serial(),
         firmware,
         recommended_firmware,
         usb,
-        product_id: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PRODUCT_ID),
-        product_line: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PRODUCT_LINE),
-        physical_port: device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_PHYSICAL_PORT),
+        product_id: device.info(Rs2CameraInfo::ProductId),
+        product_line: device.info(Rs2CameraInfo::ProductLine),
+        physical_port: device.info(Rs2CameraInfo::PhysicalPort),
         warnings,
         sensors,
     }
@@ -165,11 +151,11 @@ fn report(device: &Device) -> CameraReport {
 
 fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
     let name = sensor.name();
-    let mut told = |error: SourceError| {
+    let mut warn = |error: SourceError| {
         warnings.push(format!("{}: {error}", name.as_deref().unwrap_or("a sensor")))
     };
-    let profiles = sensor.profiles().map_err(&mut told).unwrap_or_default();
-    let options = sensor.options().map_err(&mut told).unwrap_or_default();
+    let profiles = sensor.profiles().map_err(&mut warn).unwrap_or_default();
+    let options = sensor.options().map_err(&mut warn).unwrap_or_default();
     let mut profiles: Vec<_> = profiles.iter().map(ToString::to_string).collect();
     // librealsense has some twice.
     let mut seen = HashSet::new();
@@ -183,23 +169,20 @@ fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
 
 /// Some options can be asked only while the camera streams, or are no numbers: then librealsense
 /// has errors instead of answers.
-fn option_report(sensor: &Sensor, option: sys::rs2_option) -> OptionReport {
-    let value = sensor.value(option).ok();
-    let range = sensor.range(option).ok();
+fn option_report(sensor: &Sensor, option: Rs2Option) -> OptionReport {
+    let value = sensor.value(option);
+    let range = sensor.range(option);
+    let range = range.as_ref();
     OptionReport {
-        name: sensor
-            .option_name(option)
-            .ok()
-            .flatten()
-            .unwrap_or_else(|| format!("option {option}")),
-        description: sensor.option_description(option).ok().flatten(),
+        name: option.to_str().to_owned(),
+        description: sensor.option_description(option),
         value,
-        value_name: value.and_then(|value| sensor.value_name(option, value).ok().flatten()),
+        value_name: value.and_then(|value| sensor.value_name(option, value)),
         min: range.map(|range| range.min),
         max: range.map(|range| range.max),
         step: range.map(|range| range.step),
         default: range.map(|range| range.default),
-        read_only: sensor.is_read_only(option).unwrap_or(false),
+        read_only: sensor.is_read_only(option),
     }
 }
 
@@ -220,7 +203,8 @@ fn usb_2_warning(usb: &str, sensors: &[SensorReport]) -> String {
         ),
     };
     format!(
-        "USB {usb} link: {cost}; use a USB 3 port and cable, plug in quickly and firmly, without a hub"
+        "USB {usb} link: {cost}; \
+         use a USB 3 port and cable, plug in quickly and firmly, without a hub"
     )
 }
 
@@ -234,32 +218,28 @@ fn is_older(version: &str, than: &str) -> bool {
 
 /// What to check when there is no camera.
 pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
-     are installed (without them only root may open it), and what `depthcast doctor` finds; `depthcast demo` needs no camera";
-
-/// The serial number of a camera, if it tells it.
-pub(super) fn serial(device: &Device) -> Option<String> {
-    device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_SERIAL_NUMBER)
-}
-
-/// Of all that can be used.
-pub(super) fn serials(devices: &[Result<Device, SourceError>]) -> Vec<String> {
-    devices.iter().flatten().filter_map(serial).collect()
-}
+     are installed (without them only root may open it), and what `depthcast doctor` finds; \
+     `depthcast demo` needs no camera";
 
 /// Serial numbers of all cameras that are plugged in and can be used.
 ///
 /// # Errors
 /// If there is none, or librealsense can't be started.
 pub fn connected_serials() -> Result<Vec<String>, SourceError> {
-    let devices = Context::new()?.devices()?;
-    for error in devices.iter().filter_map(|device| device.as_ref().err()) {
-        tracing::warn!("a camera cannot be used ({error}): `depthcast doctor` tells what to check");
+    let found = devices(&Context::new()?)?;
+    for error in found.iter().filter_map(|device| device.as_ref().err()) {
+        tracing::warn!("{}", cannot_be_used(error));
     }
-    let serials = serials(&devices);
+    let serials = serials(&found);
     if serials.is_empty() {
         return Err(SourceError::NoCamera(format!("no RealSense camera found: {WHAT_TO_CHECK}")));
     }
     Ok(serials)
+}
+
+/// Of all that can be used.
+pub(super) fn serials(found: &[Result<Device, SourceError>]) -> Vec<String> {
+    found.iter().flatten().filter_map(Device::serial).collect()
 }
 
 /// The camera with this serial number, or the first.
@@ -267,21 +247,21 @@ pub fn connected_serials() -> Result<Vec<String>, SourceError> {
 /// # Errors
 /// If it is not there, or can't be used.
 pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Device, SourceError> {
-    let mut devices = context.devices()?;
-    let serials = serials(&devices);
+    let mut found = devices(context)?;
+    let serials = serials(&found);
     let is_wanted = |found: &Result<Device, SourceError>| match serial_wanted {
         None => true,
         Some(wanted) => {
-            found.as_ref().is_ok_and(|device| serial(device).as_deref() == Some(wanted))
+            found.as_ref().is_ok_and(|device| device.serial().as_deref() == Some(wanted))
         }
     };
     // One that works rather than the first that is there.
-    let index = devices
+    let index = found
         .iter()
-        .position(|found| found.is_ok() && is_wanted(found))
-        .or_else(|| devices.iter().position(is_wanted));
+        .position(|device| device.is_ok() && is_wanted(device))
+        .or_else(|| found.iter().position(is_wanted));
     match (index, serial_wanted) {
-        (Some(index), _) => devices.swap_remove(index),
+        (Some(index), _) => found.swap_remove(index),
         (None, Some(wanted)) if !serials.is_empty() => Err(SourceError::NoCamera(format!(
             "--serial {wanted}: no such camera; there is {}",
             serials.join(", ")
@@ -293,4 +273,13 @@ pub(super) fn find(context: &Context, serial_wanted: Option<&str>) -> Result<Dev
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::is_older;
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        assert!(is_older("5.9.14.0", "5.10.0.0"));
+        assert!(!is_older("5.17.0.9", "5.17.0.9") && !is_older("5.17.0.10", "5.17.0.9"));
+        assert!(!is_older("unknown", "5.17.0.9"));
+    }
+}

@@ -3,22 +3,47 @@
 //! The order is the one that librealsense recommends (its `doc/post-processing-filters.md`). A
 //! chain has a memory, the temporal filter's: each run has its own.
 
+use std::task::Poll;
+
+use realsense_rust::frame::{DepthFrame, FrameEx as _};
+use realsense_rust::kind::Rs2Format;
+use realsense_rust::processing_blocks::decimation::Decimation;
+use realsense_rust::processing_blocks::disparity_transform::DisparityTransform;
+use realsense_rust::processing_blocks::errors::ProcessFrameError;
+use realsense_rust::processing_blocks::hole_filling::HoleFillingFilter;
+use realsense_rust::processing_blocks::options::OptionsExt;
+use realsense_rust::processing_blocks::spatial_filter::SpatialFilter;
+use realsense_rust::processing_blocks::temporal_filter::TemporalFilter;
+use realsense_rust::processing_blocks::threshold::ThresholdFilter;
 use realsense_sys as sys;
 
-use super::frame::Frame;
-use super::sdk::{Block, BlockKind};
+use super::sdk::{crate_error, sdk_error};
 use crate::source::SourceError;
 use crate::source::options::Filters;
 
+/// Frames that a block's queue holds: each is taken before the next one comes.
+pub(super) const QUEUE: i32 = 1;
+
 /// The filters that are on.
 pub(super) struct FilterChain {
-    blocks: Vec<Block>,
+    steps: Vec<Step>,
     /// What is on, with the values that were given: `decimation 2, spatial, temporal`.
     summary: Vec<String>,
 }
 
+type Step = Box<dyn FnMut(DepthFrame) -> Result<DepthFrame, SourceError>>;
+
+// SAFETY: librealsense's blocks belong to no thread; those of a chain are owned and not shared.
+unsafe impl Send for FilterChain {}
+
 /// An option by its name in the configuration, and the value given, if one was.
 type Given = (&'static str, sys::rs2_option, Option<f32>);
+
+/// How a block takes a frame in, and gives one back: realsense-rust has no trait for it.
+type Queue<B, F> = (
+    fn(&mut B, DepthFrame) -> Result<(), ProcessFrameError>,
+    fn(&mut B) -> Result<Poll<F>, ProcessFrameError>,
+);
 
 impl FilterChain {
     /// # Errors
@@ -31,93 +56,98 @@ impl FilterChain {
         const MIN: sys::rs2_option = sys::rs2_option_RS2_OPTION_MIN_DISTANCE;
         const MAX: sys::rs2_option = sys::rs2_option_RS2_OPTION_MAX_DISTANCE;
         let number = |value: Option<i32>| value.map(|value| value as f32);
-        let disparity = filters.disparity == Some(true);
-        let mut chain = Self { blocks: Vec::new(), summary: Vec::new() };
+        let has_disparity = filters.disparity == Some(true);
+        let mut chain = Self { steps: Vec::new(), summary: Vec::new() };
         if let Some(f) = filters.decimation {
-            chain.add(
-                BlockKind::Decimation,
-                "decimation",
-                &[("magnitude", MAGNITUDE, number(f.magnitude))],
-            )?;
+            let options = [("magnitude", MAGNITUDE, number(f.magnitude))];
+            let block = chain.tuned("decimation", Decimation::new(QUEUE), &options)?;
+            chain.push("decimation", block, (Decimation::queue, Decimation::poll));
         }
         if let Some(f) = filters.threshold {
             // librealsense would move one of them out of the other's way.
             if let (Some(min_m), Some(max_m)) = (f.min_m, f.max_m)
                 && min_m > max_m
             {
-                let text = format!(
+                return Err(SourceError::Unsupported(format!(
                     "filters.threshold.min_m is {min_m} and max_m {max_m}; nothing lies between"
-                );
-                return Err(SourceError::Unsupported(text));
+                )));
             }
-            chain.add(
-                BlockKind::Threshold,
-                "threshold",
-                &[("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)],
-            )?;
+            let options = [("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)];
+            let block = chain.tuned("threshold", ThresholdFilter::new(QUEUE), &options)?;
+            chain.push("threshold", block, (ThresholdFilter::queue, ThresholdFilter::poll));
         }
-        if disparity {
-            chain.add(BlockKind::DepthToDisparity, "disparity", &[])?;
+        if has_disparity {
+            chain.add_disparity_transform(true)?;
+            chain.steps.push(Box::new(check_disparity));
+            chain.summary.push("disparity".into());
         }
         if let Some(f) = filters.spatial {
-            let smooth = [
+            let options = [
                 ("smooth_alpha", ALPHA, f.smooth_alpha),
                 ("smooth_delta", DELTA, number(f.smooth_delta)),
-            ];
-            let others = [
                 ("magnitude", MAGNITUDE, number(f.magnitude)),
                 ("holes_fill", HOLES, number(f.holes_fill)),
             ];
-            chain.add(BlockKind::Spatial, "spatial", &[smooth, others].concat())?;
+            let block = chain.tuned("spatial", SpatialFilter::new(QUEUE), &options)?;
+            chain.push("spatial", block, (SpatialFilter::queue, SpatialFilter::poll));
         }
         if let Some(f) = filters.temporal {
-            let smooth = [
+            let options = [
                 ("smooth_alpha", ALPHA, f.smooth_alpha),
                 ("smooth_delta", DELTA, number(f.smooth_delta)),
+                ("persistence", HOLES, number(f.persistence)),
             ];
-            chain.add(
-                BlockKind::Temporal,
-                "temporal",
-                &[&smooth[..], &[("persistence", HOLES, number(f.persistence))]].concat(),
-            )?;
+            let block = chain.tuned("temporal", TemporalFilter::new(QUEUE), &options)?;
+            chain.push("temporal", block, (TemporalFilter::queue, TemporalFilter::poll));
         }
-        if disparity {
-            chain.blocks.push(Block::new(BlockKind::DisparityToDepth)?);
+        if has_disparity {
+            chain.add_disparity_transform(false)?;
         }
         if let Some(f) = filters.hole_filling {
-            chain.add(
-                BlockKind::HoleFilling,
-                "hole_filling",
-                &[("mode", HOLES, number(f.mode))],
-            )?;
+            let options = [("mode", HOLES, number(f.mode))];
+            let block = chain.tuned("hole_filling", HoleFillingFilter::new(QUEUE), &options)?;
+            chain.push("hole_filling", block, (HoleFillingFilter::queue, HoleFillingFilter::poll));
         }
         Ok(chain)
     }
 
-    fn add(
+    /// Sets the options that were given, and takes note of them.
+    fn tuned<B: OptionsExt, E: std::fmt::Display>(
         &mut self,
-        kind: BlockKind,
         name: &'static str,
+        block: Result<B, E>,
         options: &[Given],
-    ) -> Result<(), SourceError> {
-        let mut block = Block::new(kind)?;
+    ) -> Result<B, SourceError> {
+        let mut block = block.map_err(|error| crate_error(name, error))?;
         let mut summary = name.replace('_', " ");
         for &(key, option, value) in options {
             let Some(value) = value else { continue };
-            let (min, max) = block.range(option)?;
+            let range = block.get_option_range(option);
+            let (min, max, ..) = range.map_err(|error| crate_error(name, error))?;
             if !(min..=max).contains(&value) {
                 return Err(SourceError::Unsupported(format!(
                     "filters.{name}.{key} is {value}; it goes from {min} to {max}"
                 )));
             }
-            block.set(option, value)?;
+            block.set_option(option, value).map_err(|error| crate_error(name, error))?;
             // Where there is but one, it needs no name.
             let key = if options.len() == 1 { String::new() } else { format!(" {key}") };
             summary += &format!("{key} {value}");
         }
-        self.blocks.push(block);
         self.summary.push(summary);
+        Ok(block)
+    }
+
+    fn add_disparity_transform(&mut self, is_to_disparity: bool) -> Result<(), SourceError> {
+        const NAME: &str = "disparity";
+        let block = DisparityTransform::new(is_to_disparity, QUEUE);
+        let block = block.map_err(|error| crate_error(NAME, error))?;
+        self.push(NAME, block, (DisparityTransform::queue, DisparityTransform::poll));
         Ok(())
+    }
+
+    fn push<B: 'static>(&mut self, name: &'static str, mut block: B, queue: Queue<B, DepthFrame>) {
+        self.steps.push(Box::new(move |frame| process(name, &mut block, queue, frame)));
     }
 
     /// For people; `None` where no filter is on.
@@ -129,15 +159,34 @@ impl FilterChain {
     ///
     /// # Errors
     /// Also [`SourceError::Unsupported`] if disparity is asked for and the camera has none.
-    pub(super) fn process(&mut self, mut frame: Frame) -> Result<Frame, SourceError> {
-        for block in &mut self.blocks {
-            frame = block.process(frame)?;
-            // librealsense would go on with depth in silence.
-            if block.kind() == BlockKind::DepthToDisparity && !frame.is_disparity()? {
-                let text = "filters.disparity: librealsense knows no stereo baseline of this camera, so it has no disparity; leave it out";
-                return Err(SourceError::Unsupported(text.into()));
-            }
-        }
-        Ok(frame)
+    pub(super) fn process(&mut self, frame: DepthFrame) -> Result<DepthFrame, SourceError> {
+        self.steps.iter_mut().try_fold(frame, |frame, step| step(frame))
     }
+}
+
+/// Runs a block on a frame, on this thread.
+pub(super) fn process<B, F>(
+    name: &'static str,
+    block: &mut B,
+    (queue, poll): Queue<B, F>,
+    frame: DepthFrame,
+) -> Result<F, SourceError> {
+    queue(block, frame).map_err(|error| crate_error(name, error))?;
+    match poll(block).map_err(|error| crate_error(name, error))? {
+        Poll::Ready(frame) => Ok(frame),
+        // A block that fails only writes to librealsense's log.
+        Poll::Pending => Err(sdk_error(name, "it made nothing of a frame")),
+    }
+}
+
+/// librealsense would go on with depth in silence.
+fn check_disparity(frame: DepthFrame) -> Result<DepthFrame, SourceError> {
+    if frame.stream_profile().format() == Rs2Format::Disparity32 {
+        return Ok(frame);
+    }
+    Err(SourceError::Unsupported(
+        "filters.disparity: librealsense knows no stereo baseline of this camera, \
+         so it has no disparity; leave it out"
+            .into(),
+    ))
 }

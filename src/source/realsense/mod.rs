@@ -11,54 +11,47 @@
 //! librealsense's small frame pool and stall the camera, and every source delivers the same kind of
 //! buffer. The copy leaves the image in the cache, where the projection reads it next.
 //!
-//! All goes through librealsense's C interface (`realsense-sys`). The crate realsense-rust, which
-//! wraps it, panics on streams that it does not know, hides errors behind empty answers, and lacks
-//! options, metadata and much else that is needed here.
+//! Devices, sensors, frames, options and filters are those of the crate realsense-rust. What it
+//! lacks goes through librealsense's C interface (`realsense-sys`): [`sdk`] and [`device`] say
+//! what that is and why.
 
+mod camera;
 mod color;
-mod describe;
+mod device;
 mod devices;
-mod driver;
 mod filters;
 mod frame;
-mod handle;
-mod metadata;
+mod measure;
 mod pipeline;
-mod playback;
 mod sdk;
-mod sensor;
-mod software;
 mod streams;
 mod tune;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use realsense_sys as sys;
+use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _, InfraredFrame};
+use realsense_rust::kind::{Rs2CameraInfo, Rs2Format};
 
+pub use camera::RealsenseCamera;
 use color::Coloring;
+use device::{COLOR, DEPTH, Device, Profile, RGB8, Z16};
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{
     CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset,
 };
-pub use driver::RealsenseCamera;
 use filters::FilterChain;
-use frame::{Frame, Set};
-use handle::Context;
-use pipeline::{From, Pipeline};
+use frame::Set;
+pub use measure::{SdkFilters, SdkPointcloud};
+use pipeline::{Origin, Pipeline};
+use sdk::Context;
 pub use sdk::sdk_versions;
-use sensor::Profile;
-pub use software::{
-    SdkFilters, SdkPointcloud, SoftwareDevice, SoftwareFacts, SoftwareFrame, SoftwareOption,
-    SoftwareSensor, SoftwareStream, StreamKind,
-};
-use streams::Streams;
 
 use super::motion::Motion;
 use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
-use super::{Delivery, FrameSource, SourceError, SourceInfo};
+use super::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, HostTime};
 use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
@@ -90,8 +83,6 @@ pub struct CameraInput {
     pub settings: CameraSettings,
     /// Colour images are delivered: each depth frame gets the one nearest in time.
     pub color: bool,
-    /// Instead of a camera that is plugged in.
-    pub device: Option<SoftwareDevice>,
     /// Where samples of the motion sensors go, if the settings ask for them.
     pub motion: Option<Motion>,
     /// librealsense's own recorder writes what the camera delivers to this `.bag`.
@@ -115,7 +106,7 @@ impl Input {
 pub struct RealsenseSource {
     info: SourceInfo,
     /// Of a camera.
-    streams: Option<Streams>,
+    streams: Vec<Profile>,
     clock: Arc<dyn Clock>,
     input: Input,
     /// Where colour was asked for. It holds frames, so it goes before what they come from.
@@ -155,66 +146,72 @@ impl RealsenseSource {
                 RecordingSource::open(path, options, Arc::clone(&clock))?;
             }
         }
-        let Started { pipeline, streams, tuned } = start(&input, &clock)?;
-        let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
-        let color = color.map(|color| color::describe(&color, &depth)).transpose()?;
-        let infrared = infrared.map(|image| infrared_pool(&image)).transpose()?;
-        let first = probe.process(depth)?;
-        let info = describe::describe(&input, pipeline.device(), tuned, &probe, &first, color)?;
-        drop(first);
-        // The run's filters have not seen the frame that the probe saw.
-        let filters = FilterChain::new(filters)?;
-        let color = info.color.as_ref().map(Coloring::new);
-        let running = input.is_camera().then_some(pipeline);
-        let last_frame_at = clock.now();
-        Ok(Self {
-            info,
-            streams,
-            clock,
-            input,
-            color,
-            infrared,
-            running,
-            filters,
-            is_first_call: true,
-            has_pace: false,
-            last_frame_at,
+        sdk::catch_panic(|| {
+            let Started { pipeline, streams, tuned } = start(&input, &clock)?;
+            let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
+            let color = color.map(|color| frame::color_stream(&color, &depth)).transpose()?;
+            let infrared = infrared.map(|image| infrared_pool(&image));
+            let facts = facts(pipeline.device(), tuned, &probe);
+            let name = match &input {
+                Input::Camera(_) => pipeline.device().info(Rs2CameraInfo::Name),
+                Input::File { path, .. } => Some(path.display().to_string()),
+            };
+            let info = SourceInfo {
+                kind: SourceKind::Realsense,
+                name: name.unwrap_or_else(|| "RealSense camera".into()),
+                facts,
+                stream: depth_stream(probe.process(depth)?)?,
+                color,
+                expected_frames: None,
+            };
+            Ok(Self {
+                color: info.color.as_ref().map(Coloring::new),
+                info,
+                streams,
+                infrared,
+                running: input.is_camera().then_some(pipeline),
+                // The run's filters have not seen the frame that the probe saw.
+                filters: FilterChain::new(filters)?,
+                is_first_call: true,
+                has_pace: false,
+                last_frame_at: clock.now(),
+                clock: Arc::clone(&clock),
+                input: input.clone(),
+            })
         })
     }
 
     /// What a camera sends, before filters: depth, and colour where it is on.
-    fn modes(&self) -> Option<(Mode, Option<Mode>)> {
-        self.streams.map(|streams| {
-            (streams::mode(&streams.depth), streams.color.as_ref().map(streams::mode))
-        })
+    fn modes(&self) -> (Option<Mode>, Option<Mode>) {
+        (streams::mode_of(&self.streams, DEPTH), streams::mode_of(&self.streams, COLOR))
     }
 
     fn take(
         &mut self,
-        depth: &Frame,
-        infrared: Option<&Frame>,
+        depth: &SdkDepthFrame,
+        infrared: Option<&InfraredFrame>,
         arrived_at: HostTime,
         into: &mut DepthFrame,
     ) -> Result<(), SourceError> {
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
-        let rows = depth.rows((width, height), sys::rs2_format_RS2_FORMAT_Z16, width * 2)?;
+        let rows = frame::rows(depth, (width, height), Rs2Format::Z16, width * 2)?;
         for (row, pixels) in into.depth.chunks_exact_mut(width).zip(rows) {
             for (to, from) in row.iter_mut().zip(pixels.as_chunks().0) {
                 *to = u16::from_le_bytes(*from);
             }
         }
         into.infrared = match (&mut self.infrared, infrared) {
-            (Some(pool), Some(image)) => Some(color::copy(pool, image)?),
+            (Some(pool), Some(image)) => Some(frame::copy(pool, image)?),
             _ => None,
         };
         into.meta = FrameMeta {
-            number: depth.number()?,
+            number: depth.frame_number(),
             is_restart: false,
             arrived_at,
-            device_time: Some(depth.device_time()?),
+            device_time: Some(frame::device_time(depth)),
             depth_units_m: self.info.stream.depth_units_m,
-            metadata: metadata::metadata(depth),
+            metadata: frame::metadata(depth),
         };
         Ok(())
     }
@@ -230,22 +227,12 @@ impl RealsenseSource {
         into.color = image;
         Ok(true)
     }
-}
 
-impl FrameSource for RealsenseSource {
-    fn info(&self) -> &SourceInfo {
-        &self.info
-    }
-
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
-        if self.running.is_none() {
-            self.running = Some(start(&self.input, &self.clock)?.pipeline);
-        }
-        let Some(running) = &self.running else { return Ok(Delivery::Idle) };
+    fn next(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+        let running = match &mut self.running {
+            Some(running) => running,
+            none => none.insert(start(&self.input, &self.clock)?.pipeline),
+        };
         if std::mem::take(&mut self.is_first_call) {
             self.last_frame_at = self.clock.now();
             // It has grown old while the viewer opened.
@@ -258,12 +245,12 @@ impl FrameSource for RealsenseSource {
         let set = running.wait(until.since(self.clock.now()))?;
         // The end of a file is a mere time-out for librealsense; its player knows better, once it
         // has played a frame.
-        let has_stopped = set.is_none() && self.has_pace && playback::has_stopped(running.device());
+        let has_stopped = set.is_none() && self.has_pace && running.device().has_stopped();
         if let Some(Set { depth, color, infrared, arrived_at }) = set {
             if let (Input::File { real_time, .. }, false) = (&self.input, self.has_pace) {
                 self.has_pace = true;
                 // Before its first frame has come, the player would lose some by it.
-                playback::set_real_time(running.device(), *real_time)?;
+                running.device().set_real_time(*real_time)?;
             }
             let Some(coloring) = &mut self.color else {
                 self.last_frame_at = arrived_at;
@@ -275,9 +262,9 @@ impl FrameSource for RealsenseSource {
                 coloring.add_color(&color)?;
             }
             // The filters see each frame once.
-            if coloring.is_new(&depth)? {
+            if coloring.is_new(&depth) {
                 self.last_frame_at = arrived_at;
-                coloring.add_depth((self.filters.process(depth)?, infrared, arrived_at))?;
+                coloring.add_depth((self.filters.process(depth)?, infrared, arrived_at));
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
@@ -290,17 +277,31 @@ impl FrameSource for RealsenseSource {
             _ if has_stopped => Ok(Delivery::End),
             // A camera is watched by those who use it.
             silence if silence > SILENCE && !self.input.is_camera() => {
-                Err(SourceError::NoCamera(silent(&self.info.name, SILENCE)))
+                Err(SourceError::GivenUp(silent(&self.info.name, SILENCE)))
             }
             _ => Ok(Delivery::Idle),
         }
     }
 }
 
+impl FrameSource for RealsenseSource {
+    fn info(&self) -> &SourceInfo {
+        &self.info
+    }
+
+    fn next_frame(
+        &mut self,
+        frame: &mut DepthFrame,
+        until: HostTime,
+    ) -> Result<Delivery, SourceError> {
+        sdk::catch_panic(|| self.next(frame, until))
+    }
+}
+
 /// What was started, with the streams of a camera, and how it was tuned.
 struct Started {
     pipeline: Pipeline,
-    streams: Option<Streams>,
+    streams: Vec<Profile>,
     tuned: Option<String>,
 }
 
@@ -311,23 +312,35 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> 
         Input::Camera(camera) => start_camera(camera, context, clock),
         Input::File { path, color, .. } => {
             let any = |stream, format| Profile { stream, index: -1, size: None, fps: 0, format };
-            let depth = any(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16);
-            let color = color
-                .then(|| any(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8));
-            let streams: Vec<_> = [Some(depth), color].into_iter().flatten().collect();
-            let pipeline = Pipeline::start(context, From::File(path), &streams, Arc::clone(clock)).map_err(|error| {
-                let advice = match sniff(path) {
-                    Ok(Format::Db3) => {
-                        "librealsense plays .db3 from 2.58 on, and before it only .bag; `depthcast replay FILE` reads it"
-                    }
-                    Ok(Format::Mcap) => "librealsense plays .bag, and .db3 from 2.58 on; `depthcast replay FILE` reads it",
-                    _ => "`depthcast info` tells what is in it, `depthcast replay` reads damaged ones",
-                };
-                let problem = format!("librealsense cannot play it ({}); {advice}", reason(&error));
-                SourceError::Format { path: path.clone(), problem }
-            })?;
-            Ok(Started { pipeline, streams: None, tuned: None })
+            let mut streams = vec![any(DEPTH, Z16)];
+            streams.extend(color.then(|| any(COLOR, RGB8)));
+            let pipeline =
+                Pipeline::start(context, Origin::File(path), &streams, Arc::clone(clock)).map_err(
+                    |error| SourceError::Format {
+                        path: path.clone(),
+                        problem: format!(
+                            "librealsense cannot play it ({}); {}",
+                            reason(&error),
+                            advice(path)
+                        ),
+                    },
+                )?;
+            Ok(Started { pipeline, streams: Vec::new(), tuned: None })
         }
+    }
+}
+
+/// What else there is for a file that librealsense does not play.
+fn advice(path: &Path) -> &'static str {
+    match sniff(path) {
+        Ok(Format::Db3) => {
+            "librealsense plays .db3 from 2.58 on, and before it only .bag; \
+             `depthcast replay FILE` reads it"
+        }
+        Ok(Format::Mcap) => {
+            "librealsense plays .bag, and .db3 from 2.58 on; `depthcast replay FILE` reads it"
+        }
+        _ => "`depthcast info` tells what is in it, `depthcast replay` reads damaged ones",
     }
 }
 
@@ -336,45 +349,30 @@ fn start_camera(
     context: Context,
     clock: &Arc<dyn Clock>,
 ) -> Result<Started, SourceError> {
-    let CameraInput { settings, color, device: software, motion, record_to } = camera;
-    let found;
-    let device = match software {
-        Some(software) => software.device(),
-        None => {
-            found = devices::find(&context, settings.serial.as_deref())?;
-            &found
-        }
-    };
+    let CameraInput { settings, color, motion, record_to } = camera;
+    let device = devices::find(&context, settings.serial.as_deref())?;
     let mut profiles = Vec::new();
     for sensor in device.sensors()? {
         profiles.extend(sensor.profiles()?);
     }
-    let wish = streams::Wish {
-        depth: settings.depth,
-        prefer: settings.prefer,
-        color: if *color { settings.color.unwrap_or(ColorWish::Any) } else { ColorWish::Off },
-        infrared: settings.infrared,
-        imu: settings.imu,
-    };
-    let usb = device.info(sys::rs2_camera_info_RS2_CAMERA_INFO_USB_TYPE_DESCRIPTOR);
-    let chosen =
-        streams::choose(&profiles, &wish, usb.as_deref()).map_err(SourceError::Unsupported)?;
-    let tuned = tune::apply(device, &settings.tuning)?;
-    let from = From::Camera {
-        device,
-        software: software.as_ref(),
-        motion: motion.as_ref(),
-        record_to: record_to.as_deref(),
-    };
-    let pipeline = Pipeline::start(context, from, &chosen.all(), Arc::clone(clock)).map_err(|error| {
-        let names: Vec<_> = chosen.all().iter().map(ToString::to_string).collect();
-        SourceError::NoCamera(format!(
-            "the camera cannot be started with {} ({}): close other programs that use it, or unplug it and plug it in again",
+    let color = if *color { settings.color.unwrap_or(ColorWish::Any) } else { ColorWish::Off };
+    let usb = device.info(Rs2CameraInfo::UsbTypeDescriptor);
+    let streams = streams::choose(&profiles, settings, color, usb.as_deref())
+        .map_err(SourceError::Unsupported)?;
+    let tuned = tune::apply(&device, &settings.tuning)?;
+    let (motion, record_to) = (motion.as_ref(), record_to.as_deref());
+    let origin = Origin::Camera { device: &device, motion, record_to };
+    let pipeline = Pipeline::start(context, origin, &streams, Arc::clone(clock));
+    let pipeline = pipeline.map_err(|error| {
+        let names: Vec<_> = streams.iter().map(ToString::to_string).collect();
+        SourceError::NotStarted(format!(
+            "the camera cannot be started with {} ({}): \
+             close other programs that use it, or unplug it and plug it in again",
             names.join(", "),
             reason(&error)
         ))
     })?;
-    Ok(Started { pipeline, streams: Some(chosen), tuned })
+    Ok(Started { pipeline, streams, tuned })
 }
 
 /// librealsense's own words.
@@ -404,14 +402,44 @@ fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Se
 
 fn silent(name: &str, patience: Duration) -> String {
     format!(
-        "{name} has sent no frame for {} s: unplug it and plug it in again, and check that its port and cable are USB 3",
+        "{name} has sent no frame for {} s: \
+         unplug it and plug it in again, and check that its port and cable are USB 3",
         patience.as_secs()
     )
 }
 
-fn infrared_pool(image: &Frame) -> Result<Pool<ColorImage>, SourceError> {
-    let (width, height) = image.profile()?.size.unwrap_or_default();
-    Ok(Pool::new(COLOR_BUFFERS, move || {
-        ColorImage::new(width as u32, height as u32, ColorFormat::Mono8)
-    }))
+/// What is told about the device beside its stream.
+fn facts(
+    device: &Device,
+    tuned: Option<String>,
+    filters: &FilterChain,
+) -> Vec<(&'static str, String)> {
+    [
+        ("device", device.info(Rs2CameraInfo::Name)),
+        ("serial", device.serial()),
+        ("firmware", device.info(Rs2CameraInfo::FirmwareVersion)),
+        ("usb", device.info(Rs2CameraInfo::UsbTypeDescriptor)),
+        ("librealsense", Some(sdk::sdk_version())),
+        ("tuned", tuned),
+        ("filters", filters.summary()),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+/// The stream that this frame is the first of, as it leaves the filters.
+fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream, SourceError> {
+    let (depth_units_m, first) = frame::depth_units_m(first)?;
+    Ok(DepthStream {
+        intrinsics: frame::intrinsics(first.stream_profile())?,
+        nominal_fps: f64::from(first.stream_profile().framerate()),
+        depth_units_m,
+        timestamp_domain: frame::device_time(&first).domain,
+    })
+}
+
+fn infrared_pool(image: &InfraredFrame) -> Pool<ColorImage> {
+    let (width, height) = (image.width() as u32, image.height() as u32);
+    Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Mono8))
 }

@@ -1,22 +1,22 @@
-//! librealsense's C interface: errors, queues, processing blocks.
+//! librealsense's C interface where realsense-rust has no way in: errors, ownership, contexts.
 
-use std::ffi::CStr;
+use std::any::Any;
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt::Display;
+use std::os::unix::ffi::OsStrExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use realsense_sys as sys;
 
-use super::frame::Frame;
 use crate::source::{ErrorKind, SourceError};
 
 /// Where librealsense puts an error.
 pub(super) type Error = *mut *mut sys::rs2_error;
 
 /// Calls librealsense and turns its error into ours.
-pub(super) fn call<T>(
-    what: &'static str,
-    f: impl FnOnce(*mut *mut sys::rs2_error) -> T,
-) -> Result<T, SourceError> {
+pub(super) fn call<T>(what: &'static str, f: impl FnOnce(Error) -> T) -> Result<T, SourceError> {
     let mut error = ptr::null_mut();
     let value = f(&mut error);
     if error.is_null() {
@@ -24,28 +24,112 @@ pub(super) fn call<T>(
     }
     // SAFETY: `error` was set by librealsense; its message lives until the error is freed.
     let message = unsafe {
-        let text = sys::rs2_get_error_message(error);
-        let message = if text.is_null() {
-            String::new()
-        } else {
-            CStr::from_ptr(text).to_string_lossy().into_owned()
-        };
+        let message = copied(sys::rs2_get_error_message(error)).unwrap_or_default();
         sys::rs2_free_error(error);
         message
     };
     Err(sdk_error(what, message))
 }
 
+pub(super) fn sdk_error(what: &'static str, message: impl Display) -> SourceError {
+    SourceError::Sdk { what, message: message.to_string(), kind: ErrorKind::Fatal }
+}
+
+/// An error of realsense-rust, whose texts end with librealsense's own words.
+pub(super) fn crate_error(what: &'static str, error: impl Display) -> SourceError {
+    let text = error.to_string();
+    sdk_error(what, text.split_once("Reason: ").map_or(text.as_str(), |(_, reason)| reason))
+}
+
+/// realsense-rust panics where librealsense gives what it does not expect: that is an error of the
+/// source, which may recover, and not the end of the run.
+pub(super) fn catch_panic<T>(f: impl FnOnce() -> Result<T, SourceError>) -> Result<T, SourceError> {
+    let message = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().copied().unwrap_or("unknown").to_owned(),
+    };
+    catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|panic| Err(sdk_error("unexpected answer", message(panic))))
+}
+
+/// Something of librealsense's that is ours, and deleted once.
+pub(super) struct Owned<T> {
+    raw: NonNull<T>,
+    delete: unsafe extern "C" fn(*mut T),
+}
+
+// SAFETY: librealsense's handles belong to no thread; each of ours is owned and not shared.
+unsafe impl<T> Send for Owned<T> {}
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        // SAFETY: `Owned::new` was promised that this is ours, and deleted so.
+        unsafe { (self.delete)(self.raw.as_ptr()) }
+    }
+}
+
+impl<T> Owned<T> {
+    /// # Safety
+    /// What `f` makes must be valid, and nobody else's to delete; `delete` must be what it is
+    /// deleted with.
+    pub(super) unsafe fn new(
+        what: &'static str,
+        delete: unsafe extern "C" fn(*mut T),
+        f: impl FnOnce(Error) -> *mut T,
+    ) -> Result<Self, SourceError> {
+        Ok(Self { raw: make(what, f)?, delete })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut T {
+        self.raw.as_ptr()
+    }
+}
+
 /// As [`call`], for what is made.
 pub(super) fn make<T>(
     what: &'static str,
-    f: impl FnOnce(*mut *mut sys::rs2_error) -> *mut T,
+    f: impl FnOnce(Error) -> *mut T,
 ) -> Result<NonNull<T>, SourceError> {
     NonNull::new(call(what, f)?).ok_or_else(|| sdk_error(what, "got a null pointer"))
 }
 
-pub(super) fn sdk_error(what: &'static str, message: impl Display) -> SourceError {
-    SourceError::Sdk { what, message: message.to_string(), kind: ErrorKind::Fatal }
+/// A copy of a text that librealsense keeps.
+///
+/// # Safety
+/// `text` is null, or a text with a zero at its end.
+pub(super) unsafe fn copied(text: *const c_char) -> Option<String> {
+    // SAFETY: as promised above.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
+}
+
+/// realsense-rust's functions for paths panic where an error of librealsense's repeats one that is
+/// not UTF-8.
+pub(super) fn c_path(path: &Path) -> Result<CString, SourceError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| SourceError::Format {
+        path: path.into(),
+        problem: "a name with a zero in it".into(),
+    })
+}
+
+/// realsense-rust keeps the pointer of its own, which cameras' pipelines and lists of devices with
+/// their errors take.
+pub(super) struct Context(Owned<sys::rs2_context>);
+
+impl Context {
+    pub(super) fn new() -> Result<Self, SourceError> {
+        let version = sys::RS2_API_VERSION as c_int;
+        // SAFETY: the context made is ours.
+        unsafe {
+            Owned::new("cannot start", sys::rs2_delete_context, |error| {
+                sys::rs2_create_context(version, error)
+            })
+        }
+        .map(Self)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rs2_context {
+        self.0.as_ptr()
+    }
 }
 
 /// The version of the library that is linked, such as 2.56.5.
@@ -66,148 +150,21 @@ pub fn sdk_versions() -> (String, String) {
     (format!("{MAJOR}.{MINOR}.{PATCH}"), sdk_version())
 }
 
-/// A queue of one frame: those who use it take what they have put into it at once.
-pub(super) struct Queue(NonNull<sys::rs2_frame_queue>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-// SAFETY: librealsense's queues are made to be used by several threads.
-unsafe impl Send for Queue {}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: the queue is ours, and deleted once.
-        unsafe { sys::rs2_delete_frame_queue(self.0.as_ptr()) }
-    }
-}
-
-impl Queue {
-    pub(super) fn new() -> Result<Self, SourceError> {
-        // SAFETY: the queue made is owned by the value returned.
-        make("frame queue", |error| unsafe { sys::rs2_create_frame_queue(1, error) }).map(Self)
+    #[test]
+    fn a_panic_is_an_error_of_the_source() {
+        let error = catch_panic::<()>(|| panic!("kind {}", 99)).unwrap_err();
+        assert_eq!(error.to_string(), "librealsense: unexpected answer: kind 99");
+        assert_eq!(catch_panic(|| Ok(1)).unwrap(), 1);
     }
 
-    pub(super) fn as_ptr(&self) -> *mut sys::rs2_frame_queue {
-        self.0.as_ptr()
-    }
-
-    /// What is in it.
-    pub(super) fn take(&self) -> Result<Option<Frame>, SourceError> {
-        let mut frame = ptr::null_mut();
-        // SAFETY: the queue is valid; the frame it stores is a reference of ours.
-        call("frame queue", |error| unsafe {
-            sys::rs2_poll_for_frame(self.as_ptr(), &mut frame, error)
-        })?;
-        // SAFETY: as above.
-        Ok(NonNull::new(frame).map(|frame| unsafe { Frame::from_raw(frame) }))
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BlockKind {
-    Decimation,
-    Threshold,
-    DepthToDisparity,
-    Spatial,
-    Temporal,
-    DisparityToDepth,
-    HoleFilling,
-    Pointcloud,
-}
-
-impl BlockKind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Decimation => "decimation",
-            Self::Threshold => "threshold",
-            Self::DepthToDisparity => "depth to disparity",
-            Self::Spatial => "spatial filter",
-            Self::Temporal => "temporal filter",
-            Self::DisparityToDepth => "disparity to depth",
-            Self::HoleFilling => "hole filling",
-            Self::Pointcloud => "point cloud",
-        }
-    }
-}
-
-/// One of librealsense's processing blocks.
-pub(super) struct Block {
-    kind: BlockKind,
-    block: NonNull<sys::rs2_processing_block>,
-    /// Where the block puts its result.
-    queue: Queue,
-}
-
-// SAFETY: a block belongs to no thread; this handle is owned and not shared.
-unsafe impl Send for Block {}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        // SAFETY: the block is ours, and deleted once, before the queue that it knows.
-        unsafe { sys::rs2_delete_processing_block(self.block.as_ptr()) }
-    }
-}
-
-impl Block {
-    pub(super) fn new(kind: BlockKind) -> Result<Self, SourceError> {
-        let queue = Queue::new()?;
-        // SAFETY: these have no arguments but the direction of a transform and the place for an
-        // error; the block is owned by the value below.
-        let block = make(kind.name(), |error| unsafe {
-            match kind {
-                BlockKind::Decimation => sys::rs2_create_decimation_filter_block(error),
-                BlockKind::Threshold => sys::rs2_create_threshold(error),
-                BlockKind::DepthToDisparity => sys::rs2_create_disparity_transform_block(1, error),
-                BlockKind::Spatial => sys::rs2_create_spatial_filter_block(error),
-                BlockKind::Temporal => sys::rs2_create_temporal_filter_block(error),
-                BlockKind::DisparityToDepth => sys::rs2_create_disparity_transform_block(0, error),
-                BlockKind::HoleFilling => sys::rs2_create_hole_filling_filter_block(error),
-                BlockKind::Pointcloud => sys::rs2_create_pointcloud(error),
-            }
-        })?;
-        let this = Self { kind, block, queue };
-        // SAFETY: both are valid, and the block is deleted before the queue.
-        call(kind.name(), |error| unsafe {
-            sys::rs2_start_processing_queue(block.as_ptr(), this.queue.as_ptr(), error)
-        })?;
-        Ok(this)
-    }
-
-    pub(super) fn kind(&self) -> BlockKind {
-        self.kind
-    }
-
-    /// The least and the greatest value of an option.
-    pub(super) fn range(&self, option: sys::rs2_option) -> Result<(f32, f32), SourceError> {
-        let (mut min, mut max, mut step, mut default) = (0.0, 0.0, 0.0, 0.0);
-        // SAFETY: a block is one of the things that have options; the numbers outlive the call.
-        call(self.kind.name(), |error| unsafe {
-            sys::rs2_get_option_range(
-                self.block.as_ptr().cast(),
-                option,
-                &mut min,
-                &mut max,
-                &mut step,
-                &mut default,
-                error,
-            );
-        })?;
-        Ok((min, max))
-    }
-
-    pub(super) fn set(&mut self, option: sys::rs2_option, value: f32) -> Result<(), SourceError> {
-        // SAFETY: as above.
-        call(self.kind.name(), |error| unsafe {
-            sys::rs2_set_option(self.block.as_ptr().cast(), option, value, error)
-        })
-    }
-
-    /// Runs the block on a frame, on this thread.
-    pub(super) fn process(&mut self, frame: Frame) -> Result<Frame, SourceError> {
-        let frame = frame.into_raw();
-        // SAFETY: block and frame are valid, and the frame's reference is the block's from here on.
-        call(self.kind.name(), |error| unsafe {
-            sys::rs2_process_frame(self.block.as_ptr(), frame.as_ptr(), error)
-        })?;
-        // A block that fails only writes to librealsense's log.
-        self.queue.take()?.ok_or_else(|| sdk_error(self.kind.name(), "it made nothing of a frame"))
+    #[test]
+    fn errors_of_the_crate_are_told_in_librealsenses_words() {
+        let error = crate_error("frame", "Could not get width. Type: Unknown; Reason: no image");
+        assert_eq!(error.to_string(), "librealsense: frame: no image");
+        assert_eq!(crate_error("frame", "timed out").to_string(), "librealsense: frame: timed out");
     }
 }

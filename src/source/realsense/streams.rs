@@ -1,52 +1,109 @@
 //! Which of a camera's profiles are opened: those that were asked for, or the best that the link
 //! carries.
 
-use realsense_sys as sys;
+use super::device::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
+use crate::source::options::{CameraSettings, ColorWish, Mode};
 
-use super::sensor::Profile;
-use crate::source::options::{ColorWish, Mode};
+/// How many profiles an error names.
+const NEAREST: usize = 6;
+/// Samples a second of each motion sensor, or what comes nearest.
+const MOTION_HZ: i32 = 200;
+const LIST: &str = "`depthcast devices` lists what it has";
 
-/// What is asked for.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Wish {
-    pub depth: Option<Mode>,
-    /// What depth shall be like where nothing is asked for.
-    pub prefer: Mode,
-    pub color: ColorWish,
-    /// The left imager's image beside each depth image.
-    pub infrared: bool,
-    /// What its motion sensors measure.
-    pub imu: bool,
-}
+/// Chooses among all profiles of a camera at a link of this USB version: depth, then colour unless
+/// it is off, the infrared image beside depth, accelerometer and gyroscope.
+///
+/// # Errors
+/// What can't be had, and what comes nearest to it, in one line.
+pub(super) fn choose(
+    profiles: &[Profile],
+    wish: &CameraSettings,
+    color: ColorWish,
+    usb: Option<&str>,
+) -> Result<Vec<Profile>, String> {
+    let link = usb.map_or("this link".into(), |usb| format!("this USB {usb} link"));
+    let of = |stream, format| {
+        let fits = move |p: &&Profile| p.stream == stream && p.format == format && p.size.is_some();
+        profiles.iter().filter(fits).copied().collect::<Vec<_>>()
+    };
+    let exactly = |mut profiles: Vec<Profile>, mode: &Mode, flag: &str, kind: &str| {
+        sort_by_distance(&mut profiles, mode);
+        let nearest = named(&profiles);
+        profiles.retain(|profile| distance(profile, mode) == 0.0);
+        if profiles.is_empty() {
+            return Err(format!(
+                "{flag} {mode}: the camera has no such {kind} profile at {link}; \
+                 nearest are {nearest}"
+            ));
+        }
+        Ok(profiles)
+    };
 
-/// What is opened.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Streams {
-    pub depth: Profile,
-    pub color: Option<Profile>,
-    pub infrared: Option<Profile>,
-    /// Accelerometer and gyroscope, as far as there are.
-    pub motion: [Option<Profile>; 2],
-}
-
-impl Streams {
-    pub(super) fn all(&self) -> Vec<Profile> {
-        let [accel, gyro] = self.motion;
-        [Some(self.depth), self.color, self.infrared, accel, gyro].into_iter().flatten().collect()
+    let mut depths = of(DEPTH, Z16);
+    if depths.is_empty() {
+        return Err(format!("the camera has no depth stream; {LIST}"));
+    }
+    match &wish.depth {
+        Some(mode) => depths = exactly(depths, mode, "--depth", "depth")?,
+        None => sort_by_distance(&mut depths, &wish.prefer),
+    }
+    let mut colors = if color == ColorWish::Off { Vec::new() } else { of(COLOR, RGB8) };
+    if color != ColorWish::Off && colors.is_empty() {
+        return Err(format!("colour was asked for, and the camera has no colour stream; {LIST}"));
+    }
+    if let ColorWish::Mode(mode) = color {
+        colors = exactly(colors, &mode, "--color", "colour")?;
+    }
+    let infrareds = of(INFRARED, Y8);
+    if wish.infrared && infrareds.is_empty() {
+        return Err(format!("--infrared: the camera has no 8-bit infrared stream; {LIST}"));
+    }
+    let motion = if wish.imu { motion(profiles) } else { Vec::new() };
+    if wish.imu && motion.is_empty() {
+        return Err(format!("--imu: the camera has no motion sensors; {LIST}"));
     }
 
-    /// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a
-    /// pixel, infrared with one.
-    fn mb_per_s(&self) -> f64 {
-        let of = |profile: &Profile, bytes: f64| {
-            let (width, height) = profile.size.unwrap_or_default();
-            f64::from(width) * f64::from(height) * f64::from(profile.fps) * bytes / 1e6
-        };
-        let color = self.color.as_ref().map_or(0.0, |profile| of(profile, 2.0));
-        of(&self.depth, 2.0)
-            + color
-            + self.infrared.as_ref().map_or(0.0, |profile| of(profile, 1.0))
+    let mut best: Option<Vec<Profile>> = None;
+    for depth in depths {
+        let mut streams = vec![depth];
+        streams.extend(color_beside(&mut colors, color, &depth));
+        if wish.infrared {
+            let Some(infrared) = infrared_beside(&infrareds, &depth) else { continue };
+            streams.push(infrared);
+        }
+        streams.extend(&motion);
+        if mb_per_s(&streams) <= link_mb_per_s(usb) {
+            return Ok(streams);
+        }
+        best.get_or_insert(streams);
     }
+    let Some(streams) = best else {
+        let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
+        return Err(format!(
+            "--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}",
+            named(&infrareds)
+        ));
+    };
+    // The camera lists it, so it may work, at the cost of frames.
+    let mb_per_s = mb_per_s(&streams);
+    tracing::warn!("{link} may not carry all of {mb_per_s:.0} MB/s; frames may be lost");
+    Ok(streams)
+}
+
+/// The mode of the chosen stream, where there is one.
+pub(super) fn mode_of(streams: &[Profile], stream: u32) -> Option<Mode> {
+    streams.iter().find(|profile| profile.stream == stream).map(mode)
+}
+
+/// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a pixel,
+/// infrared with one.
+fn mb_per_s(streams: &[Profile]) -> f64 {
+    let of = |profile: &Profile| {
+        let (width, height) = profile.size.unwrap_or_default();
+        let bytes = if profile.stream == INFRARED { 1.0 } else { 2.0 };
+        f64::from(width) * f64::from(height) * f64::from(profile.fps) * bytes / 1e6
+    };
+    streams.iter().map(of).sum()
 }
 
 /// What a link carries in practice, in megabytes a second: USB 2 of its 480 Mbit/s, USB 3 of 5
@@ -59,116 +116,18 @@ fn link_mb_per_s(usb: Option<&str>) -> f64 {
     }
 }
 
-/// How many profiles an error names.
-const NEAREST: usize = 6;
-
-/// Chooses among all profiles of a camera at a link of this USB version.
-///
-/// # Errors
-/// What can't be had, and what comes nearest to it, in one line.
-pub(super) fn choose(
-    profiles: &[Profile],
-    wish: &Wish,
-    usb: Option<&str>,
-) -> Result<Streams, String> {
-    let link = usb.map_or("this link".into(), |usb| format!("this USB {usb} link"));
-    let of = |stream, format| {
-        let fits = move |p: &&Profile| p.stream == stream && p.format == format && p.size.is_some();
-        profiles.iter().filter(fits).copied().collect::<Vec<_>>()
+/// Accelerometer and gyroscope, as far as there are.
+fn motion(profiles: &[Profile]) -> Vec<Profile> {
+    let nearest = |stream| {
+        let is_it = |p: &&Profile| p.stream == stream && p.format == XYZ32F;
+        profiles.iter().filter(is_it).min_by_key(|profile| (profile.fps - MOTION_HZ).abs())
     };
-    let mut depths = of(sys::rs2_stream_RS2_STREAM_DEPTH, sys::rs2_format_RS2_FORMAT_Z16);
-    if depths.is_empty() {
-        return Err("the camera has no depth stream; `depthcast devices` lists what it has".into());
-    }
-    sort_by_distance(&mut depths, &wish.depth.unwrap_or(wish.prefer));
-    if let Some(mode) = &wish.depth {
-        let nearest = named(&depths);
-        depths.retain(|profile| is(profile, mode));
-        if depths.is_empty() {
-            return Err(format!(
-                "--depth {mode}: the camera has no such depth profile at {link}; nearest are {nearest}"
-            ));
-        }
-    }
-    let mut colors = of(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8);
-    match wish.color {
-        ColorWish::Off => {}
-        _ if colors.is_empty() => {
-            return Err("colour was asked for, and the camera has no colour stream; `depthcast devices` lists what it has".into());
-        }
-        ColorWish::Any => {}
-        ColorWish::Mode(mode) => {
-            sort_by_distance(&mut colors, &mode);
-            let nearest = named(&colors);
-            colors.retain(|profile| is(profile, &mode));
-            if colors.is_empty() {
-                return Err(format!(
-                    "--color {mode}: the camera has no such colour profile at {link}; nearest are {nearest}"
-                ));
-            }
-        }
-    }
-    let infrareds = of(sys::rs2_stream_RS2_STREAM_INFRARED, sys::rs2_format_RS2_FORMAT_Y8);
-    if wish.infrared && infrareds.is_empty() {
-        return Err("--infrared: the camera has no 8-bit infrared stream; `depthcast devices` lists what it has".into());
-    }
-
-    let motion = if wish.imu { motion(profiles) } else { [None; 2] };
-    if wish.imu && motion == [None; 2] {
-        return Err(
-            "--imu: the camera has no motion sensors; `depthcast devices` lists what it has".into(),
-        );
-    }
-
-    let mut best: Option<Streams> = None;
-    for depth in depths {
-        let infrared = wish.infrared.then(|| beside(&infrareds, &depth));
-        if infrared == Some(None) {
-            continue;
-        }
-        let color = (wish.color != ColorWish::Off)
-            .then(|| color_beside(&mut colors, wish.color, &depth))
-            .flatten();
-        let streams = Streams { depth, color, infrared: infrared.flatten(), motion };
-        if streams.mb_per_s() <= link_mb_per_s(usb) {
-            return Ok(streams);
-        }
-        best.get_or_insert(streams);
-    }
-    // The camera lists it, so it may work, at the cost of frames.
-    best.inspect(|streams| {
-        tracing::warn!(
-            "{link} may not carry all of {:.0} MB/s; frames may be lost",
-            streams.mb_per_s()
-        )
-    })
-    .ok_or_else(|| {
-        let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
-        format!(
-            "--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}",
-            named(&infrareds)
-        )
-    })
-}
-
-/// Samples a second of each motion sensor, or what comes nearest.
-const MOTION_HZ: i32 = 200;
-
-/// Of the accelerometer and the gyroscope.
-fn motion(profiles: &[Profile]) -> [Option<Profile>; 2] {
-    [sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO].map(|stream| {
-        let is_it = |p: &&Profile| {
-            p.stream == stream && p.format == sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F
-        };
-        profiles.iter().filter(is_it).min_by_key(|profile| (profile.fps - MOTION_HZ).abs()).copied()
-    })
+    [ACCEL, GYRO].into_iter().filter_map(nearest).copied().collect()
 }
 
 /// The left infrared image of the same size and rate.
-fn beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
-    let same = infrareds
-        .iter()
-        .filter(|infrared| infrared.size == depth.size && infrared.fps == depth.fps);
+fn infrared_beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
+    let same = infrareds.iter().filter(|p| p.size == depth.size && p.fps == depth.fps);
     same.min_by_key(|infrared| infrared.index).copied()
 }
 
@@ -184,13 +143,9 @@ fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Opt
     colors.first().copied()
 }
 
-pub(super) fn mode(profile: &Profile) -> Mode {
+fn mode(profile: &Profile) -> Mode {
     let (width, height) = profile.size.unwrap_or_default();
     Mode { width: width as u32, height: height as u32, fps: f64::from(profile.fps) }
-}
-
-fn is(profile: &Profile, mode: &Mode) -> bool {
-    distance(profile, mode) == 0.0
 }
 
 /// In doublings of width, height and rate.
@@ -230,12 +185,7 @@ fn named(profiles: &[Profile]) -> String {
 mod tests {
     use super::*;
 
-    fn profiles(
-        stream: sys::rs2_stream,
-        format: sys::rs2_format,
-        index: i32,
-        modes: &str,
-    ) -> Vec<Profile> {
+    fn profiles(stream: u32, format: u32, index: i32, modes: &str) -> Vec<Profile> {
         let profile = |mode: &str| {
             let mode: Mode = mode.parse().unwrap();
             let size = Some((mode.width as i32, mode.height as i32));
@@ -248,24 +198,36 @@ mod tests {
     fn d435(usb: &str) -> Vec<Profile> {
         let (depth, color) = match usb {
             "3.2" => (
-                "1280x720@30 1280x720@15 1280x720@6 848x480@90 848x480@60 848x480@30 640x480@90 640x480@60 640x480@30 424x240@90",
-                "1920x1080@30 1280x720@30 960x540@60 848x480@60 848x480@30 640x480@60 640x480@30 424x240@60",
+                "1280x720@30 1280x720@15 1280x720@6 848x480@90 848x480@60 848x480@30 640x480@90 \
+                 640x480@60 640x480@30 424x240@90",
+                "1920x1080@30 1280x720@30 960x540@60 848x480@60 848x480@30 640x480@60 640x480@30 \
+                 424x240@60",
             ),
             _ => (
                 "1280x720@6 640x480@30 640x480@15 480x270@60 480x270@30 424x240@30",
                 "1280x720@10 640x480@30 640x480@15 424x240@30",
             ),
         };
-        let (z16, y8) = (sys::rs2_format_RS2_FORMAT_Z16, sys::rs2_format_RS2_FORMAT_Y8);
-        let infrared = sys::rs2_stream_RS2_STREAM_INFRARED;
         [
-            profiles(sys::rs2_stream_RS2_STREAM_DEPTH, z16, 0, depth),
-            profiles(infrared, y8, 2, depth),
-            profiles(infrared, y8, 1, depth),
-            profiles(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_YUYV, 0, color),
-            profiles(sys::rs2_stream_RS2_STREAM_COLOR, sys::rs2_format_RS2_FORMAT_RGB8, 0, color),
+            profiles(DEPTH, Z16, 0, depth),
+            profiles(INFRARED, Y8, 2, depth),
+            profiles(INFRARED, Y8, 1, depth),
+            profiles(COLOR, realsense_sys::rs2_format_RS2_FORMAT_YUYV, 0, color),
+            profiles(COLOR, RGB8, 0, color),
         ]
         .concat()
+    }
+
+    fn settings(prefer: &str) -> CameraSettings {
+        CameraSettings {
+            serial: None,
+            depth: None,
+            prefer: prefer.parse().unwrap(),
+            color: None,
+            infrared: false,
+            imu: false,
+            tuning: Default::default(),
+        }
     }
 
     fn chosen(
@@ -277,9 +239,9 @@ mod tests {
     ) -> Result<String, String> {
         let depth = (!depth.is_empty()).then(|| depth.parse().unwrap());
         let color = if color.is_empty() { ColorWish::Any } else { color.parse().unwrap() };
-        let wish = Wish { depth, prefer: prefer.parse().unwrap(), color, infrared, imu: false };
-        let streams = choose(&d435(usb), &wish, Some(usb))?;
-        Ok(streams.all().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        let wish = CameraSettings { depth, infrared, ..settings(prefer) };
+        let streams = choose(&d435(usb), &wish, color, Some(usb))?;
+        Ok(streams.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
     }
 
     #[test]
@@ -316,43 +278,25 @@ mod tests {
 
     #[test]
     fn what_a_camera_does_not_have_is_said() {
-        let wish = Wish {
-            depth: None,
-            prefer: "848x480@30".parse().unwrap(),
-            color: ColorWish::Any,
-            infrared: true,
-            imu: false,
-        };
-        let depth = profiles(
-            sys::rs2_stream_RS2_STREAM_DEPTH,
-            sys::rs2_format_RS2_FORMAT_Z16,
-            0,
-            "640x480@30",
-        );
-        assert!(choose(&[], &wish, None).unwrap_err().contains("no depth stream"));
-        assert!(choose(&depth, &wish, None).unwrap_err().contains("no colour stream"));
-        let infrared = Wish { color: ColorWish::Off, ..wish };
-        assert!(choose(&depth, &infrared, None).unwrap_err().contains("no 8-bit infrared stream"));
-        let imu = Wish { infrared: false, imu: true, ..infrared };
-        assert!(choose(&depth, &imu, None).unwrap_err().contains("no motion sensors"));
-        let xyz = |stream, fps| Profile {
-            stream,
-            index: 0,
-            size: None,
-            fps,
-            format: sys::rs2_format_RS2_FORMAT_MOTION_XYZ32F,
-        };
-        let (accel, gyro) = (sys::rs2_stream_RS2_STREAM_ACCEL, sys::rs2_stream_RS2_STREAM_GYRO);
-        let sensors = vec![xyz(accel, 63), xyz(accel, 250), xyz(gyro, 400), xyz(gyro, 200)];
-        let streams = choose(&[depth.clone(), sensors].concat(), &imu, None).unwrap();
-        assert_eq!(streams.motion.map(|profile| profile.unwrap().fps), [250, 200]);
-        let other = profiles(
-            sys::rs2_stream_RS2_STREAM_INFRARED,
-            sys::rs2_format_RS2_FORMAT_Y8,
-            1,
-            "1280x720@30",
-        );
-        let error = choose(&[depth, other].concat(), &infrared, None).unwrap_err();
-        assert!(error.contains("1280x720@30"), "{error}");
+        let plain = settings("848x480@30");
+        let (any, off) = (ColorWish::Any, ColorWish::Off);
+        let infrared = CameraSettings { infrared: true, ..plain.clone() };
+        let imu = CameraSettings { imu: true, ..plain.clone() };
+        let depth = profiles(DEPTH, Z16, 0, "640x480@30");
+        let other = [depth.clone(), profiles(INFRARED, Y8, 1, "1280x720@30")].concat();
+        for (has, wish, color, expected) in [
+            (&vec![], &plain, off, "no depth stream"),
+            (&depth, &plain, any, "no colour stream"),
+            (&depth, &infrared, off, "no 8-bit infrared stream"),
+            (&depth, &imu, off, "no motion sensors"),
+            (&other, &infrared, off, "of the size and rate; it has 1280x720@30"),
+        ] {
+            let error = choose(has, wish, color, None).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let xyz = |stream, fps| Profile { stream, index: 0, size: None, fps, format: XYZ32F };
+        let sensors = vec![xyz(ACCEL, 63), xyz(ACCEL, 250), xyz(GYRO, 400), xyz(GYRO, 200)];
+        let streams = choose(&[depth, sensors].concat(), &imu, off, None).unwrap();
+        assert_eq!(streams.iter().map(|profile| profile.fps).collect::<Vec<_>>(), [30, 250, 200]);
     }
 }

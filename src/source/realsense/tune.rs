@@ -7,28 +7,30 @@
 
 use std::path::Path;
 
-use realsense_sys as sys;
+use realsense_rust::kind::{Rs2Option, Rs2OptionRange};
 
-use super::handle::Device;
-use super::sensor::{Range, Sensor};
+use super::device::{Device, Sensor};
+use super::sdk::sdk_error;
 use crate::source::SourceError;
 use crate::source::options::{Exposure, OptionValue, Options, Tuning};
 
-/// An option on its way to a sensor.
-struct Setting<'a> {
-    sensor: &'a Sensor,
-    option: sys::rs2_option,
-    /// What librealsense calls it.
-    name: String,
-    value: f32,
-}
+/// The most values of which names are asked for.
+const MAX_NAMED: f32 = 64.0;
 
-/// One of a sensor's options, by its name.
+/// One of a sensor's options.
+#[derive(Clone, Copy)]
 struct Known<'a> {
     sensor: &'a Sensor,
-    option: sys::rs2_option,
-    name: String,
+    option: Rs2Option,
 }
+
+impl Known<'_> {
+    fn name(&self) -> &'static str {
+        self.option.to_str()
+    }
+}
+
+type Setting<'a> = (Known<'a>, f32);
 
 /// Tunes the camera, and tells what was set, as it was read back: `Laser Power 150, Gain 16`.
 ///
@@ -41,104 +43,78 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>, 
     }
     let sensors = device.sensors()?;
     let all = known(&sensors)?;
-    let mut settings = named_keys(&sensors, &all, tuning)?;
+    let mut settings = named_keys(&all, tuning)?;
     settings.extend(options(&sensors, &all, &tuning.options)?);
-    let mut told = Vec::new();
+    let mut tuned = Vec::new();
     if let Some(path) = &tuning.json {
         load_json(device, path)?;
-        told.push(path.display().to_string());
+        tuned.push(path.display().to_string());
     }
-    settings.sort_by_key(|setting| rank(setting.option));
-    for Setting { sensor, option, name, value } in &settings {
-        sensor.set(*option, *value)?;
-        tracing::debug!("{name} set to {value}");
+    settings.sort_by_key(|(known, _)| match known.option {
+        Rs2Option::VisualPreset => 0,
+        Rs2Option::EnableAutoExposure | Rs2Option::EnableAutoWhiteBalance => 1,
+        _ => 2,
+    });
+    for (known, value) in &settings {
+        known.sensor.set(known.option, *value)?;
+        tracing::debug!("{} set to {value}", known.name());
     }
     // Read when all are set: one may change another.
-    for Setting { sensor, option, name, value } in &settings {
-        let got = sensor.value(*option)?;
-        if !is_close(got, *value) {
+    for (known, value) in &settings {
+        let name = known.name();
+        let got = known.sensor.value(known.option);
+        let got = got.ok_or_else(|| sdk_error("option", format!("{name} cannot be read back")))?;
+        if (got - value).abs() > 1e-3 * got.abs().max(value.abs()).max(1e-6) {
             tracing::warn!("{name} was set to {value}, and the camera has made it {got}");
         }
-        told.push(format!("{name} {got}"));
+        tuned.push(format!("{name} {got}"));
     }
-    Ok(Some(told.join(", ")))
-}
-
-fn is_close(a: f32, b: f32) -> bool {
-    (a - b).abs() <= 1e-3 * a.abs().max(b.abs()).max(1e-6)
-}
-
-fn rank(option: sys::rs2_option) -> u8 {
-    match option {
-        sys::rs2_option_RS2_OPTION_VISUAL_PRESET => 0,
-        sys::rs2_option_RS2_OPTION_ENABLE_AUTO_EXPOSURE
-        | sys::rs2_option_RS2_OPTION_ENABLE_AUTO_WHITE_BALANCE => 1,
-        _ => 2,
-    }
+    Ok(Some(tuned.join(", ")))
 }
 
 /// The options of all sensors, those of the depth sensor first.
 fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>, SourceError> {
-    let is_depth = |sensor: &&Sensor| sensor.value(sys::rs2_option_RS2_OPTION_DEPTH_UNITS).is_ok();
+    let is_depth = |sensor: &&Sensor| sensor.value(Rs2Option::DepthUnits).is_some();
     let (depth, others): (Vec<_>, Vec<_>) = sensors.iter().partition(is_depth);
     let mut all = Vec::new();
     for sensor in depth.into_iter().chain(others) {
-        for option in sensor.options()? {
-            let name = sensor.option_name(option)?.unwrap_or_else(|| format!("option {option}"));
-            all.push(Known { sensor, option, name });
-        }
+        all.extend(sensor.options()?.into_iter().map(|option| Known { sensor, option }));
     }
     Ok(all)
 }
 
 /// The keys of `[camera]` that stand for options of the depth sensor.
-fn named_keys<'a>(
-    sensors: &'a [Sensor],
-    all: &[Known<'a>],
-    tuning: &Tuning,
-) -> Result<Vec<Setting<'a>>, SourceError> {
-    let mut settings = Vec::new();
-    let mut add = |key: &str, option, value: Option<&OptionValue>| {
-        let Some(value) = value else { return Ok(()) };
-        let known = all.iter().find(|known| known.option == option);
-        let Some(known) = known else {
-            return Err(unsupported(format!(
-                "camera.{key}: this camera has no such option{}",
-                list(sensors)
-            )));
-        };
-        settings.push(setting(&format!("camera.{key}"), known, value)?);
-        Ok(())
-    };
+fn named_keys<'a>(all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>, SourceError> {
+    let has = |option| all.iter().find(|known| known.option == option);
     let number = |value: Option<f64>| value.map(OptionValue::Number);
-    add("visual_preset", sys::rs2_option_RS2_OPTION_VISUAL_PRESET, tuning.visual_preset.as_ref())?;
-    add("emitter", sys::rs2_option_RS2_OPTION_EMITTER_ENABLED, tuning.emitter.as_ref())?;
-    add(
-        "laser_power_mw",
-        sys::rs2_option_RS2_OPTION_LASER_POWER,
-        number(tuning.laser_power_mw).as_ref(),
-    )?;
-    add(
-        "depth_units_m",
-        sys::rs2_option_RS2_OPTION_DEPTH_UNITS,
-        number(tuning.depth_units_m).as_ref(),
-    )?;
-    let by_hand = tuning.gain.is_some() || matches!(tuning.exposure_us, Some(Exposure::Us(_)));
-    let automatic = tuning.exposure_us == Some(Exposure::Auto);
-    if automatic && tuning.gain.is_some() {
+    let is_automatic = tuning.exposure_us == Some(Exposure::Auto);
+    if is_automatic && tuning.gain.is_some() {
         return Err(unsupported(
-            "camera.gain: automatic exposure (camera.exposure_us = \"auto\") chooses the gain too"
-                .into(),
+            "camera.gain: automatic exposure (camera.exposure_us = \"auto\") chooses the gain too",
         ));
     }
-    let auto = sys::rs2_option_RS2_OPTION_ENABLE_AUTO_EXPOSURE;
-    if automatic || (by_hand && all.iter().any(|known| known.option == auto)) {
-        add("exposure_us", auto, Some(&OptionValue::Switch(automatic)))?;
+    let exposure_us = match tuning.exposure_us {
+        Some(Exposure::Us(us)) => Some(OptionValue::Number(us)),
+        _ => None,
+    };
+    let by_hand = tuning.gain.is_some() || exposure_us.is_some();
+    let auto = is_automatic || (by_hand && has(Rs2Option::EnableAutoExposure).is_some());
+    let auto = auto.then_some(OptionValue::Switch(is_automatic));
+    let mut settings = Vec::new();
+    for (key, option, value) in [
+        ("visual_preset", Rs2Option::VisualPreset, tuning.visual_preset.clone()),
+        ("emitter", Rs2Option::EmitterEnabled, tuning.emitter.clone()),
+        ("laser_power_mw", Rs2Option::LaserPower, number(tuning.laser_power_mw)),
+        ("depth_units_m", Rs2Option::DepthUnits, number(tuning.depth_units_m)),
+        ("exposure_us", Rs2Option::EnableAutoExposure, auto),
+        ("exposure_us", Rs2Option::Exposure, exposure_us),
+        ("gain", Rs2Option::Gain, number(tuning.gain)),
+    ] {
+        let Some(value) = value else { continue };
+        let key = format!("camera.{key}");
+        let known = has(option).ok_or_else(|| no_such_option(&key, "", all))?;
+        settings.push(setting(&key, known, &value)?);
     }
-    if let Some(Exposure::Us(us)) = tuning.exposure_us {
-        add("exposure_us", sys::rs2_option_RS2_OPTION_EXPOSURE, Some(&OptionValue::Number(us)))?;
-    }
-    add("gain", sys::rs2_option_RS2_OPTION_GAIN, number(tuning.gain).as_ref())?;
     Ok(settings)
 }
 
@@ -150,63 +126,59 @@ fn options<'a>(
 ) -> Result<Vec<Setting<'a>>, SourceError> {
     let mut settings = Vec::new();
     for (name, value) in wanted {
+        let key = format!("camera.options.\"{name}\"");
         let OptionValue::OfSensor(table) = value else {
-            settings.push(option(
-                sensors,
-                all,
-                &format!("camera.options.\"{name}\""),
-                name,
-                value,
-            )?);
+            settings.push(option(all, &key, name, value)?);
             continue;
         };
-        let sensor =
-            sensors.iter().find(|sensor| sensor.name().is_some_and(|has| same(&has, name)));
-        let Some(sensor) = sensor else {
+        let is_it = |sensor: &&Sensor| sensor.name().is_some_and(|has| same(&has, name));
+        let Some(sensor) = sensors.iter().find(is_it) else {
             let names: Vec<_> = sensors.iter().filter_map(Sensor::name).collect();
-            let text = format!(
-                "camera.options.\"{name}\": the camera has no such sensor; it has {}",
+            return Err(unsupported(format!(
+                "{key}: the camera has no such sensor; it has {}",
                 names.join(", ")
-            );
-            return Err(unsupported(text));
+            )));
         };
         let of_sensor: Vec<_> =
-            all.iter().filter(|known| std::ptr::eq(known.sensor, sensor)).collect();
-        for (option_name, value) in table {
-            let key = format!("camera.options.\"{name}\".\"{option_name}\"");
-            let mine: Vec<_> = of_sensor
-                .iter()
-                .map(|k| Known { sensor: k.sensor, option: k.option, name: k.name.clone() })
-                .collect();
-            settings.push(option(std::slice::from_ref(sensor), &mine, &key, option_name, value)?);
+            all.iter().filter(|known| std::ptr::eq(known.sensor, sensor)).copied().collect();
+        for (name, value) in table {
+            settings.push(option(&of_sensor, &format!("{key}.\"{name}\""), name, value)?);
         }
     }
     Ok(settings)
 }
 
+/// The first option of this name, with its value.
 fn option<'a>(
-    sensors: &[Sensor],
     all: &[Known<'a>],
     key: &str,
     name: &str,
     value: &OptionValue,
 ) -> Result<Setting<'a>, SourceError> {
-    match all.iter().find(|known| same(&known.name, name)) {
-        Some(known) => setting(key, known, value),
-        None => {
-            let near = |known: &&Known<'_>| {
-                strsim::normalized_damerau_levenshtein(&plain(&known.name), &plain(name)) > 0.6
-            };
-            let near = all
-                .iter()
-                .find(near)
-                .map_or(String::new(), |known| format!("; did you mean \"{}\"?", known.name));
-            Err(unsupported(format!(
-                "{key}: this camera has no such option{near}{}",
-                list(sensors)
-            )))
+    if let Some(known) = all.iter().find(|known| same(known.name(), name)) {
+        return setting(key, known, value);
+    }
+    let is_near = |known: &&Known<'_>| {
+        strsim::normalized_damerau_levenshtein(&plain(known.name()), &plain(name)) > 0.6
+    };
+    let near = all.iter().find(is_near);
+    let near = near.map_or(String::new(), |near| format!("; did you mean \"{}\"?", near.name()));
+    Err(no_such_option(key, &near, all))
+}
+
+/// With the names of those that can be set.
+fn no_such_option(key: &str, near: &str, all: &[Known<'_>]) -> SourceError {
+    let mut names: Vec<&str> = Vec::new();
+    for known in all.iter().filter(|known| !known.sensor.is_read_only(known.option)) {
+        if !names.contains(&known.name()) {
+            names.push(known.name());
         }
     }
+    let has = match names[..] {
+        [] => "it has none that can be set".into(),
+        _ => format!("it has {}", names.join(", ")),
+    };
+    unsupported(format!("{key}: this camera has no such option{near}; {has}"))
 }
 
 /// Names as people type them: `laser_power` is `Laser Power`.
@@ -218,35 +190,18 @@ fn plain(name: &str) -> String {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// What can be set.
-fn list(sensors: &[Sensor]) -> String {
-    let mut names = Vec::new();
-    for sensor in sensors {
-        for option in sensor.options().unwrap_or_default() {
-            let name = sensor.option_name(option).ok().flatten();
-            names.extend(name.filter(|name| {
-                !names.contains(name) && !sensor.is_read_only(option).unwrap_or(true)
-            }));
-        }
-    }
-    if names.is_empty() {
-        "; it has none that can be set".into()
-    } else {
-        format!("; it has {}", names.join(", "))
-    }
-}
-
 /// Checks a value against what the camera says about the option.
 fn setting<'a>(
     key: &str,
     known: &Known<'a>,
     value: &OptionValue,
 ) -> Result<Setting<'a>, SourceError> {
-    let Known { sensor, option, name } = known;
-    if sensor.is_read_only(*option)? {
+    let name = known.name();
+    if known.sensor.is_read_only(known.option) {
         return Err(unsupported(format!("{key}: \"{name}\" can be read, but not set")));
     }
-    let range = sensor.range(*option)?;
+    let range = known.sensor.range(known.option);
+    let range = range.ok_or_else(|| sdk_error("option", format!("{name} tells no range")))?;
     let value = match value {
         OptionValue::Number(number) => *number as f32,
         OptionValue::Switch(on) => f32::from(u8::from(*on)),
@@ -257,80 +212,78 @@ fn setting<'a>(
             )));
         }
     };
-    if !(range.min..=range.max).contains(&value) {
-        return Err(unsupported(format!("{key} is {value}; \"{name}\" goes {}", shown(&range))));
+    let shown = shown(&range);
+    let Rs2OptionRange { min, max, step, .. } = range;
+    if !(min..=max).contains(&value) {
+        return Err(unsupported(format!("{key} is {value}; \"{name}\" goes {shown}")));
     }
-    let steps = (value - range.min) / range.step;
-    if range.step > 0.0 && (steps - steps.round()).abs() > 0.01 {
-        let (below, above) =
-            (range.min + steps.floor() * range.step, range.min + steps.ceil() * range.step);
+    let steps = (value - min) / step;
+    if step > 0.0 && (steps - steps.round()).abs() > 0.01 {
+        let (below, above) = (min + steps.floor() * step, min + steps.ceil() * step);
         return Err(unsupported(format!(
-            "{key} is {value}; \"{name}\" goes {}: take {below} or {above}",
-            shown(&range)
+            "{key} is {value}; \"{name}\" goes {shown}: take {below} or {above}"
         )));
     }
-    Ok(Setting { sensor, option: *option, name: name.clone(), value })
+    Ok((*known, value))
 }
 
-fn shown(range: &Range) -> String {
-    let steps =
-        if range.step > 0.0 { format!(" in steps of {}", range.step) } else { String::new() };
-    format!("from {} to {}{steps} (default {})", range.min, range.max, range.default)
+fn shown(&Rs2OptionRange { min, max, step, default }: &Rs2OptionRange) -> String {
+    let steps = if step > 0.0 { format!(" in steps of {step}") } else { String::new() };
+    format!("from {min} to {max}{steps} (default {default})")
 }
-
-/// The most values of which names are asked for.
-const MAX_NAMED: f32 = 64.0;
 
 /// The value that the camera calls so; `on` and `off` where there are two.
-fn by_name(key: &str, known: &Known<'_>, range: &Range, text: &str) -> Result<f32, SourceError> {
-    let Known { sensor, option, name } = known;
-    let count = if range.step > 0.0 { (range.max - range.min) / range.step } else { f32::INFINITY };
-    let values =
-        (0..).map(|i| range.min + i as f32 * range.step).take_while(|value| *value <= range.max);
-    let values = values.take(if count <= MAX_NAMED { count as usize + 1 } else { 0 });
+fn by_name(
+    key: &str,
+    known: &Known<'_>,
+    range: &Rs2OptionRange,
+    text: &str,
+) -> Result<f32, SourceError> {
+    let &Rs2OptionRange { min, max, step, .. } = range;
+    let count = if step > 0.0 { (max - min) / step } else { f32::INFINITY };
+    let count = if count <= MAX_NAMED { count as usize + 1 } else { 0 };
+    let values = (0..count).map(|i| min + i as f32 * step).take_while(|value| *value <= max);
     let named: Vec<_> = values
-        .filter_map(|value| Some((sensor.value_name(*option, value).ok().flatten()?, value)))
+        .filter_map(|value| Some((known.sensor.value_name(known.option, value)?, value)))
         .collect();
     if let Some((_, value)) = named.iter().find(|(has, _)| same(has, text)) {
         return Ok(*value);
     }
-    match (plain(text).as_str(), range.min <= 0.0 && range.max >= 1.0) {
+    match (plain(text).as_str(), min <= 0.0 && max >= 1.0) {
         ("off", true) => return Ok(0.0),
         ("on", true) => return Ok(1.0),
         _ => {}
     }
+    let name = known.name();
     if named.is_empty() {
-        return Err(unsupported(format!(
-            "{key} is \"{text}\"; \"{name}\" is a number {}",
-            shown(range)
-        )));
+        let shown = shown(range);
+        return Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is a number {shown}")));
     }
     let names: Vec<_> = named.iter().map(|(name, value)| format!("\"{name}\" ({value})")).collect();
-    Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is one of {}", names.join(", "))))
+    let names = names.join(", ");
+    Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is one of {names}")))
 }
 
 /// Gives the camera a file of the realsense-viewer.
 fn load_json(device: &Device, path: &Path) -> Result<(), SourceError> {
-    let wrong = |problem: String| unsupported(format!("camera.json {}: {problem}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+    let wrong = |problem: &str| unsupported(format!("camera.json {}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| wrong(&error.to_string()))?;
     match serde_json::from_str(&text) {
         Ok(serde_json::Value::Object(_)) => {}
-        Ok(_) => {
-            return Err(wrong("it is no file of settings as the realsense-viewer saves it".into()));
-        }
-        Err(error) => return Err(wrong(format!("it is no JSON ({error})"))),
+        Ok(_) => return Err(wrong("it is no file of settings as the realsense-viewer saves it")),
+        Err(error) => return Err(wrong(&format!("it is no JSON ({error})"))),
     }
     if !device.has_advanced_mode()? {
-        return Err(wrong("this camera has no advanced mode, so it takes no such file".into()));
+        return Err(wrong("this camera has no advanced mode, so it takes no such file"));
     }
     device.load_json(&text).map_err(|error| match error {
         SourceError::Sdk { message, .. } => {
-            wrong(format!("the camera does not take it ({message})"))
+            wrong(&format!("the camera does not take it ({message})"))
         }
         other => other,
     })
 }
 
-fn unsupported(text: String) -> SourceError {
-    SourceError::Unsupported(text)
+fn unsupported(text: impl Into<String>) -> SourceError {
+    SourceError::Unsupported(text.into())
 }

@@ -1,18 +1,25 @@
-//! What the watch asks of a camera.
+//! What the watch asks of a camera, and calls to its driver that may take seconds: they are made on
+//! a thread of their own.
+//!
+//! The driver goes with the call and comes back with the answer. A call that does not return is
+//! left behind with its driver, and another one takes its place.
 
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::call::wait;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
-use crate::source::{Delivery, SourceError, SourceInfo};
+use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
 
+/// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a
+/// camera that does not answer.
+pub const HANGS: Duration = Duration::from_secs(20);
 /// How long the end of a run waits for a camera to stop.
 const STOPPING: Duration = Duration::from_millis(1500);
+/// How often a call is asked whether it has returned.
+const POLL: Duration = Duration::from_millis(5);
 
 /// What a driver has started.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,8 +40,8 @@ pub trait CameraDriver: Send + 'static {
     /// profile that the first one got.
     ///
     /// # Errors
-    /// [`ErrorKind::Retry`](crate::source::ErrorKind::Retry) if the camera was started and stays
-    /// silent; [`SourceError::Unsupported`] if it will never do what it is asked for.
+    /// [`ErrorKind::Retry`] if the camera was started and stays silent;
+    /// [`SourceError::Unsupported`] if it will never do what it is asked for.
     fn start(&mut self, serial: Option<&str>) -> Result<Started, SourceError>;
 
     /// Stops the stream, if it runs. Dropping the driver does so too.
@@ -56,7 +63,7 @@ pub trait CameraDriver: Send + 'static {
     /// If that can't be told.
     fn look(&mut self) -> Result<Vec<String>, SourceError>;
 
-    /// Lets the camera with this serial number, or any, begin anew as if it had been plugged in. It
+    /// Lets the camera with this serial number, or any, start anew as if it had been plugged in. It
     /// goes away for some seconds.
     ///
     /// # Errors
@@ -76,45 +83,149 @@ pub trait CameraDriver: Send + 'static {
 
 /// A driver that keeps nobody waiting when it goes: stopping a camera that was pulled can take for
 /// ever.
-pub(super) struct Held<C: CameraDriver> {
+pub(super) struct DriverGuard<C: CameraDriver> {
     driver: Option<C>,
     clock: Arc<dyn Clock>,
 }
 
-impl<C: CameraDriver> Held<C> {
+impl<C: CameraDriver> DriverGuard<C> {
     pub(super) fn new(driver: C, clock: &Arc<dyn Clock>) -> Self {
         Self { driver: Some(driver), clock: Arc::clone(clock) }
     }
 
-    pub(super) fn into_inner(mut self) -> C {
+    pub(super) fn get_mut(&mut self) -> &mut C {
+        self.driver.as_mut().expect("it is there until it goes")
+    }
+
+    fn into_inner(mut self) -> C {
         self.driver.take().expect("it is there until it goes")
     }
 }
 
-impl<C: CameraDriver> Deref for Held<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        self.driver.as_ref().expect("it is there until it goes")
-    }
-}
-
-impl<C: CameraDriver> DerefMut for Held<C> {
-    fn deref_mut(&mut self) -> &mut C {
-        self.driver.as_mut().expect("it is there until it goes")
-    }
-}
-
-impl<C: CameraDriver> Drop for Held<C> {
+impl<C: CameraDriver> Drop for DriverGuard<C> {
     fn drop(&mut self) {
         let Some(driver) = self.driver.take().filter(|_| C::BLOCKS) else { return };
-        let Ok(thread) = thread::Builder::new().name("camera".into()).spawn(move || drop(driver))
-        else {
-            return;
-        };
+        let Ok(thread) = on_camera_thread(move || drop(driver)) else { return };
         wait(&thread, &*self.clock, self.clock.now().plus(STOPPING));
         if !thread.is_finished() {
             tracing::warn!("the camera did not stop in time and was left behind");
         }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    Start(Option<String>),
+    /// Stops what runs, so that a camera that was pulled is let go of.
+    Look,
+    Reset(Option<String>),
+}
+
+pub(super) enum Answer {
+    Started(Box<Result<Started, SourceError>>),
+    Seen(Result<Vec<String>, SourceError>),
+    Reset(Result<(), SourceError>),
+}
+
+impl Request {
+    fn ask<C: CameraDriver>(self, driver: &mut C) -> Answer {
+        match self {
+            Self::Start(serial) => Answer::Started(Box::new(driver.start(serial.as_deref()))),
+            Self::Look => {
+                driver.stop();
+                Answer::Seen(driver.look())
+            }
+            Self::Reset(serial) => Answer::Reset(driver.hardware_reset(serial.as_deref())),
+        }
+    }
+
+    /// The answer for a call that does not return.
+    fn hangs(self) -> Answer {
+        let message = format!("it has not returned for {} s", HANGS.as_secs());
+        // As for a camera that stays silent, more than another start is needed.
+        let error = |what| SourceError::Sdk { what, message, kind: ErrorKind::Retry };
+        match self {
+            Self::Start(_) => Answer::Started(Box::new(Err(error("starting the camera")))),
+            Self::Look => Answer::Seen(Err(error("looking for the camera"))),
+            Self::Reset(_) => Answer::Reset(Err(error("resetting the camera"))),
+        }
+    }
+}
+
+/// A call that was started.
+pub(super) enum Call<C: CameraDriver> {
+    Answered(DriverGuard<C>, Answer),
+    Running {
+        request: Request,
+        thread: JoinHandle<(C, Answer)>,
+        /// For going on without the one that hangs.
+        substitute: C,
+        give_up_at: HostTime,
+    },
+}
+
+/// What came of waiting for a call.
+pub(super) enum Waited<C: CameraDriver> {
+    /// With whether the call hangs: it was left behind, and the driver is another one.
+    Answered(DriverGuard<C>, Answer, bool),
+    NotYet(Call<C>),
+}
+
+impl<C: CameraDriver> Call<C> {
+    pub(super) fn start(
+        mut driver: DriverGuard<C>,
+        request: Request,
+        clock: &dyn Clock,
+    ) -> Result<Self, SourceError> {
+        if !C::BLOCKS {
+            let answer = request.ask(driver.get_mut());
+            return Ok(Self::Answered(driver, answer));
+        }
+        let mut driver = driver.into_inner();
+        let substitute = driver.substitute();
+        let asked = request.clone();
+        let thread = on_camera_thread(move || {
+            let answer = asked.ask(&mut driver);
+            (driver, answer)
+        })
+        .map_err(|error| SourceError::Lost(format!("cannot start the camera thread: {error}")))?;
+        Ok(Self::Running { request, thread, substitute, give_up_at: clock.now().plus(HANGS) })
+    }
+
+    /// Waits for the answer until `until`.
+    pub(super) fn wait(
+        self,
+        clock: &Arc<dyn Clock>,
+        until: HostTime,
+    ) -> Result<Waited<C>, SourceError> {
+        match self {
+            Self::Answered(driver, answer) => Ok(Waited::Answered(driver, answer, false)),
+            Self::Running { request, thread, substitute, give_up_at } => {
+                wait(&thread, &**clock, until);
+                if thread.is_finished() {
+                    let lost = |_| SourceError::Lost("the camera thread panicked".into());
+                    let (driver, answer) = thread.join().map_err(lost)?;
+                    return Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, false));
+                }
+                Ok(if clock.now() < give_up_at {
+                    Waited::NotYet(Self::Running { request, thread, substitute, give_up_at })
+                } else {
+                    Waited::Answered(DriverGuard::new(substitute, clock), request.hangs(), true)
+                })
+            }
+        }
+    }
+}
+
+fn on_camera_thread<T: Send + 'static>(
+    f: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    thread::Builder::new().name("camera".into()).spawn(f)
+}
+
+/// Waits for the thread's end, or until `until`.
+fn wait<T>(thread: &JoinHandle<T>, clock: &dyn Clock, until: HostTime) {
+    while !thread.is_finished() && clock.now() < until {
+        clock.sleep_until(until.min(clock.now().plus(POLL)));
     }
 }

@@ -83,10 +83,10 @@ impl Health {
 
 /// Shows a camera's health to other threads.
 #[derive(Debug, Clone)]
-pub struct Monitor(Arc<Mutex<Ledger>>);
+pub struct Monitor(Arc<Mutex<Watched>>);
 
 #[derive(Debug)]
-struct Ledger {
+struct Watched {
     health: Health,
     opened_at: HostTime,
     /// The last sign of life before the stall that goes on.
@@ -98,7 +98,7 @@ struct Ledger {
 impl Monitor {
     pub(super) fn new(opened_at: HostTime, serial: Option<&str>) -> Self {
         let name = serial.map_or("camera".into(), |serial| format!("camera {serial}"));
-        Self(Arc::new(Mutex::new(Ledger {
+        Self(Arc::new(Mutex::new(Watched {
             health: Health::default(),
             opened_at,
             silent_since: None,
@@ -106,53 +106,53 @@ impl Monitor {
         })))
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn state(&self) -> State {
-        self.ledger().health.state
+        self.lock().health.state
     }
 
     /// All there is to tell; a silence that goes on counts up to `now`.
     pub fn health(&self, now: HostTime) -> Health {
-        let ledger = self.ledger();
-        let mut health = ledger.health.clone();
+        let watched = self.lock();
+        let mut health = watched.health.clone();
         health.without_frames_s +=
-            ledger.silent_since.map_or(0.0, |since| now.since(since).as_secs_f64());
+            watched.silent_since.map_or(0.0, |since| now.since(since).as_secs_f64());
         health
     }
 
     pub(super) fn count(&self, raise: impl FnOnce(&mut Health)) {
-        raise(&mut self.ledger().health);
+        raise(&mut self.lock().health);
     }
 
     pub(super) fn is_silent_since(&self, since: HostTime) {
-        self.ledger().silent_since.get_or_insert(since);
+        self.lock().silent_since.get_or_insert(since);
     }
 
     /// Says something about the camera to the user.
     pub(super) fn warn(&self, text: &str) {
-        tracing::warn!("{}: {text}", self.ledger().name);
+        tracing::warn!("{}: {text}", self.lock().name);
     }
 
     /// Notes the change, and says so.
     pub(super) fn change(&self, to: State, at: HostTime, why: &str) {
-        let mut ledger = self.ledger();
-        let from = std::mem::replace(&mut ledger.health.state, to);
+        let mut watched = self.lock();
+        let from = std::mem::replace(&mut watched.health.state, to);
         if to == State::Streaming
-            && let Some(since) = ledger.silent_since.take()
+            && let Some(since) = watched.silent_since.take()
         {
-            ledger.health.without_frames_s += at.since(since).as_secs_f64();
+            watched.health.without_frames_s += at.since(since).as_secs_f64();
         }
-        let at_s = at.since(ledger.opened_at).as_secs_f64();
-        if ledger.health.changes.len() == KEPT_CHANGES {
-            ledger.health.changes.pop_front();
-            ledger.health.changes_left_out += 1;
+        let at_s = at.since(watched.opened_at).as_secs_f64();
+        if watched.health.changes.len() == KEPT_CHANGES {
+            watched.health.changes.pop_front();
+            watched.health.changes_left_out += 1;
         }
-        ledger.health.changes.push_back(Change { at, at_s, from, to, why: why.into() });
-        let text = format!("{}: {} -> {}: {why}", ledger.name, from.as_str(), to.as_str());
-        drop(ledger);
+        watched.health.changes.push_back(Change { at, at_s, from, to, why: why.into() });
+        let text = format!("{}: {} -> {}: {why}", watched.name, from.as_str(), to.as_str());
+        drop(watched);
         if from == State::Starting && to == State::Streaming {
             tracing::info!("{text}");
         } else {

@@ -4,9 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::Backoff;
-use super::call::{Answer, Call, Request, Waited, lost};
-use super::driver::Held;
+use super::driver::{Answer, Call, DriverGuard, Request, Waited};
 use super::{
     CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
 };
@@ -16,7 +14,7 @@ use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
 
 /// The longest wait.
 const SLICE: Duration = Duration::from_millis(50);
-/// A camera that streams for so long has recovered: the next stall begins with short pauses again.
+/// A camera that streams for so long has recovered: the next stall starts with short pauses again.
 const STEADY: Duration = Duration::from_secs(10);
 /// After a reset a camera is still listed for a moment, and would be started in vain.
 const SETTLE: Duration = Duration::from_secs(2);
@@ -27,12 +25,9 @@ const STARTS: u32 = 3;
 /// What is being done.
 enum Work<C: CameraDriver> {
     /// Frames are awaited.
-    Frames(Held<C>),
+    Frames(DriverGuard<C>),
     /// Then the camera is looked for.
-    Pause {
-        driver: Held<C>,
-        until: HostTime,
-    },
+    Pause(DriverGuard<C>, HostTime),
     Call(Call<C>),
     /// An error has ended it all.
     Ended,
@@ -54,13 +49,13 @@ pub(super) struct Machine<C: CameraDriver> {
     /// The first frame after a start is still to come.
     is_first: bool,
     /// A frame has been asked for.
-    has_begun: bool,
+    is_asked: bool,
     /// When it last came back.
     back_since: Option<HostTime>,
     stalled_at: HostTime,
     failed_starts: u32,
     last_error: Option<String>,
-    /// What stands where the camera should be, when that was last said.
+    /// What is there instead of the camera, when that was last said.
     others: Vec<String>,
     looks: Backoff,
     tries: Backoff,
@@ -74,11 +69,8 @@ impl<C: CameraDriver> Machine<C> {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
         let now = clock.now();
-        let call = Call::begin(
-            Held::new(driver, &clock),
-            Request::Start { serial: serial.clone() },
-            &*clock,
-        )?;
+        let driver = DriverGuard::new(driver, &clock);
+        let call = Call::start(driver, Request::Start(serial.clone()), &*clock)?;
         Ok(Self {
             monitor: Monitor::new(now, serial.as_deref()),
             reconnect,
@@ -89,7 +81,7 @@ impl<C: CameraDriver> Machine<C> {
             awaited_since: now,
             patience: FIRST_FRAME,
             is_first: true,
-            has_begun: false,
+            is_asked: false,
             back_since: None,
             stalled_at: now,
             failed_starts: 0,
@@ -120,20 +112,19 @@ impl<C: CameraDriver> Machine<C> {
         let until = until.min(self.clock.now().plus(SLICE));
         match std::mem::replace(&mut self.work, Work::Ended) {
             Work::Frames(driver) => return self.await_frame(driver, frame, until),
-            Work::Pause { driver, until: end } => {
+            Work::Pause(driver, end) => {
                 self.clock.sleep_until(end.min(until));
                 if self.clock.now() < end {
-                    self.work = Work::Pause { driver, until: end };
+                    self.work = Work::Pause(driver, end);
                 } else {
                     self.call(driver, Request::Look)?;
                 }
             }
             Work::Call(call) => match call.wait(&self.clock, until)? {
-                Waited::Answered(driver, answer) => self.answered(driver, answer)?,
-                Waited::LeftBehind(driver, answer) => {
-                    self.monitor.count(|health| health.hung_calls += 1);
+                Waited::Answered(driver, answer, is_hung) => {
+                    self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
                     if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
-                        return Err(lost(&format!(
+                        return Err(SourceError::Lost(format!(
                             "{MOST_HUNG_CALLS} calls of its driver have not returned"
                         )));
                     }
@@ -141,22 +132,22 @@ impl<C: CameraDriver> Machine<C> {
                 }
                 Waited::NotYet(call) => self.work = Work::Call(call),
             },
-            Work::Ended => return Err(lost("it has ended before")),
+            Work::Ended => return Err(SourceError::Lost("it has ended before".into())),
         }
         Ok(Delivery::Idle)
     }
 
     fn await_frame(
         &mut self,
-        mut driver: Held<C>,
+        mut driver: DriverGuard<C>,
         frame: &mut DepthFrame,
         until: HostTime,
     ) -> Result<Delivery, SourceError> {
-        if !std::mem::replace(&mut self.has_begun, true) {
+        if !std::mem::replace(&mut self.is_asked, true) {
             // The viewer was opened meanwhile.
             self.awaited_since = self.clock.now();
         }
-        match driver.next_frame(frame, until) {
+        match driver.get_mut().next_frame(frame, until) {
             Ok(Delivery::Frame) => {
                 self.arrived(frame);
                 self.work = Work::Frames(driver);
@@ -196,7 +187,7 @@ impl<C: CameraDriver> Machine<C> {
             }
             return;
         }
-        // The camera's counter and clock begin with its stream.
+        // The camera's counter and clock start with its stream.
         frame.meta.is_restart |= self.state != State::Starting;
         let fps = self.info.as_ref().map_or(30.0, |info| info.stream.nominal_fps);
         self.patience = SILENCE.max(Duration::try_from_secs_f64(10.0 / fps).unwrap_or(SILENCE));
@@ -207,7 +198,7 @@ impl<C: CameraDriver> Machine<C> {
         self.change(State::Streaming, &format!("frame {}", frame.meta.number));
     }
 
-    fn answered(&mut self, driver: Held<C>, answer: Answer) -> Result<(), SourceError> {
+    fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<(), SourceError> {
         match answer {
             Answer::Started(started) => match *started {
                 Ok(started) => self.started(driver, started),
@@ -243,7 +234,7 @@ impl<C: CameraDriver> Machine<C> {
 
     fn started(
         &mut self,
-        driver: Held<C>,
+        driver: DriverGuard<C>,
         Started { info, serial }: Started,
     ) -> Result<(), SourceError> {
         if let (Some(want), Some(got)) = (&self.serial, &serial)
@@ -265,7 +256,7 @@ impl<C: CameraDriver> Machine<C> {
 
     fn looked(
         &mut self,
-        driver: Held<C>,
+        driver: DriverGuard<C>,
         seen: Result<Vec<String>, SourceError>,
     ) -> Result<(), SourceError> {
         let is_there = match &seen {
@@ -283,16 +274,16 @@ impl<C: CameraDriver> Machine<C> {
             if self.state == State::Stalled {
                 self.monitor.count(|health| health.restarts += 1);
             }
-            return self.call(driver, Request::Start { serial: self.serial.clone() });
+            return self.call(driver, Request::Start(self.serial.clone()));
         }
-        self.tell_others(seen.unwrap_or_default());
+        self.warn_of_others(seen.unwrap_or_default());
         let pause = self.looks.pause();
         self.wait_for_it(driver, "the camera is gone", pause);
         Ok(())
     }
 
-    /// Says once what stands where the camera should be.
-    fn tell_others(&mut self, others: Vec<String>) {
+    /// Says once what is there instead of the camera.
+    fn warn_of_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
             let serial = self.serial.as_deref().unwrap_or("of any number");
             self.monitor.warn(&format!(
@@ -304,7 +295,7 @@ impl<C: CameraDriver> Machine<C> {
     }
 
     /// What was done in this state did not bring frames; goes on to what helps more.
-    fn failed(&mut self, driver: Held<C>, why: String) -> Result<(), SourceError> {
+    fn failed(&mut self, driver: DriverGuard<C>, why: String) -> Result<(), SourceError> {
         match self.state {
             State::Starting | State::Streaming => {
                 let now = self.clock.now();
@@ -319,33 +310,33 @@ impl<C: CameraDriver> Machine<C> {
                 if self.reconnect == Reconnect::Never {
                     return Err(self.give_up(&why, "--reconnect 60s tries to bring it back"));
                 }
-                self.work = Work::Pause { driver, until: now.plus(pause) };
+                self.work = Work::Pause(driver, now.plus(pause));
                 Ok(())
             }
             State::Reconnecting if (1..STARTS).contains(&self.failed_starts) => {
                 let pause = self.tries.pause();
-                self.work = Work::Pause { driver, until: self.clock.now().plus(pause) };
+                self.work = Work::Pause(driver, self.clock.now().plus(pause));
                 Ok(())
             }
             State::Stalled | State::Resetting | State::Reconnecting => {
                 self.monitor.count(|health| health.resets += 1);
                 self.change(State::Resetting, &why);
-                self.call(driver, Request::Reset { serial: self.serial.clone() })
+                self.call(driver, Request::Reset(self.serial.clone()))
             }
         }
     }
 
     /// Looks for the camera after the pause.
-    fn wait_for_it(&mut self, driver: Held<C>, why: &str, pause: Duration) {
+    fn wait_for_it(&mut self, driver: DriverGuard<C>, why: &str, pause: Duration) {
         if self.state != State::Reconnecting {
             self.failed_starts = 0;
             self.change(State::Reconnecting, why);
         }
-        self.work = Work::Pause { driver, until: self.clock.now().plus(pause) };
+        self.work = Work::Pause(driver, self.clock.now().plus(pause));
     }
 
-    fn call(&mut self, driver: Held<C>, request: Request) -> Result<(), SourceError> {
-        self.work = Work::Call(Call::begin(driver, request, &*self.clock)?);
+    fn call(&mut self, driver: DriverGuard<C>, request: Request) -> Result<(), SourceError> {
+        self.work = Work::Call(Call::start(driver, request, &*self.clock)?);
         Ok(())
     }
 
@@ -385,9 +376,34 @@ impl<C: CameraDriver> Machine<C> {
     fn give_up(&mut self, why: impl Display, what_to_ask_for: &str) -> SourceError {
         self.work = Work::Ended;
         let name = self.info.as_ref().map_or("the camera", |info| &info.name);
-        SourceError::NoCamera(format!(
-            "{name}: {why}: unplug it and plug it in again, and check that its port and cable are USB 3; {what_to_ask_for}"
+        SourceError::GivenUp(format!(
+            "{name}: {why}: unplug it and plug it in again, \
+             and check that its port and cable are USB 3; {what_to_ask_for}"
         ))
+    }
+}
+
+/// Pauses that double up to a limit, so that a camera that can't be helped costs little and one
+/// that comes back is soon seen.
+struct Backoff {
+    first: Duration,
+    limit: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    const fn new(first: Duration, limit: Duration) -> Self {
+        Self { first, limit, next: first }
+    }
+
+    fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(self.limit);
+        pause
+    }
+
+    fn reset(&mut self) {
+        self.next = self.first;
     }
 }
 
@@ -404,7 +420,8 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
     let (was, is) = (mode(first), mode(now));
     if was != is {
         return Err(SourceError::Unsupported(format!(
-            "{}: it came back with {is} instead of {was}: plug it into the port that it had (USB 3), and start again",
+            "{}: it came back with {is} instead of {was}: \
+             plug it into the port that it had (USB 3), and start again",
             first.name
         )));
     }
@@ -417,4 +434,18 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
         )));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_limit_and_start_anew() {
+        let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
+        let mut pauses_ms = || backoff.pause().as_millis();
+        assert_eq!([pauses_ms(), pauses_ms(), pauses_ms(), pauses_ms()], [300, 600, 1000, 1000]);
+        backoff.reset();
+        assert_eq!(backoff.pause(), Duration::from_millis(300));
+    }
 }

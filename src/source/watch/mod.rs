@@ -17,7 +17,7 @@
 //! has no such profile), the run ends with the reason. Downstream nothing is seen of it but a gap
 //! in time: the first frame after each start says that it is a restart. Only the camera with the
 //! serial number of the first start is taken back, and only with the image size and calibration
-//! that the run began with.
+//! that the run started with.
 //!
 //! The machine knows no librealsense: it drives a [`CameraDriver`]. What a driver does in `start`,
 //! `look` and `hardware_reset` may take seconds, so it happens on a thread of its own while the
@@ -26,25 +26,24 @@
 //! [`MOST_HUNG_CALLS`] the run ends. Before the camera has been opened there is no run yet to be
 //! stopped: a signal ends the program itself.
 
-mod backoff;
-mod call;
 mod driver;
 mod health;
 mod machine;
-mod reconnect;
 
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use call::HANGS;
-pub use driver::{CameraDriver, Started};
+use serde::Deserialize;
+
+pub use driver::{CameraDriver, HANGS, Started};
 pub use health::{Change, Health, Monitor, State};
-pub use reconnect::Reconnect;
 
 use super::motion::Motion;
 use super::{Delivery, FrameSource, SourceError, SourceInfo};
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
+use crate::words::parse_duration;
 use machine::Machine;
 
 /// How long a stream may take to send its first frame.
@@ -53,6 +52,47 @@ pub const FIRST_FRAME: Duration = Duration::from_secs(5);
 pub const MOST_HUNG_CALLS: u64 = 8;
 /// How long a streaming camera may be silent, if ten of its periods are not longer.
 pub const SILENCE: Duration = Duration::from_secs(1);
+
+/// How long a camera is tried to be brought back: `--reconnect 60s|forever|never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Reconnect {
+    /// The first stall is the end.
+    Never,
+    /// For so long after each stall.
+    For(Duration),
+    Forever,
+}
+
+impl Default for Reconnect {
+    fn default() -> Self {
+        Self::For(Duration::from_secs(60))
+    }
+}
+
+impl FromStr for Reconnect {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self::Never),
+            "forever" => Ok(Self::Forever),
+            _ => match parse_duration(text) {
+                Ok(Duration::ZERO) => Ok(Self::Never),
+                Ok(duration) => Ok(Self::For(duration)),
+                Err(error) => Err(format!("{error}; or never, or forever")),
+            },
+        }
+    }
+}
+
+impl TryFrom<String> for Reconnect {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
 
 /// A driver's camera as a source that comes back.
 pub struct Watched<C: CameraDriver> {
@@ -104,5 +144,29 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
 
     fn monitor(&self) -> Option<Monitor> {
         Some(self.machine.monitor())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_never_or_forever() {
+        for (text, want) in [
+            ("60s", Reconnect::default()),
+            ("2m", Reconnect::For(Duration::from_secs(120))),
+            ("0s", Reconnect::Never),
+            ("never", Reconnect::Never),
+            ("forever", Reconnect::Forever),
+        ] {
+            assert_eq!(text.parse(), Ok(want), "{text}");
+        }
+        for bad in ["", "always", "-1s", "60 bananas"] {
+            assert!(
+                bad.parse::<Reconnect>().unwrap_err().ends_with("or never, or forever"),
+                "{bad}"
+            );
+        }
     }
 }

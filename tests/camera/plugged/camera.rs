@@ -12,138 +12,42 @@
 //! | `flood` | it sends as fast as it can |
 //! | `backwards`, `anew` | every tenth pair of frames comes in the wrong order; the count begins anew every hundred frames |
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+#[path = "../device.rs"]
+mod device;
+
+use std::ffi::{CStr, c_int, c_void};
 use std::io::Write as _;
 use std::ptr::null_mut;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-type Handle = *mut c_void;
-type Error = *mut Handle;
+use device::*;
 
 const WIDTH: c_int = 640;
 const HEIGHT: c_int = 480;
 const FPS: c_int = 30;
-const DEPTH: c_int = 1;
-const COLOR: c_int = 2;
-const INFRARED: c_int = 3;
-const GYRO: c_int = 5;
-const ACCEL: c_int = 6;
-const OPTIONS: [(&CStr, c_int, [f32; 4]); 5] = [
-    (c"Exposure", 3, [1.0, 165_000.0, 1.0, 8500.0]),
-    (c"Gain", 4, [16.0, 248.0, 1.0, 16.0]),
-    (c"Enable Auto Exposure", 10, [0.0, 1.0, 1.0, 1.0]),
-    (c"Laser Power", 13, [0.0, 360.0, 30.0, 150.0]),
-    (c"Depth Units", 28, [0.000_061_035_156, 0.015_625, 0.000_061_035_156, 0.000_976_562_5]),
+const OPTIONS: [device::Control; 5] = [
+    (c"Exposure", [1.0, 165_000.0, 1.0, 8500.0]),
+    (c"Gain", [16.0, 248.0, 1.0, 16.0]),
+    (c"Enable Auto Exposure", [0.0, 1.0, 1.0, 1.0]),
+    (c"Laser Power", [0.0, 360.0, 30.0, 150.0]),
+    (c"Depth Units", [0.000_061_035_156, 0.015_625, 0.000_061_035_156, 0.000_976_562_5]),
 ];
 
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Intrinsics {
-    width: c_int,
-    height: c_int,
-    ppx: f32,
-    ppy: f32,
-    fx: f32,
-    fy: f32,
-    model: c_int,
-    coeffs: [f32; 5],
-}
-
-#[repr(C)]
-struct VideoStream {
-    kind: c_int,
-    index: c_int,
-    uid: c_int,
-    width: c_int,
-    height: c_int,
-    fps: c_int,
-    bytes_per_pixel: c_int,
-    format: c_int,
-    intrinsics: Intrinsics,
-}
-
-#[repr(C)]
-struct MotionIntrinsics {
-    data: [[f32; 4]; 3],
-    noise_variances: [f32; 3],
-    bias_variances: [f32; 3],
-}
-
-#[repr(C)]
-struct MotionStream {
-    kind: c_int,
-    index: c_int,
-    uid: c_int,
-    fps: c_int,
-    format: c_int,
-    intrinsics: MotionIntrinsics,
-}
-
-#[repr(C)]
-struct VideoFrame {
-    pixels: *const c_void,
-    deleter: extern "C" fn(*mut c_void),
-    stride: c_int,
-    bytes_per_pixel: c_int,
-    timestamp_ms: f64,
-    domain: c_int,
-    number: c_int,
-    profile: Handle,
-    depth_units_m: f32,
-}
-
-#[repr(C)]
-struct MotionFrame {
-    data: *const c_void,
-    deleter: extern "C" fn(*mut c_void),
-    timestamp_ms: f64,
-    domain: c_int,
-    number: c_int,
-    profile: Handle,
-}
-
-#[repr(C)]
-struct Extrinsics {
-    rotation: [f32; 9],
-    translation: [f32; 3],
-}
-
 unsafe extern "C" {
-    fn dlsym(handle: Handle, name: *const c_char) -> Handle;
-    fn rs2_create_software_device(error: Error) -> Handle;
-    fn rs2_software_device_register_info(device: Handle, info: c_int, text: *const c_char, error: Error);
-    fn rs2_software_device_add_sensor(device: Handle, name: *const c_char, error: Error) -> Handle;
-    fn rs2_software_sensor_add_video_stream(sensor: Handle, stream: VideoStream, error: Error) -> Handle;
-    fn rs2_software_sensor_add_motion_stream(sensor: Handle, stream: MotionStream, error: Error) -> Handle;
-    fn rs2_software_sensor_add_option(
-        sensor: Handle, option: c_int, min: f32, max: f32, step: f32, default: f32, writable: c_int, error: Error,
-    );
-    fn rs2_software_sensor_set_metadata(sensor: Handle, key: c_int, value: i64, error: Error);
-    fn rs2_software_sensor_on_video_frame(sensor: Handle, frame: VideoFrame, error: Error);
-    fn rs2_software_sensor_on_motion_frame(sensor: Handle, frame: MotionFrame, error: Error);
-    fn rs2_create_device_from_sensor(sensor: Handle, error: Error) -> Handle;
-    fn rs2_register_extrinsics(from: Handle, to: Handle, place: Extrinsics, error: Error);
     fn rs2_get_option(sensor: Handle, option: c_int, error: Error) -> f32;
-    fn rs2_delete_sensor(sensor: Handle);
-    fn rs2_delete_device(device: Handle);
 }
 
 /// A camera from when it is plugged in until it is unplugged or reset.
 struct Camera {
     serial: &'static CStr,
-    device: Handle,
-    /// Of depth and infrared, of colour, and of motion.
-    sensors: [Handle; 3],
-    /// Stream, its sensor, its profile, rate, and what it sends.
-    streams: Vec<(c_int, Handle, Handle, c_int, Vec<u8>)>,
+    device: Device,
+    /// What each stream sends, for ever: librealsense may hold frames when the camera has gone.
+    bytes: Vec<&'static [u8]>,
     /// The streams that the program has started.
     on: Vec<c_int>,
     sent: i64,
 }
-
-// SAFETY: librealsense's handles belong to no thread; they are used behind the lock.
-unsafe impl Send for Camera {}
 
 /// Held while the program starts or stops a stream: librealsense locks nothing of a software
 /// sensor.
@@ -174,64 +78,33 @@ fn log(line: &str) {
     }
 }
 
-/// librealsense's own function of this name, which ours stands before.
-macro_rules! real {
-    ($name:literal as $($signature:tt)*) => {{
-        // SAFETY: the function is there, and has this signature.
-        #[allow(unused_unsafe, reason = "it may stand in a block that is unsafe already")]
-        let real: unsafe extern "C" $($signature)* =
-            unsafe { std::mem::transmute(dlsym(usize::MAX as Handle, concat!($name, "\0").as_ptr().cast())) };
-        real
-    }};
-}
-
 extern "C" fn keep(_: *mut c_void) {}
 
 impl Camera {
     fn new(serial: &'static CStr) -> Self {
-        let f = WIDTH as f32 * 0.6;
-        let (ppx, ppy) = (WIDTH as f32 / 2.0, HEIGHT as f32 / 2.0);
-        let lens = Intrinsics { width: WIDTH, height: HEIGHT, ppx, ppy, fx: f, fy: f, model: 0, coeffs: [0.0; 5] };
-        let e = null_mut();
-        // SAFETY: all handles are those that were just made.
-        unsafe {
-            let device = rs2_create_software_device(e);
-            for (what, text) in [(0, c"Software D435I"), (1, serial), (2, c"5.16.0.1"), (9, c"3.2")] {
-                rs2_software_device_register_info(device, what, text.as_ptr(), e);
-            }
-            let sensors = [c"Stereo Module", c"RGB Camera", c"Motion Module"]
-                .map(|name| rs2_software_device_add_sensor(device, name.as_ptr(), e));
-            for (_, option, [min, max, step, default]) in OPTIONS {
-                rs2_software_sensor_add_option(sensors[0], option, min, max, step, default, 1, e);
-            }
-            let mut streams = Vec::new();
-            for (uid, (kind, index, format, bytes_per_pixel)) in
-                [(DEPTH, 0, 1, 2), (INFRARED, 1, 9, 1), (COLOR, 0, 5, 3)].into_iter().enumerate()
-            {
-                let sensor = sensors[usize::from(kind == COLOR)];
-                let stream = VideoStream {
-                    kind, index, uid: uid as c_int, width: WIDTH, height: HEIGHT, fps: FPS, bytes_per_pixel, format, intrinsics: lens,
-                };
-                let profile = rs2_software_sensor_add_video_stream(sensor, stream, e);
-                streams.push((kind, sensor, profile, FPS, picture(kind)));
-            }
-            let unturned = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0];
-            rs2_register_extrinsics(streams[0].2, streams[2].2, Extrinsics { rotation: unturned, translation: [-0.015, 0.0, 0.0] }, e);
-            for (uid, (kind, fps, value)) in
-                [(ACCEL, 100, [0.0f32, -9.81, 0.0]), (GYRO, 200, [0.01, 0.02, -0.03])].into_iter().enumerate()
-            {
-                let intrinsics = MotionIntrinsics { data: [[0.0; 4]; 3], noise_variances: [0.0; 3], bias_variances: [0.0; 3] };
-                let stream = MotionStream { kind, index: 0, uid: 3 + uid as c_int, fps, format: 16, intrinsics };
-                let profile = rs2_software_sensor_add_motion_stream(sensors[2], stream, e);
-                streams.push((kind, sensors[2], profile, fps, value.iter().flat_map(|v| v.to_le_bytes()).collect()));
-            }
-            Self { serial, device, sensors, streams, on: Vec::new(), sent: 0 }
-        }
+        let image = |kind, index| Stream { kind, index, width: WIDTH, height: HEIGHT, fps: FPS };
+        let motion = |kind, fps| Stream { kind, index: 0, width: 0, height: 0, fps };
+        let sensor = |name, streams| Sensor { name, streams, options: &[] };
+        let stereo = vec![image(DEPTH, 0), image(INFRARED, 1)];
+        let device = Device::new(
+            &[(NAME, c"Software D435I"), (SERIAL, serial), (FIRMWARE, c"5.16.0.1"), (USB, c"3.2")],
+            &[
+                Sensor { name: c"Stereo Module", streams: stereo, options: &OPTIONS },
+                sensor(c"RGB Camera", vec![image(COLOR, 0)]),
+                sensor(c"Motion Module", vec![motion(ACCEL, 100), motion(GYRO, 200)]),
+            ],
+        );
+        let bytes = |kind| match kind {
+            ACCEL => [0.0f32, -9.81, 0.0].map(f32::to_le_bytes).concat(),
+            GYRO => [0.01f32, 0.02, -0.03].map(f32::to_le_bytes).concat(),
+            _ => picture(kind),
+        };
+        let bytes = device.streams.iter().map(|stream| &*bytes(stream.0.kind).leak()).collect();
+        Self { serial, device, bytes, on: Vec::new(), sent: 0 }
     }
 
     /// Sends the frames of a thirtieth of a second.
     fn send(&mut self, fault: &str) {
-        let e = null_mut();
         self.sent += 1;
         let number = match fault {
             "backwards" if self.sent % 10 == 0 => self.sent + 1,
@@ -239,30 +112,22 @@ impl Camera {
             "anew" => 1 + self.sent % 100,
             _ => self.sent,
         } as c_int;
-        let timestamp_ms = self.sent as f64 * 1e3 / f64::from(FPS);
+        let ms = self.sent as f64 * 1e3 / f64::from(FPS);
         // librealsense hands over what a software sensor sends, whether it was asked for or not.
-        for (kind, sensor, profile, fps, bytes) in self.streams.iter().filter(|stream| self.on.contains(&stream.0)) {
-            let (sensor, profile, deleter, domain) = (*sensor, *profile, keep, 0);
-            // SAFETY: sensor and profile are this camera's; what is sent lives as long as the
-            // program.
-            unsafe {
-                if [ACCEL, GYRO].contains(kind) {
-                    let each = fps / FPS;
-                    for i in 0..each {
-                        let timestamp_ms = timestamp_ms + f64::from(i) * 1e3 / f64::from(*fps);
-                        let number = (self.sent as c_int - 1) * each + i + 1;
-                        let frame = MotionFrame { data: bytes.as_ptr().cast(), deleter, timestamp_ms, domain, number, profile };
-                        rs2_software_sensor_on_motion_frame(sensor, frame, e);
-                    }
-                    continue;
-                }
-                let bytes_per_pixel = bytes.len() as c_int / (WIDTH * HEIGHT);
-                rs2_software_sensor_set_metadata(sensor, 0, self.sent, e);
-                let frame = VideoFrame {
-                    pixels: bytes.as_ptr().cast(), deleter, stride: WIDTH * bytes_per_pixel, bytes_per_pixel, timestamp_ms, domain, number,
-                    profile, depth_units_m: 0.0,
-                };
-                rs2_software_sensor_on_video_frame(sensor, frame, e);
+        let streams = self.device.streams.iter().zip(&self.bytes);
+        for (stream, bytes) in streams.filter(|(stream, _)| self.on.contains(&stream.0.kind)) {
+            if !stream.0.is_motion() {
+                let metadata = [(0, self.sent)];
+                // SAFETY: the bytes live for ever.
+                unsafe { self.device.send(stream, number, ms, bytes, &metadata, keep) };
+                continue;
+            }
+            let each = stream.0.fps / FPS;
+            for i in 0..each {
+                let ms = ms + f64::from(i) * 1e3 / f64::from(stream.0.fps);
+                let number = (self.sent as c_int - 1) * each + i + 1;
+                // SAFETY: as above.
+                unsafe { self.device.send(stream, number, ms, bytes, &[], keep) };
             }
         }
     }
@@ -271,13 +136,6 @@ impl Camera {
 impl Drop for Camera {
     fn drop(&mut self) {
         log(&format!("gone after {}", self.sent));
-        // librealsense may still hold frames.
-        self.streams.drain(..).for_each(|stream| std::mem::forget(stream.4));
-        // SAFETY: each is this camera's, and deleted once.
-        unsafe {
-            self.sensors.iter().for_each(|&sensor| rs2_delete_sensor(sensor));
-            rs2_delete_device(self.device);
-        }
     }
 }
 
@@ -343,7 +201,7 @@ unsafe extern "C" fn rs2_get_device_count(_: Handle, _: Error) -> c_int {
 unsafe extern "C" fn rs2_create_device(list: Handle, index: c_int, error: Error) -> Handle {
     match &*camera() {
         // SAFETY: the sensor is the camera's.
-        Some(camera) => unsafe { rs2_create_device_from_sensor(camera.sensors[0], error) },
+        Some(camera) => unsafe { rs2_create_device_from_sensor(camera.device.sensors[0], error) },
         // SAFETY: the arguments are the program's.
         None => unsafe { real!("rs2_create_device" as fn(Handle, c_int, Error) -> Handle)(list, index, error) },
     }
@@ -364,8 +222,11 @@ unsafe extern "C" fn rs2_pipeline_start_with_config_and_callback(
     if let Some(camera) = &mut *camera {
         camera.on = enabled;
         // SAFETY: the sensor is the camera's.
-        let value = |option| unsafe { rs2_get_option(camera.sensors[0], option, null_mut()) };
-        let options: Vec<_> = OPTIONS.iter().map(|(name, option, _)| format!("{} {}", name.to_string_lossy(), value(*option))).collect();
+        let value = |name| unsafe {
+            rs2_get_option(camera.device.sensors[0], option_id(name), null_mut())
+        };
+        let told = |(name, _): &device::Control| format!("{} {}", name.to_string_lossy(), value(name));
+        let options: Vec<_> = OPTIONS.iter().map(told).collect();
         log(&format!("start after {}: {}", camera.sent, options.join(", ")));
         if fault == "silent until start" && camera.sent > 0 {
             heal(&fault);

@@ -11,8 +11,6 @@ pub mod needs;
 pub mod recording;
 pub mod ros2;
 pub mod scripted;
-#[cfg(feature = "realsense")]
-pub mod software;
 pub mod terminal;
 
 /// What always holds in a report.

@@ -7,9 +7,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::handle::Context;
-use super::sdk::sdk_error;
-use super::{CameraInput, Input, RealsenseSource, devices};
+use super::sdk::{Context, sdk_error};
+use super::{CameraInput, Input, RealsenseSource, device, devices};
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
@@ -53,10 +52,9 @@ impl CameraDriver for RealsenseCamera {
             Arc::clone(&self.clock),
         )?;
         self.starts += 1;
-        if let Some((depth, color)) = source.modes() {
-            self.input.settings.depth = Some(depth);
-            self.input.settings.color = color.map(ColorWish::Mode).or(self.input.settings.color);
-        }
+        let (depth, color) = source.modes();
+        self.input.settings.depth = depth;
+        self.input.settings.color = color.map(ColorWish::Mode).or(self.input.settings.color);
         let info = source.info().clone();
         let serial = info.facts.iter().find(|fact| fact.0 == "serial").map(|fact| fact.1.clone());
         self.source = Some(source);
@@ -79,17 +77,11 @@ impl CameraDriver for RealsenseCamera {
     }
 
     fn look(&mut self) -> Result<Vec<String>, SourceError> {
-        match &self.input.device {
-            Some(software) => Ok(devices::serial(software.device()).into_iter().collect()),
-            None => Ok(devices::serials(&Context::new()?.devices()?)),
-        }
+        Ok(devices::serials(&device::devices(&Context::new()?)?))
     }
 
     fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError> {
-        match &self.input.device {
-            Some(software) => software.device().hardware_reset(),
-            None => devices::find(&Context::new()?, serial)?.hardware_reset(),
-        }
+        devices::find(&Context::new()?, serial)?.hardware_reset()
     }
 
     fn motion(&self) -> Option<Motion> {
