@@ -17,7 +17,7 @@ pub struct Points {
     pub colors_rgba: Vec<u32>,
 }
 
-/// A cloud on its way to the sinks, with the clock readings of its road.
+/// A cloud on its way to the sinks, with its path timestamps.
 #[derive(Debug, Default)]
 pub struct Cloud {
     pub meta: FrameMeta,

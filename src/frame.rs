@@ -36,7 +36,7 @@ pub struct ColorStream {
 pub struct FrameMeta {
     /// The frame number that the source announced. Gaps are frames which the source lost.
     pub number: u64,
-    /// The source was sent elsewhere, or began again, before this frame: a gap in front of its
+    /// The source was sent elsewhere, or restarted, before this frame: a gap in front of its
     /// number is no loss.
     pub is_restart: bool,
     /// When the frame arrived in this process: delivery by librealsense, by the reader of a file,
@@ -49,7 +49,7 @@ pub struct FrameMeta {
     pub metadata: FrameMetadata,
 }
 
-/// What a camera tells of a frame beside its image: librealsense's frame metadata, each where the
+/// What a camera says of a frame beside its image: librealsense's frame metadata, each where the
 /// camera gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FrameMetadata {
@@ -57,7 +57,7 @@ pub struct FrameMetadata {
     pub frame_counter: Option<u64>,
     /// The middle of the exposure, in microseconds of the camera's clock.
     pub sensor_timestamp_us: Option<u64>,
-    /// When the image began to be read out and sent, in microseconds of the camera's clock.
+    /// When readout and transfer of the image started, in microseconds of the camera's clock.
     pub frame_timestamp_us: Option<u64>,
     /// When the kernel's driver had the image, in milliseconds since 1970 by the host's wall clock.
     pub backend_timestamp_ms: Option<u64>,
@@ -82,7 +82,7 @@ impl FrameMetadata {
     }
 }
 
-/// How the pixels of a colour image are packed.
+/// How the pixels of a colour image are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColorFormat {
     Rgb8,

@@ -1,4 +1,4 @@
-//! In steady state the road from the synthetic camera to the finished cloud allocates nothing, and
+//! In steady state the path from the synthetic camera to the finished cloud allocates nothing, and
 //! a recorder beside it no images.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -30,7 +30,7 @@ const LARGE_BYTES: usize = 64 << 10;
 static TURN: Mutex<()> = Mutex::new(());
 
 thread_local! {
-    /// The supervisor makes a snapshot of the figures five times a second, beside the frames' road.
+    /// The supervisor makes a snapshot of the figures five times a second, beside the frames' path.
     static IS_SUPERVISOR: Cell<bool> = const { Cell::new(false) };
 }
 

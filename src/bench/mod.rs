@@ -1,21 +1,22 @@
 //! How fast projection is on this machine: the ladder from a growing list to threads with vector
 //! instructions, what memory allows, and librealsense's own block, all in one run.
 //!
-//! Ratios within a run are what counts: the rows take turns, round by round, so that a noisy
-//! machine is as unfair to one as to the other. In its turn each row is called untimed for a while,
+//! What counts are ratios within a run: rows run interleaved, round by round, so that a noisy
+//! machine is as unfair to one as to the other. In each round a row is called untimed for a while,
 //! until caches are hot and threads awake, and then timed. It uses the same buffers all the time,
 //! but for the rows that are called `rotating`, which go through as many as a running pipeline
-//! does. Rows that are called `rested` are timed once in a turn, after a pause as between two
-//! frames of a camera at 90 frames a second, in which caches cool down and others use the machine:
-//! what a live run can at best expect.
+//! does. Rows that are called `rested` are timed once a round, after a pause as between two frames
+//! of a camera at 90 frames a second, in which caches cool down and others use the machine: what a
+//! live run can at best expect.
 
-mod ladder;
 mod report;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rayon::iter::{IndexedParallelIterator as _, ParallelIterator as _};
+use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{HostTime, ManualClock};
@@ -67,8 +68,8 @@ impl<'a> Candidate<'a> {
         Self { name: format!("{}, rested", self.name), is_rested: true, ..self }
     }
 
-    /// Adds the times of a turn.
-    fn take_turn(&mut self, times: &mut Vec<Duration>) {
+    /// Adds the times of a round.
+    fn run(&mut self, times: &mut Vec<Duration>) {
         let mut timed = || {
             let started = Instant::now();
             (self.call)();
@@ -78,15 +79,15 @@ impl<'a> Candidate<'a> {
             std::thread::sleep(REST);
             return times.push(timed());
         }
-        let turn = Instant::now();
-        while turn.elapsed() < WARM_UP {
+        let round = Instant::now();
+        while round.elapsed() < WARM_UP {
             timed();
         }
         times.extend((0..CALLS).map(|_| timed()));
     }
 }
 
-/// Measures everything; `on_size` is told before each size.
+/// Measures everything; `on_size` is called before each size.
 ///
 /// # Errors
 /// If threads can't be started, or librealsense is built in and fails.
@@ -115,7 +116,7 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
     let threads = options.threads;
     let mut candidates = Vec::new();
     floors(&mut candidates, &frame, threads);
-    ladder::rungs(&mut candidates, camera, &frame, threads);
+    ladder(&mut candidates, camera, &frame, threads);
     projections(&mut candidates, &cameras, &frame, threads)?;
     #[cfg(feature = "realsense")]
     librealsense(&mut candidates, camera, &frame)?;
@@ -124,7 +125,7 @@ fn measure_size(width: u32, height: u32, options: &BenchOptions) -> anyhow::Resu
         vec![Vec::with_capacity(options.rounds * CALLS); candidates.len()];
     for _ in 0..options.rounds {
         for (candidate, times) in candidates.iter_mut().zip(&mut times) {
-            candidate.take_turn(times);
+            candidate.run(times);
         }
     }
     let rows = candidates.into_iter().zip(times);
@@ -169,26 +170,25 @@ fn floors<'a>(candidates: &mut Vec<Candidate<'a>>, frame: &'a DepthFrame, thread
             || copy(second, second_out, threads - threads / 2),
         );
     }
-    for threads in one_and(threads) {
-        let mut out = FloorBuffer::new(frame.depth.len());
-        let call = move || copy(black_box(&frame.depth), black_box(out.places()), threads);
-        candidates.push(Candidate::new("floor copy", threads, call));
-        let mut out = FloorBuffer::new(frame.depth.len());
-        let call = move || copy(black_box(&frame.depth), black_box(out.places()), threads);
-        candidates.push(Candidate::new("floor copy", threads, call).rested());
-        let mut buffers = rotating(frame, || FloorBuffer::new(frame.depth.len()));
-        let call = move || {
-            buffers.rotate_left(1);
-            let (frame, out) = &mut buffers[0];
-            copy(black_box(&frame.depth), black_box(out.places()), threads);
+    let new_buffer = || FloorBuffer::new(frame.depth.len());
+    let one_and_all = if threads > 1 { vec![1, threads] } else { vec![1] };
+    for threads in one_and_all {
+        let hot = || {
+            let mut out = new_buffer();
+            let call = move || copy(black_box(&frame.depth), black_box(out.places()), threads);
+            Candidate::new("floor copy", threads, call)
         };
+        candidates.extend([hot(), hot().rested()]);
+        let call = rotating(frame, new_buffer, move |frame, out| {
+            copy(black_box(&frame.depth), black_box(out.places()), threads);
+        });
         candidates.push(Candidate::new("floor copy, rotating", threads, call));
     }
 }
 
-/// Places that begin where the allocator's big blocks do, 16 bytes behind the begin of a cache
-/// line. On a lucky buffer, which begins with one, the floor is 15 % lower, and the projection just
-/// as fast as on others.
+/// Places that start where the allocator's big blocks do, 16 bytes after the start of a cache line.
+/// On a lucky buffer, which starts with one, the floor is 15 % lower, and the projection just as
+/// fast as on others.
 struct FloorBuffer {
     values: Vec<[f32; 3]>,
     first: usize,
@@ -197,15 +197,108 @@ struct FloorBuffer {
 impl FloorBuffer {
     fn new(len: usize) -> Self {
         let values = huge_pages::vec([0.0; 3], len + LINE_BYTES);
-        let is_behind_line =
+        let is_after_line =
             |i: &usize| (values.as_ptr().addr() + i * size_of::<[f32; 3]>()) % LINE_BYTES == 16;
-        let first = (0..LINE_BYTES).find(is_behind_line).unwrap_or(0);
+        let first = (0..LINE_BYTES).find(is_after_line).unwrap_or(0);
         Self { values, first }
     }
 
     fn places(&mut self) -> &mut [[f32; 3]] {
         let end = self.values.len() - LINE_BYTES + self.first;
         &mut self.values[self.first..end]
+    }
+}
+
+/// The ladder of the origin, in Rust: each rung does better what the one before did badly.
+fn ladder<'a>(
+    candidates: &mut Vec<Candidate<'a>>,
+    camera: &Intrinsics,
+    frame: &'a DepthFrame,
+    threads: usize,
+) {
+    let image = Image { camera: *camera, depth: &frame.depth, units_m: frame.meta.depth_units_m };
+    let push = move || drop(black_box(black_box(&image).push()));
+    candidates.push(Candidate::new("push", 1, push));
+    for (name, threads, rung) in image.rungs(threads) {
+        let mut out = vec![[0.0; 3]; frame.depth.len()];
+        let call = move || rung(black_box(&image), black_box(&mut out));
+        candidates.push(Candidate::new(name, threads, call));
+    }
+}
+
+/// A rung that writes points into places that are there already.
+type Rung<'a> = fn(&Image<'a>, &mut [[f32; 3]]);
+
+#[derive(Clone, Copy)]
+struct Image<'a> {
+    camera: Intrinsics,
+    depth: &'a [u16],
+    units_m: f32,
+}
+
+impl<'a> Image<'a> {
+    /// With their names and threads.
+    fn rungs(&self, threads: usize) -> [(&'static str, usize, Rung<'a>); 3] {
+        [
+            ("preallocated", 1, Self::preallocated),
+            ("slices", 1, Self::slices),
+            ("rayon", threads, Self::rayon),
+        ]
+    }
+
+    fn point(&self, u: usize, v: usize, depth: u16) -> [f32; 3] {
+        let Intrinsics { fx, fy, ppx, ppy, .. } = self.camera;
+        let z = f32::from(depth) * self.units_m;
+        [(u as f32 - ppx) / fx * z, (v as f32 - ppy) / fy * z, z]
+    }
+
+    fn size(&self) -> (usize, usize) {
+        (self.camera.width as usize, self.camera.height as usize)
+    }
+
+    /// A list that grows point by point, anew for each image.
+    fn push(&self) -> Vec<[f32; 3]> {
+        let (width, height) = self.size();
+        let mut points = Vec::new();
+        for v in 0..height {
+            for u in 0..width {
+                points.push(self.point(u, v, self.depth[v * width + u]));
+            }
+        }
+        points
+    }
+
+    /// Pixel by pixel, each access checked.
+    fn preallocated(&self, out: &mut [[f32; 3]]) {
+        let (width, height) = self.size();
+        for v in 0..height {
+            for u in 0..width {
+                out[v * width + u] = self.point(u, v, self.depth[v * width + u]);
+            }
+        }
+    }
+
+    /// Row by row through borrowed views: nothing to check within a row.
+    fn slices(&self, out: &mut [[f32; 3]]) {
+        let width = self.size().0;
+        for (v, (row, out)) in
+            self.depth.chunks_exact(width).zip(out.chunks_exact_mut(width)).enumerate()
+        {
+            self.row(v, row, out);
+        }
+    }
+
+    /// The same rows, shared among threads.
+    fn rayon(&self, out: &mut [[f32; 3]]) {
+        let width = self.size().0;
+        let rows = self.depth.par_chunks_exact(width).zip(out.par_chunks_exact_mut(width));
+        rows.enumerate().for_each(|(v, (row, out))| self.row(v, row, out));
+    }
+
+    fn row(&self, v: usize, row: &[u16], out: &mut [[f32; 3]]) {
+        for (u, (point, &depth)) in out.iter_mut().zip(row).enumerate() {
+            *point = self.point(u, v, depth);
+        }
     }
 }
 
@@ -217,104 +310,96 @@ fn projections<'a>(
     threads: usize,
 ) -> anyhow::Result<()> {
     let camera = &cameras.stream.intrinsics;
+    let projector = |options| BackProjector::new(camera, None, options);
     let compact = ProjectOptions::default();
     let organized = ProjectOptions { layout: Layout::Organized, ..compact };
     let reduced = |reduction| ProjectOptions { reduction, ..compact };
+    let both = [("simd", organized), ("compact", compact)];
+
+    let best = Kernel::best().name();
+    for kernel in Kernel::available() {
+        for (what, options) in both {
+            let name = match kernel.name() {
+                name if name == best => what.to_owned(),
+                other => format!("{what}, {other}"),
+            };
+            candidates.push(hot(name, 1, projector(options)?.with_kernel(kernel), frame));
+        }
+    }
+    for (what, options) in both {
+        let mut projector = projector(options)?;
+        // Threads are awake in a benchmark.
+        let started = Instant::now();
+        projector.tune(None, &|| started.elapsed(), &mut || drop(rayon::broadcast(|_| ())))?;
+        candidates.push(hot(format!("{what}+rayon"), threads, projector, frame));
+    }
+    for (what, options) in both {
+        candidates.push(hot(what, 1, projector(options)?, frame).rested());
+    }
+    for (what, options) in both {
+        let mut projector = projector(options)?;
+        let call = rotating(frame, projector.points_maker(), move |frame, points| {
+            let projected = projector.project(black_box(frame), black_box(points));
+            projected.expect("the frame is the camera's");
+        });
+        candidates.push(Candidate::new(format!("{what}, rotating"), 1, call));
+    }
+    let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
+    let decimated = reduced(Reduction { decimate, ..Default::default() });
+    candidates.push(hot("compact, decimated 2x2", 1, projector(decimated)?, frame));
+    let voxels = reduced(Reduction { voxel_m: Some(0.02), ..Default::default() });
+    candidates.push(hot("compact, voxels of 2 cm", 1, projector(voxels)?, frame));
     let distorted = Intrinsics {
         distortion: Distortion::InverseBrownConrady,
         coeffs: [-0.055, 0.066, 0.0004, -0.0003, -0.021],
         ..*camera
     };
-    let decimate = Some(Decimate { factor: 2, by: DecimateBy::Median });
-
-    let best = Kernel::best();
-    for kernel in Kernel::available() {
-        let name = |what: &str| {
-            if kernel == best { what.to_owned() } else { format!("{what}, {}", kernel.name()) }
-        };
-        for (what, options) in [("simd", organized), ("compact", compact)] {
-            let projector = BackProjector::new(camera, None, options)?.with_kernel(kernel);
-            candidates.push(hot(name(what), 1, projector, frame));
-        }
-    }
-    for (what, options) in [("simd+rayon", organized), ("compact+rayon", compact)] {
-        let mut projector = BackProjector::new(camera, None, options)?;
-        // Threads are awake in a benchmark.
-        projector.tune(None, &mut || drop(rayon::broadcast(|_| ())))?;
-        candidates.push(hot(what.into(), threads, projector, frame));
-    }
-    for (what, options) in [("simd", organized), ("compact", compact)] {
-        candidates
-            .push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame).rested());
-    }
-    for (what, options) in [("simd, rotating", organized), ("compact, rotating", compact)] {
-        let mut projector = BackProjector::new(camera, None, options)?;
-        let mut buffers = rotating(frame, projector.points_maker());
-        let call = move || {
-            buffers.rotate_left(1);
-            let (frame, points) = &mut buffers[0];
-            projector
-                .project(black_box(frame), black_box(points))
-                .expect("the frame is the camera's");
-        };
-        candidates.push(Candidate::new(what, 1, call));
-    }
-    for (what, options) in [
-        ("compact, decimated 2x2", reduced(Reduction { decimate, ..Default::default() })),
-        (
-            "compact, voxels of 2 cm",
-            reduced(Reduction { voxel_m: Some(0.02), ..Default::default() }),
-        ),
-    ] {
-        candidates.push(hot(what.into(), 1, BackProjector::new(camera, None, options)?, frame));
-    }
-    for (what, options) in [("simd, distorted", organized), ("compact, distorted", compact)] {
-        candidates.push(hot(what.into(), 1, BackProjector::new(&distorted, None, options)?, frame));
+    for (what, options) in both {
+        let projector = BackProjector::new(&distorted, None, options)?;
+        candidates.push(hot(format!("{what}, distorted"), 1, projector, frame));
     }
     let textured = ProjectOptions { texture: true, ..compact };
-    let projector = BackProjector::new(camera, cameras.color_camera(), textured)?;
-    candidates.push(hot("compact, textured".into(), 1, projector, frame));
-    painting(candidates, camera, frame)
-}
+    let textured = BackProjector::new(camera, cameras.color_camera(), textured)?;
+    candidates.push(hot("compact, textured", 1, textured, frame));
 
-/// The colours that a viewer's sink gives the points of a cloud.
-fn painting<'a>(
-    candidates: &mut Vec<Candidate<'a>>,
-    camera: &Intrinsics,
-    frame: &DepthFrame,
-) -> anyhow::Result<()> {
+    // The colours that a viewer's sink gives the points of a cloud.
     let mut points = Points::default();
-    BackProjector::new(camera, None, ProjectOptions::default())?.project(frame, &mut points)?;
+    projector(compact)?.project(frame, &mut points)?;
     let range = ColorRange { colormap: Colormap::default(), first_m: 0.5, last_m: 6.0 };
     let ramp = Ramp::of(Coloring::ByDepth(range)).context("depth decides")?;
     let mut colors_rgba = huge_pages::vec(0, points.positions_m.len());
-    let call = move || ramp.paint(black_box(&points.positions_m), black_box(&mut colors_rgba));
+    let call = move || ramp.colorize(black_box(&points.positions_m), black_box(&mut colors_rgba));
     candidates.push(Candidate::new("colours by depth", 1, call));
     Ok(())
 }
 
 /// Calls a projector on the same frame and cloud again and again.
 fn hot<'a>(
-    name: String,
+    name: impl Into<String>,
     threads: usize,
     mut projector: BackProjector,
     frame: &'a DepthFrame,
 ) -> Candidate<'a> {
     let mut points = projector.points_maker()();
     let call = move || {
-        projector
-            .project(black_box(frame), black_box(&mut points))
-            .expect("the frame is the camera's")
+        let projected = projector.project(black_box(frame), black_box(&mut points));
+        projected.expect("the frame is the camera's");
     };
     Candidate::new(name, threads, call)
 }
 
-fn rotating<T>(frame: &DepthFrame, make: impl Fn() -> T) -> Vec<(DepthFrame, T)> {
-    (0..ROTATING).map(|_| (frame.clone(), make())).collect()
-}
-
-fn one_and(threads: usize) -> impl Iterator<Item = usize> {
-    std::iter::once(1).chain((threads > 1).then_some(threads))
+/// Each call gets the next of some copies of the frame, each with an output of its own.
+fn rotating<T>(
+    frame: &DepthFrame,
+    make: impl Fn() -> T,
+    mut call: impl FnMut(&DepthFrame, &mut T),
+) -> impl FnMut() {
+    let mut buffers: Vec<_> = (0..ROTATING).map(|_| (frame.clone(), make())).collect();
+    move || {
+        buffers.rotate_left(1);
+        let (frame, out) = &mut buffers[0];
+        call(frame, out);
+    }
 }
 
 /// librealsense's own blocks on the same frame.
@@ -349,4 +434,24 @@ fn librealsense<'a>(
         candidates.push(Candidate::new(format!("librealsense {name}"), 1, call));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::naive;
+
+    #[test]
+    fn all_rungs_lead_to_the_same_points() {
+        let (cameras, frame) = cameras_and_frame(64, 48).unwrap();
+        let camera = cameras.stream.intrinsics;
+        let image = Image { camera, depth: &frame.depth, units_m: frame.meta.depth_units_m };
+        let want = naive::organized(&frame.depth, &camera, frame.meta.depth_units_m);
+        assert_eq!(image.push(), want);
+        for (name, _, rung) in image.rungs(2) {
+            let mut out = vec![[9.0; 3]; want.len()];
+            rung(&image, &mut out);
+            assert_eq!(out, want, "{name}");
+        }
+    }
 }

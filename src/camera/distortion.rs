@@ -1,9 +1,10 @@
 //! How lenses bend rays, and how to straighten them again.
 //!
-//! A ray stands here as the x and y of its point (x, y, 1). The source of all formulas is
+//! A ray is given here as the x and y of its point (x, y, 1). The source of all formulas is
 //! `rs2_project_point_to_pixel` and `rs2_deproject_pixel_to_point` of librealsense 2.56.5
 //! (`src/rs.cpp`). To agree with it, these compute in `f32` like it, in its order of operations and
-//! with its iterations, also where those stop early; `tests/distortion.rs` holds them together.
+//! with its iterations, also where those stop early; `tests/camera/distortion.rs`
+//! compares them.
 
 use serde::Serialize;
 
@@ -21,7 +22,7 @@ pub enum Distortion {
     /// cameras. Stronger coefficients leave an error, the same here as there: k1 = 0.25 with k2 =
     /// 0.1 makes 0.04 pixels in the corners of 848x480 pixels that see 87° from corner to corner.
     InverseBrownConrady,
-    /// One coefficient, the lens's field of view w: a ray at r comes to lie at atan(2 r tan(w/2)) /
+    /// One coefficient, the lens's field of view w: a ray at r is put at atan(2 r tan(w/2)) /
     /// w. librealsense straightens by tan(w r) / atan(2 tan(w/2)), and so does depthcast, though
     /// that is not the opposite: these rays are longer by the constant 2 tan(w/2) / atan(2
     /// tan(w/2)), 1.27 at w = 0.92.
@@ -29,7 +30,7 @@ pub enum Distortion {
     /// Coefficients k1, k2, p1, p2, k3 as in OpenCV. Straightened in ten steps too, with what
     /// [`InverseBrownConrady`](Self::InverseBrownConrady) says of them.
     BrownConrady,
-    /// A fisheye: a ray at the angle θ comes to lie at θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), which
+    /// A fisheye: a ray at the angle θ is put at θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸), which
     /// differs from a pinhole even without coefficients. No (x, y, 1) is the ray of a pixel at 90°
     /// or more; what comes out there, here as in librealsense, means nothing.
     KannalaBrandt4,
@@ -165,7 +166,7 @@ fn scale_radius([x, y]: [f32; 2], to: impl Fn(f32) -> f32) -> [f32; 2] {
     [x * scale, y * scale]
 }
 
-/// Where a ray at the angle `theta` comes to lie, and how fast that grows with the angle.
+/// Where a ray at the angle `theta` is put, and how fast that grows with the angle.
 fn kannala_brandt(&[k1, k2, k3, k4, _]: &[f32; 5], theta: f32) -> (f32, f32) {
     let theta2 = theta * theta;
     let at = theta * (1.0 + theta2 * (k1 + theta2 * (k2 + theta2 * (k3 + theta2 * k4))));

@@ -31,19 +31,19 @@ impl Intrinsics {
         self.distortion.bends(&self.coeffs)
     }
 
-    /// The x and y at z = 1 of the straight ray that comes to lie on a pixel; (0, 0) is the centre
+    /// The x and y at z = 1 of the straight ray that the lens puts on a pixel; (0, 0) is the centre
     /// of the upper left one.
     ///
     /// Without distortion this is exactly `(u - ppx) / fx` and `(v - ppy) / fy`. What each model
-    /// does, and where its rays mean nothing, stands at [`Distortion`].
+    /// does, and where its rays mean nothing: see [`Distortion`].
     pub fn ray(&self, u: f32, v: f32) -> [f32; 2] {
         let ray = [(u - self.ppx) / self.fx, (v - self.ppy) / self.fy];
         if self.is_distorted() { self.distortion.straighten(&self.coeffs, ray) } else { ray }
     }
 
-    /// The pixel on which the camera sees a point of its own frame, which may lie outside of the
+    /// The pixel on which the camera sees a point of its own frame, which may be outside of the
     /// image; the opposite of [`ray`](Self::ray), but for [`Distortion::Ftheta`]. The point must
-    /// lie in front of the camera: with z at or below 0 the result means nothing.
+    /// be in front of the camera: with z at or below 0 the result means nothing.
     #[inline]
     pub fn pixel(&self, [x, y, z]: [f32; 3]) -> [f32; 2] {
         let ray = [x / z, y / z];
@@ -52,29 +52,29 @@ impl Intrinsics {
         [x * self.fx + self.ppx, y * self.fy + self.ppy]
     }
 
-    /// Tells what is wrong with intrinsics that no image can have.
+    /// Says what is wrong with intrinsics that no image can have.
     pub fn check(&self) -> Result<(), String> {
-        let bad = |what: &str, v: f32| Err(format!("{what} is {v}"));
-        match *self {
-            Self { width: 0, .. } | Self { height: 0, .. } => {
-                Err(format!("the image is {}x{}", self.width, self.height))
-            }
-            Self { width, height, .. } if width > MAX_SIDE_PX || height > MAX_SIDE_PX => Err(
-                format!("the image is {width}x{height}, larger than {MAX_SIDE_PX} pixels a side"),
-            ),
-            Self { fx, .. } if !(fx.is_finite() && fx > 0.0) => bad("fx", fx),
-            Self { fy, .. } if !(fy.is_finite() && fy > 0.0) => bad("fy", fy),
-            Self { ppx, .. } if !ppx.is_finite() => bad("ppx", ppx),
-            Self { ppy, .. } if !ppy.is_finite() => bad("ppy", ppy),
-            _ => match self.coeffs.iter().find(|c| !c.is_finite()) {
-                Some(&c) => bad("a distortion coefficient", c),
-                None => Ok(()),
-            },
+        let Self { width, height, fx, fy, ppx, ppy, coeffs, .. } = *self;
+        if width == 0 || height == 0 {
+            return Err(format!("the image is {width}x{height}"));
+        }
+        if width > MAX_SIDE_PX || height > MAX_SIDE_PX {
+            return Err(format!(
+                "the image is {width}x{height}, larger than {MAX_SIDE_PX} pixels a side"
+            ));
+        }
+        let focal =
+            [("fx", fx), ("fy", fy)].into_iter().find(|(_, f)| !(f.is_finite() && *f > 0.0));
+        let others = [("ppx", ppx), ("ppy", ppy)].into_iter();
+        let mut others = others.chain(coeffs.map(|c| ("a distortion coefficient", c)));
+        match focal.or_else(|| others.find(|(_, value)| !value.is_finite())) {
+            Some((what, value)) => Err(format!("{what} is {value}")),
+            None => Ok(()),
         }
     }
 }
 
-/// Where one camera stands in the frame of another; librealsense's `rs2_extrinsics`.
+/// Where one camera is in the frame of another; librealsense's `rs2_extrinsics`.
 ///
 /// A point p of the first is `rotation * p + translation_m` in the second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -152,9 +152,13 @@ mod tests {
             })
     }
 
+    const BROWN: [f32; 5] = [-0.0565, 0.0682, 0.000_37, 0.000_69, -0.0218];
+
     proptest! {
         #[test]
-        fn without_coefficients_rays_are_straight(u in -10f32..2000.0, v in -10f32..2000.0, z in 0.1f32..20.0) {
+        fn without_coefficients_rays_are_straight(
+            u in -10f32..2000.0, v in -10f32..2000.0, z in 0.1f32..20.0,
+        ) {
             for distortion in [
                 Distortion::None,
                 Distortion::ModifiedBrownConrady,
@@ -163,8 +167,9 @@ mod tests {
                 Distortion::BrownConrady,
             ] {
                 let camera = camera(distortion, [0.0; 5]);
+                let Intrinsics { fx, fy, ppx, ppy, .. } = camera;
                 prop_assert!(!camera.is_distorted());
-                prop_assert_eq!(camera.ray(u, v), [(u - camera.ppx) / camera.fx, (v - camera.ppy) / camera.fy]);
+                prop_assert_eq!(camera.ray(u, v), [(u - ppx) / fx, (v - ppy) / fy]);
                 prop_assert!(round_trip_px(&camera, u, v, z) < ROUND_TRIP_PX);
             }
         }
@@ -172,9 +177,9 @@ mod tests {
         #[test]
         fn a_ray_leads_back_to_its_pixel(u in 0f32..1279.0, v in 0f32..719.0, z in 0.1f32..20.0) {
             for (distortion, coeffs) in [
-                (Distortion::InverseBrownConrady, [-0.0565, 0.0682, 0.000_37, 0.000_69, -0.0218]),
-                (Distortion::BrownConrady, [-0.0565, 0.0682, 0.000_37, 0.000_69, -0.0218]),
-                (Distortion::ModifiedBrownConrady, [-0.0565, 0.0682, 0.000_37, 0.000_69, -0.0218]),
+                (Distortion::InverseBrownConrady, BROWN),
+                (Distortion::BrownConrady, BROWN),
+                (Distortion::ModifiedBrownConrady, BROWN),
                 (Distortion::KannalaBrandt4, [-0.0043, 0.0371, -0.0355, 0.0058, 0.0]),
             ] {
                 let camera = camera(distortion, coeffs);
@@ -196,7 +201,9 @@ mod tests {
         }
 
         #[test]
-        fn f_theta_rays_are_longer_by_a_constant(u in 0f32..1279.0, v in 0f32..719.0, w in 0.1f32..0.95) {
+        fn f_theta_rays_are_longer_by_a_constant(
+            u in 0f32..1279.0, v in 0f32..719.0, w in 0.1f32..0.95,
+        ) {
             let camera = camera(Distortion::Ftheta, [w, 0.0, 0.0, 0.0, 0.0]);
             let longer = 2.0 * (w / 2.0).tan() / (2.0 * (w / 2.0).tan()).atan();
             let [x, y] = camera.ray(u, v);
@@ -207,10 +214,10 @@ mod tests {
         #[test]
         fn a_fisheye_without_coefficients_is_equidistant(theta in 0f32..1.5, angle in 0f32..6.3) {
             let camera = camera(Distortion::KannalaBrandt4, [0.0; 5]);
-            let r = theta.tan();
-            let [u, v] = camera.pixel([r * angle.cos(), r * angle.sin(), 1.0]);
-            prop_assert!((u - (camera.ppx + camera.fx * theta * angle.cos())).abs() < ROUND_TRIP_PX);
-            prop_assert!((v - (camera.ppy + camera.fy * theta * angle.sin())).abs() < ROUND_TRIP_PX);
+            let (r, [x, y]) = (theta.tan(), [angle.cos(), angle.sin()]);
+            let [u, v] = camera.pixel([r * x, r * y, 1.0]);
+            prop_assert!((u - (camera.ppx + camera.fx * theta * x)).abs() < ROUND_TRIP_PX);
+            prop_assert!((v - (camera.ppy + camera.fy * theta * y)).abs() < ROUND_TRIP_PX);
         }
     }
 
@@ -225,14 +232,8 @@ mod tests {
         ] {
             let camera = camera(distortion, coeffs);
             let [u, v] = camera.pixel(point);
-            assert!(
-                (u - (x * camera.fx + camera.ppx)).abs() < ROUND_TRIP_PX,
-                "{distortion:?}: {u}"
-            );
-            assert!(
-                (v - (y * camera.fy + camera.ppy)).abs() < ROUND_TRIP_PX,
-                "{distortion:?}: {v}"
-            );
+            let error = [u - (x * camera.fx + camera.ppx), v - (y * camera.fy + camera.ppy)];
+            assert!(error.iter().all(|e| e.abs() < ROUND_TRIP_PX), "{distortion:?}: {error:?}");
         }
     }
 
@@ -247,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn extrinsics_turn_and_then_move() {
+    fn extrinsics_rotate_and_then_translate() {
         let p = [0.5, -0.25, 2.0];
         assert_eq!(Extrinsics::IDENTITY.apply(p), p);
         // A quarter turn about z: x becomes y. Columns are the images of the axes.

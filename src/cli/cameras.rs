@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::live::{self, Several};
-use super::run::{as_usage, pipeline_settings, start_monitor};
+use super::run::{as_usage, pipeline_settings, start_monitor, warn_of_refused};
 use super::signals::stop_on_signals;
 use super::status::Status;
 use super::view::{Shown, View};
@@ -58,6 +58,7 @@ pub(super) fn run(args: &LiveArgs) -> anyhow::Result<Done> {
         status.show_all(ticks);
         monitor.tick(ticks.iter().map(|tick| (&tick.snapshot, tick.has_ended)));
     };
+    warn_of_refused(&settings);
     let settings = pipeline_settings(&args.run, &settings, false);
     let cameras = open.into_iter().zip(sinks).map(|(open, sinks)| Camera {
         name: open.serial,

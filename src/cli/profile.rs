@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::TypedValueParser as _;
 
+use super::run::warn_of_refused;
 use super::signals::stop_on_signals;
 use super::source::SourceCommand;
 use super::view::View;
@@ -153,7 +154,9 @@ fn check_folder(folder: &Path, file: &str, force: bool) -> anyhow::Result<()> {
 fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let source = source_of(args)?;
     check_folder(&args.out, "report.json", args.force)?;
-    let of_config = source.run_args().settings(Preset::Profiling, Config::default())?.profile;
+    let settings = source.run_args().settings(Preset::Profiling, Config::default())?;
+    warn_of_refused(&settings);
+    let of_config = settings.profile;
     let cells: Vec<_> = of_config
         .matrix()
         .cells()

@@ -143,6 +143,7 @@ pub(super) fn run(source: SourceCommand, recording: Option<Recording>) -> anyhow
         return cameras::run(args);
     }
     let opened = source.open(Preset::LiveDemo, recording.as_ref())?;
+    warn_of_refused(&opened.settings);
     let terminal = opened.remote.as_ref().and_then(|_| Terminal::find());
     let stop = stop_on_signals(terminal.clone())?;
     let args = source.run_args();
@@ -215,6 +216,11 @@ impl Opened {
         drop(keys);
         Ok(Ran { info, settings: pipeline_settings, outcome: outcome?, stays })
     }
+}
+
+/// Reports what the system refuses of real time: once, however many runs follow.
+pub(super) fn warn_of_refused(settings: &Settings) {
+    settings.realtime.refused().iter().for_each(|line| tracing::warn!("{line}"));
 }
 
 pub(super) fn pipeline_settings(

@@ -37,7 +37,7 @@ use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
-use crate::realtime::{Ledger, Realtime};
+use crate::realtime::{Realtime, RealtimeLog};
 use crate::record::Recorder;
 use crate::recording::Damage;
 use crate::sink::CloudSink;
@@ -200,7 +200,7 @@ pub fn run(
 struct Together {
     /// Where they project.
     pool: Arc<ThreadPool>,
-    realtime: Arc<Ledger>,
+    realtime: Arc<RealtimeLog>,
 }
 
 /// As [`run`]; alone, or beside others.

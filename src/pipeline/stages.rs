@@ -15,7 +15,7 @@ use crate::cloud::Cloud;
 use crate::frame::{DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};
-use crate::realtime::Ledger;
+use crate::realtime::RealtimeLog;
 use crate::recording::Damage;
 use crate::sink::{CloudSink, Offer};
 use crate::source::{Delivery, ErrorKind, FrameSource};
@@ -155,7 +155,8 @@ impl Project {
         let mut journal = shared.new_journal();
         let shared_pool = self.pool.take();
         let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
-        self.projector.tune(shared_pool.as_deref(), &mut || std::thread::sleep(rest))?;
+        let now = || clock.now().since(HostTime::default());
+        self.projector.tune(shared_pool.as_deref(), &now, &mut || std::thread::sleep(rest))?;
         let new_points = self.projector.points_maker();
         let mut pool =
             Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
@@ -200,7 +201,7 @@ impl Project {
 /// The threads that project.
 pub(super) fn new_pool(
     settings: &PipelineSettings,
-    realtime: &Arc<Ledger>,
+    realtime: &Arc<RealtimeLog>,
 ) -> anyhow::Result<ThreadPool> {
     let (scheduling, realtime) = (settings.realtime.project.clone(), Arc::clone(realtime));
     rayon::ThreadPoolBuilder::new()

@@ -8,38 +8,37 @@
 //! | file | duty |
 //! | --- | --- |
 //! | this one | what is done to an image, in which order |
-//! | `view`, `reduce` | which part of the image, and how coarse: fewer points for all that follows |
-//! | `rays` | tables of rays |
+//! | `view` | which part of the image, which depths, and the rays of its pixels |
+//! | `decimate`, `voxel` | fewer pixels before the projection, fewer points after it |
 //! | `bands` | spreads rows over threads |
 //! | `kernel` | the inner loop, per instruction set |
-//! | `texture` | colours out of a colour camera's image |
-//! | `naive` | the obviously right projection, which tests hold the fast one against |
+//! | `texture` | the colours of points, out of a colour camera's image |
+//! | `naive` | the obviously right projection, which tests compare the fast one with |
 //!
 //! Nothing is allocated once the output has its full capacity, and the result does not depend on
-//! the number of threads: work is spread by [`rayon::join`] over the pool in which
+//! the number of threads: work is spread by rayon over the pool in which
 //! [`BackProjector::project`] is called.
 
 mod bands;
+mod decimate;
 pub mod kernel;
 pub mod naive;
-mod rays;
-pub mod reduce;
 mod texture;
 mod view;
+mod voxel;
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bands::Bands;
+pub use decimate::{Decimate, DecimateBy};
 use kernel::Kernel;
 use rayon::ThreadPool;
-use rays::Rays;
-pub use reduce::{Decimate, DecimateBy};
-use reduce::{Decimator, VoxelGrid};
 use texture::Texture;
 pub use texture::UNSEEN_RGBA;
-use view::View;
 pub use view::{DepthRange, Roi};
+use view::{Rays, Rows};
+use voxel::VoxelGrid;
 
 use crate::camera::{ColorCamera, Intrinsics};
 use crate::cloud::Points;
@@ -57,7 +56,8 @@ pub enum ProjectError {
     #[error("colours from a colour camera were asked for, and there is none")]
     NoColorCamera,
     #[error(
-        "frame {number} is {got_width}x{got_height} with {got_len} values, the stream is {width}x{height}"
+        "frame {number} is {got_width}x{got_height} with {got_len} values, the stream is \
+         {width}x{height}"
     )]
     Size { number: u64, got_width: u32, got_height: u32, got_len: usize, width: u32, height: u32 },
 }
@@ -65,7 +65,7 @@ pub enum ProjectError {
 /// Which pixels give a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Layout {
-    /// Those with depth, one behind the other in row-major order.
+    /// Those with depth, without gaps, in row-major order.
     #[default]
     Compact,
     /// All, so that neighbours in the image can be found; those without depth are zeros.
@@ -99,20 +99,17 @@ pub struct BackProjector {
     /// Of the whole image.
     width: u32,
     height: u32,
-    view: View,
+    /// The part of it that is taken.
+    roi: Roi,
     range: DepthRange,
     layout: Layout,
-    decimated: Option<Decimated>,
+    /// With room for a decimated image.
+    decimate: Option<(Decimate, Vec<u16>)>,
     rays: Rays,
     bands: Bands,
     kernel: Kernel,
     texture: Option<Texture>,
     voxels: Option<VoxelGrid>,
-}
-
-struct Decimated {
-    decimator: Decimator,
-    depth: Vec<u16>,
 }
 
 impl BackProjector {
@@ -128,46 +125,29 @@ impl BackProjector {
         camera.check().map_err(ProjectError::Intrinsics)?;
         let ProjectOptions { layout, texture, reduction } = options;
         let Reduction { roi, range, decimate, voxel_m } = reduction;
-        let view = View::new(camera, roi)?;
-        let (mut width, mut height) = (view.width, view.height);
-        let mut step_px = 1;
-        let decimated = decimate
-            .map(|decimate| {
-                let decimator = Decimator::new(decimate, width, height);
-                (width, height) = decimator.output_size();
-                if width == 0 || height == 0 {
-                    return Err(ProjectError::TooSmall {
-                        width: view.width,
-                        height: view.height,
-                        factor: decimate.factor,
-                    });
-                }
-                step_px = decimate.factor;
-                Ok(Decimated { decimator, depth: vec![0; width as usize * height as usize] })
-            })
-            .transpose()?;
+        let roi = Roi::within(roi, camera)?;
+        let factor = decimate.map_or(1, |decimate| decimate.factor);
+        let (width, height) = (roi.width / factor, roi.height / factor);
+        if width == 0 || height == 0 {
+            return Err(ProjectError::TooSmall { width: roi.width, height: roi.height, factor });
+        }
+        let (width, height) = (width as usize, height as usize);
         let texture =
             texture.then(|| color_camera.ok_or(ProjectError::NoColorCamera)).transpose()?;
         if let Some(camera) = &texture {
             camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
         }
-        let (width, height) = (width as usize, height as usize);
+        // The middle of each block of pixels.
+        let first_px = [roi.x, roi.y].map(|px| px as f32 + (factor - 1) as f32 / 2.0);
         Ok(Self {
             width: camera.width,
             height: camera.height,
             range,
             layout,
-            decimated,
-            // The middle of each block of pixels.
-            rays: Rays::new(
-                camera,
-                width,
-                height,
-                view.first_px().map(|px| px + (step_px - 1) as f32 / 2.0),
-                step_px as f32,
-            ),
+            decimate: decimate.map(|decimate| (decimate, vec![0; width * height])),
+            roi,
+            rays: Rays::new(camera, (width, height), first_px, factor as f32),
             bands: Bands::new(width, height),
-            view,
             kernel: Kernel::best(),
             texture: texture.map(Texture),
             voxels: voxel_m
@@ -195,31 +175,32 @@ impl BackProjector {
     /// Finds out whether it pays to share images among the threads of `pool` (or of that in which
     /// this is called), and cuts them accordingly.
     ///
-    /// Made-up images are projected both ways in turns, and the medians decide. `rest` is called
-    /// before each: between the frames of a camera threads fall asleep, and to wake one can cost
-    /// more than it saves. They take turns in several buffers, as in a run, or they would find all
-    /// of it in a cache. Threads that hardly save anything are left to others. Whoever else has
-    /// work in `pool` is not held up by a rest.
+    /// Synthetic images are projected in interleaved runs both ways, and the medians decide. `now`
+    /// reads a clock, from any moment on. `rest` is called before each run: between the frames of a
+    /// camera threads fall asleep, and to wake one can cost more than it saves. The runs rotate
+    /// through several buffers, as frames do, or they would find all of it in a cache. Threads that
+    /// hardly save anything are left to others. A rest delays nobody else's work in `pool`.
     ///
     /// # Errors
     /// None that [`BackProjector::project`] would not have.
     pub fn tune(
         &mut self,
         pool: Option<&ThreadPool>,
+        now: &(dyn Fn() -> Duration + Sync),
         rest: &mut dyn FnMut(),
     ) -> Result<(), ProjectError> {
         const ROUNDS: usize = 15;
         const BUFFERS: usize = 3;
         const WORTH_IT: f64 = 0.9;
         let threads = pool.map_or_else(rayon::current_num_threads, ThreadPool::current_num_threads);
-        // Several for each, so that a thread that comes late leaves more to the others.
+        // Several bands for each, so that a thread that comes late leaves more to the others.
         let choices = [1, BANDS_PER_THREAD * threads];
         self.bands.set_count(choices[1]);
         if threads == 1 || self.bands.count() == 1 {
             self.bands.set_count(1);
             return Ok(());
         }
-        let (frame, new_points) = (made_up_image(self.width, self.height), self.points_maker());
+        let (frame, new_points) = (synthetic_image(self.width, self.height), self.points_maker());
         let mut buffers: Vec<_> = (0..BUFFERS).map(|_| (frame.clone(), new_points())).collect();
         let mut times = [[Duration::ZERO; ROUNDS]; 2];
         for round in 0..ROUNDS {
@@ -229,17 +210,14 @@ impl BackProjector {
                 let (frame, points) = &mut buffers[0];
                 rest();
                 times[round] = in_pool(pool, || {
-                    let started = Instant::now();
-                    self.project(black_box(frame), points).map(|()| started.elapsed())
+                    let started = now();
+                    self.project(black_box(frame), points).map(|()| now().saturating_sub(started))
                 })?;
             }
         }
         let [alone, shared] = times.map(|mut times| *times.select_nth_unstable(ROUNDS / 2).1);
-        self.bands.set_count(if shared.as_secs_f64() < WORTH_IT * alone.as_secs_f64() {
-            choices[1]
-        } else {
-            1
-        });
+        let is_worth_it = shared.as_secs_f64() < WORTH_IT * alone.as_secs_f64();
+        self.bands.set_count(choices[usize::from(is_worth_it)]);
         tracing::debug!("projecting takes {alone:?} on one thread, {shared:?} on {threads}");
         Ok(())
     }
@@ -279,26 +257,21 @@ impl BackProjector {
             points.colors_rgba.clear();
             return Ok(());
         };
-        let whole = self.view.rows(frame);
-        let rows = match &mut self.decimated {
-            None => whole,
-            Some(Decimated { decimator, depth }) => {
-                self.bands.decimate(self.kernel, decimator, whole, &scale, depth);
-                bands::Rows { depth, stride: self.bands.width() }
-            }
-        };
+        let mut rows = self.roi.rows(frame);
+        if let Some((decimate, depth)) = &mut self.decimate {
+            self.bands.decimate(self.kernel, *decimate, rows, &scale, depth);
+            rows = Rows { depth, stride: self.bands.width() };
+        }
         let image = bands::Image {
             rows,
             rays: &self.rays,
             scale,
             kernel: self.kernel,
+            layout: self.layout,
             texture: self.texture.as_ref(),
             color: frame.color.as_deref(),
         };
-        match self.layout {
-            Layout::Compact => self.bands.compact(&image, points),
-            Layout::Organized => self.bands.organize(&image, points),
-        }
+        self.bands.project(&image, points);
         if let Some(voxels) = &mut self.voxels {
             voxels.run(&mut points.positions_m, &mut points.colors_rgba);
         }
@@ -318,7 +291,7 @@ pub(crate) fn in_pool<T: Send>(shared: Option<&ThreadPool>, work: impl FnOnce() 
 const BANDS_PER_THREAD: usize = 4;
 
 /// An image with as many holes as a stereo camera's, 15 %.
-fn made_up_image(width: u32, height: u32) -> DepthFrame {
+fn synthetic_image(width: u32, height: u32) -> DepthFrame {
     let mut frame = DepthFrame::new(width, height);
     frame.meta.depth_units_m = 0.001;
     let mut state = 1u32;

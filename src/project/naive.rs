@@ -1,4 +1,4 @@
-//! The obviously right projection, which tests hold the fast one against.
+//! The obviously right projection, which tests compare the fast one with.
 
 use super::DepthRange;
 use crate::camera::Intrinsics;

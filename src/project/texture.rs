@@ -1,13 +1,16 @@
-//! Colours from a colour camera's image.
+//! Where the colour of a point is decided, if a colour camera gives it: [`Texture::colorize`], for
+//! each point of a cloud, from the frame's colour image ([`crate::frame::DepthFrame::color`], which
+//! the source has matched in time). Colours by depth or height, or one for all points, are decided
+//! by the viewer's sink, with [`crate::color`].
 
 use crate::camera::{ColorCamera, Intrinsics};
 use crate::color::nearest;
 use crate::frame::{ColorFormat, ColorImage};
 
-/// The colour of points that the colour camera does not see: grey. Of an alpha of 0 viewers make
+/// The colour of points that the colour camera does not see: grey. Viewers show an alpha of 0 as
 /// black.
 pub const UNSEEN_RGBA: u32 = 0x8080_80ff;
-/// Points that are coloured at a time.
+/// Points that are colorized at a time.
 const CHUNK: usize = 64;
 /// The index of no pixel.
 const NOWHERE: u32 = u32::MAX;
@@ -22,7 +25,9 @@ const NOWHERE: u32 = u32::MAX;
 pub(super) struct Texture(pub ColorCamera);
 
 impl Texture {
-    pub(super) fn paint(
+    /// Gives each point its colour, as `0xRRGGBBAA`: [`UNSEEN_RGBA`] where the colour camera does
+    /// not see it, or without an image of that camera's size.
+    pub(super) fn colorize(
         &self,
         positions_m: &[[f32; 3]],
         image: Option<&ColorImage>,
@@ -44,21 +49,16 @@ impl Texture {
         &self,
         positions_m: &[[f32; 3]],
         image: &ColorImage,
-        at: impl Fn(&[u8], usize) -> u32,
+        color_at: impl Fn(&[u8], usize) -> u32,
         colors_rgba: &mut [u32],
     ) {
         let camera = &self.0.intrinsics;
+        let Intrinsics { fx, fy, ppx, ppy, .. } = *camera;
         if camera.is_distorted() {
-            self.look_up(positions_m, image, |point| camera.pixel(point), at, colors_rgba);
+            self.look_up(positions_m, image, |point| camera.pixel(point), color_at, colors_rgba);
         } else {
-            let Intrinsics { fx, fy, ppx, ppy, .. } = *camera;
-            self.look_up(
-                positions_m,
-                image,
-                |[x, y, z]| [x / z * fx + ppx, y / z * fy + ppy],
-                at,
-                colors_rgba,
-            );
+            let pixel = |[x, y, z]: [f32; 3]| [x / z * fx + ppx, y / z * fy + ppy];
+            self.look_up(positions_m, image, pixel, color_at, colors_rgba);
         }
     }
 
@@ -82,8 +82,8 @@ impl Texture {
                 let [u, v] = pixel_of(point);
                 let column = nearest(u.clamp(0.0, columns - 1.0));
                 let row = nearest(v.clamp(0.0, rows - 1.0));
-                // Behind the camera is nothing, and what is not a number is nowhere. All of it is
-                // computed, without a branch.
+                // A camera sees nothing behind it, and no NaN. All of it is computed, without a
+                // branch.
                 let is_seen = (point[2] > 0.0)
                     & (u >= -0.5)
                     & (v >= -0.5)
@@ -166,21 +166,13 @@ mod tests {
 
     /// Red counts columns, green rows.
     fn image() -> ColorImage {
-        let bytes =
-            (0..SIDE * SIDE).flat_map(|n| [(n % SIDE) as u8, (n / SIDE) as u8, 7]).collect();
-        ColorImage {
-            number: 1,
-            device_time: None,
-            width: SIDE,
-            height: SIDE,
-            format: ColorFormat::Rgb8,
-            bytes,
-        }
+        let pixels = (0..SIDE * SIDE).flat_map(|n| [(n % SIDE) as u8, (n / SIDE) as u8, 7]);
+        ColorImage { bytes: pixels.collect(), ..ColorImage::new(SIDE, SIDE, ColorFormat::Rgb8) }
     }
 
-    fn painted(texture: &Texture, image: Option<&ColorImage>, points: &[[f32; 3]]) -> Vec<u32> {
+    fn colorized(offset_m: [f32; 3], image: Option<&ColorImage>, points: &[[f32; 3]]) -> Vec<u32> {
         let mut colors = vec![0; points.len()];
-        texture.paint(points, image, &mut colors);
+        texture(offset_m).colorize(points, image, &mut colors);
         colors
     }
 
@@ -190,37 +182,23 @@ mod tests {
     }
 
     #[test]
-    fn points_get_the_nearest_pixel() {
+    fn points_get_the_nearest_pixel_of_a_camera_where_its_extrinsics_say() {
         let points = [at(0.0, 0.0), at(7.0, 7.0), at(2.4, 5.6), at(-0.4, 7.4)];
         let want = [0x0000_07ff, 0x0707_07ff, 0x0206_07ff, 0x0007_07ff];
-        assert_eq!(painted(&texture([0.0; 3]), Some(&image()), &points), want);
+        assert_eq!(colorized([0.0; 3], Some(&image()), &points), want);
+        // 0.2 m at 2 m are one pixel of ten at a focal length of 10.
+        assert_eq!(colorized([0.2, 0.0, 0.0], Some(&image()), &[at(2.0, 1.0)]), [0x0301_07ff]);
     }
 
     #[test]
     fn what_the_camera_does_not_see_is_marked() {
-        let behind = [0.0, 0.0, -2.0];
-        let points = [
-            at(-0.6, 3.0),
-            at(7.6, 3.0),
-            at(3.0, -0.6),
-            at(3.0, 7.6),
-            behind,
-            [0.0; 3],
-            [f32::NAN; 3],
-        ];
-        assert_eq!(painted(&texture([0.0; 3]), Some(&image()), &points), [UNSEEN_RGBA; 7]);
-        assert_eq!(painted(&texture([0.0; 3]), None, &[at(1.0, 1.0)]), [UNSEEN_RGBA]);
+        let outside = [at(-0.6, 3.0), at(7.6, 3.0), at(3.0, -0.6), at(3.0, 7.6)];
+        assert_eq!(colorized([0.0; 3], Some(&image()), &outside), [UNSEEN_RGBA; 4]);
+        let impossible = [[0.0, 0.0, -2.0], [0.0; 3], [f32::NAN; 3]];
+        assert_eq!(colorized([0.0; 3], Some(&image()), &impossible), [UNSEEN_RGBA; 3]);
+        assert_eq!(colorized([0.0; 3], None, &[at(1.0, 1.0)]), [UNSEEN_RGBA]);
         let cut = ColorImage { bytes: vec![0; 5], ..image() };
-        assert_eq!(painted(&texture([0.0; 3]), Some(&cut), &[at(1.0, 1.0)]), [UNSEEN_RGBA]);
-    }
-
-    #[test]
-    fn the_camera_stands_where_its_extrinsics_say() {
-        // 0.2 m at 2 m are one pixel of ten at a focal length of 10.
-        assert_eq!(
-            painted(&texture([0.2, 0.0, 0.0]), Some(&image()), &[at(2.0, 1.0)]),
-            [0x0301_07ff]
-        );
+        assert_eq!(colorized([0.0; 3], Some(&cut), &[at(1.0, 1.0)]), [UNSEEN_RGBA]);
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! Which part of the image and which depths are taken.
+//! Which part of the image and which depths are taken, and the rays of its pixels.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::Deserialize;
 
 use super::ProjectError;
-use super::bands::Rows;
-use super::kernel::DepthScale;
+use super::kernel::{self, DepthScale};
 use crate::camera::Intrinsics;
 use crate::frame::DepthFrame;
 
@@ -45,7 +45,7 @@ impl FromStr for Roi {
         };
         match parsed() {
             Some(roi) if roi.width > 0 && roi.height > 0 => Ok(roi),
-            Some(_) => Err(format!("`{text}` holds no pixel")),
+            Some(_) => Err(format!("`{text}` has no pixel")),
             None => Err(format!(
                 "`{text}` is no region; one looks like 100,50,640x380: left, top, size, in pixels"
             )),
@@ -93,37 +93,75 @@ impl DepthRange {
     }
 }
 
-/// The part of each image that is taken.
-pub(super) struct View {
-    pub width: u32,
-    pub height: u32,
-    x: u32,
-    y: u32,
-}
-
-impl View {
-    pub(super) fn new(camera: &Intrinsics, roi: Option<Roi>) -> Result<Self, ProjectError> {
+impl Roi {
+    /// Checks that a region of interest is within a camera's image; without one it is all of it.
+    pub(super) fn within(roi: Option<Self>, camera: &Intrinsics) -> Result<Self, ProjectError> {
         let Intrinsics { width, height, .. } = *camera;
-        let Roi { x, y, width: w, height: h } = roi.unwrap_or(Roi { x: 0, y: 0, width, height });
-        let fits = |from: u32, len: u32, all: u32| {
-            len > 0 && from.checked_add(len).is_some_and(|end| end <= all)
+        let fits = |start: u32, len: u32, all: u32| {
+            len > 0 && start.checked_add(len).is_some_and(|end| end <= all)
         };
         match roi {
-            Some(roi) if !(fits(x, w, width) && fits(y, h, height)) => {
+            Some(roi) if !(fits(roi.x, roi.width, width) && fits(roi.y, roi.height, height)) => {
                 Err(ProjectError::Roi { roi, width, height })
             }
-            _ => Ok(Self { width: w, height: h, x, y }),
+            _ => Ok(roi.unwrap_or(Self { x: 0, y: 0, width, height })),
         }
-    }
-
-    /// Its upper left pixel.
-    pub(super) fn first_px(&self) -> [f32; 2] {
-        [self.x as f32, self.y as f32]
     }
 
     pub(super) fn rows<'a>(&self, frame: &'a DepthFrame) -> Rows<'a> {
         let stride = frame.width as usize;
         Rows { depth: &frame.depth[self.y as usize * stride + self.x as usize..], stride }
+    }
+}
+
+/// Rows of depth, `stride` values from one to the next.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub depth: &'a [u16],
+    pub stride: usize,
+}
+
+/// x / z and y / z of the ray of each pixel, computed once.
+///
+/// Without distortion one depends on the column and the other on the row alone; then the tables
+/// have `width + height` values, which stay in the fastest cache, instead of twice `width *
+/// height`, which cost 1.4 times the time.
+pub(super) struct Rays {
+    width: usize,
+    x: Vec<f32>,
+    y: Vec<f32>,
+    is_separable: bool,
+}
+
+impl Rays {
+    /// Of a `width` x `height` image whose pixel (i, j) is at `first_px + (i, j) * step_px` in the
+    /// camera's image.
+    pub(super) fn new(
+        camera: &Intrinsics,
+        (width, height): (usize, usize),
+        first_px: [f32; 2],
+        step_px: f32,
+    ) -> Self {
+        let ray = |i: usize, j: usize| {
+            camera.ray(first_px[0] + i as f32 * step_px, first_px[1] + j as f32 * step_px)
+        };
+        let is_separable = !camera.is_distorted();
+        let (x, y) = if is_separable {
+            let x = (0..width).map(|i| ray(i, 0)[0]).collect();
+            (x, (0..height).map(|j| ray(0, j)[1]).collect())
+        } else {
+            (0..width * height).map(|n| ray(n % width, n / width)).map(|[x, y]| (x, y)).unzip()
+        };
+        Self { width, x, y, is_separable }
+    }
+
+    pub(super) fn of_rows(&self, rows: Range<usize>) -> kernel::Rays<'_> {
+        if self.is_separable {
+            kernel::Rays::Separable { x: &self.x, y: &self.y[rows] }
+        } else {
+            let pixels = rows.start * self.width..rows.end * self.width;
+            kernel::Rays::PerPixel { x: &self.x[pixels.clone()], y: &self.y[pixels] }
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
-use crate::realtime::Ledger;
+use crate::realtime::RealtimeLog;
 use crate::source::motion::Motion;
 use crate::source::watch::Monitor;
 
@@ -84,7 +84,7 @@ pub struct RunStats {
     /// One for each sink; the report's `shown` is of the first.
     pub sinks: Vec<SinkStats>,
     /// What its threads were granted of what they asked the system for. Several cameras have one.
-    pub realtime: Arc<Ledger>,
+    pub realtime: Arc<RealtimeLog>,
     /// Where the run is recorded.
     pub recording: Option<Arc<RecordingStats>>,
 }

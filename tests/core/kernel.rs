@@ -10,7 +10,7 @@ use depthcast::project::kernel::{Block, DepthScale, Kernel, Rays};
 use proptest::prelude::*;
 
 const UNITS_M: f32 = 0.000_3;
-/// What stands in places before anything is written there.
+/// What is in places before anything is written there.
 const UNTOUCHED: [f32; 3] = [9.25; 3];
 
 /// A block that owns its parts. None has a value too many, so that a checker sees whoever reads
@@ -27,24 +27,21 @@ struct Image {
 }
 
 impl Image {
-    /// Its rows stand `gap` values apart.
+    /// With `gap` values between its rows.
     fn new(
-        width: usize,
-        height: usize,
+        (width, height): (usize, usize),
         gap: usize,
         is_per_pixel: bool,
         depth: impl FnMut() -> u16,
     ) -> Self {
-        let stride = width + gap;
-        let pixels = width * height;
+        let (stride, pixels) = (width + gap, width * height);
         let (columns, rows) = if is_per_pixel { (pixels, pixels) } else { (width, height) };
+        let depths = if pixels == 0 { 0 } else { stride * (height - 1) + width };
         Self {
             width,
             height,
             stride,
-            depth: std::iter::repeat_with(depth)
-                .take(if pixels == 0 { 0 } else { stride * (height - 1) + width })
-                .collect(),
+            depth: std::iter::repeat_with(depth).take(depths).collect(),
             is_per_pixel,
             ray_x: (0..columns).map(|i| i as f32 * 0.37 - 3.0).collect(),
             ray_y: (0..rows).map(|i| 1.0 - i as f32 * 0.83).collect(),
@@ -78,19 +75,13 @@ impl Image {
 /// Depths with something special about them, as a number with or without a sign.
 const EDGES: [u16; 10] = [0, 1, 2, 3, 0x7ffe, 0x7fff, 0x8000, 0x8001, 0xfffe, 0xffff];
 
-/// With `holes` of 8 pixels without depth, and of the others half at an edge.
+/// With `holes` of 8 pixels without depth, and of the others half at an edge. Some have no pixels.
 fn images() -> impl Strategy<Value = Image> {
-    (
-        0usize..70,
-        0usize..5,
-        prop_oneof![Just(0usize), 1usize..20],
-        any::<bool>(),
-        0u64..=8,
-        any::<u64>(),
-    )
-        .prop_map(|(width, height, gap, is_per_pixel, holes, seed)| {
+    let gaps = prop_oneof![Just(0usize), 1usize..20];
+    (0usize..70, 0usize..5, gaps, any::<bool>(), 0u64..=8, any::<u64>()).prop_map(
+        |(width, height, gap, is_per_pixel, holes, seed)| {
             let mut state = seed | 1;
-            Image::new(width, height, gap, is_per_pixel, || {
+            Image::new((width, height), gap, is_per_pixel, || {
                 // Marsaglia's xorshift.
                 state ^= state << 13;
                 state ^= state >> 7;
@@ -102,7 +93,8 @@ fn images() -> impl Strategy<Value = Image> {
                     _ => u16::from_le_bytes([c, d]),
                 }
             })
-        })
+        },
+    )
 }
 
 /// The least and the greatest depth that count: all, or between edges.
@@ -114,8 +106,8 @@ fn ranges() -> impl Strategy<Value = (u16, u16)> {
     ]
 }
 
-/// Has `len` places written, `before` others ahead of them and some behind; returns what stands
-/// there then.
+/// Has `len` places written, `before` others ahead of them and some after; returns what is there
+/// then.
 fn between_others<T>(
     before: usize,
     len: usize,
@@ -123,12 +115,10 @@ fn between_others<T>(
 ) -> (T, Vec<[f32; 3]>) {
     let mut places = vec![UNTOUCHED; before + len + 40];
     let result = write(&mut places[before..before + len]);
-    let behind = places.split_off(before + len);
+    let after = places.split_off(before + len);
     let written = places.split_off(before);
-    assert!(
-        places.iter().chain(&behind).all(|p| *p == UNTOUCHED),
-        "something was written before or behind the places"
-    );
+    let mut others = places.iter().chain(&after);
+    assert!(others.all(|p| *p == UNTOUCHED), "something was written before or after the places");
     (result, written)
 }
 
@@ -143,26 +133,29 @@ proptest! {
     fn every_set_writes_what_the_formula_says(
         image in images(),
         (low, high) in ranges(),
-        before in 0usize..17, // so that places begin anywhere in a cache line
+        before in 0usize..17, // so that places start anywhere in a cache line
         spare in 0usize..40,
     ) {
         let counts = |d: u16| d != 0 && (low..=high).contains(&d);
         let scale = DepthScale::new(UNITS_M, low, high).unwrap();
         let points = image.points(counts);
         let organized: Vec<_> = points.iter().map(|&(_, point)| point).collect();
-        let compact: Vec<_> = points.iter().filter(|&&(counts, _)| counts).map(|&(_, point)| point).collect();
-        let block = image.block();
+        let compact: Vec<_> = points.iter().filter(|p| p.0).map(|p| p.1).collect();
+        let (block, n) = (image.block(), compact.len());
         for kernel in Kernel::available() {
             let name = kernel.name();
-            prop_assert_eq!(kernel.count(&image.depth, &scale), image.depth.iter().filter(|&&d| counts(d)).count(), "{}", name);
+            let counted = image.depth.iter().filter(|&&d| counts(d)).count();
+            prop_assert_eq!(kernel.count(&image.depth, &scale), counted, "{}", name);
 
-            let ((), got) = between_others(before, organized.len(), |out| kernel.organize(block, &scale, out));
+            let organize = |out: &mut [_]| kernel.organize(block, &scale, out);
+            let ((), got) = between_others(before, organized.len(), organize);
             prop_assert_eq!(bits(&got), bits(&organized), "{} organized", name);
 
-            for len in [compact.len(), compact.len() + spare] {
-                let (n, got) = between_others(before, len, |out| kernel.compact(block, &scale, out));
-                prop_assert_eq!(n, compact.len(), "{} compacted to {} places", name, len);
-                prop_assert_eq!(bits(&got[..n]), bits(&compact), "{} compacted to {} places", name, len);
+            for len in [n, n + spare] {
+                let compact_to = |out: &mut [_]| kernel.compact(block, &scale, out);
+                let (got_n, got) = between_others(before, len, compact_to);
+                prop_assert_eq!(got_n, n, "{} compacted to {} places", name, len);
+                prop_assert_eq!(bits(&got[..n]), bits(&compact), "{} to {} places", name, len);
             }
 
             let mut appended = vec![UNTOUCHED; before];
@@ -174,32 +167,28 @@ proptest! {
     }
 }
 
+/// Whether each of the calls panics.
+fn panics(call: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(call)).is_err()
+}
+
 #[test]
 fn points_without_a_place_are_a_panic_and_touch_nothing_else() {
     let scale = DepthScale::all(UNITS_M);
     for (width, height, is_per_pixel) in
         [(1, 1, true), (3, 2, false), (8, 1, false), (9, 3, true), (16, 2, true), (53, 2, false)]
     {
-        let image = Image::new(width, height, 0, is_per_pixel, || 1000);
+        let image = Image::new((width, height), 0, is_per_pixel, || 1000);
+        let (block, pixels) = (image.block(), width * height);
         for kernel in Kernel::available() {
-            let panics = |len: usize, organizes: bool| {
-                let call = |out: &mut [[f32; 3]]| {
-                    catch_unwind(AssertUnwindSafe(|| match organizes {
-                        true => kernel.organize(image.block(), &scale, out),
-                        false => _ = kernel.compact(image.block(), &scale, out),
-                    }))
-                };
-                between_others(5, len, call).0.is_err()
-            };
-            let pixels = width * height;
-            for (len, organizes) in
-                [(pixels - 1, true), (pixels + 1, true), (pixels - 1, false), (pixels / 2, false)]
-            {
-                assert!(
-                    panics(len, organizes),
-                    "{}: {width}x{height} to {len} places, organized: {organizes}",
-                    kernel.name()
-                );
+            let what = |len| format!("{}: {width}x{height} to {len} places", kernel.name());
+            for len in [pixels - 1, pixels + 1] {
+                let organize = |out: &mut [_]| panics(|| kernel.organize(block, &scale, out));
+                assert!(between_others(5, len, organize).0, "{} organized", what(len));
+            }
+            for len in [pixels - 1, pixels / 2] {
+                let compact = |out: &mut [_]| panics(|| _ = kernel.compact(block, &scale, out));
+                assert!(between_others(5, len, compact).0, "{} compacted", what(len));
             }
         }
     }
@@ -217,6 +206,7 @@ fn blocks_whose_parts_do_not_fit_are_a_panic() {
     };
     let per_pixel = Block { rays: Rays::PerPixel { x: &rays, y: &rays }, ..separable };
     let half = usize::MAX / 2 + 1;
+    let no_rays = Rays::PerPixel { x: &[], y: &[] };
     let broken = [
         Block { stride: 4, ..separable },
         Block { stride: 6, ..separable },
@@ -227,53 +217,17 @@ fn blocks_whose_parts_do_not_fit_are_a_panic() {
         Block { rays: Rays::PerPixel { x: &rays, y: &rays[..19] }, ..per_pixel },
         Block { rays: Rays::PerPixel { x: &rays[..19], y: &rays }, ..per_pixel },
         // 2^64 pixels are 0, if nobody looks.
-        Block {
-            width: half,
-            height: 2,
-            depth: &[],
-            stride: half,
-            rays: Rays::PerPixel { x: &[], y: &[] },
-        },
+        Block { width: half, height: 2, depth: &[], stride: half, rays: no_rays },
     ];
     let scale = DepthScale::all(UNITS_M);
     for kernel in Kernel::available() {
         for block in broken {
             let pixels = block.width.wrapping_mul(block.height);
-            let mut points = vec![UNTOUCHED; 3];
-            let mut out = vec![UNTOUCHED; pixels];
-            assert!(
-                catch_unwind(AssertUnwindSafe(|| kernel.append(block, &scale, &mut points)))
-                    .is_err(),
-                "{block:?}"
-            );
-            assert!(
-                catch_unwind(AssertUnwindSafe(|| kernel.compact(block, &scale, &mut out))).is_err(),
-                "{block:?}"
-            );
-            assert!(
-                catch_unwind(AssertUnwindSafe(|| kernel.organize(block, &scale, &mut out)))
-                    .is_err(),
-                "{block:?}"
-            );
+            let (mut points, mut out) = (vec![UNTOUCHED; 3], vec![UNTOUCHED; pixels]);
+            assert!(panics(|| kernel.append(block, &scale, &mut points)), "{block:?}");
+            assert!(panics(|| _ = kernel.compact(block, &scale, &mut out)), "{block:?}");
+            assert!(panics(|| kernel.organize(block, &scale, &mut out)), "{block:?}");
             assert_eq!((points, out), (vec![UNTOUCHED; 3], vec![UNTOUCHED; pixels]), "{block:?}");
-        }
-    }
-}
-
-#[test]
-fn blocks_without_pixels_give_no_points() {
-    for (width, height) in [(0, 0), (0, 3), (3, 0)] {
-        for is_per_pixel in [false, true] {
-            let image = Image::new(width, height, 2, is_per_pixel, || unreachable!());
-            for kernel in Kernel::available() {
-                let (n, _) = between_others(1, 0, |out| {
-                    kernel.compact(image.block(), &DepthScale::all(UNITS_M), out)
-                });
-                assert_eq!(n, 0);
-                between_others(1, 0, |out| {
-                    kernel.organize(image.block(), &DepthScale::all(UNITS_M), out)
-                });
-            }
         }
     }
 }
@@ -282,26 +236,18 @@ fn blocks_without_pixels_give_no_points() {
 fn counts_may_be_larger_than_depths() {
     let depth = vec![u16::MAX; 200_001];
     for kernel in Kernel::available() {
-        assert_eq!(
-            kernel.count(&depth, &DepthScale::all(UNITS_M)),
-            depth.len(),
-            "{}",
-            kernel.name()
-        );
+        let counted = kernel.count(&depth, &DepthScale::all(UNITS_M));
+        assert_eq!(counted, depth.len(), "{}", kernel.name());
     }
 }
 
 #[test]
 fn the_floor_writes_each_place_and_no_other() {
-    for len in 0..100 {
-        for kernel in Kernel::available() {
-            let ((), got) =
-                between_others(len % 17, len, |out| kernel.copy_floor(&vec![1; len], out));
-            assert!(
-                got.iter().flatten().all(|v| !UNTOUCHED.contains(v)),
-                "{}: {len}",
-                kernel.name()
-            );
-        }
+    for (len, kernel) in
+        (0..100).flat_map(|len| Kernel::available().into_iter().map(move |k| (len, k)))
+    {
+        let ((), got) = between_others(len % 17, len, |out| kernel.copy_floor(&vec![1; len], out));
+        let is_written = got.iter().flatten().all(|v| !UNTOUCHED.contains(v));
+        assert!(is_written, "{}: {len}", kernel.name());
     }
 }

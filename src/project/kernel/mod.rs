@@ -1,64 +1,38 @@
 //! The inner loops: rows of depth to points, per instruction set.
 //!
-//! | file | for | written as |
-//! | --- | --- | --- |
-//! | `portable` | every processor, and the ends of rows | plain safe loops, which compilers vectorise where they can |
-//! | `avx2`, `avx512` | x86_64 | `std::arch` |
-//! | `neon` | aarch64 | `std::arch` |
-//! | `floor` | measuring | copies the same bytes without any arithmetic: what memory allows |
+//! | file | what is in it |
+//! | --- | --- |
+//! | `loops` | plain loops, for every processor and the ends of rows; one body for all vectors |
+//! | `x86_64` | AVX2 and AVX-512: what that body needs of them, in `std::arch` |
+//! | `aarch64` | NEON, likewise |
 //!
 //! Why by hand: left to the compiler, organised rows took 1.9 times the floor with AVX2 (the
 //! interleaving of x, y and z costs it) and compacted ones 6 times (nothing vectorises); by hand
 //! with AVX-512 it is 1.1 and 1.4 times. Why `std::arch` and no portable-SIMD library: compaction
-//! lives from each set's own permutations, which the libraries do not have; and in functions with
-//! `target_feature` all intrinsics but loads and stores are safe.
+//! lives from each set's own permutations, which the libraries do not have.
 //!
 //! The set is chosen once, when the program asks for [`Kernel::best`]. All give the same bits: each
 //! lane computes `d * units`, then `ray * z`, in f32 and in this order. None uses fused
 //! multiply-add.
 
-mod floor;
-mod portable;
-
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 #[cfg(target_arch = "aarch64")]
-mod neon;
+mod aarch64;
+#[cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, reason = "without vectors")
+)]
+mod loops;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
 
 use std::mem::MaybeUninit;
 
-use super::reduce::Decimator;
+use super::decimate::Decimate;
+use super::view::Rows;
 
-/// Places for points, whatever stands there now. The loops write nothing but points into them and
+/// Places for points, whatever is in them now. The loops write nothing but points into them and
 /// read nothing: `as_places` and `append` rely on it.
 type Places = [MaybeUninit<[f32; 3]>];
-
-/// Calls the loop that is made for such a block.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! organize_with {
-    ($set:ident, $block:ident, $scale:ident, $out:ident) => {
-        match ($block.has_own_ray_y(), $scale.is_whole()) {
-            (false, true) => $set::organize::<false, false>($block, $scale, $out),
-            (false, false) => $set::organize::<false, true>($block, $scale, $out),
-            (true, true) => $set::organize::<true, false>($block, $scale, $out),
-            (true, false) => $set::organize::<true, true>($block, $scale, $out),
-        }
-    };
-}
-
-/// As above.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-macro_rules! compact_with {
-    ($set:ident, $block:ident, $scale:ident, $out:ident) => {
-        if $block.has_own_ray_y() {
-            $set::compact::<true>($block, $scale, $out)
-        } else {
-            $set::compact::<false>($block, $scale, $out)
-        }
-    };
-}
 
 /// Some rows of a depth image and the rays of their pixels.
 #[derive(Debug, Clone, Copy)]
@@ -117,67 +91,55 @@ impl DepthScale {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Set {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
+/// The loops for one instruction set, to be called only on processors that have it.
+struct Set {
+    name: &'static str,
+    count: unsafe fn(&[u16], &DepthScale) -> usize,
+    organize: unsafe fn(Block<'_>, &DepthScale, &mut Places),
+    compact: unsafe fn(Block<'_>, &DepthScale, &mut Places) -> usize,
+    decimate: unsafe fn(Decimate, Rows<'_>, &DepthScale, usize, &mut [u16]),
+    copy_floor: unsafe fn(&[u16], &mut Places),
 }
+
+const PORTABLE: Set = Set {
+    name: "portable",
+    count: loops::count,
+    organize: loops::organize,
+    compact: loops::compact,
+    decimate: |decimate, Rows { depth, stride }, scale, width, out| {
+        decimate.run(depth, stride, scale.range(), width, out);
+    },
+    copy_floor: loops::copy_floor::<u128, 8>,
+};
 
 /// The loops for one instruction set, which this processor has: there is no other way to get a
 /// `Kernel`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kernel(Set);
+#[derive(Clone, Copy)]
+pub struct Kernel(&'static Set);
 
 impl Kernel {
     /// Those that this processor can run, the best one last.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "on processors with no set of their own")]
-        let mut sets = vec![Set::Portable];
+        let sets = std::iter::once(&PORTABLE);
         #[cfg(target_arch = "x86_64")]
-        {
-            let has_avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt");
-            let has_avx512 = is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512bw")
-                && is_x86_feature_detected!("avx512vl");
-            sets.extend(has_avx2.then_some(Set::Avx2));
-            sets.extend((has_avx2 && has_avx512).then_some(Set::Avx512));
-        }
+        let sets = sets.chain(x86_64::available());
         #[cfg(target_arch = "aarch64")]
-        sets.extend(std::arch::is_aarch64_feature_detected!("neon").then_some(Set::Neon));
-        sets.into_iter().map(Self).collect()
+        let sets = sets.chain(aarch64::available());
+        sets.map(Self).collect()
     }
 
     pub fn best() -> Self {
-        Self::available().pop().unwrap_or(Self(Set::Portable))
+        Self::available().pop().unwrap_or(Self(&PORTABLE))
     }
 
     pub const fn name(self) -> &'static str {
-        match self.0 {
-            Set::Portable => "portable",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => "avx2",
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => "avx512",
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => "neon",
-        }
+        self.0.name
     }
 
     /// How many of `depth` count.
     pub fn count(self, depth: &[u16], scale: &DepthScale) -> usize {
-        match self.0 {
-            Set::Portable => portable::count(depth, scale),
-            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 | Set::Avx512 => unsafe { avx2::count(depth, scale) },
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => portable::count(depth, scale),
-        }
+        // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
+        unsafe { (self.0.count)(depth, scale) }
     }
 
     /// Writes a point for each pixel; those whose depth does not count become zeros, some of them
@@ -187,26 +149,14 @@ impl Kernel {
     /// If the parts of the block do not fit together, or `out` has not just a place for each pixel.
     pub fn organize(self, block: Block<'_>, scale: &DepthScale, out: &mut [[f32; 3]]) {
         assert_eq!(block.pixels(), out.len(), "a place for each pixel");
-        if out.is_empty() {
-            return;
-        }
-        let out = as_places(out);
-        match self.0 {
-            Set::Portable => portable::organize(block, scale, out),
-            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => unsafe { organize_with!(avx2, block, scale, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => unsafe { organize_with!(avx512, block, scale, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => unsafe { organize_with!(neon, block, scale, out) },
+        if !out.is_empty() {
+            // SAFETY: as in `count`.
+            unsafe { (self.0.organize)(block, scale, as_places(out)) }
         }
     }
 
-    /// Writes the points of the pixels whose depth counts, one behind the other, to the begin of
-    /// `out`; returns how many they are. What stands behind them in `out` may be overwritten.
+    /// Writes the points of the pixels whose depth counts, without gaps, to the start of `out`;
+    /// returns how many they are. What is after them in `out` may be overwritten.
     ///
     /// # Panics
     /// If the parts of the block do not fit together, or `out` has too few places.
@@ -221,8 +171,7 @@ impl Kernel {
     pub fn append(self, block: Block<'_>, scale: &DepthScale, points: &mut Vec<[f32; 3]>) {
         points.reserve(block.pixels());
         let n = self.compact_into(block, scale, points.spare_capacity_mut());
-        // SAFETY: `compact_into` has written points to the first `n` places behind the vector's
-        // end.
+        // SAFETY: `compact_into` has written points to the first `n` places after the vector's end.
         unsafe { points.set_len(points.len() + n) }
     }
 
@@ -230,37 +179,21 @@ impl Kernel {
         if block.pixels() == 0 {
             return 0;
         }
-        match self.0 {
-            Set::Portable => portable::compact(block, scale, out),
-            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => unsafe { compact_with!(avx2, block, scale, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => unsafe { compact_with!(avx512, block, scale, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "aarch64")]
-            Set::Neon => unsafe { compact_with!(neon, block, scale, out) },
-        }
+        // SAFETY: as in `count`.
+        unsafe { (self.0.compact)(block, scale, out) }
     }
 
-    /// [`Decimator::run`], for whole rows of the smaller image.
-    pub fn decimate(
+    /// [`Decimate::run`] of the depths that count.
+    pub(super) fn decimate(
         self,
-        decimator: &Decimator,
-        depth: &[u16],
-        stride: usize,
+        decimate: Decimate,
+        rows: Rows<'_>,
         scale: &DepthScale,
+        width: usize,
         out: &mut [u16],
     ) {
-        match self.0 {
-            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 | Set::Avx512 => unsafe {
-                avx2::decimate(decimator, depth, stride, scale, out)
-            },
-            _ => decimator.run(depth, stride, scale.range(), out),
-        }
+        // SAFETY: as in `count`.
+        unsafe { (self.0.decimate)(decimate, rows, scale, width, out) }
     }
 
     /// Reads all of `depth` and writes six times as many bytes to `out`, with the widest stores and
@@ -270,21 +203,13 @@ impl Kernel {
     /// If `out` has not a place for each pixel.
     pub fn copy_floor(self, depth: &[u16], out: &mut [[f32; 3]]) {
         assert_eq!(depth.len(), out.len(), "a place for each pixel");
-        let out = as_places(out);
-        match self.0 {
-            // SAFETY: a Kernel of a set exists only where the processor has it (`available`).
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx512 => unsafe { floor::avx512(depth, out) },
-            // SAFETY: as above.
-            #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => unsafe { floor::avx2(depth, out) },
-            _ => floor::portable(depth, out),
-        }
+        // SAFETY: as in `count`.
+        unsafe { (self.0.copy_floor)(depth, as_places(out)) }
     }
 }
 
 fn as_places(points: &mut [[f32; 3]]) -> &mut Places {
-    // SAFETY: MaybeUninit has the layout of what it may hold, and nothing but points is ever
+    // SAFETY: MaybeUninit has the layout of its content, and nothing but points is ever
     // written through the result.
     unsafe { &mut *(std::ptr::from_mut(points) as *mut Places) }
 }
@@ -346,8 +271,8 @@ impl<'a> Block<'a> {
 
 impl Row<'_> {
     /// The part of the row from pixel `i`.
-    fn from(self, i: usize, has_own_ray_y: bool) -> Self {
-        let ray_y = if has_own_ray_y { &self.ray_y[i..] } else { self.ray_y };
+    fn from(self, i: usize) -> Self {
+        let ray_y = if self.ray_y.len() == 1 { self.ray_y } else { &self.ray_y[i..] };
         Self { depth: &self.depth[i..], ray_x: &self.ray_x[i..], ray_y }
     }
 }

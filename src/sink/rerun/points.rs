@@ -84,7 +84,7 @@ impl Colorizer {
         let mut free = self.pool.free();
         let colors_rgba = free.get_mut();
         colors_rgba.resize(positions_m.len(), 0);
-        self.ramp.paint(positions_m, colors_rgba);
+        self.ramp.colorize(positions_m, colors_rgba);
         free.share()
     }
 }

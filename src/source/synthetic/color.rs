@@ -1,7 +1,7 @@
-//! What a colour camera beside the depth camera sees: the room in its paint under a lamp, and the
+//! What a colour camera beside the depth camera sees: the room's colours under a lamp, and the
 //! bodies in it.
 //!
-//! The room is painted once, with four samples a pixel and the shadows of its furniture. Of each
+//! The room is drawn once, with four samples a pixel and the shadows of its furniture. Of each
 //! frame only the bodies are drawn, and the dark spots below them.
 
 use std::f32::consts::{PI, TAU};
@@ -12,7 +12,7 @@ use super::room::{
 };
 use crate::camera::Intrinsics;
 
-/// How far left of the depth camera it stands, about as in a D435: a point is that much farther
+/// How far left of the depth camera it is, about as in a D435: a point is that much farther
 /// right in its frame.
 pub const OFFSET_X_M: f32 = 0.015;
 const CAMERA_M: [f32; 3] = [-OFFSET_X_M, 0.0, 0.0];
@@ -81,8 +81,9 @@ impl ColorView {
                     [0, 1, 2].map(|i| (point_m[i] - body.center_m[i]) / body.semi_axes_m[i]);
                 let normal = unit([0, 1, 2].map(|i| on_body[i] / body.semi_axes_m[i]));
                 let light = 0.52 + 0.62 * lamp(point_m, normal);
-                rgb[3 * pixel..][..3]
-                    .copy_from_slice(&body_paint(body.part, on_body, t).map(|c| to_u8(c * light)));
+                rgb[3 * pixel..][..3].copy_from_slice(
+                    &color_of_body(body.part, on_body, t).map(|c| to_u8(c * light)),
+                );
             }
         }
     }
@@ -111,9 +112,9 @@ impl ColorView {
 
 /// The room's colour at a point in the depth camera's frame, as the lamp lights it.
 fn lit_room(hit: &Hit, point_m: [f32; 3]) -> Rgb {
-    let paint = room_paint(hit.surface, hit.axis, point_m);
+    let color = color_of_room(hit.surface, hit.axis, point_m);
     if hit.surface == Surface::Window {
-        return paint;
+        return color;
     }
     let mut normal = [0.0; 3];
     normal[hit.axis] = -(point_m[hit.axis] - CAMERA_M[hit.axis]).signum();
@@ -128,7 +129,7 @@ fn lit_room(hit: &Hit, point_m: [f32; 3]) -> Rgb {
         .map(|distance_m| 1.0 - 0.28 * (-distance_m / 0.22).exp())
         .product();
     let light = 0.64 * corners + 0.62 * direct;
-    paint.map(|c| c * light)
+    color.map(|c| c * light)
 }
 
 /// What the lamp gives a surface, 1 right below it.
@@ -139,8 +140,8 @@ fn lamp(point_m: [f32; 3], normal: [f32; 3]) -> f32 {
     slant.max(0.0) * 6.0 / (5.0 + distance2)
 }
 
-/// The paint of the room, 0 to 255.
-fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
+/// The colour of the room, 0 to 255.
+fn color_of_room(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
     const WOOD: Rgb = [186.0, 138.0, 92.0];
     let scale = |color: Rgb, factor: f32| color.map(|c| c * factor);
     let is_near = |value: f32, to: f32, within: f32| (value - to).abs() < within;
@@ -152,9 +153,10 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
         },
         Surface::Back => match (x, y) {
             _ if y > FLOOR_Y_M - 0.1 => [244.0, 240.0, 232.0],
-            _ if is_near(x, 1.5, 0.66) && is_near(y, -0.6, 0.56) => [248.0, 246.0, 240.0], // the window's frame
+            // The window's frame.
+            _ if is_near(x, 1.5, 0.66) && is_near(y, -0.6, 0.56) => [248.0, 246.0, 240.0],
             _ if is_near(x, -0.55, 0.5) && is_near(y, -0.55, 0.36) => {
-                picture((x + 0.55) / 0.46, (y + 0.55) / 0.32)
+                wall_picture((x + 0.55) / 0.46, (y + 0.55) / 0.32)
             }
             _ => [236.0, 214.0, 176.0],
         },
@@ -176,10 +178,8 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
                     let plank = (x / 0.16).floor();
                     let along = (z + 0.37 * plank) / 1.3;
                     let seam = x / 0.16 - plank < 0.03 || along - along.floor() < 0.006;
-                    scale(
-                        WOOD,
-                        (0.88 + 0.24 * hash(plank, along.floor())) * if seam { 0.6 } else { 1.0 },
-                    )
+                    let shade = 0.88 + 0.24 * hash(plank, along.floor());
+                    scale(WOOD, shade * if seam { 0.6 } else { 1.0 })
                 }
             }
         }
@@ -201,7 +201,7 @@ fn room_paint(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
 }
 
 /// A sunset over the sea in a dark frame; from -1 to 1 within the frame.
-fn picture(x: f32, y: f32) -> Rgb {
+fn wall_picture(x: f32, y: f32) -> Rgb {
     if x.abs() > 1.0 || y.abs() > 1.0 {
         return [72.0, 52.0, 44.0];
     }
@@ -213,15 +213,15 @@ fn picture(x: f32, y: f32) -> Rgb {
     }
 }
 
-/// The paint of a body; `on_body` is a point of the unit sphere.
-fn body_paint(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
+/// The colour of a body; `on_body` is a point of the unit sphere.
+fn color_of_body(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
     match part {
         Part::Trunk if y > 0.15 => [58.0, 66.0, 96.0],
         Part::Trunk if (y * 9.0).rem_euclid(2.0) < 0.7 => [246.0, 238.0, 226.0],
         Part::Trunk | Part::Arm => [224.0, 92.0, 66.0],
         Part::Head if y < -0.35 || z > 0.35 => [84.0, 56.0, 40.0],
         Part::Head => [244.0, 196.0, 160.0],
-        // A beach ball that rolls as it flies, by two turns a round.
+        // A beach ball that rolls as it flies, two rotations a loop.
         Part::Ball => {
             match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
                 true => [252.0, 214.0, 70.0],
@@ -253,23 +253,11 @@ fn to_u8(c: f32) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::depth::DepthView;
+    use super::super::DepthView;
     use super::*;
-    use crate::camera::Distortion;
 
     fn intrinsics() -> Intrinsics {
-        let (width, height) = (320, 240);
-        let distortion = Distortion::None;
-        Intrinsics {
-            width,
-            height,
-            fx: 211.2,
-            fy: 211.2,
-            ppx: 159.5,
-            ppy: 119.5,
-            distortion,
-            coeffs: [0.0; 5],
-        }
+        super::super::intrinsics(320, 240)
     }
 
     #[test]
@@ -280,21 +268,20 @@ mod tests {
         depth_view.render(1.7, 5, &mut depth);
         color_view.render(1.7, &mut rgb);
         let agreeing = |offset_x_m: f32| {
-            let (mut same, mut all) = (0, 0);
+            let (mut same, mut all) = (0.0, 0.0);
             for (pixel, &steps) in depth.iter().enumerate().filter(|(_, steps)| **steps > 0) {
                 let (z, v) = (f32::from(steps) * super::super::DEPTH_UNITS_M, pixel / 320);
                 let u = (pixel % 320) as f32 + i.fx * offset_x_m / z;
                 if (0.0..319.0).contains(&u) {
-                    all += 1;
-                    same += u32::from(
-                        (color_view.scene_m[v * 320 + (u + 0.5) as usize] / z - 1.0).abs() < 0.03,
-                    );
+                    let seen_m = color_view.scene_m[v * 320 + (u + 0.5) as usize];
+                    all += 1.0;
+                    same += if (seen_m / z - 1.0).abs() < 0.03 { 1.0 } else { 0.0 };
                 }
             }
-            f64::from(same) / f64::from(all)
+            same / all
         };
-        assert!(agreeing(OFFSET_X_M) > 0.98, "{}", agreeing(OFFSET_X_M));
-        assert!(agreeing(-OFFSET_X_M) < agreeing(OFFSET_X_M) - 0.005, "{}", agreeing(-OFFSET_X_M));
+        let (right, wrong) = (agreeing(OFFSET_X_M), agreeing(-OFFSET_X_M));
+        assert!(right > 0.98 && wrong < right - 0.005, "{right} {wrong}");
     }
 
     #[test]
@@ -310,7 +297,7 @@ mod tests {
         let differ = |a: &[u8], b: &[u8]| {
             a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
         };
-        assert!(differ(&first, &image(ROUND_S)) < 0.001, "all goes round");
+        assert!(differ(&first, &image(ROUND_S)) < 0.001, "it is a loop");
         let changed = differ(&first, &second);
         assert!((0.02..0.5).contains(&changed), "{changed}");
         // Neither black nor white, and many colours.

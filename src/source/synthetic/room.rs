@@ -1,5 +1,5 @@
-//! The room and what moves in it, as rays meet it. The depth camera stands at the origin, 1 m above
-//! the floor.
+//! The room and what moves in it, as rays meet it. The depth camera is at the origin, 1 m above the
+//! floor.
 
 use std::f32::consts::TAU;
 use std::ops::Range;
@@ -40,7 +40,7 @@ const BOXES: [(Surface, [f32; 3], [f32; 3]); 5] = [
 pub struct Hit {
     pub surface: Surface,
     pub z_m: f32,
-    /// The axis that the surface stands across.
+    /// The axis that the surface is at right angles to.
     pub axis: usize,
 }
 
@@ -70,7 +70,7 @@ pub fn look(from_x_m: f32, x: f32, y: f32) -> Hit {
     hit
 }
 
-/// Whether one of the boxes stands between two points.
+/// Whether one of the boxes is between two points.
 pub fn is_hidden(from_m: [f32; 3], to_m: [f32; 3]) -> bool {
     let ray = [to_m[0] - from_m[0], to_m[1] - from_m[1], to_m[2] - from_m[2]];
     BOXES.iter().any(|&(_, low, high)| enter_box(from_m, ray, low, high).0 < 1.0)
@@ -103,13 +103,10 @@ pub struct View {
 
 impl View {
     pub fn new(intrinsics: &Intrinsics) -> Self {
+        let Intrinsics { width, height, .. } = *intrinsics;
         Self {
-            ray_x: (0..intrinsics.width)
-                .map(|u| (u as f32 - intrinsics.ppx) / intrinsics.fx)
-                .collect(),
-            ray_y: (0..intrinsics.height)
-                .map(|v| (v as f32 - intrinsics.ppy) / intrinsics.fy)
-                .collect(),
+            ray_x: (0..width).map(|u| intrinsics.ray(u as f32, 0.0)[0]).collect(),
+            ray_y: (0..height).map(|v| intrinsics.ray(0.0, v as f32)[1]).collect(),
         }
     }
 
@@ -117,7 +114,7 @@ impl View {
         self.ray_x.len()
     }
 
-    /// The columns (of `ray_x`) or rows (of `ray_y`) whose rays lie within `low..=high`.
+    /// The columns (of `ray_x`) or rows (of `ray_y`) whose rays are within `low..=high`.
     pub fn span(rays: &[f32], low: f32, high: f32) -> Range<usize> {
         rays.partition_point(|&r| r < low)..rays.partition_point(|&r| r <= high)
     }
@@ -145,11 +142,8 @@ impl Body {
         let [[cx, cy, cz], [sx, sy, sz]] = [self.center_m, self.semi_axes_m];
         let (near_z, far_z) = (cz - sz, cz + sz);
         let span = |rays: &[f32], c: f32, s: f32| {
-            View::span(
-                rays,
-                ((c - s) / near_z).min((c - s) / far_z),
-                ((c + s) / near_z).max((c + s) / far_z),
-            )
+            let low = ((c - s) / near_z).min((c - s) / far_z);
+            View::span(rays, low, ((c + s) / near_z).max((c + s) / far_z))
         };
         (near_z >= 0.1).then(|| (span(&view.ray_x, cx, sx), span(&view.ray_y, cy, sy)))
     }
@@ -166,8 +160,8 @@ impl Body {
     }
 }
 
-/// After so long all is where it was, so that a picture of it can go round. The ball meets the
-/// floor every second.
+/// After so long all is where it was, so that a video of it can loop. The ball meets the floor
+/// every second.
 pub const ROUND_S: f32 = 6.0;
 
 /// A figure that walks around the table, its head and arm, and a ball that bounces, `t` seconds
@@ -194,17 +188,17 @@ mod tests {
 
     #[test]
     fn rays_meet_what_is_in_front() {
-        let see = |x, y| look(0.0, x, y).surface;
-        assert_eq!(see(0.0, 0.0), Surface::Back);
-        assert_eq!(see(1.5 / BACK_Z_M, -0.5 / BACK_Z_M), Surface::Window);
-        assert_eq!(
-            (see(0.0, 0.8), see(0.0, -0.8), see(1.5, 0.0)),
-            (Surface::Floor, Surface::Ceiling, Surface::Side)
-        );
-        assert_eq!(
-            (see(0.0, 0.28 / 2.5), see(-2.0 / 3.2, 0.0)),
-            (Surface::Table, Surface::Cupboard)
-        );
+        for (x, y, surface) in [
+            (0.0, 0.0, Surface::Back),
+            (1.5 / BACK_Z_M, -0.5 / BACK_Z_M, Surface::Window),
+            (0.0, 0.8, Surface::Floor),
+            (0.0, -0.8, Surface::Ceiling),
+            (1.5, 0.0, Surface::Side),
+            (0.0, 0.28 / 2.5, Surface::Table),
+            (-2.0 / 3.2, 0.0, Surface::Cupboard),
+        ] {
+            assert_eq!(look(0.0, x, y).surface, surface);
+        }
         let wall = look(0.0, 0.1, 0.01);
         assert_eq!((wall.z_m, wall.axis), (BACK_Z_M, 2));
         // From a place farther left, the left wall is nearer.
@@ -220,18 +214,7 @@ mod tests {
 
     #[test]
     fn a_body_is_seen_within_its_bounds_only() {
-        let (width, height) = (160, 120);
-        let intrinsics = Intrinsics {
-            width,
-            height,
-            fx: 100.0,
-            fy: 100.0,
-            ppx: 79.5,
-            ppy: 59.5,
-            distortion: crate::camera::Distortion::None,
-            coeffs: [0.0; 5],
-        };
-        let view = View::new(&intrinsics);
+        let view = View::new(&super::super::intrinsics(160, 120));
         for body in bodies_at(1.3) {
             let (columns, rows) = body.bounds(&view).unwrap();
             let mut seen = 0;
@@ -240,11 +223,8 @@ mod tests {
                     if let Some(z) = body.depth_m(x, y) {
                         assert!(columns.contains(&u) && rows.contains(&v), "{body:?} {u} {v}");
                         let point_m = [x * z, y * z, z];
-                        let r: f32 = (0..3)
-                            .map(|i| {
-                                ((point_m[i] - body.center_m[i]) / body.semi_axes_m[i]).powi(2)
-                            })
-                            .sum();
+                        let [c, s] = [body.center_m, body.semi_axes_m];
+                        let r: f32 = (0..3).map(|i| ((point_m[i] - c[i]) / s[i]).powi(2)).sum();
                         assert!((r - 1.0).abs() < 1e-2, "{r}");
                         seen += 1;
                     }

@@ -1,7 +1,7 @@
 //! One point for each occupied cell of a grid.
 //!
-//! The cells that were met stand in lists, in the order in which they were. A hash table with open
-//! addressing tells a cell's place in the lists. Two things make it fast. A slot holds the place
+//! The cells that were met are in lists, in the order in which they were. A hash table with open
+//! addressing says where in the lists a cell is. Two things make it fast. A slot has that index
 //! plus the number of cells that all runs before have met: what they left in the table is too small
 //! to be of this run, so nothing has to be cleared. And sixteen cells in a row in x share a cache
 //! line, because neighbouring pixels meet neighbouring cells.
@@ -16,7 +16,7 @@ const REACH: f32 = (1 << 20) as f32;
 /// As many colours add up without overflow.
 const MOST_COLORS: u32 = u32::MAX / 0xff;
 
-/// Thins clouds out to one point for each cell of a grid of cubes.
+/// Subsamples clouds to one point for each cell of a grid of cubes.
 ///
 /// The grid is that of the camera frame: a point p is in the cell `floor(p / cell_m)`, axis by axis
 /// and in f32. It reaches 2^20 cells from the origin in each direction (10 km with cells of 1 cm).
@@ -26,7 +26,7 @@ pub struct VoxelGrid {
     cell_m: f32,
     /// For how many points there is room.
     capacity: usize,
-    /// `first` plus the place of a cell in the lists; less than `first` if empty.
+    /// `first` plus the index of a cell in the lists; less than `first` if empty.
     slots: Vec<u32>,
     first: u32,
     /// The cells that this run has met, and the points in each.
@@ -58,7 +58,7 @@ impl VoxelGrid {
     }
 
     /// Replaces the points of each cell by their mean, in the order of the cells' first points. The
-    /// mean lies in the cell, so that a second run changes nothing.
+    /// mean is in the cell, so that a second run changes nothing.
     ///
     /// With a colour for each point, as `0xRRGGBBAA`, each channel becomes its rounded mean. Alpha
     /// 0 marks a point without colour, which counts only in cells where all are such.
@@ -99,7 +99,7 @@ impl VoxelGrid {
 
     fn add<const COLORED: bool>(&mut self, positions_m: &[[f32; 3]], colors_rgba: &[u32]) {
         let mut cells = [[0; 3]; CHUNK];
-        let (mut last_key, mut place) = (u64::MAX, 0);
+        let (mut last_key, mut index) = (u64::MAX, 0);
         for (i, chunk) in positions_m.chunks(CHUNK).enumerate() {
             for (cell, &x_m) in cells.as_flattened_mut().iter_mut().zip(chunk.as_flattened()) {
                 *cell = cell_along_axis(x_m, self.cell_m);
@@ -108,25 +108,25 @@ impl VoxelGrid {
                 let key = u64::from(z) << 42 | u64::from(y) << 21 | u64::from(x);
                 if key != last_key {
                     last_key = key;
-                    place = self.place(key);
-                    if place == self.positions.len() {
+                    index = self.index_of(key);
+                    if index == self.positions.len() {
                         self.positions.push(PositionSum::default());
                         if COLORED {
                             self.colors.push(ColorSum::default());
                         }
                     }
                 }
-                self.positions[place].add(position_m);
+                self.positions[index].add(position_m);
                 if COLORED {
-                    self.colors[place].add(colors_rgba[i * CHUNK + j]);
+                    self.colors[index].add(colors_rgba[i * CHUNK + j]);
                 }
             }
         }
     }
 
-    /// The place of a cell in the lists, which is their length if it is new.
+    /// The index of a cell in the lists, which is their length if it is new.
     #[inline]
-    fn place(&mut self, key: u64) -> usize {
+    fn index_of(&mut self, key: u64) -> usize {
         // The hash says which cache line sixteen neighbours in x go to, and how they are permuted
         // in it.
         let row = key >> 4;
@@ -136,12 +136,12 @@ impl VoxelGrid {
         loop {
             match self.slots[slot].checked_sub(self.first) {
                 None => {
-                    let place = self.keys.len();
-                    self.slots[slot] = self.first + place as u32;
+                    let index = self.keys.len();
+                    self.slots[slot] = self.first + index as u32;
                     self.keys.push(key);
-                    return place;
+                    return index;
                 }
-                Some(place) if self.keys[place as usize] == key => return place as usize,
+                Some(index) if self.keys[index as usize] == key => return index as usize,
                 // On to the next line, so that full lines don't pile up. An odd step comes past
                 // every slot of a power of two.
                 Some(_) => slot = (slot + 17) & (self.slots.len() - 1),
@@ -225,8 +225,9 @@ impl ColorSum {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::HashMap;
 
+    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -235,56 +236,45 @@ mod tests {
         position_m.map(|x| ((x / cell_m).floor() as i64).clamp(-(1 << 20), (1 << 20) - 1))
     }
 
-    /// The obviously right way: gather the points of each cell in a map, and list the cells by
-    /// their first points.
-    fn naive(
-        cell_m: f32,
-        positions_m: &[[f32; 3]],
-        colors_rgba: &[u32],
-    ) -> (Vec<[f32; 3]>, Vec<u32>) {
-        let mut cells: BTreeMap<[i64; 3], Vec<usize>> = BTreeMap::new();
+    /// The obviously right way: gather the points of each cell, and list the cells by their first
+    /// points.
+    fn naive(cell_m: f32, positions_m: &[[f32; 3]], rgba: &[u32]) -> (Vec<[f32; 3]>, Vec<u32>) {
+        let mut cells: Vec<Vec<usize>> = Vec::new();
+        let mut indices = HashMap::new();
         for (i, p) in positions_m.iter().enumerate() {
-            cells.entry(cell(p, cell_m)).or_default().push(i);
+            let index = *indices.entry(cell(p, cell_m)).or_insert(cells.len());
+            cells.resize(cells.len().max(index + 1), Vec::new());
+            cells[index].push(i);
         }
-        let mut cells: Vec<Vec<usize>> = cells.into_values().collect();
-        cells.sort_by_key(|points| points[0]);
         let position = |points: &Vec<usize>| {
-            let mean = |axis: usize| {
-                points.iter().map(|&i| f64::from(positions_m[i][axis])).sum::<f64>()
-                    / points.len() as f64
-            };
-            [0, 1, 2].map(|axis| mean(axis) as f32)
+            [0, 1, 2].map(|axis| {
+                let sum: f64 = points.iter().map(|&i| f64::from(positions_m[i][axis])).sum();
+                (sum / points.len() as f64) as f32
+            })
         };
         let color = |points: &Vec<usize>| {
-            let all: Vec<[u8; 4]> = points.iter().map(|&i| colors_rgba[i].to_be_bytes()).collect();
+            let all: Vec<[u8; 4]> = points.iter().map(|&i| rgba[i].to_be_bytes()).collect();
             let seen: Vec<[u8; 4]> = all.iter().copied().filter(|c| c[3] != 0).collect();
             let counted = if seen.is_empty() { all } else { seen };
-            let sum =
-                |channel: usize| counted.iter().map(|c| usize::from(c[channel])).sum::<usize>();
-            u32::from_be_bytes(
-                [0, 1, 2, 3].map(|channel| {
-                    ((2 * sum(channel) + counted.len()) / (2 * counted.len())) as u8
-                }),
-            )
+            let n = counted.len();
+            u32::from_be_bytes([0, 1, 2, 3].map(|channel| {
+                let sum: usize = counted.iter().map(|c| usize::from(c[channel])).sum();
+                ((2 * sum + n) / (2 * n)) as u8
+            }))
         };
-        let colors =
-            if colors_rgba.is_empty() { Vec::new() } else { cells.iter().map(color).collect() };
+        let colors = if rgba.is_empty() { Vec::new() } else { cells.iter().map(color).collect() };
         (cells.iter().map(position).collect(), colors)
     }
 
-    /// Runs the grid on a copy, and holds it against the naive one and what must always be true.
+    /// Runs the grid on a copy, and compares it with the naive one and what must always be true.
     fn check(grid: &mut VoxelGrid, positions_m: &[[f32; 3]], colors_rgba: &[u32]) {
         let (mut positions, mut colors) = (positions_m.to_vec(), colors_rgba.to_vec());
         grid.run(&mut positions, &mut colors);
         let (want_positions, want_colors) = naive(grid.cell_m, positions_m, colors_rgba);
-        assert_eq!(positions.len(), want_positions.len());
-        assert!(positions.len() <= positions_m.len());
-        assert_eq!(colors, want_colors);
+        assert_eq!((positions.len(), &colors), (want_positions.len(), &want_colors));
         for (got, want) in positions.iter().zip(&want_positions) {
-            assert!(
-                got.iter().zip(want).all(|(g, w)| (g - w).abs() <= f32::EPSILON * w.abs()),
-                "{got:?} for {want:?}"
-            );
+            let is_near = |(g, w): (&f32, &f32)| (g - w).abs() <= f32::EPSILON * w.abs();
+            assert!(got.iter().zip(want).all(is_near), "{got:?} for {want:?}");
             assert_eq!(cell(got, grid.cell_m), cell(want, grid.cell_m), "{got:?} left its cell");
         }
         let (mut again, mut colors_again) = (positions.clone(), colors.clone());
@@ -296,86 +286,65 @@ mod tests {
         prop_oneof![
             4 => -0.3f32..0.3,
             2 => -10f32..70.0,
-            2 => (-8i8..8).prop_map(|i| f32::from(i) * 0.05), // on a border between cells, or all but
-            1 => prop_oneof![Just(0.0), Just(-0.0), Just(-1e-30), Just(1e30), Just(-1e30)],
+            2 => (-8i8..8).prop_map(|i| f32::from(i) * 0.05), // on a border of cells, or nearly
+            1 => proptest::sample::select(vec![0.0, -0.0, -1e-30, 1e30, -1e30]),
         ]
-    }
-
-    fn colors() -> impl Strategy<Value = u32> {
-        prop_oneof![2 => any::<u32>().prop_map(|c| c | 0xff), 1 => any::<u32>(), 2 => any::<u32>().prop_map(|c| c & !0xff)]
     }
 
     fn clouds() -> impl Strategy<Value = Vec<([f32; 3], u32)>> {
-        let points = || (proptest::array::uniform3(coordinates()), colors());
-        prop_oneof![
-            proptest::collection::vec(points(), 0..40),
-            proptest::collection::vec(points(), 0..700)
-        ]
+        let colors = || {
+            let with_alpha = |alpha: fn(u32) -> u32| any::<u32>().prop_map(alpha);
+            prop_oneof![
+                2 => with_alpha(|c| c | 0xff),
+                1 => any::<u32>(),
+                2 => with_alpha(|c| c & !0xff),
+            ]
+        };
+        let points = |n| vec((proptest::array::uniform3(coordinates()), colors()), 0..n);
+        prop_oneof![points(40), points(700)]
     }
 
     proptest! {
         #[test]
-        fn fast_and_naive_agree(frames in proptest::collection::vec(clouds(), 1..4), cell_m in prop_oneof![Just(0.05f32), 0.001f32..2.0]) {
+        fn fast_and_naive_agree(
+            clouds in vec(clouds(), 1..4),
+            cell_m in prop_oneof![Just(0.05f32), 0.001f32..2.0],
+        ) {
             let mut grid = VoxelGrid::new(cell_m, 700);
-            for (positions, colors) in frames.into_iter().map(|frame| frame.into_iter().unzip::<_, _, Vec<_>, Vec<_>>()) {
+            for cloud in clouds {
+                let (positions, colors): (Vec<_>, Vec<_>) = cloud.into_iter().unzip();
                 check(&mut grid, &positions, &colors);
                 check(&mut grid, &positions, &[]);
             }
         }
     }
 
-    /// All slots of the table are in reach also for a wall of one cell's thickness across the x
-    /// axis.
+    /// All slots of the table are in reach: for a wall of one cell's thickness across each axis,
+    /// and where 12 cells fill a table of 16 slots.
     #[test]
-    fn walls_along_each_axis_fit() {
+    fn full_tables_are_no_endless_search() {
         let mut grid = VoxelGrid::new(0.01, 100 * 100);
         for axis in 0..3 {
-            let point = |u: usize, v: usize| {
-                let mut p = [u as f32 * 0.01 + 0.005, v as f32 * 0.01 + 0.005, 0.0];
+            let point = |i: usize| {
+                let mut p = [(i % 100) as f32 * 0.01 + 0.005, (i / 100) as f32 * 0.01 + 0.005, 0.0];
                 p.rotate_right(axis);
                 p
             };
-            let wall: Vec<[f32; 3]> =
-                (0..100).flat_map(|v| (0..100).map(move |u| point(u, v))).collect();
-            check(&mut grid, &wall, &[]);
+            check(&mut grid, &(0..100 * 100).map(point).collect::<Vec<_>>(), &[]);
         }
+        let few = |i: usize| [i as f32 * 0.3, (i * i) as f32 * 0.1, 1.0];
+        check(&mut VoxelGrid::new(0.05, 12), &(0..12).map(few).collect::<Vec<_>>(), &[]);
     }
 
     #[test]
-    fn a_plane_becomes_one_point_for_each_cell() {
-        let step = |i: usize| i as f32 * 0.01 + 0.001;
-        let mut positions: Vec<[f32; 3]> =
-            (0..400).map(|i| [step(i % 20), step(i / 20), 1.04]).collect();
-        let mut colors: Vec<u32> =
-            (0..400).map(|i| if i % 2 == 0 { 0x20_40_60_ff } else { 0xff_ff_ff_00 }).collect();
-        VoxelGrid::new(0.1, 400).run(&mut positions, &mut colors);
-        assert_eq!(colors, [0x20_40_60_ff; 4]);
-        let want = [
-            [0.046, 0.046, 1.04],
-            [0.146, 0.046, 1.04],
-            [0.046, 0.146, 1.04],
-            [0.146, 0.146, 1.04],
-        ];
-        assert!(
-            positions
-                .iter()
-                .flatten()
-                .zip(want.iter().flatten())
-                .all(|(g, w): (&f32, &f32)| (g - w).abs() < 1e-6),
-            "{positions:?}"
-        );
-    }
-
-    #[test]
-    fn runs_forget_each_other_also_when_their_count_starts_anew() {
+    fn runs_forget_each_other_also_when_their_count_restarts() {
         let cloud: Vec<[f32; 3]> = (0..100).map(|i| [i as f32 * 0.1, 0.0, 1.0]).collect();
         let mut grid = VoxelGrid::new(0.05, cloud.len());
-        check(&mut grid, &cloud, &[]);
         grid.first = u32::MAX - 450;
-        for _ in 0..4 {
+        for _ in 0..5 {
             check(&mut grid, &cloud, &[]);
         }
-        assert!(grid.first < 1000, "the count has not started anew");
+        assert!(grid.first < 1000, "the count has not restarted");
     }
 
     #[test]
@@ -384,13 +353,8 @@ mod tests {
         let mut grid = VoxelGrid::new(0.5, 0);
         check(&mut grid, &cloud, &[0xff; 1000]);
         let room = |grid: &VoxelGrid| {
-            (
-                grid.slots.capacity(),
-                grid.keys.capacity(),
-                grid.positions.capacity(),
-                grid.colors.capacity(),
-                grid.slots.as_ptr(),
-            )
+            let lists = (grid.keys.capacity(), grid.positions.capacity(), grid.colors.capacity());
+            (grid.slots.as_ptr(), grid.slots.capacity(), lists)
         };
         let before = room(&grid);
         check(&mut grid, &cloud, &[0xff; 1000]);
@@ -400,15 +364,8 @@ mod tests {
 
     #[test]
     fn what_no_camera_gives_harms_no_other_point() {
-        let strange = [
-            f32::NAN,
-            f32::INFINITY,
-            f32::NEG_INFINITY,
-            f32::MAX,
-            f32::MIN,
-            f32::MIN_POSITIVE,
-            -0.0,
-        ];
+        let (far, tiny) = (f32::INFINITY, f32::MIN_POSITIVE);
+        let strange = [f32::NAN, far, -far, f32::MAX, f32::MIN, tiny, -0.0];
         let mut positions: Vec<[f32; 3]> =
             strange.iter().flat_map(|&x| strange.map(|y| [x, y, 1.0])).collect();
         positions.extend([[1.0; 3]; 2]);
@@ -429,14 +386,5 @@ mod tests {
         let mut sum = ColorSum { channels: [u32::MAX; 4], points: MOST_COLORS };
         sum.add(u32::MAX);
         assert_eq!(sum.mean(), u32::MAX);
-    }
-
-    /// A table of 16 slots with 12 cells in it: a probe that comes past only some of the slots
-    /// would not end.
-    #[test]
-    fn the_smallest_table_can_be_filled() {
-        let cloud: Vec<[f32; 3]> =
-            (0..12).map(|i| [i as f32 * 0.3, (i * i) as f32 * 0.1, 1.0]).collect();
-        check(&mut VoxelGrid::new(0.05, cloud.len()), &cloud, &[]);
     }
 }

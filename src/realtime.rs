@@ -2,25 +2,26 @@
 //! system permits it.
 //!
 //! Nothing of it happens unless it is asked for. What is not permitted costs one line that says
-//! what to do, and the run goes on without it. What was granted is read back from the system, and
-//! stands in the report.
+//! what to do ([`Realtime::refused`]), and the run goes on without it. What was granted is read
+//! back from the system, and is in the report ([`RealtimeLog`]).
 //!
 //! Threads inherit niceness and cores from the one that starts them. So do librealsense's, which
-//! hand over a camera's frames: the thread that opens a camera has those of capture
+//! deliver a camera's frames: the thread that opens a camera has those of capture
 //! ([`with_threads`]). They do not get its real-time priority: when librealsense starts, its
 //! threads wait for one another by spinning, and with real-time priority on one core that never
 //! ends.
-
-mod sys;
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use rustix::process::{Resource, getrlimit};
+use rustix::mm::{MlockAllFlags, mlockall};
+use rustix::process::{Resource, getpriority_process, getrlimit, setpriority_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::{Deserialize, Serialize};
 
-pub use sys::MOST_CORES;
+/// Cores that a set of the kernel's has room for.
+pub const MOST_CORES: usize = CpuSet::MAX_CPU;
 
 /// Bits in the effective capabilities of a process.
 pub const CAP_IPC_LOCK: u64 = 1 << 14;
@@ -76,47 +77,47 @@ pub struct ThreadReport {
     pub cores: String,
 }
 
-/// What was said already in this process: a profiling session has many runs.
-static TOLD: Mutex<Vec<String>> = Mutex::new(Vec::new());
+impl Realtime {
+    /// Locks memory, tries out how threads are to be scheduled, and returns what is refused, a line
+    /// each: for whoever starts one run or many, to report once.
+    pub fn refused(&self) -> Vec<String> {
+        let locked = if self.lock_memory { lock_memory() } else { Ok(()) };
+        let mut refused: Vec<_> = locked.err().into_iter().collect();
+        for (group, scheduling) in [("capture", &self.capture), ("project", &self.project)] {
+            if *scheduling != Scheduling::default() {
+                refused.extend(on_thread("try", || scheduling.ask(group)));
+            }
+        }
+        refused
+    }
+}
 
 /// Keeps what the threads of a run were granted.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<RealtimeReport>);
+pub struct RealtimeLog(Mutex<RealtimeReport>);
 
-impl Ledger {
-    /// Schedules the calling thread. Threads of one `group` that are refused the same say so once.
+impl RealtimeLog {
+    /// Schedules the calling thread, one of those named `group`.
     pub fn schedule(&self, group: &str, scheduling: &Scheduling) {
         if *scheduling == Scheduling::default() {
             return;
         }
-        let refused = scheduling.ask();
+        let refused = scheduling.ask(group);
         let mut thread = ThreadReport::here();
         thread.name = thread::current().name().unwrap_or(group).to_owned();
-        {
-            let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            report.threads.push(thread);
-            report.threads.sort_by(|a, b| a.name.cmp(&b.name));
-        }
-        refused.into_iter().for_each(|refused| self.refuse(format!("{group}: {refused}")));
+        let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        report.threads.push(thread);
+        report.threads.sort_by(|a, b| a.name.cmp(&b.name));
+        refused.into_iter().for_each(|line| report.refuse(line));
     }
 
     /// Keeps all memory of this process from being swapped out.
     pub fn lock_memory(&self) {
-        match lock_memory() {
-            Ok(()) => self.0.lock().unwrap_or_else(PoisonError::into_inner).memory_locked = true,
-            Err(refused) => self.refuse(refused),
-        }
-    }
-
-    fn refuse(&self, line: String) {
-        let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-        if !told.contains(&line) {
-            tracing::warn!("{line}");
-            told.push(line.clone());
-        }
+        let locked = lock_memory();
         let mut report = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !report.refused.contains(&line) {
-            report.refused.push(line);
+        match locked {
+            Ok(()) => report.memory_locked = true,
+            Err(line) => report.refuse(line),
         }
     }
 
@@ -127,63 +128,81 @@ impl Ledger {
     }
 }
 
+impl RealtimeReport {
+    /// Threads that are refused the same are one line.
+    fn refuse(&mut self, line: String) {
+        if !self.refused.contains(&line) {
+            self.refused.push(line);
+        }
+    }
+}
+
 /// Does something on a thread with this niceness and these cores, as all threads are that it
-/// starts. What is refused is not told: the thread that works with them asks for the same.
+/// starts. What is refused is not reported: the thread that works with them asks for the same.
 ///
 /// # Panics
 /// If `f` does, or the system has no thread to give.
 pub fn with_threads<T: Send>(scheduling: &Scheduling, f: impl FnOnce() -> T + Send) -> T {
-    let scheduling = match scheduling.priority {
-        Priority::Fifo(_) => &Scheduling { priority: Priority::Usual, ..scheduling.clone() },
-        _ => scheduling,
-    };
-    if *scheduling == Scheduling::default() {
+    let mut scheduling = scheduling.clone();
+    if let Priority::Fifo(_) = scheduling.priority {
+        scheduling.priority = Priority::Usual;
+    }
+    if scheduling == Scheduling::default() {
         return f();
     }
+    on_thread("open", || {
+        scheduling.ask("open");
+        f()
+    })
+}
+
+fn on_thread<T: Send>(name: &str, f: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("open".into()).spawn_scoped(scope, || {
-            scheduling.ask();
-            f()
-        });
-        thread
-            .expect("a thread can be started")
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = thread::Builder::new().name(name.into()).spawn_scoped(scope, f);
+        let result = thread.expect("a thread can be started").join();
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 impl Scheduling {
-    /// Asks the system for it, for the calling thread. What is refused, in a line each.
-    fn ask(&self) -> Vec<String> {
+    /// Asks the system for it, for the calling thread. Returns what is refused, a line each.
+    fn ask(&self, group: &str) -> Vec<String> {
         let mut refused = Vec::new();
         // Cores first: a thread with real-time priority may keep a core from others.
         if !self.cores.is_empty() {
-            let asked = sys::set_cores(&self.cores);
-            let given = ThreadReport::here().cores;
-            if asked.is_err() || given != list(&self.cores) {
+            let mut set = CpuSet::new();
+            self.cores.iter().filter(|core| **core < MOST_CORES).for_each(|&core| set.set(core));
+            let asked = sched_setaffinity(None, &set);
+            let (wanted, given) = (list(&self.cores), ThreadReport::here().cores);
+            if asked.is_err() || given != wanted {
                 refused.push(format!(
-                    "cores {} cannot all be used; it runs on {given}",
-                    list(&self.cores)
+                    "{group}: cores {wanted} cannot all be used; it runs on {given}"
                 ));
             }
         }
-        match self.priority {
-            Priority::Usual => {}
-            Priority::Fifo(priority) => {
-                refused.extend(
-                    sys::set_fifo(priority).err().map(|error| fifo_refused(priority, &error)),
-                );
-            }
-            Priority::Nice(nice) => {
-                refused.extend(sys::set_nice(nice).err().map(|error| {
-                    format!(
-                        "nice {nice} is not permitted ({error}): {}",
-                        limit(&format!("nice {nice}"))
-                    )
-                }));
-            }
-        }
+        let priority = match self.priority {
+            Priority::Usual => Ok(()),
+            Priority::Fifo(fifo) => set_fifo(fifo).map_err(|error| fifo_refused(fifo, &error)),
+            // On Linux that is the calling thread alone.
+            Priority::Nice(nice) => setpriority_process(None, nice).map_err(|error| {
+                let advice = limit(&format!("nice {nice}"));
+                format!("nice {nice} is not permitted ({}): {advice}", io::Error::from(error))
+            }),
+        };
+        refused.extend(priority.err().map(|line| format!("{group}: {line}")));
         refused
+    }
+}
+
+/// First in, first out: before all threads without real-time priority and those with a lower one,
+/// until it waits for something. The threads that it starts are usual ones.
+fn set_fifo(priority: i32) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // SAFETY: the parameters outlive the call. 0 is the calling thread.
+    match unsafe { libc::sched_setscheduler(0, policy, &parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -192,7 +211,8 @@ fn fifo_refused(priority: i32, error: &io::Error) -> String {
     if may(CAP_SYS_NICE) || limit.is_none_or(|limit| limit >= priority as u64) {
         // A kernel that shares real-time time out among control groups has none for this one.
         return format!(
-            "real-time priority {priority} is refused by the kernel ({error}): take a nice value, such as -10, instead"
+            "real-time priority {priority} is refused by the kernel ({error}): take a nice value, \
+             such as -10, instead"
         );
     }
     format!(
@@ -210,7 +230,10 @@ fn lock_memory() -> Result<(), String> {
             allow_locking()
         ));
     }
-    sys::lock_memory().map_err(|error| format!("memory is not locked: {error}"))
+    // Pages stay in memory once they are there, later ones too. None is fetched for it: buffers
+    // that are never used take no memory.
+    let flags = MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT;
+    mlockall(flags).map_err(|error| format!("memory is not locked: {}", io::Error::from(error)))
 }
 
 /// What permits real-time priorities up to this one, and some others.
@@ -225,7 +248,8 @@ pub fn allow_locking() -> String {
 
 fn limit(what: &str) -> String {
     format!(
-        "echo \"$USER - {what}\" | sudo tee -a /etc/security/limits.d/90-depthcast.conf, then log in again"
+        "echo \"$USER - {what}\" | sudo tee -a /etc/security/limits.d/90-depthcast.conf, \
+         then log in again"
     )
 }
 
@@ -258,33 +282,24 @@ fn list(cores: &[usize]) -> String {
 impl ThreadReport {
     /// The calling thread.
     fn here() -> Self {
-        let read = |name: &str| {
-            std::fs::read_to_string(format!("/proc/thread-self/{name}")).unwrap_or_default()
-        };
-        Self::parse(&read("stat"), &read("status"))
-    }
-
-    /// See proc_pid_stat(5) and proc_pid_status(5).
-    fn parse(stat: &str, status: &str) -> Self {
-        // The name, which may have anything in it, stands in brackets; the state behind it is field
-        // 3.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or(Vec::new(), |(_, rest)| rest.split_whitespace().collect());
-        let field = |number: usize| {
-            fields.get(number - 3).and_then(|text| text.parse::<i32>().ok()).unwrap_or_default()
-        };
-        let policy = match field(41) {
-            libc::SCHED_OTHER => "other".into(),
-            libc::SCHED_FIFO => "fifo".into(),
-            other => other.to_string(),
-        };
-        let cores = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        Self { name: String::new(), policy, priority: field(40), nice: field(19), cores }
+        let mut parameters = libc::sched_param { sched_priority: 0 };
+        // SAFETY: it changes nothing. 0 is the calling thread.
+        let policy = unsafe { libc::sched_getscheduler(0) } & !libc::SCHED_RESET_ON_FORK;
+        // SAFETY: it writes to the parameters alone.
+        unsafe { libc::sched_getparam(0, &mut parameters) };
+        Self {
+            name: String::new(),
+            policy: match policy {
+                libc::SCHED_OTHER => "other".into(),
+                libc::SCHED_FIFO => "fifo".into(),
+                other => other.to_string(),
+            },
+            priority: parameters.sched_priority,
+            nice: getpriority_process(None).unwrap_or_default(),
+            cores: sched_getaffinity(None).map_or(String::new(), |set| {
+                list(&(0..MOST_CORES).filter(|&core| set.is_set(core)).collect::<Vec<_>>())
+            }),
+        }
     }
 }
 
@@ -316,44 +331,20 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_is_read_as_the_kernel_tells_it() {
-        // The name has a bracket and spaces.
-        let before =
-            "S 1 2 3 0 -1 4194368 9 8 7 6 5 4 3 2 -21 0 12 0 100 200 300 18446744073709551615 ";
-        let stat = format!("77 (a) b (c)) {before}1 1 1 1 1 0 0 0 0 0 0 0 17 1 20 1 0 0 0\n");
-        let status = "Name:\ta) b (c\nCpus_allowed:\t2\nCpus_allowed_list:\t1\n";
-        let want = ThreadReport {
-            policy: "fifo".into(),
-            priority: 20,
-            nice: 0,
-            cores: "1".into(),
-            name: String::new(),
-        };
-        assert_eq!(ThreadReport::parse(&stat, status), want);
-        assert_eq!(
-            ThreadReport::parse("", ""),
-            ThreadReport { policy: "other".into(), ..Default::default() }
-        );
-    }
-
-    #[test]
-    fn what_is_refused_is_told_once_and_the_rest_is_granted() {
+    fn what_is_refused_is_one_line_and_the_rest_is_granted() {
         thread::spawn(|| {
-            let ledger = Ledger::default();
-            assert_eq!(ledger.report(), None);
-            ledger.schedule("capture", &Scheduling::default());
-            assert_eq!(ledger.report(), None);
+            let log = RealtimeLog::default();
+            log.schedule("capture", &Scheduling::default());
+            assert_eq!(log.report(), None);
             // More niceness is never refused, and there is no such core.
             let wish = Scheduling { priority: Priority::Nice(19), cores: vec![MOST_CORES - 1] };
-            ledger.schedule("capture", &wish);
-            ledger.schedule("capture", &wish);
-            let report = ledger.report().unwrap();
+            log.schedule("capture", &wish);
+            log.schedule("capture", &wish);
+            let report = log.report().unwrap();
             assert_eq!((report.threads.len(), report.threads[0].nice), (2, 19));
             let [line] = &report.refused[..] else { panic!("{report:?}") };
-            assert!(
-                line.starts_with("capture: cores 1023 cannot all be used; it runs on 0"),
-                "{line}"
-            );
+            let want = "capture: cores 1023 cannot all be used; it runs on 0";
+            assert!(line.starts_with(want), "{line}");
             assert!(report.to_string().ends_with(", 1 refused"), "{report}");
         })
         .join()
@@ -364,10 +355,9 @@ mod tests {
     fn threads_inherit_what_the_one_that_starts_them_has() {
         let nice_of_child = || thread::spawn(|| ThreadReport::here().nice).join().unwrap();
         let before = ThreadReport::here().nice;
-        let inside = with_threads(
-            &Scheduling { priority: Priority::Nice(19), cores: Vec::new() },
-            nice_of_child,
-        );
-        assert_eq!((inside, nice_of_child()), (19, before));
+        let wish = Scheduling { priority: Priority::Nice(19), cores: vec![MOST_CORES - 1] };
+        let realtime = Realtime { capture: wish.clone(), ..Realtime::default() };
+        assert_eq!(realtime.refused().len(), 1, "only tried out");
+        assert_eq!((with_threads(&wish, nice_of_child), nice_of_child()), (19, before));
     }
 }
