@@ -60,11 +60,7 @@ impl RawImages {
         message: &Message,
         size_px: (u32, u32),
     ) -> Result<(Image<'a>, &'a Topic), String> {
-        let job = container.finished_job().and_then(|job: &mut dyn Any| job.downcast_mut());
-        let made_ahead = job.map(|decode: &mut Decode| {
-            std::mem::swap(&mut self.rows, &mut decode.rows);
-            std::mem::replace(&mut decode.shape, Err(String::new()))
-        });
+        let made_ahead = decoded(container, &mut self.rows);
         let container = &*container;
         let topic = container.topic(message.channel).ok_or("an image without a topic")?;
         let bytes = container.bytes(&message.body);
@@ -78,4 +74,13 @@ impl RawImages {
         let shape = self.shape.insert(made?);
         Ok((shape.image(image.stamp, &self.rows), topic))
     }
+}
+
+/// What became of the image in the last message, if it was decoded ahead; its rows are put into
+/// `rows`.
+fn decoded(container: &mut dyn Container, rows: &mut Vec<u8>) -> Option<Result<Shape, String>> {
+    let job: &mut dyn Any = container.finished_job()?;
+    let decode = job.downcast_mut::<Decode>()?;
+    std::mem::swap(rows, &mut decode.rows);
+    Some(std::mem::replace(&mut decode.shape, Err(String::new())))
 }
