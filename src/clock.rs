@@ -4,7 +4,7 @@
 //! monotonic. The clock of a camera is another type ([`DeviceTime`]) and the two cannot be
 //! subtracted.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -37,7 +37,7 @@ impl HostTime {
     }
 }
 
-/// Which clock stamped a frame on the device's side (librealsense's timestamp domain).
+/// Which clock the timestamp of a frame is of (librealsense's timestamp domain).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TimestampDomain {
@@ -51,6 +51,9 @@ pub enum TimestampDomain {
 }
 
 impl TimestampDomain {
+    pub const ALL: [Self; 4] =
+        [Self::HardwareClock, Self::SystemTime, Self::GlobalTime, Self::Unknown];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HardwareClock => "hardware_clock",
@@ -61,7 +64,7 @@ impl TimestampDomain {
     }
 }
 
-/// A time stamp made on the device's side, in milliseconds of its `domain`'s clock.
+/// A timestamp of the device, in milliseconds of its `domain`'s clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DeviceTime {
     pub ms: f64,
@@ -79,8 +82,8 @@ pub trait Clock: Send + Sync {
     /// clock was made. For showing, never for latencies.
     fn unix_ns(&self, t: HostTime) -> i64;
 
-    /// The wall clock now, with all that it has been set since. For holding against stamps that
-    /// others made by it.
+    /// The wall clock now, with all that it has been set since. For comparing it with timestamps
+    /// that others made by it.
     fn unix_now_ns(&self) -> i64 {
         self.unix_ns(self.now())
     }
@@ -130,7 +133,7 @@ impl Clock for MonotonicClock {
     }
 }
 
-/// A clock for tests: time passes only when somebody sleeps or says so.
+/// A clock for tests: time passes only when somebody sleeps or advances it.
 #[derive(Default)]
 pub struct ManualClock {
     now: Mutex<HostTime>,
@@ -142,18 +145,22 @@ impl ManualClock {
     }
 
     pub fn advance(&self, d: Duration) {
-        let mut now = self.now.lock().expect("no holder of this lock can panic");
+        let mut now = self.lock();
         *now = now.plus(d);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HostTime> {
+        self.now.lock().expect("no holder of this lock can panic")
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> HostTime {
-        *self.now.lock().expect("no holder of this lock can panic")
+        *self.lock()
     }
 
     fn sleep_until(&self, t: HostTime) {
-        let mut now = self.now.lock().expect("no holder of this lock can panic");
+        let mut now = self.lock();
         *now = (*now).max(t);
     }
 

@@ -1,6 +1,6 @@
 //! Buffers that are made once and lent again and again.
 //!
-//! A pool keeps one [`Arc`] to each of its buffers. Who has the other clones holds the buffer; when
+//! A pool keeps one [`Arc`] to each of its buffers. The other clones are the buffer's users; when
 //! the last of them is dropped, wherever that happens (also inside the viewer's library), the
 //! buffer is free. So nothing has to be sent back, and the pool, which only one thread fills from,
 //! needs no lock. The first free buffer is taken, so that as few as possible rotate and they stay
@@ -26,9 +26,8 @@ impl<T> Pool<T> {
 
     /// Lets `fill` write into a free buffer; `share` then lends that buffer out.
     ///
-    /// The pipeline sizes its pools for all that can be in flight. Should none be free all the
-    /// same, one more is made rather than blocking capture; [`Pool::made_later`] tells, and tests
-    /// hold it at 0.
+    /// The pipeline sizes its pools for all that can be in flight. If none is free all the same,
+    /// one more is made rather than blocking capture; tests check that [`Pool::made_later`] is 0.
     pub fn free(&mut self) -> Free<'_, T> {
         let index =
             self.buffers.iter_mut().position(|b| Arc::get_mut(b).is_some()).unwrap_or_else(|| {

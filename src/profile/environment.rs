@@ -1,11 +1,20 @@
-//! The machine that was measured on, as far as it says something about latency.
+//! The machine that was measured on, as far as it matters for latency, and what measuring itself
+//! costs there.
 
 use std::fs::read_to_string;
+use std::hint::black_box;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Clock, DeviceTime, MonotonicClock, TimestampDomain};
+use crate::frame::{FrameMeta, FrameMetadata};
 use crate::realtime::RealtimeReport;
+use crate::stats::RunStats;
+use crate::stats::continuity::Continuity;
+use crate::stats::journal::{Event, Journal};
+use crate::stats::time::SourceTime;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
@@ -50,74 +59,64 @@ impl Environment {
         }
     }
 
-    /// What the files of `/proc`, `/sys` and `/etc` below `root` tell.
+    /// What the files of `/proc`, `/sys` and `/etc` below `root` say.
     fn read(root: &Path) -> Self {
-        let text = |path: &str| read_to_string(root.join(path)).ok();
-        let line = |path: &str| text(path).map(|text| text.trim().to_owned());
-        let cpuinfo = text("proc/cpuinfo").unwrap_or_default();
-        let field = |name: &str| {
-            let named = cpuinfo
-                .lines()
-                .filter_map(|line| line.split_once(':'))
-                .find(|(key, _)| key.trim() == name);
-            named.map(|(_, value)| value.trim().to_owned())
+        let text = |path: &str| read_to_string(root.join(path)).unwrap_or_default();
+        let line = |path: &str| Some(text(path).trim().to_owned()).filter(|line| !line.is_empty());
+        // The first value of this name in a file of `name: value` or `NAME=value`.
+        let field = |path: &str, separator: char, name: &str| {
+            let text = text(path);
+            let mut fields = text.lines().filter_map(|line| line.split_once(separator));
+            let (_, value) = fields.find(|(key, _)| key.trim() == name)?;
+            Some(value.trim().trim_matches('"').to_owned())
         };
+        let cpu = |n: u32| format!("sys/devices/system/cpu/cpu{n}");
         let mut governors: Vec<String> = (0..1024)
-            .map_while(|n| {
-                root.join(format!("sys/devices/system/cpu/cpu{n}")).is_dir().then_some(n)
-            })
-            .filter_map(|n| {
-                line(&format!("sys/devices/system/cpu/cpu{n}/cpufreq/scaling_governor"))
-            })
+            .take_while(|n| root.join(cpu(*n)).is_dir())
+            .filter_map(|n| line(&format!("{}/cpufreq/scaling_governor", cpu(n))))
             .collect();
         governors.sort();
         governors.dedup();
-        let os_release = text("etc/os-release").unwrap_or_default();
-        let meminfo = text("proc/meminfo").unwrap_or_default();
-        let memory_kib = meminfo.lines().find_map(|line| {
-            line.strip_prefix("MemTotal:")?.trim().split(' ').next()?.parse().ok()
-        });
+        let memory = field("proc/meminfo", ':', "MemTotal").unwrap_or_default();
+        let memory_kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
+        let flags = field("proc/cpuinfo", ':', "flags").unwrap_or_default();
         Self {
-            cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
-            virtual_machine: field("flags")
-                .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
+            cpu: field("proc/cpuinfo", ':', "model name")
+                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            virtual_machine: flags.split(' ').any(|flag| flag == "hypervisor"),
             governors,
             clock_source: line("sys/devices/system/clocksource/clocksource0/current_clocksource"),
             kernel: line("proc/sys/kernel/osrelease").unwrap_or_default(),
             realtime_kernel: line("sys/kernel/realtime").as_deref() == Some("1"),
-            operating_system: os_release
-                .lines()
-                .find_map(|line| line.strip_prefix("PRETTY_NAME="))
-                .map(|name| name.trim_matches('"').to_owned()),
-            memory_mib: memory_kib.unwrap_or(0u64) / 1024,
+            operating_system: field("etc/os-release", '=', "PRETTY_NAME"),
+            memory_mib: memory_kib / 1024,
             ..Self::default()
         }
     }
 
     /// Name and value of each fact, for people.
     pub fn facts(&self) -> Vec<(String, String)> {
-        let mut facts: Vec<(String, String)> = Vec::new();
-        let mut fact = |name: &str, value: String| facts.push((name.to_owned(), value));
+        let if_known = |text: Option<String>| text.unwrap_or_else(|| "unknown".into());
         let virtual_machine =
             if self.virtual_machine { ", virtual: may be shared with others" } else { "" };
-        fact("processor", format!("{} ({} usable{virtual_machine})", self.cpu, self.processors));
-        let governors =
-            if self.governors.is_empty() { "not told".into() } else { self.governors.join(", ") };
-        fact("frequency governor", governors);
-        let realtime = if self.realtime_kernel { ", real time" } else { "" };
-        fact("kernel", format!("{}{realtime}", self.kernel));
-        if let Some(name) = &self.operating_system {
-            fact("operating system", name.clone());
-        }
-        fact("clock source", self.clock_source.clone().unwrap_or_else(|| "not told".into()));
-        fact("memory", format!("{} MiB", self.memory_mib));
-        fact(
-            "real time",
-            self.realtime.as_ref().map_or_else(|| "not asked for".into(), ToString::to_string),
-        );
-        fact("instruction set", self.instruction_set.clone());
-        facts.extend(self.versions.iter().cloned());
-        facts
+        let governors = Some(self.governors.join(", ")).filter(|text| !text.is_empty());
+        let realtime = self.realtime.as_ref().map(ToString::to_string);
+        let facts = [
+            ("processor", format!("{} ({} usable{virtual_machine})", self.cpu, self.processors)),
+            ("frequency governor", if_known(governors)),
+            (
+                "kernel",
+                format!("{}{}", self.kernel, if self.realtime_kernel { ", real time" } else { "" }),
+            ),
+            ("operating system", self.operating_system.clone().unwrap_or_default()),
+            ("clock source", if_known(self.clock_source.clone())),
+            ("memory", format!("{} MiB", self.memory_mib)),
+            ("real time", realtime.unwrap_or_else(|| "not asked for".into())),
+            ("instruction set", self.instruction_set.clone()),
+        ];
+        let facts = facts.map(|(name, value)| (name.to_owned(), value)).into_iter();
+        let known = facts.filter(|(_, value)| !value.is_empty());
+        known.chain(self.versions.iter().cloned()).collect()
     }
 }
 
@@ -136,9 +135,83 @@ fn parse_load(text: &str) -> [f64; 3] {
     [0; 3].map(|_| values.next().unwrap_or(0.0))
 }
 
+const FRAMES: u64 = 2_000;
+const ROUNDS: usize = 15;
+
+/// The time that measuring one frame takes in a run without a viewer, on all its threads together:
+/// the readings of the clock, what is recorded of numbers, timestamps and metadata, of the stages,
+/// and the journals. The frames are those that cost most: a camera's, with a timestamp whose age is
+/// known, and all metadata. The median of several rounds.
+pub fn cost_per_frame() -> Duration {
+    let (clock, stats, mut continuity) = all_that_measures();
+    let mut rounds: Vec<Duration> = (0..ROUNDS)
+        .map(|_| {
+            let mut journals = [(); 3].map(|()| Journal::new(FRAMES as usize));
+            let started = Instant::now();
+            for number in 0..FRAMES {
+                measure_frame(&clock, &stats, &mut continuity, &mut journals, black_box(number));
+            }
+            started.elapsed()
+        })
+        .collect();
+    rounds.sort_unstable();
+    rounds[ROUNDS / 2] / u32::try_from(FRAMES).unwrap_or(u32::MAX)
+}
+
+fn all_that_measures() -> (MonotonicClock, RunStats, Continuity) {
+    let stats = RunStats { time: SourceTime::new(true), ..RunStats::new(["none".to_owned()]) };
+    (MonotonicClock::new(), stats, Continuity::new(90.0))
+}
+
+fn measure_frame(
+    clock: &dyn Clock,
+    stats: &RunStats,
+    continuity: &mut Continuity,
+    [capture, project, sink]: &mut [Journal; 3],
+    number: u64,
+) {
+    let sink_stats = &stats.sinks[0];
+    let meta = FrameMeta {
+        number,
+        arrived_at: clock.now(),
+        device_time: Some(DeviceTime { ms: number as f64, domain: TimestampDomain::GlobalTime }),
+        metadata: FrameMetadata {
+            frame_counter: Some(number),
+            sensor_timestamp_us: Some(number),
+            frame_timestamp_us: Some(number),
+            backend_timestamp_ms: Some(number),
+            exposure_us: Some(number),
+            gain: Some(number),
+        },
+        ..FrameMeta::default()
+    };
+    stats.captured.record(meta.arrived_at);
+    let found = continuity.judge(&meta);
+    let frames_missing = found.frames_missing;
+    stats.continuity.add(found);
+    stats.time.note(&meta, clock);
+    capture.write(&meta, Event::Captured { frames_missing }, meta.arrived_at, clock.now());
+    let taken_at = clock.now();
+    let projected_at = clock.now();
+    stats.capture_queue.record(meta.arrived_at, taken_at);
+    stats.project.record(taken_at, projected_at);
+    stats.arrival_to_cloud.record(meta.arrived_at, projected_at);
+    stats.projected.record(projected_at);
+    stats.points.add(1);
+    project.write(&meta, Event::Projected, taken_at, projected_at);
+    let (sink_at, _, handed_over_at) = (clock.now(), clock.now(), clock.now());
+    sink_stats.cloud_queue.record(projected_at, sink_at);
+    sink_stats.log.record(sink_at, handed_over_at);
+    sink_stats.total.record(meta.arrived_at, handed_over_at);
+    sink_stats.deadline_misses.add(0);
+    sink_stats.shown.record(handed_over_at);
+    sink.write(&meta, Event::HandedOver, sink_at, handed_over_at);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::time::Age;
 
     #[test]
     fn the_machines_files_are_read_where_they_are() {
@@ -183,5 +256,21 @@ mod tests {
     fn load_is_three_numbers() {
         assert_eq!(parse_load("0.52 1.5 2.00 1/345 678\n"), [0.52, 1.5, 2.0]);
         assert_eq!(parse_load(""), [0.0; 3]);
+    }
+
+    #[test]
+    fn it_measures_what_a_run_records() {
+        let (clock, stats, mut continuity) = all_that_measures();
+        let mut journals = [(); 3].map(|()| Journal::new(10));
+        (0..10).for_each(|number| {
+            measure_frame(&clock, &stats, &mut continuity, &mut journals, number)
+        });
+        let recorded = stats.stages().into_iter().filter(|(name, _)| *name != "release");
+        assert!(recorded.into_iter().all(|(_, stage)| stage.count() == 10));
+        let time = stats.time.report();
+        assert!(matches!(time.sensor_to_host_age, Age::Estimate { .. }), "{time:?}");
+        assert_eq!(time.metadata.len(), FrameMetadata::COUNT);
+        assert!(journals.iter().all(|journal| journal.entries().len() == 10));
+        assert!(cost_per_frame() > Duration::ZERO);
     }
 }

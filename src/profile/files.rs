@@ -1,12 +1,13 @@
 //! The files of a profiling session.
 
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
+use hdrhistogram::Histogram;
 
-use super::frames::{INTERVALS, STAGES};
-use super::report::{ProfileReport, SCHEMA};
-use super::{Measured, hgrm, html, markdown, trace};
+use super::report::{ProfileReport, SCHEMA, names};
+use super::{Measured, html, markdown, trace};
 
 /// Frames of a trace: what Perfetto opens at once.
 const TRACE_FRAMES: usize = 20_000;
@@ -35,9 +36,8 @@ fn is_of_a_session(file: &str) -> bool {
         .rsplit_once('-')
         .filter(|(_, cell)| cell.parse::<u32>().is_ok())
         .map_or(name, |(name, _)| name);
-    let mut figures = STAGES.iter().map(|stage| stage.0).chain(INTERVALS);
     (extension == "json" && name == "trace")
-        || (extension == "hgrm" && figures.any(|figure| figure == name))
+        || (extension == "hgrm" && names().any(|figure| figure == name))
 }
 
 /// Writes `report.json`, `report.md`, `report.html`, a `.hgrm` for each stage, and a trace of the
@@ -66,16 +66,16 @@ pub fn write(folder: &Path, report: &ProfileReport, measured: &[Measured]) -> an
     write("report.md", markdown::text(report))?;
     write("report.html", html::page(report, measured))?;
     for (cell, measured) in report.cells.iter().zip(measured) {
-        // A session of one cell has plain names.
-        let suffix = if report.cells.len() == 1 {
-            String::new()
-        } else {
-            format!("-{}", measured.index + 1)
+        let suffix = match report.cells.len() {
+            1 => String::new(),
+            _ => format!("-{}", measured.index + 1),
         };
-        for (name, samples) in
-            measured.together.samples.iter().filter(|(_, samples)| !samples.histogram_ns.is_empty())
-        {
-            write(&format!("{name}{suffix}.hgrm"), hgrm::text(&samples.histogram_ns))?;
+        for (name, samples) in &measured.together.samples {
+            if !samples.histogram_ns.is_empty() {
+                let mut text = String::new();
+                write_hgrm(&mut text, &samples.histogram_ns)?;
+                write(&format!("{name}{suffix}.hgrm"), text)?;
+            }
         }
         if let Some(frames) = measured.repetitions.last() {
             let newest = &frames[frames.len().saturating_sub(TRACE_FRAMES)..];
@@ -105,21 +105,46 @@ pub fn read(path: &Path) -> anyhow::Result<ProfileReport> {
     }
 }
 
+/// Steps for each halving of the distance to 100 %.
+const TICKS: u32 = 5;
+
+/// The percentiles in microseconds, as HdrHistogram's `outputPercentileDistribution` writes them
+/// and its plotter reads them (`.hgrm`).
+fn write_hgrm(out: &mut String, histogram_ns: &Histogram<u64>) -> fmt::Result {
+    let us = |ns: f64| ns / 1e3;
+    writeln!(out, "       Value     Percentile TotalCount 1/(1-Percentile)\n")?;
+    let mut total = 0;
+    for step in histogram_ns.iter_quantiles(TICKS) {
+        total += step.count_since_last_iteration();
+        let (value, quantile) = (us(step.value_iterated_to() as f64), step.quantile_iterated_to());
+        write!(out, "{value:>12.3} {quantile:>2.12} {total:>10}")?;
+        if quantile < 1.0 {
+            write!(out, " {:>14.2}", 1.0 / (1.0 - quantile))?;
+        }
+        writeln!(out)?;
+    }
+    let (mean, deviation) = (us(histogram_ns.mean()), us(histogram_ns.stdev()));
+    let (max, count) = (us(histogram_ns.max() as f64), histogram_ns.len());
+    writeln!(out, "#[Mean    = {mean:>12.3}, StdDeviation   = {deviation:>12.3}]")?;
+    writeln!(out, "#[Max     = {max:>12.3}, Total count    = {count:>12}]")?;
+    writeln!(out, "#[Buckets = {:>12}, SubBuckets     = {:>12}]", histogram_ns.buckets(), 2048)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Samples;
 
     #[test]
     fn files_of_a_session_are_known_and_others_are_not() {
-        for file in [
+        let known = [
             "total.hgrm",
             "arrival_to_cloud-12.hgrm",
             "shown_jitter-1.hgrm",
             "trace.json",
             "trace-3.json",
-        ] {
-            assert!(is_of_a_session(file), "{file}");
-        }
+        ];
+        assert!(known.into_iter().all(is_of_a_session));
         for file in [
             "mine.hgrm",
             "total.json",
@@ -131,5 +156,26 @@ mod tests {
         ] {
             assert!(!is_of_a_session(file), "{file}");
         }
+    }
+
+    #[test]
+    fn percentiles_are_written_as_hdrhistogram_does() {
+        let mut samples = Samples::default();
+        (1..=1000).for_each(|us| samples.record(us * 1000));
+        let mut text = String::new();
+        write_hgrm(&mut text, &samples.histogram_ns).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let [head, "", rows @ .., mean, total, _] = &lines[..] else { panic!("{text}") };
+        assert_eq!(*head, "       Value     Percentile TotalCount 1/(1-Percentile)");
+        let row = |line: &&str| line.split_whitespace().map(|v| v.parse().unwrap()).collect();
+        let rows: Vec<Vec<f64>> = rows.iter().map(row).collect();
+        assert!(
+            rows.windows(2).all(|pair| (0..3).all(|column| pair[0][column] <= pair[1][column]))
+        );
+        let median = rows.iter().find(|row| row[1] == 0.5).unwrap();
+        assert!((median[0] - 500.0).abs() < 1.0 && median[2..] == [500.0, 2.0], "{median:?}");
+        assert_eq!(rows.last().unwrap()[1..], [1.0, 1000.0]);
+        assert!(mean.starts_with("#[Mean    =      500.5"), "{mean}");
+        assert!(total.ends_with("Total count    =         1000]"), "{total}");
     }
 }

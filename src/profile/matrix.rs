@@ -49,33 +49,25 @@ pub struct Cell {
 impl Matrix {
     /// All cells; the last list changes fastest.
     pub fn cells(&self) -> Vec<Cell> {
-        let mut cells = vec![Cell::default()];
-        spread(&mut cells, &self.sizes, |cell, &size| cell.size = Some(size));
-        spread(&mut cells, &self.rates_hz, |cell, &rate_hz| cell.rate_hz = Some(rate_hz));
-        spread(&mut cells, &self.threads, |cell, &threads| cell.threads = Some(threads));
-        spread(&mut cells, &self.policies, |cell, &policy| cell.policy = Some(policy));
-        spread(&mut cells, &self.viewers, |cell, viewer| cell.viewer = Some(viewer.clone()));
+        let mut cells = vec![];
+        for size in each(&self.sizes) {
+            for rate_hz in each(&self.rates_hz) {
+                for threads in each(&self.threads) {
+                    for policy in each(&self.policies) {
+                        for viewer in each(&self.viewers) {
+                            cells.push(Cell { size, rate_hz, threads, policy, viewer });
+                        }
+                    }
+                }
+            }
+        }
         cells
     }
 }
 
-fn spread<T>(cells: &mut Vec<Cell>, values: &[T], set: impl Fn(&mut Cell, &T)) {
-    if values.is_empty() {
-        return;
-    }
-    *cells = std::mem::take(cells)
-        .into_iter()
-        .flat_map(|cell| {
-            values.iter().map({
-                let set = &set;
-                move |value| {
-                    let mut cell = cell.clone();
-                    set(&mut cell, value);
-                    cell
-                }
-            })
-        })
-        .collect();
+/// One `None` for an empty list.
+fn each<T: Clone>(values: &[T]) -> Vec<Option<T>> {
+    if values.is_empty() { vec![None] } else { values.iter().cloned().map(Some).collect() }
 }
 
 #[cfg(test)]
@@ -85,8 +77,9 @@ mod tests {
     #[test]
     fn every_combination_has_its_cell() {
         assert_eq!(Matrix::default().cells(), [Cell::default()]);
+        let size = |width| Size { width, height: 480 };
         let matrix = Matrix {
-            sizes: vec![Size { width: 640, height: 480 }, Size { width: 848, height: 480 }],
+            sizes: vec![size(640), size(848)],
             threads: vec![1, 2, 4],
             viewers: vec!["none".into(), "web".into()],
             ..Default::default()
@@ -94,10 +87,7 @@ mod tests {
         let cells = matrix.cells();
         assert_eq!(cells.len(), 12);
         assert_eq!(cells[1].viewer.as_deref(), Some("web"));
-        assert_eq!(
-            (cells[11].size, cells[11].threads),
-            (Some(Size { width: 848, height: 480 }), Some(4))
-        );
+        assert_eq!((cells[11].size, cells[11].threads), (Some(size(848)), Some(4)));
         for (i, cell) in cells.iter().enumerate() {
             assert!(!cells[..i].contains(cell) && cell.policy.is_none() && cell.rate_hz.is_none());
         }

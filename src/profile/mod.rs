@@ -1,30 +1,26 @@
-//! Profiling sessions: the same run again and again, for each combination of a matrix, and what can
-//! be said of it.
+//! Profiling sessions: the same run again and again, for each combination of a matrix, and what its
+//! figures show.
 //!
 //! The figures are made of single frames, which the pipeline's threads write into journals: so the
-//! first seconds of a run can be left out with all that belongs to them, and each frame can be
+//! first seconds of a run can be omitted with all that belongs to them, and each frame can be
 //! looked at.
 //!
 //! | file | duty |
 //! | --- | --- |
 //! | `matrix` | the combinations |
-//! | `environment` | the machine |
-//! | `frames` | journals to frames to figures |
-//! | `report` | `report.json` |
+//! | `environment` | the machine, and what measuring costs on it |
+//! | `frames` | journals to frames |
+//! | `report` | frames to figures, and `report.json` |
 //! | `markdown`, `html`, `plot` | `report.md` and `report.html` |
-//! | `hgrm`, `trace` | for HdrHistogram's plotter, and for Perfetto |
-//! | `files` | all of them into a folder |
+//! | `trace` | for Perfetto |
+//! | `files` | all of them into a folder, and the histograms for HdrHistogram's plotter |
 //! | `compare` | two sessions against each other |
-//! | `interval` | how far a difference can be told |
-//! | `turns` | a session out of one for each repetition |
-//! | `cost` | what measuring itself takes |
+//! | `interval` | how certain a difference is |
 
 pub mod compare;
-mod cost;
 pub mod environment;
 mod files;
 pub mod frames;
-mod hgrm;
 mod html;
 mod interval;
 mod markdown;
@@ -32,24 +28,23 @@ pub mod matrix;
 mod plot;
 pub mod report;
 mod trace;
-pub mod turns;
 
 use std::time::Duration;
 
 use anyhow::ensure;
 
-pub use cost::cost_per_frame;
+pub use environment::cost_per_frame;
 pub use files::{ensure_place, read, write};
-use frames::{Figures, Frame};
+use frames::Frame;
 pub use markdown::summary;
-use report::{CellReport, FiguresReport, ProfileReport, Repetition, SourceFacts};
+use report::{CellReport, Figures, ProfileReport, Repetition, SourceFacts};
 
 use crate::pipeline::{Outcome, PipelineSettings, Policy};
 use crate::realtime::RealtimeReport;
 use crate::source::SourceInfo;
 use crate::words::count;
 
-/// Frames below which a p99.9 may be but the worst of them; and a p99, below a tenth of it.
+/// Of fewer frames a p99.9 may be merely the worst of them; and a p99, of a tenth of it.
 const MANY_FRAMES: u64 = 2_000;
 
 /// One repetition.
@@ -57,7 +52,6 @@ pub struct Run {
     pub frames: Vec<Frame>,
     pub figures: Figures,
     pub load_average: f64,
-    /// What the run had to say.
     pub warnings: Vec<String>,
     pub realtime: Option<RealtimeReport>,
 }
@@ -69,26 +63,26 @@ impl Run {
     /// # Errors
     /// If there are none left.
     pub fn new(outcome: &Outcome, warm_up: Duration, load_average: f64) -> anyhow::Result<Self> {
-        let frames = frames::without_warm_up(frames::frames(&outcome.journals), warm_up);
+        let journals = &outcome.journals;
+        let frames = frames::without_warm_up(frames::frames(journals), warm_up);
         ensure!(
             !frames.is_empty(),
-            "the run ended within its warm-up of {} s, and nothing was measured; give it a longer --duration or a shorter --warm-up",
+            "the run ended within its warm-up of {} s, and nothing was measured; give it a longer \
+             --duration or a shorter --warm-up",
             warm_up.as_secs_f64()
         );
-        let figures = Figures::of(&frames, outcome.stats.frame_period);
         let mut warnings = outcome.warnings.clone();
-        let journals = &outcome.journals;
-        let left_out: u64 = [&journals.capture, &journals.project]
-            .into_iter()
-            .chain(&journals.sinks)
-            .map(|j| j.left_out())
-            .sum();
-        if left_out > 0 {
-            warnings.push("the run was too long to keep each of its frames: the figures are those of its first part".into());
+        let mut all = [&journals.capture, &journals.project].into_iter().chain(&journals.sinks);
+        if all.any(|journal| journal.left_out() > 0) {
+            warnings.push(
+                "the run was too long to keep each of its frames: the figures are those of its \
+                 first part"
+                    .into(),
+            );
         }
         Ok(Self {
+            figures: Figures::of(&frames, outcome.stats.frame_period),
             frames,
-            figures,
             load_average,
             warnings,
             realtime: outcome.stats.realtime.report(),
@@ -107,7 +101,7 @@ pub struct Measured {
     pub realtime: Option<RealtimeReport>,
 }
 
-/// The report of a cell out of its repetitions.
+/// The report of a cell from its repetitions.
 pub fn cell(
     index: usize,
     source: &SourceInfo,
@@ -122,36 +116,30 @@ pub fn cell(
         Policy::Newest => "newest",
         Policy::Lossless => "lossless",
     };
-    let threads = settings.threads;
     let fps = (stream.nominal_fps * 100.0).round() / 100.0;
+    let threads = count(settings.threads, "thread");
     let figures: Vec<_> = runs.iter().map(|run| run.figures.clone()).collect();
-    let together = report::together(&figures);
+    let together = Figures::together(&figures);
     let mut warnings: Vec<_> = runs.iter().flat_map(|run| run.warnings.iter().cloned()).collect();
     warnings.sort();
     warnings.dedup();
+    let facts = source.facts.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
     let report = CellReport {
-        name: format!(
-            "{width}x{height}@{fps}, {}, {policy}, viewer {viewer}",
-            count(threads, "thread")
-        ),
+        name: format!("{width}x{height}@{fps}, {threads}, {policy}, viewer {viewer}"),
         source: SourceFacts {
             kind: source.kind.as_str().to_owned(),
             name: source.name.clone(),
             width,
             height,
             nominal_fps: stream.nominal_fps,
-            facts: source
-                .facts
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
+            facts: facts.collect(),
         },
         policy: policy.to_owned(),
-        threads,
+        threads: settings.threads,
         viewer: viewer.to_owned(),
         warm_up_s: warm_up.as_secs_f64(),
         period_us: (stream.nominal_fps > 0.0).then(|| 1e6 / stream.nominal_fps),
-        all: FiguresReport::new(&together),
+        all: together.report.clone(),
         repetitions: runs
             .iter()
             .map(|run| Repetition::new(&run.figures, run.load_average))
@@ -159,62 +147,54 @@ pub fn cell(
         warnings,
     };
     let realtime = runs.first().and_then(|run| run.realtime.clone());
-    (
-        report,
-        Measured {
-            index,
-            realtime,
-            repetitions: runs.into_iter().map(|run| run.frames).collect(),
-            together,
-        },
-    )
+    let repetitions = runs.into_iter().map(|run| run.frames).collect();
+    (report, Measured { index, realtime, repetitions, together })
 }
 
 /// What makes the figures of a report doubtful, a sentence each.
 pub fn doubts(report: &ProfileReport) -> Vec<String> {
     let environment = &report.environment;
-    let mut doubts = Vec::new();
-    let mut doubt = |text: String| doubts.push(text);
+    let mut doubts: Vec<String> = Vec::new();
     if environment.versions.iter().any(|(name, value)| name == "build" && value != "release") {
-        doubt(
+        doubts.push(
             "This is a build with debug assertions; measure with one of the release profile."
                 .into(),
         );
     }
     if environment.virtual_machine {
-        doubt(
-            "The processor is virtual: its host may take time away without anybody here seeing it. Long tails may be the host's."
+        doubts.push(
+            "The processor is virtual: its host may take time away without anybody here seeing \
+             it. Long tails may be the host's."
                 .into(),
         );
     }
-    let slow: Vec<_> = environment
-        .governors
-        .iter()
-        .filter(|governor| *governor != "performance")
-        .cloned()
-        .collect();
+    let governors = environment.governors.iter().map(String::as_str);
+    let slow: Vec<_> = governors.filter(|governor| *governor != "performance").collect();
     if !slow.is_empty() {
-        doubt(format!(
-            "The frequency governor is {}: clocks rise and fall with the load; `performance` holds them.",
+        doubts.push(format!(
+            "The frequency governor is {}: clocks rise and fall with the load; `performance` \
+             holds them.",
             slow.join(", ")
         ));
     }
-    let repetitions = || report.cells.iter().flat_map(|cell| &cell.repetitions);
-    let load = repetitions().map(|repetition| repetition.load_average).fold(0.0, f64::max);
+    let repetitions = report.cells.iter().flat_map(|cell| &cell.repetitions);
+    let load = repetitions.map(|repetition| repetition.load_average).fold(0.0, f64::max);
     if load > environment.processors as f64 * 0.75 {
-        doubt(format!(
-            "The load was up to {load:.1} on {} processors: other programs (or earlier repetitions) took part.",
+        doubts.push(format!(
+            "The load was up to {load:.1} on {} processors: other programs (or earlier \
+             repetitions) took part.",
             environment.processors
         ));
     }
     if report.cells.iter().any(|cell| cell.repetitions.len() < compare::MIN_REPETITIONS) {
-        doubt("With so few repetitions nothing tells how much of a figure is noise.".into());
+        doubts.push("With so few repetitions nothing tells how much of a figure is noise.".into());
     }
-    if let Some(shown) =
-        report.cells.iter().map(|cell| cell.all.shown).min().filter(|shown| *shown < MANY_FRAMES)
-    {
+    let shown = report.cells.iter().map(|cell| cell.all.shown).min();
+    if let Some(shown) = shown.filter(|shown| *shown < MANY_FRAMES) {
         let what = if shown < MANY_FRAMES / 10 { "p99 and p99.9" } else { "p99.9" };
-        doubt(format!("Of {shown} frames {what} may be but the worst of them; measure longer."));
+        doubts.push(format!(
+            "Of {shown} frames {what} may be merely the worst of them; measure longer."
+        ));
     }
     doubts
 }

@@ -1,7 +1,7 @@
 //! The plots of the report, as SVG. Colours come from the page's style, so that light and dark
-//! share one picture.
+//! share one image.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,7 +10,7 @@ use super::frames::{Frame, Part};
 
 pub const WIDTH: f64 = 960.0;
 const LEFT: f64 = 64.0;
-/// Half of a time that stands below the right end.
+/// Half of the text below the right end.
 const RIGHT: f64 = 26.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 34.0;
@@ -41,11 +41,9 @@ impl Axis {
                 length if length > 3.5 => &[1.0, 3.0],
                 _ => &[1.0, 2.0, 5.0],
             };
-            let all =
-                decades.flat_map(|decade| steps.iter().map(move |step| step * 10f64.powi(decade)));
-            return all
-                .filter(|tick| (self.from * 0.999..=self.to * 1.001).contains(tick))
-                .collect();
+            let range = self.from * 0.999..=self.to * 1.001;
+            let all = decades.flat_map(|n| steps.iter().map(move |step| step * 10f64.powi(n)));
+            return all.filter(|tick| range.contains(tick)).collect();
         }
         let rough = (self.to - self.from) / 7.0;
         let power = 10f64.powf(rough.log10().floor());
@@ -73,7 +71,7 @@ pub fn time(us: f64) -> String {
     format!("{value:.digits$} {unit}")
 }
 
-/// One on an axis, without zeros that tell nothing.
+/// One on an axis, without trailing zeros.
 fn tick(us: f64) -> String {
     let (value, unit) = scaled(us);
     format!("{value} {unit}")
@@ -95,7 +93,7 @@ fn scaled(us: f64) -> (f64, &'static str) {
     ((value * 100.0).round() / 100.0, unit)
 }
 
-/// The frame of a plot: grid, ticks, what the axes are.
+/// An SVG with grid and axes.
 struct Sheet {
     svg: String,
     height: f64,
@@ -107,50 +105,62 @@ impl Sheet {
     fn new(label: &str, height: f64, x: (f64, f64, bool), y: (f64, f64, bool)) -> Self {
         let x = Axis { from: x.0, to: x.1, is_log: x.2, pixels: (LEFT, WIDTH - RIGHT) };
         let y = Axis { from: y.0, to: y.1, is_log: y.2, pixels: (height - BOTTOM, TOP) };
-        let svg =
-            format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
-        Self { svg, height, x, y }
+        let mut sheet = Self { svg: String::new(), height, x, y };
+        sheet.add(format_args!(
+            "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">"
+        ));
+        sheet
     }
 
-    fn add(&mut self, arguments: std::fmt::Arguments<'_>) {
-        self.svg.write_fmt(arguments).expect("a String takes all");
-        self.svg.push('\n');
+    fn add(&mut self, element: fmt::Arguments<'_>) {
+        writeln!(self.svg, "{element}").expect("a String takes all");
     }
 
-    fn grid(&mut self, x_ticks: &[(f64, String)], y_text: impl Fn(f64) -> String) {
-        let (top, bottom, right) = (TOP, self.height - BOTTOM, WIDTH - RIGHT);
-        for tick in self.y.ticks() {
-            let y = self.y.at(tick);
-            self.add(format_args!("<path class=\"grid\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
-            let (x, y, text) = (LEFT - 8.0, y + 4.0, y_text(tick));
-            self.add(format_args!(
-                "<text class=\"tick\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{text}</text>"
-            ));
-        }
-        for (tick, text) in x_ticks {
-            let x = self.x.at(*tick);
-            self.add(format_args!("<path class=\"grid\" d=\"M{x:.1} {top}V{bottom}\"/>"));
-            let y = bottom + 18.0;
-            self.add(format_args!(
-                "<text class=\"tick\" x=\"{x:.1}\" y=\"{y}\" text-anchor=\"middle\">{text}</text>"
-            ));
-        }
-    }
-
-    fn path(&mut self, class: &str, points: &[(f64, f64)], close: bool) {
-        let mut d = String::new();
-        for (i, (x, y)) in points.iter().enumerate() {
-            write!(d, "{}{x:.1} {y:.1}", if i == 0 { 'M' } else { 'L' })
-                .expect("a String takes all");
-        }
+    /// `anchor` is the end of the text at `x`.
+    fn text(&mut self, class: &str, (x, y): (f64, f64), anchor: &str, text: &str) {
         self.add(format_args!(
-            "<path class=\"{class}\" d=\"{d}{}\"/>",
-            if close { "Z" } else { "" }
+            "<text class=\"{class}\" x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"
         ));
     }
 
+    fn vertical(&mut self, class: &str, x: f64, top: f64) {
+        let bottom = self.height - BOTTOM;
+        self.add(format_args!("<path class=\"{class}\" d=\"M{x:.1} {top:.1}V{bottom}\"/>"));
+    }
+
+    fn horizontal(&mut self, class: &str, y: f64) {
+        let right = WIDTH - RIGHT;
+        self.add(format_args!("<path class=\"{class}\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
+    }
+
+    fn grid(&mut self, x_ticks: Vec<(f64, String)>, y_text: impl Fn(f64) -> String) {
+        for tick in self.y.ticks() {
+            let y = self.y.at(tick);
+            self.horizontal("grid", y);
+            self.text("tick", (LEFT - 8.0, y + 4.0), "end", &y_text(tick));
+        }
+        for (tick, text) in x_ticks {
+            let x = self.x.at(tick);
+            self.vertical("grid", x, TOP);
+            self.text("tick", (x, self.height - BOTTOM + 18.0), "middle", &text);
+        }
+    }
+
+    fn rect(&mut self, class: &str, (x, y): (f64, f64), (width, height): (f64, f64), title: &str) {
+        self.add(format_args!(
+            "<rect class=\"part {class}\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" \
+             height=\"{height:.1}\"><title>{title}</title></rect>"
+        ));
+    }
+
+    fn path(&mut self, class: &str, points: &[(f64, f64)], close: bool) {
+        let points: Vec<_> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let (points, close) = (points.join("L"), if close { "Z" } else { "" });
+        self.add(format_args!("<path class=\"{class}\" d=\"M{points}{close}\"/>"));
+    }
+
     fn end(mut self) -> String {
-        self.svg += "</svg>\n";
+        self.add(format_args!("</svg>"));
         self.svg
     }
 }
@@ -158,9 +168,8 @@ impl Sheet {
 /// Columns that a plot over time is drawn in.
 const COLUMNS: usize = 440;
 
-/// One part of each frame over the time of its arrival: the middle of what a column holds as a
-/// line, the least and the most around it. Lost frames are marked below. The repetitions stand side
-/// by side.
+/// One part of each frame over the time of its arrival: the median of each column as a line, its
+/// least and greatest around it. Lost frames are marked below. The repetitions are side by side.
 pub fn over_time(
     label: &str,
     repetitions: &[Vec<Frame>],
@@ -168,16 +177,16 @@ pub fn over_time(
     period: Option<Duration>,
 ) -> String {
     let (mut lines, mut lost, mut borders) = (Vec::new(), vec![0u64; COLUMNS], Vec::new());
-    let span = |frames: &[Frame]| match frames {
+    let span_s = |frames: &[Frame]| match frames {
         [first, .., last] => last.id.arrived_at.since(first.id.arrived_at).as_secs_f64(),
         _ => 0.0,
     };
-    let whole_s = repetitions.iter().map(|frames| span(frames)).sum::<f64>().max(1e-6);
-    let mut begin_s = 0.0;
+    let whole_s = repetitions.iter().map(|frames| span_s(frames)).sum::<f64>().max(1e-6);
+    let mut start_s = 0.0;
     for frames in repetitions {
         let mut columns = vec![Vec::new(); COLUMNS];
         for frame in frames {
-            let at_s = begin_s + frame.id.arrived_at.since(frames[0].id.arrived_at).as_secs_f64();
+            let at_s = start_s + frame.id.arrived_at.since(frames[0].id.arrived_at).as_secs_f64();
             let column = ((at_s / whole_s * COLUMNS as f64) as usize).min(COLUMNS - 1);
             match frame.ns(part) {
                 Some(ns) => columns[column].push(ns as f64 / 1e3),
@@ -185,8 +194,8 @@ pub fn over_time(
             }
             lost[column] += frame.missing;
         }
-        begin_s += span(frames);
-        borders.push(begin_s);
+        start_s += span_s(frames);
+        borders.push(start_s);
         lines.push(columns);
     }
     let values = || lines.iter().flatten().flatten().copied();
@@ -197,67 +206,57 @@ pub fn over_time(
     let period_us = period.map(|period| period.as_secs_f64() * 1e6);
     let (from, to) = (least.max(1.0) * 0.8, most.max(period_us.unwrap_or(0.0)) * 1.25);
     let mut sheet = Sheet::new(label, 280.0, (0.0, whole_s, false), (from, to, true));
-    let x_ticks: Vec<_> = sheet
-        .x
-        .ticks()
-        .into_iter()
-        .map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0)))
-        .collect();
-    sheet.grid(&x_ticks, tick);
+    let x_ticks = sheet.x.ticks().into_iter();
+    let x_ticks = x_ticks.map(|s| (s, format!("{} s", (s * 100.0).round() / 100.0))).collect();
+    sheet.grid(x_ticks, tick);
     borders.pop();
     for border in borders {
-        let (x, bottom) = (sheet.x.at(border), sheet.height - BOTTOM);
-        sheet.add(format_args!("<path class=\"border\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
+        sheet.vertical("border", sheet.x.at(border), TOP);
     }
     if let Some(us) = period_us {
-        let (y, right) = (sheet.y.at(us), WIDTH - RIGHT);
-        sheet.add(format_args!("<path class=\"limit\" d=\"M{LEFT} {y:.1}H{right}\"/>"));
-        let (x, y) = (right - 4.0, y - 5.0);
-        sheet.add(format_args!("<text class=\"limit-text\" x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">one frame period</text>"));
+        let y = sheet.y.at(us);
+        sheet.horizontal("limit", y);
+        sheet.text("limit-text", (WIDTH - RIGHT - 4.0, y - 5.0), "end", "one frame period");
     }
-    let x =
-        |column: usize, sheet: &Sheet| sheet.x.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
+    let axis = sheet.x;
+    let x = |column: usize| axis.at((column as f64 + 0.5) / COLUMNS as f64 * whole_s);
     for mut columns in lines {
         let (mut upper, mut lower, mut middle) = (Vec::new(), Vec::new(), Vec::new());
         for (column, values) in columns.iter_mut().enumerate() {
             values.sort_unstable_by(f64::total_cmp);
             if let [first, .., last] | [first @ last] = values[..] {
-                let x = x(column, &sheet);
-                lower.push((x, sheet.y.at(first)));
-                upper.push((x, sheet.y.at(last)));
-                middle.push((x, sheet.y.at(values[values.len() / 2])));
+                let at = |us| (x(column), sheet.y.at(us));
+                lower.push(at(first));
+                upper.push(at(last));
+                middle.push(at(values[values.len() / 2]));
             }
         }
         let band: Vec<_> = upper.into_iter().chain(lower.into_iter().rev()).collect();
         sheet.path("band", &band, true);
         sheet.path("line total", &middle, false);
     }
-    let most_lost = lost.iter().copied().max().unwrap_or(0).max(1) as f64;
+    let most_lost = lost.iter().copied().max().unwrap_or(0) as f64;
     for (column, &count) in lost.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (x, bottom) = (x(column, &sheet), sheet.height - BOTTOM);
-        let top = bottom - 6.0 - 14.0 * count as f64 / most_lost;
-        sheet.add(format_args!("<path class=\"lost\" d=\"M{x:.1} {bottom}V{top:.1}\"/>"));
+        let height = 6.0 + 14.0 * count as f64 / most_lost;
+        sheet.vertical("lost", x(column), sheet.height - BOTTOM - height);
     }
     sheet.end()
 }
 
-/// Latency by percentile, which is spread so that each nine takes the same room: how HdrHistogram
-/// draws it.
+/// Latency by percentile, on an axis where each nine takes the same room: how HdrHistogram draws
+/// it.
 pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
-    let most = stages.iter().map(|(_, h)| h.len()).max().unwrap_or(0);
-    if most == 0 {
-        return String::new();
-    }
+    const STEPS: usize = 240;
     let us = |ns: u64| ns as f64 / 1e3;
+    let stages = || stages.iter().filter(|(_, histogram)| !histogram.is_empty());
+    let Some(most) = stages().map(|(_, histogram)| histogram.len()).max() else {
+        return String::new();
+    };
     let nines = (most as f64).log10().clamp(1.0, 6.0);
-    let from = stages
-        .iter()
-        .filter(|(_, h)| !h.is_empty())
-        .map(|(_, h)| us(h.value_at_quantile(0.01)))
-        .fold(f64::MAX, f64::min);
-    let to = stages.iter().map(|(_, h)| us(h.max())).fold(0.0, f64::max);
-    let mut sheet =
-        Sheet::new(label, 340.0, (0.0, nines, false), (from.max(0.3) * 0.8, to * 1.3, true));
+    let from = stages().map(|(_, h)| us(h.value_at_quantile(0.01))).fold(f64::MAX, f64::min);
+    let to = stages().map(|(_, h)| us(h.max())).fold(0.0, f64::max);
+    let y = (from.max(0.3) * 0.8, to * 1.3, true);
+    let mut sheet = Sheet::new(label, 340.0, (0.0, nines, false), y);
     let named = [
         (0.0, "0 %"),
         (std::f64::consts::LOG10_2, "50 %"),
@@ -267,91 +266,72 @@ pub fn percentiles(label: &str, stages: &[(&str, &Histogram<u64>)]) -> String {
         (4.0, "99.99 %"),
         (5.0, "99.999 %"),
     ];
-    let x_ticks: Vec<_> = named
-        .into_iter()
-        .filter(|(x, _)| *x <= nines)
-        .map(|(x, text)| (x, text.to_owned()))
-        .collect();
-    sheet.grid(&x_ticks, tick);
-    for (name, histogram) in stages.iter().filter(|(_, h)| !h.is_empty()) {
-        const STEPS: usize = 240;
+    let x_ticks = named.into_iter().filter(|(x, _)| *x <= nines);
+    sheet.grid(x_ticks.map(|(x, text)| (x, text.to_owned())).collect(), tick);
+    for (name, histogram) in stages() {
         let end = (histogram.len() as f64).log10().min(nines);
-        let points: Vec<_> = (0..=STEPS)
-            .map(|step| {
-                let nines = end * step as f64 / STEPS as f64;
-                // The last frame is the slowest one.
-                let quantile = if step == STEPS { 1.0 } else { 1.0 - 10f64.powf(-nines) };
-                (sheet.x.at(nines), sheet.y.at(us(histogram.value_at_quantile(quantile)).max(0.01)))
-            })
-            .collect();
+        let point = |step: usize| {
+            let nines = end * step as f64 / STEPS as f64;
+            // The last frame is the slowest one.
+            let quantile = if step == STEPS { 1.0 } else { 1.0 - 10f64.powf(-nines) };
+            let us = us(histogram.value_at_quantile(quantile)).max(0.01);
+            (sheet.x.at(nines), sheet.y.at(us))
+        };
+        let points: Vec<_> = (0..=STEPS).map(point).collect();
         sheet.path(&format!("line {name}"), &points, false);
     }
     sheet.end()
 }
 
-/// A bar of parts that add up: of each row its name, its parts by class, and what the whole is
-/// called.
+/// Bars of parts that add up: of each row its name, and its parts by class in us.
 pub fn stacked(label: &str, rows: &[(&str, Vec<(&str, f64)>)]) -> String {
-    let longest = rows
-        .iter()
-        .map(|(_, parts)| parts.iter().map(|part| part.1).sum::<f64>())
-        .fold(0.0, f64::max);
+    const ROW_LEFT: f64 = 150.0;
+    const ROW_HEIGHT: f64 = 44.0;
+    let sum = |parts: &[(&str, f64)]| parts.iter().map(|part| part.1).sum::<f64>();
+    let longest = rows.iter().map(|(_, parts)| sum(parts)).fold(0.0, f64::max);
     if longest == 0.0 {
         return String::new();
     }
-    let (left, row_height) = (150.0, 44.0);
-    let height = rows.len() as f64 * row_height + 8.0;
-    let mut svg =
-        format!("<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n");
-    for (i, (name, parts)) in rows.iter().enumerate() {
-        let y = i as f64 * row_height + 6.0;
-        let (text_x, text_y) = (left - 10.0, y + 21.0);
-        writeln!(
-            svg,
-            "<text class=\"row\" x=\"{text_x}\" y=\"{text_y}\" text-anchor=\"end\">{name}</text>"
-        )
-        .expect("a String takes all");
-        let mut x = left;
+    let height = rows.len() as f64 * ROW_HEIGHT + 8.0;
+    let mut sheet = Sheet::new(label, height, (0.0, 1.0, false), (0.0, 1.0, false));
+    let mut y = 6.0;
+    for (name, parts) in rows {
+        let text_y = y + 21.0;
+        sheet.text("row", (ROW_LEFT - 10.0, text_y), "end", name);
+        let mut x = ROW_LEFT;
         for (class, us) in parts {
-            let width = us / longest * (WIDTH - left - 90.0);
-            let title = format!("{}: {}", class.replace('_', " "), time(*us));
-            writeln!(svg, "<rect class=\"part {class}\" x=\"{x:.1}\" y=\"{y}\" width=\"{width:.1}\" height=\"32\"><title>{title}</title></rect>")
-                .expect("a String takes all");
+            let (width, text) = (us / longest * (WIDTH - ROW_LEFT - 90.0), time(*us));
+            let title = format!("{}: {text}", class.replace('_', " "));
+            sheet.rect(class, (x, y), (width, 32.0), &title);
             if width > 58.0 {
-                let middle = x + width / 2.0;
-                let text = time(*us);
-                writeln!(svg, "<text class=\"in-part\" x=\"{middle:.1}\" y=\"{text_y}\" text-anchor=\"middle\">{text}</text>")
-                    .expect("a String takes all");
+                sheet.text("in-part", (x + width / 2.0, text_y), "middle", &text);
             }
             x += width;
         }
-        let (x, sum) = (x + 8.0, time(parts.iter().map(|part| part.1).sum()));
-        writeln!(svg, "<text class=\"row sum\" x=\"{x:.1}\" y=\"{text_y}\">{sum}</text>")
-            .expect("a String takes all");
+        sheet.text("row sum", (x + 8.0, text_y), "start", &time(sum(parts)));
+        y += ROW_HEIGHT;
     }
-    svg + "</svg>\n"
+    sheet.end()
 }
 
 /// How often each interval occurred, on a logarithmic scale of counts: filled for the first, a line
-/// for the second. How many are longer than the plot shows is told in it.
+/// for the second. A text says how many are longer than the plot shows.
 pub fn intervals(
     label: &str,
     arrivals: &Histogram<u64>,
     shown: &Histogram<u64>,
     period: Option<Duration>,
 ) -> String {
+    const BINS: usize = 120;
     if arrivals.is_empty() {
         return String::new();
     }
-    const BINS: usize = 120;
     let both = || [arrivals, shown].into_iter().filter(|h| !h.is_empty());
     let ms = |ns: u64| ns as f64 / 1e6;
     let period_ms = period
         .map_or_else(|| ms(arrivals.value_at_quantile(0.5)), |period| period.as_secs_f64() * 1e3);
-    let to = both()
-        .map(|h| ms(h.value_at_quantile(0.999)))
-        .fold(period_ms * 1.5, f64::max)
-        .min(period_ms * 8.0);
+    let longest = both().map(|h| ms(h.value_at_quantile(0.999)));
+    let to = longest.fold(period_ms * 1.5, f64::max).min(period_ms * 8.0);
     let from = both().map(|h| ms(h.min())).fold(period_ms * 0.5, f64::min);
     let bins = |histogram: &Histogram<u64>| {
         let (mut bins, mut longer) = ([0u64; BINS], 0);
@@ -365,40 +345,29 @@ pub fn intervals(
     let ((arrivals, longer_arrivals), (shown, longer_shown)) = (bins(arrivals), bins(shown));
     let most = arrivals.iter().chain(&shown).copied().max().unwrap_or(1) as f64;
     let mut sheet = Sheet::new(label, 220.0, (from, to, false), (0.7, most * 1.4, true));
-    let x_ticks: Vec<_> = sheet.x.ticks().into_iter().map(|ms| (ms, tick(ms * 1e3))).collect();
-    sheet.grid(&x_ticks, |count| format!("{count:.0}"));
-    let bottom = sheet.height - BOTTOM;
-    let edge =
-        |bin: usize, sheet: &Sheet| sheet.x.at(from + (to - from) * bin as f64 / BINS as f64);
+    let x_ticks = sheet.x.ticks().into_iter().map(|ms| (ms, tick(ms * 1e3))).collect();
+    sheet.grid(x_ticks, |count| format!("{count:.0}"));
+    let (x_axis, y_axis, bottom) = (sheet.x, sheet.y, sheet.height - BOTTOM);
+    let edge = |bin: usize| x_axis.at(from + (to - from) * bin as f64 / BINS as f64);
     for (bin, &count) in arrivals.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (x, width, y) = (
-            edge(bin, &sheet),
-            edge(bin + 1, &sheet) - edge(bin, &sheet) - 0.5,
-            sheet.y.at(count as f64),
-        );
-        let height = bottom - y;
-        sheet.add(format_args!(
-            "<rect class=\"part capture_queue\" x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\"/>"
-        ));
+        let (x, y) = (edge(bin), y_axis.at(count as f64));
+        let size = (edge(bin + 1) - x - 0.5, bottom - y);
+        sheet.rect("capture_queue", (x, y), size, &count.to_string());
     }
-    let steps: Vec<_> = shown
-        .iter()
-        .enumerate()
-        .flat_map(|(bin, &count)| {
-            let y = sheet.y.at((count as f64).max(0.7));
-            [(edge(bin, &sheet), y), (edge(bin + 1, &sheet), y)]
-        })
-        .collect();
+    let step = |(bin, &count): (usize, &u64)| {
+        let y = y_axis.at((count as f64).max(0.7));
+        [(edge(bin), y), (edge(bin + 1), y)]
+    };
+    let steps: Vec<_> = shown.iter().enumerate().flat_map(step).collect();
     sheet.path("line log", &steps, false);
     if period.is_some() {
-        let x = sheet.x.at(period_ms);
-        sheet.add(format_args!("<path class=\"limit\" d=\"M{x:.1} {TOP}V{bottom}\"/>"));
+        sheet.vertical("limit", x_axis.at(period_ms), TOP);
     }
     if longer_arrivals + longer_shown > 0 {
-        let (x, y) = (WIDTH - RIGHT - 4.0, TOP + 12.0);
-        sheet.add(format_args!(
-            "<text class=\"limit-text\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\">longer: {longer_arrivals} between arrivals, {longer_shown} between hand-overs</text>"
-        ));
+        let text = format!(
+            "longer: {longer_arrivals} between arrivals, {longer_shown} between hand-overs"
+        );
+        sheet.text("limit-text", (WIDTH - RIGHT - 4.0, TOP + 12.0), "end", &text);
     }
     sheet.end()
 }
@@ -406,6 +375,7 @@ pub fn intervals(
 #[cfg(test)]
 mod tests {
     use super::super::frames::{STAGES, frames, tests::journals};
+    use super::super::report::Figures;
     use super::*;
 
     #[test]
@@ -445,7 +415,7 @@ mod tests {
     fn plots_are_well_formed_and_empty_without_samples() {
         let frames = frames(&journals());
         let [total, project] = [STAGES[6], STAGES[1]];
-        let figures = super::super::frames::Figures::of(&frames, None);
+        let figures = Figures::of(&frames, None);
         let histogram = |name| &figures.samples(name).histogram_ns;
         let period = Some(Duration::from_millis(10));
         let plots = [
@@ -458,25 +428,20 @@ mod tests {
             intervals("intervals", histogram("interval"), histogram("shown_interval"), period),
         ];
         for plot in &plots {
-            assert!(
-                plot.starts_with("<svg ")
-                    && plot.ends_with("</svg>\n")
-                    && !plot.contains("NaN")
-                    && !plot.contains("inf"),
-                "{plot}"
-            );
+            let is_whole = plot.starts_with("<svg ") && plot.ends_with("</svg>\n");
+            assert!(is_whole && !plot.contains("NaN") && !plot.contains("inf"), "{plot}");
             assert_eq!(plot.matches("<text").count(), plot.matches("</text>").count());
         }
-        assert_eq!(
-            plots[0].matches("class=\"lost\"").count(),
-            6,
-            "three columns in each repetition"
-        );
-        let empty = &crate::stats::new_histogram();
-        assert!(
-            over_time("", &[], total.1, period).is_empty()
-                && percentiles("", &[("project", empty)]).is_empty()
-        );
-        assert!(stacked("", &[]).is_empty() && intervals("", empty, empty, None).is_empty());
+        let lost = plots[0].matches("class=\"lost\"").count();
+        assert_eq!(lost, 6, "three columns in each repetition");
+        let none = &Histogram::new(3).unwrap();
+        for plot in [
+            over_time("", &[], total.1, period),
+            percentiles("", &[("project", none)]),
+            stacked("", &[]),
+            intervals("", none, none, None),
+        ] {
+            assert_eq!(plot, "");
+        }
     }
 }

@@ -16,7 +16,7 @@ use crate::source::{SourceInfo, SourceKind};
 use crate::stats::continuity::SourceContinuity;
 use crate::stats::time::{SourceTime, TimeReport};
 use crate::stats::{
-    Drops, Latency, Meter, Rates, RecordingReport, RecordingStats, RunStats, SinkStats, Stage,
+    Drops, Latencies, Meter, Rates, RecordingReport, RecordingStats, RunStats, SinkStats,
 };
 
 #[derive(Debug, Clone, Serialize)]
@@ -37,7 +37,9 @@ pub struct Report {
     pub points: PointsReport,
     pub fps: Rates,
     pub latency_us: Latencies,
-    pub interval_us: Intervals,
+    /// How evenly frames arrive and are handed over: the time from one to the next, and its change
+    /// from one to the next.
+    pub interval_us: Latencies,
     pub deadline: Deadline,
     /// The figures of each sink. Those above are the first one's.
     pub sinks: Vec<SinkReport>,
@@ -90,27 +92,6 @@ pub struct PointsReport {
     pub total: u64,
 }
 
-#[derive(Debug, Clone, Serialize)]
-pub struct Latencies {
-    pub capture_queue: Latency,
-    pub project: Latency,
-    pub cloud_queue: Latency,
-    pub log: Latency,
-    pub release: Latency,
-    pub arrival_to_cloud: Latency,
-    pub total: Latency,
-}
-
-/// How evenly frames arrive and are handed over: the time from one to the next, and its change from
-/// one to the next.
-#[derive(Debug, Clone, Serialize)]
-pub struct Intervals {
-    pub interval: Latency,
-    pub jitter: Latency,
-    pub shown_interval: Latency,
-    pub shown_jitter: Latency,
-}
-
 /// Frames that were handed over later than one frame period after their arrival.
 #[derive(Debug, Clone, Serialize)]
 pub struct Deadline {
@@ -126,7 +107,7 @@ pub struct SinkReport {
     pub fps: f64,
     pub deadline_misses: u64,
     pub drops: SinkDrops,
-    pub latency_us: SinkLatencies,
+    pub latency_us: Latencies,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -137,14 +118,6 @@ pub struct SinkDrops {
     pub above_show_rate: u64,
     pub busy: u64,
     pub disconnected: u64,
-}
-
-#[derive(Debug, Clone, Serialize)]
-pub struct SinkLatencies {
-    pub cloud_queue: Latency,
-    pub log: Latency,
-    pub release: Latency,
-    pub total: Latency,
 }
 
 /// One of several cameras in the report's `cameras`.
@@ -237,8 +210,6 @@ impl Report {
         let sum = |count: fn(&RunStats) -> u64| stats.iter().map(|stats| count(stats)).sum();
         let fps =
             |meter: fn(&RunStats) -> &Meter| stats.iter().map(|stats| meter(stats).fps()).sum();
-        let stage =
-            |stage: fn(&RunStats) -> &Stage| Stage::merged(stats.iter().map(|stats| stage(stats)));
         let of_sink = |index: usize| {
             SinkReport::of(&stats.iter().map(|stats| &stats.sinks[index]).collect::<Vec<_>>())
         };
@@ -280,16 +251,15 @@ impl Report {
                 projected: fps(|stats| &stats.projected),
                 shown: shown.fps,
             },
-            latency_us: Latencies {
-                capture_queue: stage(|stats| &stats.capture_queue),
-                project: stage(|stats| &stats.project),
-                cloud_queue: shown.latency_us.cloud_queue,
-                log: shown.latency_us.log,
-                release: shown.latency_us.release,
-                arrival_to_cloud: stage(|stats| &stats.arrival_to_cloud),
-                total: shown.latency_us.total,
-            },
-            interval_us: Intervals { interval, jitter, shown_interval, shown_jitter },
+            latency_us: Latencies::merged(
+                &stats.iter().map(|stats| stats.stages()).collect::<Vec<_>>(),
+            ),
+            interval_us: Latencies(vec![
+                ("interval", interval),
+                ("jitter", jitter),
+                ("shown_interval", shown_interval),
+                ("shown_jitter", shown_jitter),
+            ]),
             deadline: Deadline {
                 period_us: period.filter(|_| is_common).map(|period| period.as_secs_f64() * 1e6),
                 misses: shown.deadline_misses,
@@ -311,8 +281,6 @@ impl SinkReport {
     /// Of a sink, or of several cameras' parts of one.
     fn of(parts: &[&SinkStats]) -> Self {
         let sum = |count: fn(&SinkStats) -> u64| parts.iter().map(|part| count(part)).sum();
-        let stage =
-            |stage: fn(&SinkStats) -> &Stage| Stage::merged(parts.iter().map(|part| stage(part)));
         Self {
             name: parts[0].name.clone(),
             shown: sum(|part| part.shown.count()),
@@ -325,12 +293,9 @@ impl SinkReport {
                 busy: sum(|part| part.busy.get()),
                 disconnected: sum(|part| part.disconnected.get()),
             },
-            latency_us: SinkLatencies {
-                cloud_queue: stage(|part| &part.cloud_queue),
-                log: stage(|part| &part.log),
-                release: stage(|part| &part.release),
-                total: stage(|part| &part.total),
-            },
+            latency_us: Latencies::merged(
+                &parts.iter().map(|part| part.stages()).collect::<Vec<_>>(),
+            ),
         }
     }
 }

@@ -131,22 +131,13 @@ impl Report {
             "\n{:<14} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
             "latency, us", "mean", "p50", "p90", "p99", "p99.9", "max"
         )?;
-        let (latency, interval) = (&self.latency_us, &self.interval_us);
-        for (name, latency) in [
-            ("capture queue", &latency.capture_queue),
-            ("project", &latency.project),
-            ("cloud queue", &latency.cloud_queue),
-            ("log", &latency.log),
-            ("release", &latency.release),
-            ("arr. to cloud", &latency.arrival_to_cloud),
-            ("total", &latency.total),
-            ("interval", &interval.interval),
-            ("jitter", &interval.jitter),
-            ("shown interval", &interval.shown_interval),
-            ("shown jitter", &interval.shown_jitter),
-        ] {
+        for (stage, latency) in self.latency_us.0.iter().chain(&self.interval_us.0) {
+            let name = match *stage {
+                "arrival_to_cloud" => "arr. to cloud".to_owned(),
+                _ => stage.replace('_', " "),
+            };
             if latency.count > 0 {
-                write_latency(out, name, latency)?;
+                write_latency(out, &name, latency)?;
                 writeln!(out)?;
             }
         }
@@ -237,7 +228,7 @@ fn write_cameras(out: &mut String, cameras: &[CameraReport]) -> fmt::Result {
     )?;
     for CameraReport { serial, report, .. } in cameras {
         let Some(report) = report else { continue };
-        let (frames, total) = (&report.frames, &report.latency_us.total);
+        let (frames, total) = (&report.frames, report.latency_us.get("total"));
         let Drops { source, capture_queue, cloud_queue, .. } = report.drops;
         let sink = report.sinks.first().map(|sink| &sink.drops);
         let lost_at_viewer = sink.map_or(0, |drops| drops.busy + drops.disconnected);

@@ -1,13 +1,13 @@
 //! What happened to single frames, thread by thread: for a profiling session, which looks at each
 //! of them.
 //!
-//! A thread writes into its own journal and brings it home when it ends. The memory is there from
-//! the start.
+//! A thread writes into its own journal and returns it when it ends. The memory is reserved at the
+//! start.
 
 use crate::clock::HostTime;
 use crate::frame::FrameMeta;
 
-/// Tells a frame from all others of a run. Numbers alone may repeat, where a recording is looped.
+/// Identifies a frame of a run. Numbers alone may repeat, where a recording is looped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId {
     pub arrived_at: HostTime,
@@ -32,9 +32,9 @@ pub enum Event {
     HandedOver,
     /// The sink took it and did not hand it over.
     NotHandedOver,
-    /// Passed over, since the show rate was reached: that is no loss.
+    /// Skipped because the show rate was reached: that is no loss.
     AboveShowRate,
-    /// From the moment it was handed over until the viewer's library had let go of it.
+    /// From the moment it was handed over until the viewer's library had released it.
     Released,
 }
 
@@ -76,15 +76,14 @@ impl Journal {
         self.left_out
     }
 
-    /// The arrival of the last frame that is in here, where later ones had no room: of those it
-    /// knows nothing.
+    /// The arrival of the last frame that is in here, if later ones had no room.
     pub fn full_at(&self) -> Option<HostTime> {
         let arrivals = self.entries.iter().map(|entry| entry.frame.arrived_at);
         (self.left_out > 0).then(|| arrivals.max().unwrap_or_default())
     }
 }
 
-/// The journals of a run that keeps them, in the order of a frame's road.
+/// The journals of a run that keeps them, in the order that a frame passes them.
 #[derive(Debug, Clone, Default)]
 pub struct Journals {
     pub capture: Journal,

@@ -8,12 +8,12 @@
 //! | `project` | taken by the projection | cloud finished |
 //! | `cloud_queue` | cloud finished | taken by the sink |
 //! | `log` | taken by the sink | handed over to the viewer's connection or file |
-//! | `release` | handed over | Rerun has let go of the cloud: it is encoded for the connection or file |
+//! | `release` | handed over | Rerun has released the cloud: it is encoded for the connection or file |
 //! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over,
-//! `release` those of them that Rerun let go of before the end. The first four of a frame, added
+//! `release` those of them that Rerun released before the end. The first four of a frame, added
 //! up, are its `total`.
 //!
 //! | file | duty |
@@ -36,10 +36,10 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use continuity::ContinuityCounts;
-pub use samples::{LONGEST_NS, new_histogram};
+pub use samples::Samples;
 use serde::{Deserialize, Serialize};
 pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
-pub use stage::{Latency, Meter, Quantiles, Stage};
+pub use stage::{Latencies, Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
 use crate::realtime::RealtimeLog;
@@ -90,6 +90,7 @@ pub struct RunStats {
 }
 
 /// The figures of one sink.
+#[derive(Default)]
 pub struct SinkStats {
     pub name: String,
     pub shown: Meter,
@@ -113,20 +114,17 @@ pub struct SinkStats {
 
 impl SinkStats {
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            shown: Meter::default(),
-            dropped_cloud_queue: Default::default(),
-            above_show_rate: Count::default(),
-            busy: Count::default(),
-            disconnected: Count::default(),
-            deadline_misses: Count::default(),
-            cloud_queue: Stage::default(),
-            log: Stage::default(),
-            release: Stage::default(),
-            total: Stage::default(),
-            status: Mutex::default(),
-        }
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The stages in the order that a cloud passes them, then the sum over all.
+    pub fn stages(&self) -> [(&'static str, &Stage); 4] {
+        [
+            ("cloud_queue", &self.cloud_queue),
+            ("log", &self.log),
+            ("release", &self.release),
+            ("total", &self.total),
+        ]
     }
 
     pub fn set_status(&self, status: Option<String>) {
@@ -187,22 +185,23 @@ impl RunStats {
         }
     }
 
-    /// The stages in the order a frame passes them, then the sums over several.
+    /// The stages in the order that a frame passes them, then the sums over several.
     pub fn stages(&self) -> [(&'static str, &Stage); 7] {
-        let sink = self.shown_by();
+        let [cloud_queue, log, release, total] = self.shown_by().stages();
         [
             ("capture_queue", &self.capture_queue),
             ("project", &self.project),
-            ("cloud_queue", &sink.cloud_queue),
-            ("log", &sink.log),
-            ("release", &sink.release),
+            cloud_queue,
+            log,
+            release,
             ("arrival_to_cloud", &self.arrival_to_cloud),
-            ("total", &sink.total),
+            total,
         ]
     }
 }
 
 /// The counts of a recording: captured frames are the sum of `frames`, `dropped` and `after_end`.
+#[derive(Default)]
 pub struct RecordingStats {
     pub file: String,
     pub compression: &'static str,
@@ -276,16 +275,7 @@ pub struct RecordingReport {
 
 impl RecordingStats {
     pub fn new(file: String, compression: &'static str) -> Self {
-        Self {
-            file,
-            compression,
-            frames: Count::default(),
-            color_images: Count::default(),
-            bytes: Arc::default(),
-            dropped: Arc::default(),
-            after_end: Count::default(),
-            ending: OnceLock::new(),
-        }
+        Self { file, compression, ..Self::default() }
     }
 
     /// Whether the run has to end because the recording has.

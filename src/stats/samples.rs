@@ -1,15 +1,15 @@
-//! What stages and meters keep their samples in, written by one thread while others read, without a
-//! lock: a histogram of the whole run, and the last samples with their times.
+//! Where stages and meters keep their samples. One thread writes and others read, without a lock: a
+//! histogram of the whole run, and the last samples with their times.
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use hdrhistogram::Histogram;
 
-use super::Latency;
+use super::{Latency, Quantiles};
 use crate::clock::HostTime;
 
-/// Longest duration that is told apart. Longer ones count as this.
-pub const LONGEST_NS: u64 = 60_000_000_000;
+/// The longest duration that is resolved. Longer ones count as this.
+const LONGEST_NS: u64 = 60_000_000_000;
 const DIGITS: u8 = 3;
 /// Linear steps in a bucket: the power of two that three digits take. Each bucket but the first
 /// uses its upper half.
@@ -33,70 +33,98 @@ const fn lowest(index: usize) -> u64 {
     (index - bucket * HALF) << bucket
 }
 
-/// An empty histogram with the bounds and digits that all of them have.
-pub fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("these bounds are valid")
+/// Durations as a histogram, with their exact sum and maximum.
+#[derive(Debug, Clone)]
+pub struct Samples {
+    pub histogram_ns: Histogram<u64>,
+    pub sum_ns: u64,
+    pub max_ns: u64,
 }
 
-/// Its buckets are those of an `hdrhistogram::Histogram` with the bounds 1 ns to [`LONGEST_NS`] and
-/// three digits; each is an atomic count that only grows. A reader that comes in between two
-/// increments sees one sample more or less, and never a wrong one.
-pub(super) struct AtomicHistogram {
+impl Default for Samples {
+    fn default() -> Self {
+        let histogram_ns =
+            Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("these bounds are valid");
+        Self { histogram_ns, sum_ns: 0, max_ns: 0 }
+    }
+}
+
+impl Samples {
+    pub fn record(&mut self, ns: u64) {
+        self.histogram_ns.saturating_record(ns);
+        self.sum_ns = self.sum_ns.saturating_add(ns);
+        self.max_ns = self.max_ns.max(ns);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        self.histogram_ns.add(&other.histogram_ns).expect("all have the same bounds");
+        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
+        self.max_ns = self.max_ns.max(other.max_ns);
+    }
+
+    /// Mean and maximum are exact, the quantiles have three digits.
+    pub fn latency(&self) -> Latency {
+        let us = |ns: f64| ns / 1e3;
+        let count = self.histogram_ns.len();
+        if count == 0 {
+            return Latency::default();
+        }
+        // A bucket's value is its upper end, which can be above the largest sample.
+        let quantile = |q| us(self.histogram_ns.value_at_quantile(q).min(self.max_ns) as f64);
+        Latency {
+            count,
+            mean: us(self.sum_ns as f64 / count as f64),
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: us(self.max_ns as f64),
+        }
+    }
+}
+
+/// [`Samples`] that can be read while they are recorded: each bucket is an atomic count that only
+/// grows. A reader that comes in between two increments sees one sample more or less, and never a
+/// wrong one.
+pub(super) struct AtomicSamples {
     counts: Box<[AtomicU64]>,
     sum_ns: AtomicU64,
     max_ns: AtomicU64,
 }
 
-impl Default for AtomicHistogram {
+impl Default for AtomicSamples {
     fn default() -> Self {
-        Self {
-            counts: (0..LEN).map(|_| AtomicU64::new(0)).collect(),
-            sum_ns: AtomicU64::new(0),
-            max_ns: AtomicU64::new(0),
-        }
+        let counts = (0..LEN).map(|_| AtomicU64::new(0)).collect();
+        Self { counts, sum_ns: AtomicU64::new(0), max_ns: AtomicU64::new(0) }
     }
 }
 
-impl AtomicHistogram {
+impl AtomicSamples {
     pub(super) fn record(&self, ns: u64) {
         self.counts[index(ns.min(LONGEST_NS))].fetch_add(1, Ordering::Relaxed);
         self.sum_ns.fetch_add(ns, Ordering::Relaxed);
         self.max_ns.fetch_max(ns, Ordering::Relaxed);
     }
 
-    /// Of all samples, also those longer than [`LONGEST_NS`].
+    /// Of all samples, also those longer than `LONGEST_NS`.
     pub(super) fn sum_ns(&self) -> u64 {
         self.sum_ns.load(Ordering::Relaxed)
     }
 
-    /// Figures of the samples of all `parts`.
-    pub(super) fn merged<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Latency {
-        let (mut histogram, mut sum_ns, mut max_ns) = (new_histogram(), 0u64, 0);
+    /// The samples of all `parts`.
+    pub(super) fn merged<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Samples {
+        let mut all = Samples::default();
         for part in parts {
-            part.add_to(&mut histogram);
-            sum_ns = sum_ns.saturating_add(part.sum_ns());
-            max_ns = part.max_ns.load(Ordering::Relaxed).max(max_ns);
-        }
-        Latency::of(&histogram, sum_ns, max_ns)
-    }
-
-    pub(super) fn latency(&self) -> Latency {
-        Self::merged([self])
-    }
-
-    fn add_to(&self, histogram: &mut Histogram<u64>) {
-        for (index, count) in self.counts.iter().enumerate() {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                histogram.saturating_record_n(lowest(index), count);
+            for (index, count) in part.counts.iter().enumerate() {
+                let count = count.load(Ordering::Relaxed);
+                if count > 0 {
+                    all.histogram_ns.saturating_record_n(lowest(index), count);
+                }
             }
+            all.sum_ns = all.sum_ns.saturating_add(part.sum_ns());
+            all.max_ns = all.max_ns.max(part.max_ns.load(Ordering::Relaxed));
         }
-    }
-
-    pub(super) fn read(&self) -> Histogram<u64> {
-        let mut histogram = new_histogram();
-        self.add_to(&mut histogram);
-        histogram
+        all
     }
 }
 
@@ -104,13 +132,12 @@ impl AtomicHistogram {
 /// newest of its samples.
 pub(super) const KEPT: usize = 1 << 14;
 
-/// A ring of [`KEPT`] samples. A reader copies what it wants and then looks how far the writer has
-/// come meanwhile: what may have been overwritten under its hands, it leaves out (a seqlock over
-/// the whole ring).
+/// A ring of [`KEPT`] samples. A reader copies what it wants and then checks how far the writer has
+/// come meanwhile: it omits what may have been overwritten (a seqlock over the whole ring).
 pub(super) struct Recent {
     /// Time and value of each sample.
     slots: Box<[[AtomicU64; 2]]>,
-    /// Samples written since the beginning.
+    /// Samples written since the start.
     written: AtomicU64,
 }
 
@@ -125,7 +152,7 @@ impl Recent {
     /// For one thread alone.
     pub(super) fn push(&self, at: HostTime, value: u64) {
         let index = self.written.load(Ordering::Relaxed);
-        // Who sees the slot change sees `written` at least this high.
+        // A reader that sees the slot change sees `written` at least this high.
         fence(Ordering::Release);
         let slot = &self.slots[index as usize % KEPT];
         slot[0].store(at.as_ns(), Ordering::Relaxed);
@@ -151,7 +178,7 @@ impl Recent {
         (HostTime::from_ns(at), value)
     }
 
-    /// Samples since the beginning.
+    /// Samples since the start.
     pub(super) fn count(&self) -> u64 {
         self.written.load(Ordering::Acquire)
     }
@@ -189,10 +216,21 @@ pub(super) struct Window {
     pub before: Option<HostTime>,
 }
 
+impl Window {
+    pub(super) fn quantiles(self) -> Option<Quantiles> {
+        let mut ns: Vec<u64> = self.samples.into_iter().map(|(_, ns)| ns).collect();
+        Quantiles::of(&mut ns)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn read(samples: &AtomicSamples) -> Samples {
+        AtomicSamples::merged([samples])
+    }
 
     #[test]
     fn every_index_is_that_of_its_lowest_value() {
@@ -204,42 +242,42 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_the_histogram_that_hdrhistogram_would_have_made(samples in prop::collection::vec((0u32..37, any::<u64>()), 0..300)) {
-            let (ours, mut theirs) = (AtomicHistogram::default(), new_histogram());
-            for (bits, value) in samples {
+        fn it_is_the_histogram_that_hdrhistogram_would_have_made(
+            values in prop::collection::vec((0u32..37, any::<u64>()), 0..300),
+        ) {
+            let (ours, mut theirs) = (AtomicSamples::default(), Samples::default());
+            for (bits, value) in values {
                 let ns = value >> (63 - bits);
                 ours.record(ns);
-                theirs.saturating_record(ns.min(LONGEST_NS));
+                theirs.record(ns.min(LONGEST_NS));
             }
-            prop_assert_eq!(ours.read(), theirs);
+            prop_assert_eq!(read(&ours).histogram_ns, theirs.histogram_ns);
         }
     }
 
     #[test]
     fn nothing_is_lost_while_it_is_read() {
-        let histogram = AtomicHistogram::default();
+        let samples = AtomicSamples::default();
         std::thread::scope(|scope| {
             for start in [0, 1_000_000] {
-                let histogram = &histogram;
-                scope.spawn(move || (start..start + 50_000).for_each(|ns| histogram.record(ns)));
+                let samples = &samples;
+                scope.spawn(move || (start..start + 50_000).for_each(|ns| samples.record(ns)));
             }
             let mut seen = 0;
             while seen < 100_000 {
-                let now = histogram.read().len();
+                let now = read(&samples).histogram_ns.len();
                 assert!(now >= seen);
                 seen = now;
             }
         });
-        assert_eq!((histogram.read().len(), histogram.latency().max), (100_000, 1_049.999));
-        assert_eq!(histogram.sum_ns(), (0..50_000u64).sum::<u64>() * 2 + 50_000 * 1_000_000);
-    }
-
-    const fn at(ns: u64) -> HostTime {
-        HostTime::from_ns(ns)
+        let latency = read(&samples).latency();
+        assert_eq!((latency.count, latency.max), (100_000, 1_049.999));
+        assert_eq!(samples.sum_ns(), (0..50_000u64).sum::<u64>() * 2 + 50_000 * 1_000_000);
     }
 
     #[test]
     fn a_window_has_what_was_pushed_since() {
+        let at = HostTime::from_ns;
         let recent = Recent::default();
         assert!(recent.last().is_none() && recent.since(at(0)).samples.is_empty());
         for n in 0..3 * KEPT as u64 {
@@ -260,9 +298,9 @@ mod tests {
         let recent = Recent::default();
         const N: u64 = 40 * KEPT as u64;
         std::thread::scope(|scope| {
-            scope.spawn(|| (0..N).for_each(|n| recent.push(at(n), !n)));
+            scope.spawn(|| (0..N).for_each(|n| recent.push(HostTime::from_ns(n), !n)));
             while recent.count() < N {
-                let samples = recent.since(at(0)).samples;
+                let samples = recent.since(HostTime::default()).samples;
                 assert!(samples.iter().all(|(t, value)| *value == !t.as_ns()));
                 assert!(samples.windows(2).all(|pair| pair[0].0.as_ns() == pair[1].0.as_ns() + 1));
             }

@@ -1,9 +1,8 @@
 //! The figures at one moment of a run.
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::{Drops, Latency, Meter, Quantiles, RunStats, SinkStats, Stage};
+use super::{Drops, Latency, Meter, Quantiles, RunStats, Samples, SinkStats, Stage};
 use crate::clock::HostTime;
 use crate::source::watch::Monitor;
 
@@ -19,20 +18,20 @@ pub struct Snapshot {
     pub shown: u64,
     pub fps: Rates,
     pub drops: Drops,
-    /// Of a camera that is watched. It tells what is now, and not at the time of the other figures.
+    /// Of a camera that is watched. Its state is the current one, not that at `at`.
     pub camera: Option<Monitor>,
-    /// The part of `drops.viewer` that nobody misses: clouds passed over because the show rate was
-    /// reached.
+    /// The part of `drops.viewer` that is no loss: clouds skipped because the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
     pub dropped_by_recorder: u64,
     /// Frames handed over later than one frame period after their arrival.
     pub deadline_misses: u64,
-    /// How the connections of sinks that have one stand: name, words.
+    /// The connections of sinks that have one: name, and state in words.
     pub connections: Vec<(String, String)>,
     /// Of `total` over the whole run, once a cloud was handed over.
     pub total: Option<Distribution>,
-    /// In the order of a frame's road; then the sums over it, then the intervals between frames.
+    /// In the order that a frame passes them; then sums over several, then the intervals between
+    /// frames.
     pub stages: Vec<StageFigures>,
 }
 
@@ -70,7 +69,7 @@ pub struct Distribution {
 const BARS: usize = 40;
 
 impl Distribution {
-    fn of(histogram_ns: &Histogram<u64>) -> Option<Self> {
+    fn of(Samples { histogram_ns, .. }: &Samples) -> Option<Self> {
         let longest_ns = histogram_ns.value_at_quantile(0.999).max(1) as f64;
         let least_ns = longest_ns / (BARS - 1) as f64;
         let power = 10f64.powi(least_ns.log10().floor() as i32);
@@ -88,7 +87,7 @@ impl Distribution {
 }
 
 impl Snapshot {
-    /// What was lost against the user's will, by place: source, capture queue, cloud queue, viewer.
+    /// What was lost, by place: source, capture queue, cloud queue, viewer.
     pub fn lost(&self) -> [(&'static str, u64); 4] {
         let Drops { source, capture_queue, cloud_queue, viewer } = self.drops;
         let viewer = viewer.saturating_sub(self.above_show_rate);
@@ -156,7 +155,7 @@ impl RunStats {
                 .as_ref()
                 .map_or(0, |recording| recording.dropped.get()),
             deadline_misses: sink.deadline_misses.get(),
-            total: Distribution::of(&sink.total.histogram_ns()),
+            total: Distribution::of(&sink.total.samples()),
             connections: self.sinks.iter().filter_map(SinkStats::connection).collect(),
             stages,
         }
@@ -166,10 +165,9 @@ impl RunStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::new_histogram;
 
     #[test]
-    fn what_was_passed_over_is_not_lost() {
+    fn what_the_show_rate_skips_is_not_lost() {
         let stats = RunStats::new(["viewer".to_owned()]);
         let sink = &stats.sinks[0];
         sink.above_show_rate.add(5);
@@ -181,12 +179,12 @@ mod tests {
 
     #[test]
     fn a_distribution_has_every_frame_and_round_steps() {
-        let mut histogram = new_histogram();
-        assert_eq!(Distribution::of(&histogram), None);
+        let mut samples = Samples::default();
+        assert_eq!(Distribution::of(&samples), None);
         for us in 0..1000 {
-            histogram.record(1000 * us + 500).unwrap();
+            samples.record(1000 * us + 500);
         }
-        let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();
+        let Distribution { step_ms, frames } = Distribution::of(&samples).unwrap();
         assert_eq!((step_ms, frames.iter().sum::<u64>()), (0.05, 1000));
         assert!(
             frames[..20].iter().all(|n| n.abs_diff(50) <= 1)
@@ -194,8 +192,8 @@ mod tests {
             "{frames:?}"
         );
         // One that is far off does not squeeze the others.
-        histogram.record(30_000_000_000).unwrap();
-        let Distribution { step_ms, frames } = Distribution::of(&histogram).unwrap();
+        samples.record(30_000_000_000);
+        let Distribution { step_ms, frames } = Distribution::of(&samples).unwrap();
         assert_eq!((step_ms, frames[BARS - 1]), (0.05, 1));
     }
 }

@@ -1,14 +1,13 @@
 //! Durations of one stage, and the rate of one kind of event.
 //!
-//! One thread records into each of them. Recording takes neither a lock nor memory; whoever reads
-//! never holds up who records.
+//! One thread records into each of them. Recording takes neither a lock nor memory, and a reader
+//! never delays it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use super::samples::{AtomicHistogram, Recent};
+use super::samples::{AtomicSamples, Recent, Samples};
 use crate::clock::HostTime;
 
 /// Latencies of a whole run, in microseconds, as the report has them.
@@ -24,29 +23,33 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Mean and maximum are exact, the quantiles have three digits.
-    pub fn of(histogram_ns: &Histogram<u64>, sum_ns: u64, max_ns: u64) -> Self {
-        let us = |ns: f64| ns / 1e3;
-        let count = histogram_ns.len();
-        if count == 0 {
-            return Self::default();
-        }
-        // A bucket's value is its upper end, which can lie above the largest sample.
-        let quantile = |q| us(histogram_ns.value_at_quantile(q).min(max_ns) as f64);
-        Self {
-            count,
-            mean: us(sum_ns as f64 / count as f64),
-            p50: quantile(0.5),
-            p90: quantile(0.9),
-            p99: quantile(0.99),
-            p999: quantile(0.999),
-            max: us(max_ns as f64),
-        }
-    }
-
     /// Mean, p50, p90, p99, p99.9 and maximum, as tables have them.
     pub const fn columns(&self) -> [f64; 6] {
         [self.mean, self.p50, self.p90, self.p99, self.p999, self.max]
+    }
+}
+
+/// Latencies by the name of their stage, in the order that a frame passes them.
+#[derive(Debug, Clone)]
+pub struct Latencies(pub Vec<(&'static str, Latency)>);
+
+impl Latencies {
+    /// Of the same stages of several runs.
+    pub fn merged<const N: usize>(runs: &[[(&'static str, &Stage); N]]) -> Self {
+        let stage = |i: usize| (runs[0][i].0, Stage::merged(runs.iter().map(|run| run[i].1)));
+        Self((0..N).map(stage).collect())
+    }
+
+    /// Zeros if there is no such stage.
+    pub fn get(&self, stage: &str) -> Latency {
+        let found = self.0.iter().find(|(name, _)| *name == stage);
+        found.map_or_else(Latency::default, |(_, latency)| *latency)
+    }
+}
+
+impl Serialize for Latencies {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
     }
 }
 
@@ -83,7 +86,7 @@ impl Quantiles {
 /// Durations of one stage.
 #[derive(Default)]
 pub struct Stage {
-    whole: AtomicHistogram,
+    whole: AtomicSamples,
     recent_ns: Recent,
 }
 
@@ -106,38 +109,36 @@ impl Stage {
         self.whole.sum_ns()
     }
 
-    /// All samples of the run, in ns.
-    pub fn histogram_ns(&self) -> Histogram<u64> {
-        self.whole.read()
+    /// All samples of the run.
+    pub fn samples(&self) -> Samples {
+        AtomicSamples::merged([&self.whole])
     }
 
     /// Figures of the whole run.
     pub fn latency(&self) -> Latency {
-        self.whole.latency()
+        self.samples().latency()
     }
 
     /// Figures of the whole run over several threads' stages of one kind.
     pub fn merged<'a>(stages: impl IntoIterator<Item = &'a Stage>) -> Latency {
-        AtomicHistogram::merged(stages.into_iter().map(|stage| &stage.whole))
+        AtomicSamples::merged(stages.into_iter().map(|stage| &stage.whole)).latency()
     }
 
     /// Quantiles of what was recorded since `since`; `None` without any.
     pub fn recent(&self, since: HostTime) -> Option<Quantiles> {
-        let mut ns: Vec<u64> =
-            self.recent_ns.since(since).samples.into_iter().map(|(_, ns)| ns).collect();
-        Quantiles::of(&mut ns)
+        self.recent_ns.since(since).quantiles()
     }
 }
 
-/// Counts events and tells their rate by host time, the intervals between them, and how these
-/// change from one to the next.
+/// Counts events, their rate by host time, the intervals between them, and how these change from
+/// one to the next.
 #[derive(Default)]
 pub struct Meter {
     first_ns: AtomicU64,
     /// Each event with the interval before it.
     events: Recent,
-    interval: AtomicHistogram,
-    jitter: AtomicHistogram,
+    interval: AtomicSamples,
+    jitter: AtomicSamples,
 }
 
 impl Meter {
@@ -162,21 +163,23 @@ impl Meter {
     }
 
     /// Intervals and jitter of several threads' events of one kind, each thread's by itself.
+    ///
+    /// Jitter is the difference of each interval to the one before it, without its sign (the delay
+    /// variation between consecutive frames, as RFC 3393 has it): 0 for a steady rate, whatever
+    /// that is.
     pub fn merged<'a>(meters: impl IntoIterator<Item = &'a Meter> + Clone) -> (Latency, Latency) {
         let intervals = meters.clone().into_iter().map(|meter| &meter.interval);
         let jitters = meters.into_iter().map(|meter| &meter.jitter);
-        (AtomicHistogram::merged(intervals), AtomicHistogram::merged(jitters))
+        (AtomicSamples::merged(intervals).latency(), AtomicSamples::merged(jitters).latency())
     }
 
     /// From each event to the next.
     pub fn interval(&self) -> Latency {
-        self.interval.latency()
+        Self::merged([self]).0
     }
 
-    /// The difference of each interval to the one before it, without its sign (the delay variation
-    /// between consecutive frames, as RFC 3393 has it): 0 for a steady rate, whatever that is.
     pub fn jitter(&self) -> Latency {
-        self.jitter.latency()
+        Self::merged([self]).1
     }
 
     /// Intervals between the first and the last event, divided by the time between them; 0 for
@@ -186,31 +189,28 @@ impl Meter {
         rate(self.count(), HostTime::from_ns(self.first_ns.load(Ordering::Relaxed)), last)
     }
 
-    /// The same for the events from `since` to `now`, and the last one before them: also a rate
-    /// below one event a window is told. While there are none, it is what one event now would make
-    /// it.
+    /// The same for the events from `since` to `now`, and the last one before them, so that a rate
+    /// below one event a window is known too. While there are none, it is what one event now would
+    /// make it.
     pub fn recent_fps(&self, since: HostTime, now: HostTime) -> f64 {
         let window = self.events.since(since);
         let count = window.samples.len() as u64;
-        let at = |sample: Option<&(HostTime, u64)>| {
-            sample.map_or_else(HostTime::default, |sample| sample.0)
-        };
-        let (last, first) = (at(window.samples.first()), at(window.samples.last()));
-        match window.before {
-            Some(before) if count == 0 => rate(2, before, now),
-            Some(before) => rate(count + 1, before, last),
-            None => rate(count, first, last),
+        match (&window.samples[..], window.before) {
+            ([], None) => 0.0,
+            ([], Some(before)) => rate(2, before, now),
+            ([(last, _), ..], Some(before)) => rate(count + 1, before, *last),
+            ([(last, _), .., (first, _)] | [(last @ first, _)], None) => rate(count, *first, *last),
         }
     }
 
     /// Intervals that ended since `since`; `None` without any.
     pub fn recent_interval(&self, since: HostTime) -> Option<Quantiles> {
-        let window = self.events.since(since);
-        // The run's first event has no interval before it.
-        let len = window.samples.len()
-            - usize::from(window.before.is_none() && !window.samples.is_empty());
-        let mut ns: Vec<u64> = window.samples[..len].iter().map(|sample| sample.1).collect();
-        Quantiles::of(&mut ns)
+        let mut window = self.events.since(since);
+        if window.before.is_none() {
+            // The run's first event has no interval before it.
+            window.samples.pop();
+        }
+        window.quantiles()
     }
 }
 
@@ -280,20 +280,14 @@ mod tests {
             let window = meter.recent_interval(us(since)).unwrap();
             assert_eq!((window.count, window.p50_ms, window.max_ms), (count, 100.0, 100.0));
         }
-    }
-
-    #[test]
-    fn jitter_is_the_change_of_the_interval() {
-        let meter = Meter::default();
-        for at in [0, 100, 210, 300] {
-            meter.record(us(at));
-        }
-        let jitter = meter.jitter();
+        let uneven = Meter::default();
+        [0, 100, 210, 300].into_iter().for_each(|at| uneven.record(us(at)));
+        let jitter = uneven.jitter();
         assert_eq!((jitter.count, jitter.mean, jitter.max), (2, 15.0, 20.0));
     }
 
     #[test]
-    fn a_low_or_ceasing_rate_is_told_too() {
+    fn a_low_or_ceasing_rate_is_known_too() {
         let meter = Meter::default();
         meter.record(us(1_000_000));
         assert_eq!(meter.recent_fps(us(500_000), us(1_500_000)), 0.0); // one event is no rate

@@ -1,10 +1,10 @@
-//! What frames tell of time before they came into the process: the clock that stamped them, how old
-//! they were, and the camera's metadata.
+//! What frames say of the time before they came into the process: the clock of their timestamps,
+//! their age, and the camera's metadata.
 //!
-//! A frame's age is the host's wall clock at its arrival minus its stamp. That is sound for
-//! `global_time` alone, where librealsense has put the camera's clock on the host's wall clock, and
-//! an estimate there: the fit rests on how long requests over USB take, and follows both clocks'
-//! drift late. For all other stamps it is refused, with the reason.
+//! A frame's age is the host's wall clock at its arrival minus its timestamp. That is sound for
+//! `global_time` alone, where librealsense has mapped the camera's clock to the host's wall clock,
+//! and an estimate there: the fit depends on how long requests over USB take, and follows both
+//! clocks' drift late. For all other timestamps it is refused, with the reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,20 +15,13 @@ use super::{Count, Latency, Stage};
 use crate::clock::{Clock, HostTime, TimestampDomain};
 use crate::frame::{FrameMeta, FrameMetadata};
 
-const DOMAINS: [TimestampDomain; 4] = [
-    TimestampDomain::HardwareClock,
-    TimestampDomain::SystemTime,
-    TimestampDomain::GlobalTime,
-    TimestampDomain::Unknown,
-];
-
-/// The stamps and metadata of a run's frames, noted by the capture thread.
+/// The timestamps and metadata of a run's frames, recorded by the capture thread.
 #[derive(Default)]
 pub struct SourceTime {
-    /// Frames come from a camera now, and not out of a file or of the program itself.
+    /// Frames come from a camera now, and not from a file or the program itself.
     is_live: bool,
-    /// In the order of [`DOMAINS`].
-    stamped: [Count; DOMAINS.len()],
+    /// In the order of [`TimestampDomain::ALL`].
+    stamped: [Count; TimestampDomain::ALL.len()],
     unstamped: Count,
     age: Stage,
     ahead_of_host: Count,
@@ -38,7 +31,7 @@ pub struct SourceTime {
 /// The report's `time`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeReport {
-    /// Frames by the clock that stamped them; `none` for those without a stamp.
+    /// Frames by the clock of their timestamps; `none` for those without one.
     pub frames_by_domain: BTreeMap<&'static str, u64>,
     pub sensor_to_host_age: Age,
     /// Of each kind that came at all.
@@ -69,23 +62,16 @@ pub struct Seen {
 }
 
 impl Seen {
-    fn note(&mut self, value: u64) {
-        let is_first = self.frames == 0;
-        *self = Self {
-            frames: self.frames + 1,
-            min: if is_first { value } else { self.min.min(value) },
-            max: self.max.max(value),
-            last: value,
-        };
-    }
-
-    /// Both cameras' values.
-    fn and(self, other: Self) -> Self {
+    /// With what came later.
+    fn and(self, later: Self) -> Self {
+        if self.frames == 0 {
+            return later;
+        }
         Self {
-            frames: self.frames + other.frames,
-            min: self.min.min(other.min),
-            max: self.max.max(other.max),
-            last: other.last,
+            frames: self.frames + later.frames,
+            min: self.min.min(later.min),
+            max: self.max.max(later.max),
+            last: later.last,
         }
     }
 }
@@ -95,16 +81,12 @@ impl SourceTime {
         Self { is_live, ..Self::default() }
     }
 
-    /// Notes a frame that has just arrived.
+    /// Records a frame that has just arrived.
     pub fn note(&self, frame: &FrameMeta, clock: &dyn Clock) {
         match frame.device_time {
             None => self.unstamped.add(1),
             Some(stamp) => {
-                self.stamped[DOMAINS
-                    .iter()
-                    .position(|&domain| domain == stamp.domain)
-                    .unwrap_or(DOMAINS.len() - 1)]
-                .add(1);
+                self.stamped[stamp.domain as usize].add(1);
                 if self.is_live && stamp.domain == TimestampDomain::GlobalTime {
                     self.note_age(stamp.ms, frame.arrived_at, clock);
                 }
@@ -112,12 +94,14 @@ impl SourceTime {
         }
         let mut seen = self.metadata.lock().unwrap_or_else(PoisonError::into_inner);
         for (seen, (_, value)) in seen.iter_mut().zip(frame.metadata.values()) {
-            value.into_iter().for_each(|value| seen.note(value));
+            if let Some(value) = value {
+                *seen = seen.and(Seen { frames: 1, min: value, max: value, last: value });
+            }
         }
     }
 
     fn note_age(&self, stamp_ms: f64, arrived_at: HostTime, clock: &dyn Clock) {
-        // The wall clock may have been set since the run began, and librealsense follows it.
+        // The wall clock may have been set since the run started, and librealsense follows it.
         let arrived_unix_ns =
             clock.unix_now_ns().saturating_sub_unsigned(clock.now().ns_since(arrived_at));
         // Milliseconds since 1970 as a float are good to a quarter of a microsecond.
@@ -132,51 +116,48 @@ impl SourceTime {
 
     /// The frames of several cameras; `last` is the last one's.
     pub fn merged(cameras: &[&Self]) -> TimeReport {
-        let sum = |count: &dyn Fn(&Self) -> u64| cameras.iter().map(|time| count(time)).sum();
-        let mut frames_by_domain = BTreeMap::from([("none", sum(&|time| time.unstamped.get()))]);
-        frames_by_domain.extend(
-            (0..DOMAINS.len()).map(|i| (DOMAINS[i].as_str(), sum(&|time| time.stamped[i].get()))),
-        );
-        frames_by_domain.retain(|_, n| *n > 0);
+        let mut frames_by_domain = BTreeMap::new();
         let mut metadata = BTreeMap::<_, Seen>::new();
         for time in cameras {
+            *frames_by_domain.entry("none").or_default() += time.unstamped.get();
+            for (domain, frames) in TimestampDomain::ALL.iter().zip(&time.stamped) {
+                *frames_by_domain.entry(domain.as_str()).or_default() += frames.get();
+            }
             let seen = *time.metadata.lock().unwrap_or_else(PoisonError::into_inner);
             let names = FrameMetadata::default().values().map(|(name, _)| name);
             for (name, seen) in names.into_iter().zip(seen).filter(|(_, seen)| seen.frames > 0) {
-                metadata.entry(name).and_modify(|all| *all = all.and(seen)).or_insert(seen);
+                let all = metadata.entry(name).or_default();
+                *all = all.and(seen);
             }
         }
-        TimeReport {
-            sensor_to_host_age: Self::age(cameras, &frames_by_domain),
-            frames_by_domain,
-            metadata,
-        }
+        frames_by_domain.retain(|_, frames| *frames > 0);
+        let sensor_to_host_age = Self::age(cameras, &frames_by_domain);
+        TimeReport { frames_by_domain, sensor_to_host_age, metadata }
     }
 
     fn age(cameras: &[&Self], frames_by_domain: &BTreeMap<&'static str, u64>) -> Age {
         let estimate_us = Stage::merged(cameras.iter().map(|time| &time.age));
         if estimate_us.count > 0 {
-            return Age::Estimate {
-                estimate_us,
-                ahead_of_host: cameras.iter().map(|time| time.ahead_of_host.get()).sum(),
-            };
+            let ahead_of_host = cameras.iter().map(|time| time.ahead_of_host.get()).sum();
+            return Age::Estimate { estimate_us, ahead_of_host };
         }
-        let most =
-            frames_by_domain.iter().max_by_key(|(_, n)| **n).map_or("none", |(name, _)| name);
-        let refused = match most {
+        let most = frames_by_domain.iter().max_by_key(|(_, n)| **n);
+        let refused = match most.map_or("none", |(name, _)| name) {
             _ if !cameras.iter().any(|time| time.is_live) => {
-                "the frames do not come from a camera now: their stamps tell when they were recorded or made up"
+                "the frames do not come from a camera now: their timestamps are those of their \
+                 recording, or synthetic"
             }
             "hardware_clock" => {
-                "the stamps are of the camera's own clock, whose zero and rate are not the host's; with the option Global Time Enabled \
-                 librealsense maps them"
+                "the timestamps are of the camera's own clock, whose zero and rate are not the \
+                 host's; with the option Global Time Enabled librealsense maps them"
             }
             "system_time" => {
-                "the stamps are the host's, made when its driver had the frame: they know nothing of the sensor; metadata, where the kernel \
-                 passes them on, bring the camera's own"
+                "the timestamps are the host's, made when its driver had the frame: they know \
+                 nothing of the sensor; metadata, where the kernel passes them on, bring the \
+                 camera's own"
             }
-            "none" => "the frames have no stamps",
-            _ => "it is not known which clock made the stamps",
+            "none" => "the frames have no timestamps",
+            _ => "it is not known which clock made the timestamps",
         };
         Age::Refused { refused }
     }
@@ -194,7 +175,7 @@ mod tests {
         clock.advance(Duration::from_secs(100));
         for &ms in stamps_ms {
             let arrived_at = clock.now();
-            // It takes a while until it is noted.
+            // It takes a while until it is recorded.
             clock.advance(Duration::from_millis(3));
             let device_time = Some(DeviceTime { ms, domain });
             let metadata = FrameMetadata { exposure_us: Some(ms as u64), ..Default::default() };
@@ -207,42 +188,31 @@ mod tests {
     }
 
     #[test]
-    fn the_age_of_a_mapped_stamp_is_an_estimate() {
+    fn the_age_of_a_mapped_timestamp_is_an_estimate() {
         let time = time_of(true, TimestampDomain::GlobalTime, &[99_990.0, 99_983.0, 200_000.0]);
         let Age::Estimate { estimate_us, ahead_of_host } = time.sensor_to_host_age else {
             panic!("{time:?}")
         };
         assert_eq!((estimate_us.count, ahead_of_host), (3, 1));
         // To the width of the histogram's bins.
-        assert!(
-            (estimate_us.p50 - 10_000.0).abs() < 10.0 && (estimate_us.max - 20_000.0).abs() < 20.0,
-            "{estimate_us:?}"
-        );
+        let Latency { p50, max, .. } = estimate_us;
+        assert!((p50 - 10_000.0).abs() < 10.0 && (max - 20_000.0).abs() < 20.0, "{p50} {max}");
         assert_eq!(time.frames_by_domain, BTreeMap::from([("global_time", 3)]));
-        assert_eq!(
-            time.metadata["exposure_us"],
-            Seen { frames: 3, min: 99_983, max: 200_000, last: 200_000 }
-        );
-        assert_eq!(time.metadata.len(), 1);
+        let exposure = Seen { frames: 3, min: 99_983, max: 200_000, last: 200_000 };
+        assert_eq!(time.metadata, BTreeMap::from([("exposure_us", exposure)]));
     }
 
     #[test]
-    fn the_age_of_any_other_stamp_is_refused_with_the_reason() {
-        for (is_live, domain, want) in [
-            (true, TimestampDomain::HardwareClock, "camera's own clock"),
-            (true, TimestampDomain::SystemTime, "know nothing of the sensor"),
-            (true, TimestampDomain::Unknown, "not known which clock"),
-            (false, TimestampDomain::GlobalTime, "do not come from a camera now"),
+    fn the_age_of_any_other_timestamp_is_refused_with_the_reason() {
+        for (is_live, domain, stamps_ms, want) in [
+            (true, TimestampDomain::HardwareClock, &[99_990.0][..], "camera's own clock"),
+            (true, TimestampDomain::SystemTime, &[99_990.0], "know nothing of the sensor"),
+            (true, TimestampDomain::Unknown, &[99_990.0], "not known which clock"),
+            (false, TimestampDomain::GlobalTime, &[99_990.0], "do not come from a camera now"),
+            (true, TimestampDomain::GlobalTime, &[], "no timestamps"),
         ] {
-            let Age::Refused { refused } = time_of(is_live, domain, &[99_990.0]).sensor_to_host_age
-            else {
-                panic!("{domain:?}")
-            };
-            assert!(refused.contains(want), "{refused}");
+            let age = time_of(is_live, domain, stamps_ms).sensor_to_host_age;
+            assert!(matches!(age, Age::Refused { refused } if refused.contains(want)), "{age:?}");
         }
-        assert!(matches!(
-            time_of(true, TimestampDomain::GlobalTime, &[]).sensor_to_host_age,
-            Age::Refused { .. }
-        ));
     }
 }

@@ -1,21 +1,15 @@
-//! `profile --against`: two builds in turns, from outside.
+//! `profile --against`: interleaved runs of two builds, from outside.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-fn depthcast(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
-}
-
-fn message(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use crate::profile::{depthcast, message};
 
 #[test]
-fn two_builds_are_measured_in_turns() {
+fn two_builds_are_measured_in_interleaved_runs() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("lab.toml");
     std::fs::write(&config, "[profile]\nsizes = [\"64x48\", \"32x24\"]\nwarm_up = \"100ms\"\n")
@@ -50,10 +44,8 @@ fn two_builds_are_measured_in_turns() {
     assert_eq!(json("compare.json"), comparison);
     assert_eq!(comparison["cells"].as_array().unwrap().len(), 2);
     for cell in comparison["cells"].as_array().unwrap() {
-        assert_eq!(
-            (&cell["paired"], &cell["repetitions"]),
-            (&true.into(), &serde_json::json!([3, 3]))
-        );
+        assert_eq!(cell["paired"], true);
+        assert_eq!(cell["repetitions"], serde_json::json!([3, 3]));
         assert_eq!(cell["changes"].as_array().unwrap().len(), 14);
     }
     for side in ["first", "second"] {
@@ -62,23 +54,19 @@ fn two_builds_are_measured_in_turns() {
         assert!(versions.contains(&serde_json::json!(["program", itself])), "{versions:?}");
         for cell in report["cells"].as_array().unwrap() {
             let repetitions = cell["repetitions"].as_array().unwrap();
-            let sum = |pointer: &str| {
-                repetitions
-                    .iter()
-                    .map(|r| r.pointer(pointer).unwrap().as_u64().unwrap())
-                    .sum::<u64>()
-            };
             assert_eq!(repetitions.len(), 3);
             for pointer in ["/captured", "/shown", "/latency_us/project/count"] {
-                assert_eq!(cell["all"].pointer(pointer).unwrap(), sum(pointer), "{pointer}");
+                let count = |of: &Value| of.pointer(pointer).unwrap().as_u64().unwrap();
+                assert_eq!(
+                    count(&cell["all"]),
+                    repetitions.iter().map(count).sum::<u64>(),
+                    "{pointer}"
+                );
             }
         }
         let html = std::fs::read_to_string(out.join(side).join("report.html")).unwrap();
-        assert!(
-            html.contains("<svg ")
-                && !html.contains("NaN")
-                && out.join(side).join("total-2.hgrm").exists()
-        );
+        assert!(html.contains("<svg ") && !html.contains("NaN"));
+        assert!(out.join(side).join("total-2.hgrm").exists());
     }
     // The reports know that they are two sides of one session.
     let [first, second] =
@@ -87,36 +75,30 @@ fn two_builds_are_measured_in_turns() {
     assert_eq!(serde_json::from_slice::<Value>(&again.stdout).unwrap(), comparison, "{again:?}");
     let table =
         String::from_utf8(depthcast(&["profile", "--compare", &first, &second]).stdout).unwrap();
-    assert!(table.contains("3 turns of both") && table.contains("of 28 figures differ"), "{table}");
+    assert!(
+        table.contains("3 interleaved runs of both") && table.contains("of 28 figures differ"),
+        "{table}"
+    );
     let kept = depthcast(&[&args[..], &demo].concat());
     assert!(kept.status.code() == Some(1) && message(&kept).contains("--force"), "{kept:?}");
 }
 
 #[test]
-fn turns_that_cannot_be_measured_are_told_in_one_line() {
+fn runs_that_cannot_be_measured_are_reported_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let (out, itself) = (out.to_str().unwrap(), env!("CARGO_BIN_EXE_depthcast"));
     for (other, more, code, words) in [
-        (
-            "/nowhere/depthcast",
-            vec!["--", "demo"],
-            1,
-            vec!["/nowhere/depthcast: cannot be started", "another build"],
-        ),
-        ("sh", vec!["--", "demo"], 1, vec!["sh: is no depthcast that can profile"]),
-        (itself, vec!["--repetitions", "2", "--", "demo"], 2, vec!["--repetitions 3"]),
-        (itself, vec!["--compare", "a", "b"], 2, vec!["--compare"]),
-        (itself, vec![], 2, vec!["demo|live|replay"]),
-        (
-            itself,
-            vec!["--", "replay", "/nowhere.bag"],
-            1,
-            vec!["turn 1 of 10, first", itself, "/nowhere.bag"],
-        ),
+        ("/nowhere/x", "-- demo", 1, &["/nowhere/x: cannot be started", "another build"][..]),
+        ("sh", "-- demo", 1, &["sh: is no depthcast that can profile"]),
+        (itself, "--repetitions 2 -- demo", 2, &["--repetitions 3"]),
+        (itself, "--compare a b", 2, &["--compare"]),
+        (itself, "", 2, &["demo|live|replay"]),
+        (itself, "-- replay /nowhere.bag", 1, &["turn 1 of 10, first", itself, "/nowhere.bag"]),
     ] {
+        let args = ["profile", "--out", out, "--against", other];
         let output =
-            depthcast(&[&["profile", "--out", out, "--against", other][..], &more].concat());
+            depthcast(&args.into_iter().chain(more.split_whitespace()).collect::<Vec<_>>());
         let message = message(&output);
         assert_eq!(output.status.code(), Some(code), "{other} {more:?}: {message}");
         assert!(
@@ -129,17 +111,12 @@ fn turns_that_cannot_be_measured_are_told_in_one_line() {
 }
 
 #[test]
-fn a_signal_ends_turns_and_leaves_nothing_behind() {
+fn a_signal_ends_the_session_and_leaves_nothing_behind() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .args([
-            "profile",
-            "--against",
-            env!("CARGO_BIN_EXE_depthcast"),
-            "--out",
-            dir.path().join("out").to_str().unwrap(),
-        ])
-        .args(["--", "demo", "--depth", "64x48@50", "--duration", "10m"])
+        .args(["profile", "--against", env!("CARGO_BIN_EXE_depthcast"), "--out"])
+        .arg(dir.path().join("out"))
+        .args("-- demo --depth 64x48@50 --duration 10m".split(' '))
         .env("TMPDIR", dir.path())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! `profile` from outside: its files, its comparisons; and the figures that a run shows while it
 //! goes on.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -12,7 +13,7 @@ use depthcast::clock::{Clock, HostTime, MonotonicClock};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::profile::compare::{Comparison, Verdict};
 use depthcast::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
-use depthcast::profile::{self, Run, environment::Environment, turns};
+use depthcast::profile::{self, Run, environment::Environment};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, NullSink};
@@ -22,64 +23,55 @@ use serde_json::Value;
 
 common::with_data! { a_recording_is_measured_whole_and_more_than_once }
 
-fn depthcast(args: &[&str]) -> Output {
+pub fn depthcast(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
 }
 
-fn message(output: &Output) -> String {
+pub fn message(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Trace Event Format: what every event has, slices of a thread nested or apart, arrows that begin
-/// before they end within slices.
+/// Trace Event Format: what every event has, slices of a thread apart, arrows that go forward
+/// within slices.
 fn assert_is_a_trace(path: &Path) {
     let trace: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let events = trace["traceEvents"].as_array().unwrap();
-    let us =
-        |event: &Value, key: &str| event[key].as_f64().unwrap_or_else(|| panic!("{key}: {event}"));
-    let (mut slices, mut arrows, mut open) =
-        (Vec::new(), std::collections::BTreeMap::<u64, Vec<_>>::new(), 0);
-    for event in events {
+    let us = |event: &Value, key: &str| event[key].as_f64().expect(key);
+    let mut slices = BTreeMap::<_, Vec<_>>::new();
+    let mut arrows = BTreeMap::<_, Vec<_>>::new();
+    let mut open = 0;
+    for event in trace["traceEvents"].as_array().unwrap() {
         assert!(event["pid"].is_u64() && event["name"].is_string(), "{event}");
+        let thread = event["tid"].as_u64();
         match event["ph"].as_str().unwrap() {
             "M" => assert!(event["args"]["name"].is_string()),
-            "X" => slices.push((
-                event["tid"].as_u64().unwrap(),
-                us(event, "ts"),
-                us(event, "ts") + us(event, "dur"),
-            )),
+            "X" => {
+                let start = us(event, "ts");
+                slices.entry(thread).or_default().push((start, start + us(event, "dur")));
+            }
             "b" => open += 1,
             "e" => open -= 1,
-            ph @ ("s" | "t" | "f") => arrows
-                .entry(event["id"].as_u64().unwrap())
-                .or_default()
-                .push((ph.to_owned(), event["tid"].as_u64().unwrap(), us(event, "ts"))),
+            ph @ ("s" | "t" | "f") => {
+                let step = (ph.to_owned(), thread, us(event, "ts"));
+                arrows.entry(event["id"].as_u64().unwrap()).or_default().push(step);
+            }
             "i" => assert_eq!(event["s"], "t"),
             "C" => assert!(event["args"]["ms"].is_f64() && us(event, "ts") >= 0.0),
             other => panic!("{other} is no phase: {event}"),
         }
     }
     assert_eq!(open, 0, "every span ends");
-    assert!(!slices.is_empty() && !arrows.is_empty());
-    for tid in 1..=3 {
-        let mut of_thread: Vec<_> = slices.iter().filter(|slice| slice.0 == tid).collect();
-        of_thread.sort_by(|a, b| a.1.total_cmp(&b.1));
-        assert!(
-            of_thread.windows(2).all(|pair| pair[0].2 <= pair[1].1 + 1e-6),
-            "slices of thread {tid} overlap"
-        );
+    assert!(slices.len() == 3 && !arrows.is_empty());
+    for of_thread in slices.values_mut() {
+        of_thread.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let are_apart = of_thread.windows(2).all(|pair| pair[0].1 <= pair[1].0 + 1e-6);
+        assert!(are_apart, "slices of a thread overlap");
     }
     for steps in arrows.values() {
-        assert!(
-            steps[0].0 == "s"
-                && steps.last().unwrap().0 == "f"
-                && steps.windows(2).all(|pair| pair[0].2 <= pair[1].2)
-        );
-        for (_, tid, ts) in steps {
-            assert!(
-                slices.iter().any(|slice| slice.0 == *tid && slice.1 <= *ts && *ts <= slice.2),
-                "an arrow without a slice"
-            );
+        assert!(steps[0].0 == "s" && steps.last().unwrap().0 == "f");
+        assert!(steps.is_sorted_by_key(|step| step.2));
+        for (_, thread, at) in steps {
+            let is_in_a_slice = slices[thread].iter().any(|(from, to)| from <= at && at <= to);
+            assert!(is_in_a_slice, "an arrow without a slice");
         }
     }
 }
@@ -128,30 +120,19 @@ fn a_session_over_a_matrix_writes_its_files() {
             assert_eq!(counted, repetition["shown"].as_u64().unwrap());
         }
     }
-    assert!(
-        report["measuring"]["percent_at_90_fps"].as_f64().unwrap() < 1.0,
-        "{}",
-        report["measuring"]
-    );
+    let cost = &report["measuring"];
+    assert!(cost["percent_at_90_fps"].as_f64().unwrap() < 1.0, "{cost}");
     assert!(report["environment"]["processors"].as_u64().unwrap() > 0);
     let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&text("report.json")).unwrap(), report);
+    let (markdown, html) = (text("report.md"), text("report.html"));
     for name in names {
-        assert!(
-            text("report.md").contains(&format!("## {name}\n"))
-                && text("report.html").contains(name)
-        );
+        assert!(markdown.contains(&format!("## {name}\n")) && html.contains(name));
     }
-    let html = text("report.html");
-    assert!(
-        html.matches("<svg ").count() >= 4 * 4
-            && !html.contains("NaN")
-            && html.contains("prefers-color-scheme: dark")
-    );
-    assert!(
-        !html.contains("src=") && !html.contains("http"),
-        "the page needs nothing from elsewhere"
-    );
+    assert!(html.matches("<svg ").count() >= 4 * 4 && html.contains("prefers-color-scheme: dark"));
+    for text in ["NaN", "src=", "http"] {
+        assert!(!html.contains(text), "the page needs nothing from elsewhere: {text}");
+    }
     for cell in 1..=4 {
         assert_is_a_trace(&out.join(format!("trace-{cell}.json")));
         assert!(text(&format!("total-{cell}.hgrm")).contains("#[Mean"));
@@ -180,22 +161,14 @@ fn a_recording_is_measured_whole_and_more_than_once(data: &Path) {
 
     let sizes = dir.path().join("sizes.toml");
     std::fs::write(&sizes, "[profile]\nsizes = [\"64x48\"]\n").unwrap();
-    let args = [
-        "profile",
-        "--force",
-        "--",
-        "replay",
-        file.to_str().unwrap(),
-        "--config",
-        sizes.to_str().unwrap(),
-    ];
-    let refused = depthcast(&args);
+    let args = ["profile", "--force", "--", "replay", file.to_str().unwrap(), "--config"];
+    let refused = depthcast(&[&args[..], &[sizes.to_str().unwrap()]].concat());
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
     assert!(message(&refused).contains("a recording has its own"));
 }
 
 #[test]
-fn what_cannot_be_measured_or_compared_is_told_in_one_line() {
+fn what_cannot_be_measured_or_compared_is_reported_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
     let out = out.to_str().unwrap();
@@ -203,34 +176,24 @@ fn what_cannot_be_measured_or_compared_is_told_in_one_line() {
     std::fs::write(&not_a_report, "{\"schema\": \"depthcast.report.v1\"}").unwrap();
     let not_a_report = not_a_report.to_str().unwrap();
     for (args, code, words) in [
-        (vec!["profile", "--out", out], 2, vec!["demo|live|replay"]),
-        (vec!["profile", "--out", out, "--", "demo", "--json"], 2, vec!["--json stands before"]),
-        (vec!["profile", "--out", out, "--", "export"], 2, vec!["export"]),
-        (vec!["profile", "--out", out, "--repetitions", "0", "--", "demo"], 2, vec!["repetitions"]),
+        (format!("--out {out}"), 2, "demo|live|replay"),
+        (format!("--out {out} -- demo --json"), 2, "--json stands before"),
+        (format!("--out {out} -- export"), 2, "export"),
+        (format!("--out {out} --repetitions 0 -- demo"), 2, "repetitions"),
+        (format!("--out {out} --warm-up 5s -- demo --frames 3"), 1, "within its warm-up"),
+        ("--compare /nowhere /nowhere".into(), 1, "/nowhere/cannot be read"),
         (
-            vec!["profile", "--out", out, "--warm-up", "5s", "--", "demo", "--frames", "3"],
+            format!("--compare {not_a_report} {not_a_report}"),
             1,
-            vec!["within its warm-up"],
+            "depthcast.report.v1/depthcast.profile.v1",
         ),
-        (
-            vec!["profile", "--compare", "/nowhere", "/nowhere"],
-            1,
-            vec!["/nowhere", "cannot be read"],
-        ),
-        (
-            vec!["profile", "--compare", not_a_report, not_a_report],
-            1,
-            vec!["depthcast.report.v1", "depthcast.profile.v1"],
-        ),
-        (vec!["profile", "--compare", "a", "b", "--fail-over", "much"], 2, vec!["10%"]),
+        ("--compare a b --fail-over much".into(), 2, "10%"),
     ] {
-        let output = depthcast(&args);
+        let output = depthcast(&["profile"].into_iter().chain(args.split(' ')).collect::<Vec<_>>());
         let message = message(&output);
         assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-        assert!(
-            words.iter().all(|word| message.contains(word)) && !message.contains("panicked"),
-            "{args:?}: {message}"
-        );
+        let has_all = words.split('/').all(|word| message.contains(word));
+        assert!(has_all && !message.contains("panicked"), "{args:?}: {message}");
     }
     assert!(!Path::new(out).exists(), "nothing is written for nothing");
 }
@@ -276,15 +239,8 @@ fn repetition(
     };
     let info = camera.info().clone();
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
-    let outcome = pipeline::run(
-        Box::new(camera),
-        sinks,
-        settings.clone(),
-        clock,
-        Stop::default(),
-        &mut |_| {},
-    )
-    .unwrap();
+    let (source, stop) = (Box::new(camera), Stop::default());
+    let outcome = pipeline::run(source, sinks, settings.clone(), clock, stop, &mut |_| {}).unwrap();
     (info, settings, Run::new(&outcome, Duration::from_millis(100), 0.0).unwrap())
 }
 
@@ -307,7 +263,7 @@ fn session(delay: Option<Duration>, runs: Vec<Run>) -> ProfileReport {
 fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     let slower = Some(Duration::from_micros(200));
     let (mut usual, mut again, mut slow) = (Vec::new(), Vec::new(), Vec::new());
-    // In turns, so that a machine that is busy for a while is so for all.
+    // Interleaved, so that a machine that is busy for a while is so for all.
     for _ in 0..8 {
         usual.push(repetition(None).2);
         slow.push(repetition(slower).2);
@@ -315,23 +271,20 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     }
     let [usual, again, slow] = [session(None, usual), session(None, again), session(slower, slow)];
     let comparison = Comparison::new(&usual, &slow, 0.1).unwrap();
-    let of =
-        |figure: &str| comparison.changes().find(|change| change.figure == figure).unwrap().clone();
-    let project = of("project p50");
-    assert_eq!(project.verdict, Verdict::Regression, "{}", comparison.table());
-    assert!(project.b - project.a > 150.0, "{project:?}");
+    let project = |comparison: &Comparison| {
+        comparison.changes().find(|change| change.figure == "project p50").unwrap().clone()
+    };
+    let slower_by = project(&comparison);
+    assert_eq!(slower_by.verdict, Verdict::Regression, "{}", comparison.table());
+    assert!(slower_by.b - slower_by.a > 150.0, "{slower_by:?}");
     // The other way round it is an improvement; and what is equal has not regressed by what nobody
     // would overlook.
     let back = Comparison::new(&slow, &usual, 0.1).unwrap();
-    assert!(
-        back.changes()
-            .any(|change| change.figure == "project p50" && change.verdict == Verdict::Better)
-    );
+    assert_eq!(project(&back).verdict, Verdict::Better);
     let equal = Comparison::new(&usual, &again, 1.0).unwrap();
-    let project = equal.changes().find(|change| change.figure == "project p50").unwrap();
-    assert_ne!(project.verdict, Verdict::Regression, "{}", equal.table());
+    assert_ne!(project(&equal).verdict, Verdict::Regression, "{}", equal.table());
 
-    // Repetitions are pairs if both reports say that they are of one session in turns.
+    // Repetitions are pairs if both reports say that they are of one session of interleaved runs.
     let in_turns = |report: &ProfileReport, at| ProfileReport { in_turns: at, ..report.clone() };
     for (at, other, paired) in [
         (Some(1), Some(1), true),
@@ -344,13 +297,13 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
         assert_eq!(comparison.cells[0].paired, paired, "{at:?} and {other:?}");
         assert!(comparison.has_regressed(), "{}", comparison.table());
     }
-    let (joined, _) = turns::join(vec![usual.clone(), again.clone()]).unwrap();
+    let (joined, _) = profile::report::join(vec![usual.clone(), again.clone()]).unwrap();
     let [of_joined, of_usual, of_again] = [&joined, &usual, &again].map(|report| &report.cells[0]);
     assert_eq!(of_joined.repetitions, [&of_usual.repetitions[..], &of_again.repetitions].concat());
     assert_eq!(of_joined.all.captured, of_usual.all.captured + of_again.all.captured);
     let mut renamed = again.clone();
     renamed.cells[0].name = "another".into();
-    let error = turns::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
+    let error = profile::report::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
     assert!(error.contains("turns differ") && error.contains(&of_usual.name), "{error}");
 
     // And from outside.
@@ -368,13 +321,8 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     assert_eq!(same.status.code(), Some(0), "{same:?}");
     let same: Value = serde_json::from_slice(&same.stdout).unwrap();
     assert_eq!(same["schema"], "depthcast.compare.v1");
-    assert!(
-        same["cells"][0]["changes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|change| change["verdict"] == "same")
-    );
+    let changes = same["cells"][0]["changes"].as_array().unwrap();
+    assert!(changes.iter().all(|change| change["verdict"] == "same"));
 }
 
 #[test]
@@ -382,18 +330,8 @@ fn figures_are_there_while_a_run_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let lines = dir.path().join("stats.jsonl");
     let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .args([
-            "demo",
-            "--depth",
-            "64x48@50",
-            "--view",
-            "none",
-            "--json",
-            "--metrics",
-            "0",
-            "--stats-interval",
-            "200ms",
-        ])
+        .args("demo --depth 64x48@50 --view none --json --metrics 0".split(' '))
+        .args(["--stats-interval", "200ms"])
         .args(["--duration", "30s", "--stats-out", lines.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -401,12 +339,8 @@ fn figures_are_there_while_a_run_goes_on() {
         .unwrap();
     let mut said = String::new();
     BufReader::new(run.stderr.take().unwrap()).read_line(&mut said).unwrap();
-    let address = said
-        .trim()
-        .strip_prefix("metrics: http://")
-        .and_then(|rest| rest.strip_suffix("/metrics"))
-        .unwrap()
-        .to_owned();
+    let address = said.trim().strip_prefix("metrics: http://").unwrap();
+    let address = address.strip_suffix("/metrics").unwrap().to_owned();
     assert!(address.starts_with("127.0.0.1:"), "{said}");
     let ask = || {
         let mut stream = TcpStream::connect(&address).unwrap();

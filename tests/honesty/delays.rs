@@ -2,6 +2,40 @@
 
 use super::*;
 
+/// What is put into the stages of each frame.
+#[derive(Debug, Clone, Copy, Default)]
+struct Delays {
+    source: Duration,
+    project: Duration,
+    sink: Duration,
+}
+
+/// Frames every 100 ms, each of which goes all the way before the next one comes.
+fn in_step(
+    clock: Arc<dyn Clock>,
+    sleep: impl Fn(Duration) + Clone + Send + 'static,
+    delays: Delays,
+    count: u64,
+) -> Outcome {
+    let arrive = {
+        let (clock, sleep) = (Arc::clone(&clock), sleep.clone());
+        move |_| {
+            sleep(ms(100).saturating_sub(delays.source + delays.project + delays.sink));
+            let arrived_at = clock.now();
+            // A frame that has arrived, and whose delivery takes its time.
+            sleep(delays.source);
+            arrived_at
+        }
+    };
+    let probe = Probe::new(move |_| {
+        sleep(delays.sink);
+        Offer::Taken
+    });
+    let project_delay = (!delays.project.is_zero()).then_some(delays.project);
+    let settings = PipelineSettings { project_delay, ..settings(Policy::Lossless, 2, 2) };
+    one_by_one(count, arrive, probe, settings, clock)
+}
+
 #[test]
 fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond() {
     let us = Duration::from_micros;
@@ -15,24 +49,23 @@ fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond()
             move |duration| clock.time.advance(duration)
         };
         let outcome = in_step(clock, sleep, delays, 30);
-        let [capture_queue, project, log] =
-            [delays.source, delays.project, delays.sink].map(|d| d.as_nanos() as u64);
+        let [capture_queue, project, log] = [source, project, sink].map(|us| us * 1000);
         let total = capture_queue + project + log;
         let want: Vec<_> = (1..=30)
-            .map(|number| Road { number, capture_queue, project, cloud_queue: 0, log, total })
+            .map(|number| Stages { number, capture_queue, project, cloud_queue: 0, log, total })
             .collect();
-        assert_eq!(roads(&outcome), want);
+        assert_eq!(shown(&outcome), want);
         // And the figures that a user sees, quantiles within the three digits of the histogram.
-        let stats = &outcome.stats;
+        let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
         for (latency, want_ns) in [
             (stats.capture_queue.latency(), capture_queue),
             (stats.project.latency(), project),
-            (stats.sinks[0].cloud_queue.latency(), 0),
-            (stats.sinks[0].log.latency(), log),
+            (sink.cloud_queue.latency(), 0),
+            (sink.log.latency(), log),
             (stats.arrival_to_cloud.latency(), capture_queue + project),
-            (stats.sinks[0].total.latency(), total),
+            (sink.total.latency(), total),
             (stats.captured.interval(), 100 * MS),
-            (stats.sinks[0].shown.interval(), 100 * MS),
+            (sink.shown.interval(), 100 * MS),
             (stats.captured.jitter(), 0),
         ] {
             let want_us = want_ns as f64 / 1e3;
@@ -48,20 +81,19 @@ fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond()
 fn in_real_time_too_a_delay_is_in_its_stage_and_nowhere_else() {
     const DELAY: Duration = ms(30);
     const FRAMES: u64 = 15;
-    type Part = fn(&Road) -> u64;
-    let parts: [Part; 4] = [|r| r.capture_queue, |r| r.project, |r| r.cloud_queue, |r| r.log];
-    let median = |roads: &[Road], part: Part| {
-        let mut ns: Vec<_> = roads.iter().map(part).collect();
+    type Part = fn(&Stages) -> u64;
+    let parts: [Part; 4] = [|f| f.capture_queue, |f| f.project, |f| f.cloud_queue, |f| f.log];
+    let median = |mut ns: Vec<u64>| {
         ns.sort_unstable();
         ns[ns.len() / 2]
     };
-    let delays = |part| match part {
-        0 => Delays { source: DELAY, ..Delays::default() },
-        1 => Delays { project: DELAY, ..Delays::default() },
-        _ => Delays { sink: DELAY, ..Delays::default() },
-    };
+    let none = Delays::default();
     let delay_ns = DELAY.as_nanos() as u64;
-    for delayed in [0, 1, 3] {
+    for (delayed, delays) in [
+        (0, Delays { source: DELAY, ..none }),
+        (1, Delays { project: DELAY, ..none }),
+        (3, Delays { sink: DELAY, ..none }),
+    ] {
         // How long the sleeps really were; a busy machine makes them longer.
         let slept = Arc::new(Mutex::new(Vec::new()));
         let sleep = {
@@ -74,32 +106,26 @@ fn in_real_time_too_a_delay_is_in_its_stage_and_nowhere_else() {
                 }
             }
         };
-        let outcome = in_step(Arc::new(MonotonicClock::new()), sleep, delays(delayed), FRAMES);
-        let roads = roads(&outcome);
-        assert_eq!(roads.len() as u64, FRAMES);
+        let outcome = in_step(Arc::new(MonotonicClock::new()), sleep, delays, FRAMES);
+        let frames = shown(&outcome);
+        assert_eq!(frames.len() as u64, FRAMES);
         for (index, part) in parts.into_iter().enumerate() {
             if index == delayed {
-                assert!(
-                    roads.iter().all(|road| part(road) >= delay_ns && road.total >= part(road)),
-                    "{roads:?}"
-                );
+                let has_it = |f: &Stages| part(f) >= delay_ns && f.total >= part(f);
+                assert!(frames.iter().all(has_it), "{frames:?}");
             } else {
-                // What waking a thread takes on a busy machine is in here; a delay that leaked
+                // This includes what waking a thread takes on a busy machine; a delay that leaked
                 // would be in all frames.
-                assert!(
-                    median(&roads, part) < delay_ns / 2,
-                    "{delayed} leaks into {index}: {roads:?}"
-                );
+                let leaked = median(frames.iter().map(part).collect());
+                assert!(leaked < delay_ns / 2, "{delayed} leaks into {index}: {frames:?}");
             }
         }
-        let slept = slept.lock().unwrap();
         if delayed == 3 {
             // Nothing but the sleep is in `log`: the median of the differences is what reading a
             // clock takes.
-            let mut beyond: Vec<_> =
-                roads.iter().zip(&*slept).map(|(road, slept)| road.log - slept).collect();
-            beyond.sort_unstable();
-            assert!(beyond[beyond.len() / 2] < 50_000.max(delay_ns / 20), "{beyond:?}");
+            let slept = slept.lock().unwrap();
+            let beyond = frames.iter().zip(&*slept).map(|(f, slept)| f.log - slept).collect();
+            assert!(median(beyond) < 50_000.max(delay_ns / 20), "{frames:?} {slept:?}");
         }
     }
 }

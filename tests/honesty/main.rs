@@ -1,10 +1,10 @@
-//! The figures under attempts to prove them wrong: delays and drops of known size, put in at every
+//! The figures under attempts to prove them wrong: delays and losses of known size, put in at every
 //! place, have to be found there, whole, and nowhere else.
 //!
-//! Where the accounting is to be proven, time is a clock that stands still until somebody moves it:
-//! the figures are then exact. Where real time is the point, frames are compared with what the
-//! test's own parts measured of them, and bounds are those that a busy machine cannot break: a
-//! sleep is never too short.
+//! Where the accounting is to be proven, time is a clock that only the test moves: the figures are
+//! then exact. Where real time is the point, frames are compared with what the test's own parts
+//! measured of them, and bounds are those that a busy machine cannot break: a sleep is never too
+//! short.
 
 mod delays;
 mod losses;
@@ -15,18 +15,17 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use depthcast::camera::{Distortion, Intrinsics};
-use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock, TimestampDomain};
+use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer, Released};
+use depthcast::sink::{CloudSink, Offer, Released};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
-use depthcast::source::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
-use depthcast::stats::journal::Event;
-use depthcast::stats::{Latency, Snapshot};
+use depthcast::source::{Delivery, FrameSource, SourceError, SourceInfo};
+use depthcast::stats::Latency;
+use depthcast::stats::journal::{Entry, Event};
 
 const MS: u64 = 1_000_000;
 
@@ -34,7 +33,7 @@ const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Holds who passes, and tells that somebody came.
+/// Blocks who passes until it is open, and reports that somebody came.
 #[derive(Default)]
 struct Gate {
     /// Whether somebody waits, and whether it is open.
@@ -94,51 +93,69 @@ impl Clock for TestClock {
     }
 }
 
-type Step = Box<dyn FnMut(&mut FrameMeta) -> Delivery + Send>;
+/// A source whose function fills each frame.
+struct Script<F>(SourceInfo, F);
 
-/// Delivers what its script says: it sets number and arrival of the next frame. The rate that it
-/// promises is 100 Hz.
-struct Script {
-    info: SourceInfo,
-    step: Step,
-}
-
-fn script(step: impl FnMut(&mut FrameMeta) -> Delivery + Send + 'static) -> Box<dyn FrameSource> {
-    let (width, height) = (16, 16);
-    let distortion = Distortion::None;
-    let intrinsics = Intrinsics {
-        width,
-        height,
-        fx: 10.0,
-        fy: 10.0,
-        ppx: 8.0,
-        ppy: 8.0,
-        distortion,
-        coeffs: [0.0; 5],
-    };
-    let timestamp_domain = TimestampDomain::Unknown;
-    let stream =
-        DepthStream { intrinsics, nominal_fps: 100.0, depth_units_m: 0.001, timestamp_domain };
-    let (kind, name, facts) = (SourceKind::Synthetic, "script".into(), Vec::new());
-    let info = SourceInfo { kind, name, facts, stream, color: None, expected_frames: None };
-    Box::new(Script { info, step: Box::new(step) })
-}
-
-impl FrameSource for Script {
+impl<F: FnMut(&mut DepthFrame) -> Delivery + Send> FrameSource for Script<F> {
     fn info(&self) -> &SourceInfo {
-        &self.info
+        &self.0
     }
     fn next_frame(&mut self, frame: &mut DepthFrame, _: HostTime) -> Result<Delivery, SourceError> {
+        Ok((self.1)(frame))
+    }
+}
+
+fn camera(clock: &Arc<dyn Clock>, width: u32, height: u32) -> SyntheticCamera {
+    let options = SyntheticOptions { width, height, fps: 100.0, seed: 1, color: false };
+    SyntheticCamera::new(options, Arc::clone(clock)).unwrap()
+}
+
+/// Delivers what `step` says, which sets number and arrival of the next frame. The rate that it
+/// promises is 100 Hz.
+fn script(
+    mut step: impl FnMut(&mut FrameMeta) -> Delivery + Send + 'static,
+) -> Box<dyn FrameSource> {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+    let info = camera(&clock, 16, 16).info().clone();
+    Box::new(Script(info, move |frame: &mut DepthFrame| {
         frame.depth.fill(1000);
         frame.meta = FrameMeta { depth_units_m: 0.001, ..Default::default() };
-        Ok((self.step)(&mut frame.meta))
-    }
+        step(&mut frame.meta)
+    }))
+}
+
+/// One frame, and when somebody is blocked with it, more until there are `count`, 10 ms apart; at
+/// 100 ms the gate is opened. `before_next` comes before each but the first, and before the end.
+fn held_up(
+    count: u64,
+    gate: Arc<Gate>,
+    clock: Arc<TestClock>,
+    mut before_next: impl FnMut() + Send + 'static,
+) -> Box<dyn FrameSource> {
+    let mut next = 1;
+    script(move |meta| {
+        if next > 1 {
+            before_next();
+        }
+        if next == 2 {
+            gate.wait_for_somebody();
+        }
+        if next > count {
+            clock.time.sleep_until(HostTime::from_ns(100 * MS));
+            gate.open();
+            return Delivery::End;
+        }
+        clock.time.sleep_until(HostTime::from_ns((next - 1) * 10 * MS));
+        (meta.number, meta.arrived_at) = (next, clock.now());
+        next += 1;
+        Delivery::Frame
+    })
 }
 
 type OnCloud = Box<dyn FnMut(&Cloud) -> Offer + Send>;
 
-/// Does with each cloud what its function says. When all that the pipeline writes about a cloud is
-/// written, it says so.
+/// Does with each cloud what its function says, and signals when all that the pipeline records of a
+/// cloud is recorded.
 struct Probe {
     on_cloud: OnCloud,
     done: Option<Sender<()>>,
@@ -149,39 +166,14 @@ struct Probe {
 
 impl Probe {
     fn new(on_cloud: impl FnMut(&Cloud) -> Offer + Send + 'static) -> Self {
-        Self {
-            on_cloud: Box::new(on_cloud),
-            done: None,
-            offered: false,
-            readings: 0,
-            max_rate_hz: None,
-        }
-    }
-
-    fn run(
-        self,
-        source: Box<dyn FrameSource>,
-        settings: PipelineSettings,
-        clock: Arc<dyn Clock>,
-    ) -> Outcome {
-        let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(self)];
-        let outcome =
-            pipeline::run(source, sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
-        assert_eq!(outcome.error.as_ref().map(|error| format!("{error:#}")), None);
-        assert_frames_add_up(&outcome);
-        outcome
+        let on_cloud = Box::new(on_cloud);
+        Self { on_cloud, done: None, offered: false, readings: 0, max_rate_hz: None }
     }
 }
 
 impl CloudSink for Probe {
     fn name(&self) -> String {
         "probe".into()
-    }
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-    fn max_in_flight(&self) -> usize {
-        0
     }
     fn max_rate_hz(&self) -> Option<f64> {
         self.max_rate_hz
@@ -191,19 +183,13 @@ impl CloudSink for Probe {
         Ok((self.on_cloud)(cloud))
     }
     fn next_released(&mut self) -> Option<Released> {
-        // A cloud that is passed over is not offered, but the time was read for it.
+        // A cloud that is skipped is not offered, but the time was read for it.
         let had_a_cloud = std::mem::take(&mut self.offered)
             | (std::mem::replace(&mut self.readings, READINGS.get()) != READINGS.get());
         if let Some(done) = self.done.as_ref().filter(|_| had_a_cloud) {
             let _ = done.send(());
         }
         None
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
@@ -222,9 +208,24 @@ fn settings(policy: Policy, capture_queue: usize, cloud_queue: usize) -> Pipelin
     }
 }
 
+fn run(
+    source: Box<dyn FrameSource>,
+    sinks: impl IntoIterator<Item = Probe>,
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
+) -> Outcome {
+    let sinks: Vec<_> =
+        sinks.into_iter().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
+    let outcome =
+        pipeline::run(source, sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
+    assert_eq!(outcome.error.as_ref().map(|error| format!("{error:#}")), None);
+    assert_frames_add_up(&outcome);
+    outcome
+}
+
 /// One frame's stages, in ns.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Road {
+struct Stages {
     number: u64,
     capture_queue: u64,
     project: u64,
@@ -234,13 +235,12 @@ struct Road {
 }
 
 /// The frames that were handed over.
-fn roads(outcome: &Outcome) -> Vec<Road> {
+fn shown(outcome: &Outcome) -> Vec<Stages> {
     let projected = outcome.journals.project.entries();
-    let handed_over =
-        outcome.journals.sinks[0].entries().iter().filter(|entry| entry.event == Event::HandedOver);
-    let road = |shown: &depthcast::stats::journal::Entry| {
+    let entries = outcome.journals.sinks[0].entries().iter();
+    let stages = |shown: &Entry| {
         let made = projected.iter().find(|made| made.frame == shown.frame).unwrap();
-        Road {
+        Stages {
             number: shown.frame.number,
             capture_queue: made.from.ns_since(made.frame.arrived_at),
             project: made.to.ns_since(made.from),
@@ -249,89 +249,66 @@ fn roads(outcome: &Outcome) -> Vec<Road> {
             total: shown.to.ns_since(shown.frame.arrived_at),
         }
     };
-    handed_over.map(road).collect()
+    entries.filter(|entry| entry.event == Event::HandedOver).map(stages).collect()
+}
+
+fn numbers(outcome: &Outcome) -> Vec<u64> {
+    shown(outcome).iter().map(|frame| frame.number).collect()
 }
 
 /// What holds in every run: each frame is where it was counted, each stage of a frame is in the
 /// total once, and the figures of the stages are those of the single frames.
 fn assert_frames_add_up(outcome: &Outcome) {
-    let stats = &outcome.stats;
+    let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
     let (captured, projected) = (stats.captured.count(), stats.projected.count());
+    let lost_at_sink = sink.dropped_cloud_queue.get() + sink.dropped_viewer();
     assert_eq!(captured, projected + stats.dropped_capture_queue.get());
-    let sink = &stats.sinks[0];
-    assert_eq!(
-        projected,
-        sink.shown.count() + sink.dropped_cloud_queue.get() + sink.dropped_viewer()
-    );
-    let roads = roads(outcome);
-    assert_eq!(roads.len() as u64, sink.shown.count());
-    for road in &roads {
-        assert_eq!(
-            road.total,
-            road.capture_queue + road.project + road.cloud_queue + road.log,
-            "{road:?}"
-        );
+    assert_eq!(projected, sink.shown.count() + lost_at_sink);
+    let frames = shown(outcome);
+    assert_eq!(frames.len() as u64, sink.shown.count());
+    for f in &frames {
+        assert_eq!(f.total, f.capture_queue + f.project + f.cloud_queue + f.log, "{f:?}");
     }
-    let of_roads = |part: fn(&Road) -> u64| {
-        let (sum, max) =
-            (roads.iter().map(part).sum::<u64>(), roads.iter().map(part).max().unwrap_or(0));
-        (roads.len() as u64, sum as f64 / roads.len().max(1) as f64 / 1e3, max as f64 / 1e3)
-    };
-    let of_stage = |Latency { count, mean, max, .. }: Latency| (count, mean, max);
-    assert_eq!(of_stage(sink.log.latency()), of_roads(|road| road.log));
-    assert_eq!(of_stage(sink.total.latency()), of_roads(|road| road.total));
-    let misses = roads.iter().filter(|road| road.total > 10 * MS).count() as u64;
+    let misses = frames.iter().filter(|frame| frame.total > 10 * MS).count() as u64;
     assert_eq!(sink.deadline_misses.get(), misses);
+    type Part = fn(&Stages) -> u64;
+    let assert_same = |Latency { count, mean, max, .. }: Latency, part: Part| {
+        let sum = frames.iter().map(part).sum::<u64>() as f64 / frames.len().max(1) as f64;
+        let longest = frames.iter().map(part).max().unwrap_or(0) as f64;
+        assert_eq!((count, mean, max), (frames.len() as u64, sum / 1e3, longest / 1e3));
+    };
+    assert_same(sink.log.latency(), |f| f.log);
+    assert_same(sink.total.latency(), |f| f.total);
     if captured == sink.shown.count() {
-        assert_eq!(of_stage(stats.capture_queue.latency()), of_roads(|road| road.capture_queue));
-        assert_eq!(of_stage(stats.project.latency()), of_roads(|road| road.project));
-        assert_eq!(of_stage(sink.cloud_queue.latency()), of_roads(|road| road.cloud_queue));
-        assert_eq!(
-            of_stage(stats.arrival_to_cloud.latency()),
-            of_roads(|road| road.capture_queue + road.project)
-        );
+        assert_same(stats.capture_queue.latency(), |f| f.capture_queue);
+        assert_same(stats.project.latency(), |f| f.project);
+        assert_same(sink.cloud_queue.latency(), |f| f.cloud_queue);
+        assert_same(stats.arrival_to_cloud.latency(), |f| f.capture_queue + f.project);
     }
 }
 
-/// What is put into the stages of each frame.
-#[derive(Debug, Clone, Copy, Default)]
-struct Delays {
-    source: Duration,
-    project: Duration,
-    sink: Duration,
-}
-
-/// Frames every 100 ms, each of which goes all the way before the next one comes.
-fn in_step(
-    clock: Arc<dyn Clock>,
-    sleep: impl Fn(Duration) + Clone + Send + 'static,
-    delays: Delays,
+/// `count` frames, each of which goes all the way before the next one comes. `arrive` returns the
+/// arrival of the frame with this number, when it is to be delivered.
+fn one_by_one(
     count: u64,
+    mut arrive: impl FnMut(u64) -> HostTime + Send + 'static,
+    mut probe: Probe,
+    settings: PipelineSettings,
+    clock: Arc<dyn Clock>,
 ) -> Outcome {
     let (done_tx, done): (_, Receiver<()>) = channel();
     let mut next = 1;
-    let source = script({
-        let (clock, sleep) = (Arc::clone(&clock), sleep.clone());
-        move |meta| {
-            if next > 1 {
-                done.recv().unwrap();
-            }
-            if next > count {
-                return Delivery::End;
-            }
-            sleep(ms(100).saturating_sub(delays.source + delays.project + delays.sink));
-            (meta.number, meta.arrived_at) = (next, clock.now());
-            next += 1;
-            // A frame that has arrived, and whose delivery takes its time.
-            sleep(delays.source);
-            Delivery::Frame
+    let source = script(move |meta| {
+        if next > 1 {
+            done.recv().unwrap();
         }
-    });
-    let mut probe = Probe::new(move |_| {
-        sleep(delays.sink);
-        Offer::Taken
+        if next > count {
+            return Delivery::End;
+        }
+        (meta.number, meta.arrived_at) = (next, arrive(next));
+        next += 1;
+        Delivery::Frame
     });
     probe.done = Some(done_tx);
-    let project_delay = (!delays.project.is_zero()).then_some(delays.project);
-    probe.run(source, PipelineSettings { project_delay, ..settings(Policy::Lossless, 2, 2) }, clock)
+    run(source, [probe], settings, clock)
 }

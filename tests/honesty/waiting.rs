@@ -1,44 +1,18 @@
-//! Frames that wait count with their waiting: nothing is left out because the run was held up.
+//! Frames that wait count with their waiting: nothing is omitted because the run was held up.
 
 use super::*;
-
-/// Frames every 10 ms: one, and when somebody is held with it, four more; 60 ms later it is let go.
-/// From the third on, `before_next` comes before each, and before the end.
-fn five_behind(
-    gate: Arc<Gate>,
-    clock: Arc<TestClock>,
-    mut before_next: impl FnMut() + Send + 'static,
-) -> Box<dyn FrameSource> {
-    let mut next = 1;
-    script(move |meta| {
-        if next == 2 {
-            gate.wait_for_somebody();
-        }
-        if next > 2 {
-            before_next();
-        }
-        if next == 6 {
-            clock.time.sleep_until(HostTime::from_ns(100 * MS));
-            gate.open();
-            return Delivery::End;
-        }
-        clock.time.sleep_until(HostTime::from_ns((next - 1) * 10 * MS));
-        (meta.number, meta.arrived_at) = (next, clock.now());
-        next += 1;
-        Delivery::Frame
-    })
-}
 
 #[test]
 fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(Some(&gate));
-    let source = five_behind(gate, Arc::clone(&clock), || ()); // frame 1 is with the projection, and stays there
+    // The projection is blocked with frame 1.
+    let source = held_up(5, gate, Arc::clone(&clock), || ());
     let settings =
         PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
-    let outcome = Probe::new(|_| Offer::Taken).run(source, settings, clock);
+    let outcome = run(source, [Probe::new(|_| Offer::Taken)], settings, clock);
     let got: Vec<_> =
-        roads(&outcome).iter().map(|road| (road.capture_queue / MS, road.project / MS)).collect();
+        shown(&outcome).iter().map(|f| (f.capture_queue / MS, f.project / MS)).collect();
     assert_eq!(got, [(0, 100), (90, 1), (81, 1), (72, 1), (63, 1)]);
 }
 
@@ -47,10 +21,10 @@ fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(None);
     let (made_tx, made) = channel();
-    // Cloud 1 is with the sink, and stays there; the one before each frame that follows waits for
-    // the sink.
-    let source = five_behind(Arc::clone(&gate), Arc::clone(&clock), move || made.recv().unwrap());
-    let probe = Probe::new({
+    let before_next = move || made.recv().unwrap();
+    let source = held_up(5, Arc::clone(&gate), Arc::clone(&clock), before_next);
+    // The sink is blocked with cloud 1.
+    let first = Probe::new({
         let clock = Arc::clone(&clock);
         move |cloud| {
             if cloud.meta.number == 1 {
@@ -61,80 +35,58 @@ fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
             Offer::Taken
         }
     });
-    // A second sink, which is not held, tells when clouds are made: it is served after the first.
-    let second = Probe::new(move |cloud| {
-        if cloud.meta.number > 1 {
-            made_tx.send(()).unwrap();
-        }
+    // A second sink, which is not blocked, signals when clouds are made: it is served after the
+    // first.
+    let second = Probe::new(move |_| {
+        made_tx.send(()).unwrap();
         Offer::Taken
     });
-    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(probe), Box::new(second)];
-    let outcome = pipeline::run(
-        source,
-        sinks,
-        settings(Policy::Lossless, 2, 4),
-        clock,
-        Stop::default(),
-        &mut |_| {},
-    )
-    .unwrap();
-    assert_frames_add_up(&outcome);
-    let got: Vec<_> = roads(&outcome)
-        .iter()
-        .map(|road| (road.cloud_queue / MS, road.log / MS, road.total / MS))
-        .collect();
+    let outcome = run(source, [first, second], settings(Policy::Lossless, 2, 4), clock);
+    let got: Vec<_> =
+        shown(&outcome).iter().map(|f| (f.cloud_queue / MS, f.log / MS, f.total / MS)).collect();
     assert_eq!(got, [(0, 100, 100), (90, 1, 91), (81, 1, 82), (72, 1, 73), (63, 1, 64)]);
 }
 
 #[test]
 fn a_stall_is_in_the_tail_of_all_frames_that_came_meanwhile() {
     const STALL: Duration = ms(400);
-    const FPS: f64 = 100.0;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let options = SyntheticOptions { width: 64, height: 48, fps: FPS, seed: 1, color: false };
-    let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
+    let source = Box::new(camera(&clock, 64, 48));
     let stall = Arc::new(Mutex::new(None));
     let probe = Probe::new({
         let (stall, clock) = (Arc::clone(&stall), Arc::clone(&clock));
         move |cloud| {
             if cloud.meta.number >= 30 && stall.lock().unwrap().is_none() {
-                let begin = clock.now();
+                let start = clock.now();
                 std::thread::sleep(STALL);
-                *stall.lock().unwrap() = Some((begin, clock.now()));
+                *stall.lock().unwrap() = Some((start, clock.now()));
             }
             Offer::Taken
         }
     });
     // Room for all that comes during the stall.
     let settings = PipelineSettings { frames: Some(120), ..settings(Policy::Newest, 64, 64) };
-    let outcome = probe.run(Box::new(camera), settings, Arc::clone(&clock));
-    let (begin, end) = stall.lock().unwrap().unwrap();
+    let outcome = run(source, [probe], settings, clock);
+    let (start, end) = stall.lock().unwrap().unwrap();
     let (mut waited, mut long_ones) = (0, 0);
     for entry in outcome.journals.sinks[0].entries() {
-        let arrived_at = entry.frame.arrived_at;
-        if begin < arrived_at && arrived_at < end {
+        let (number, arrived_at) = (entry.frame.number, entry.frame.arrived_at);
+        if start < arrived_at && arrived_at < end {
             waited += 1;
             let total = entry.to.ns_since(arrived_at);
-            assert!(
-                total >= end.ns_since(arrived_at),
-                "frame {} forgets its waiting",
-                entry.frame.number
-            );
+            assert!(total >= end.ns_since(arrived_at), "frame {number} forgets its waiting");
             long_ones += u64::from(total >= STALL.as_nanos() as u64 / 2);
         }
     }
     // One call was long; half of the frames of the stall, and not one, have to be so in the total.
     assert!(waited >= 20 && long_ones >= waited / 3, "{waited} frames, {long_ones} of them long");
-    let sink = &outcome.stats.sinks[0];
-    assert!(sink.total.latency().p90 >= 100e3, "{:?}", sink.total.latency());
+    let total = outcome.stats.sinks[0].total.latency();
+    assert!(total.p90 >= 100e3, "{total:?}");
     // What the machine was too busy for, the source announced: no frame is missing without being
     // counted.
-    let first_to_last =
-        outcome.journals.capture.entries().iter().map(|entry| entry.frame.number).max().unwrap();
-    assert_eq!(
-        first_to_last,
-        outcome.stats.captured.count() + outcome.stats.continuity.get().frames_missing
-    );
+    let captured = outcome.journals.capture.entries().iter().map(|entry| entry.frame.number);
+    let missing = outcome.stats.continuity.get().frames_missing;
+    assert_eq!(captured.max().unwrap(), outcome.stats.captured.count() + missing);
 }
 
 #[test]
@@ -142,25 +94,10 @@ fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
     // 200 ms in which nobody fetches: of the 20 frames that were due, four wait, and have waited
     // since they were due.
     let clock = TestClock::new(None);
-    let options = SyntheticOptions { width: 16, height: 12, fps: 100.0, seed: 1, color: false };
-    let mut camera = SyntheticCamera::new(options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let mut camera = camera(&(Arc::clone(&clock) as Arc<dyn Clock>), 16, 12);
     let (done_tx, done): (_, Receiver<()>) = channel();
-    let info = camera.info().clone();
     let mut fetched = 0;
-    struct Slow<F>(SourceInfo, F);
-    impl<F: FnMut(&mut DepthFrame) -> Delivery + Send> FrameSource for Slow<F> {
-        fn info(&self) -> &SourceInfo {
-            &self.0
-        }
-        fn next_frame(
-            &mut self,
-            frame: &mut DepthFrame,
-            _: HostTime,
-        ) -> Result<Delivery, SourceError> {
-            Ok((self.1)(frame))
-        }
-    }
-    let source = Slow(info, {
+    let source = Script(camera.info().clone(), {
         let clock = Arc::clone(&clock);
         move |frame: &mut DepthFrame| {
             if fetched > 0 {
@@ -175,10 +112,9 @@ fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
             camera.next_frame(frame, HostTime::from_ns(u64::MAX)).unwrap()
         }
     });
-    let mut probe = Probe::new(|_| Offer::Taken);
-    probe.done = Some(done_tx);
-    let outcome = probe.run(Box::new(source), settings(Policy::Lossless, 2, 2), clock);
-    let got: Vec<_> = roads(&outcome).iter().map(|road| (road.number, road.total / MS)).collect();
+    let probe = Probe { done: Some(done_tx), ..Probe::new(|_| Offer::Taken) };
+    let outcome = run(Box::new(source), [probe], settings(Policy::Lossless, 2, 2), clock);
+    let got: Vec<_> = shown(&outcome).iter().map(|f| (f.number, f.total / MS)).collect();
     assert_eq!(got, [(1, 0), (18, 30), (19, 20), (20, 10), (21, 0), (22, 0)]);
     assert_eq!(outcome.stats.continuity.get().frames_missing, 16);
 }

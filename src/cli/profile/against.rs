@@ -17,9 +17,9 @@ use crate::cli::Done;
 use crate::cli::signals::stop_on_signals;
 use crate::config::{Config, Preset, UsageError};
 use crate::pipeline::Stop;
+use crate::profile;
 use crate::profile::compare::{Comparison, MIN_REPETITIONS};
 use crate::profile::report::ProfileReport;
-use crate::profile::{self, turns};
 
 /// Many short turns tell more than few long ones: their number is what makes the interval narrow,
 /// and a pair that takes seconds is over before the machine has become another.
@@ -68,8 +68,8 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     take_turns(&mut sides, turns, args.warm_up, &words)?;
     let mut joined = Vec::new();
     for Side { name, program, reports } in sides {
-        let (mut report, measured) =
-            turns::join(reports).with_context(|| format!("the {name}: {}", program.display()))?;
+        let (mut report, measured) = profile::report::join(reports)
+            .with_context(|| format!("the {name}: {}", program.display()))?;
         report.in_turns = u64::try_from(began.as_millis()).ok();
         report.command = command_line(args);
         if report.cells.iter().any(|cell| cell.repetitions.len() < turns) {

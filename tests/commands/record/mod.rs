@@ -410,6 +410,9 @@ fn every_lens_is_told_exactly() {
         (Distortion::ModifiedBrownConrady, coeffs, "Modified Brown Conrady", 5),
         (Distortion::Ftheta, [0.9, 0.0, 0.0, 0.0, 0.0], "Ftheta", 5),
         (Distortion::KannalaBrandt4, [0.1, 0.2, 0.3, 0.4, 0.0], "equidistant", 4),
+        (Distortion::KannalaBrandt4, [0.0; 5], "equidistant", 4),
+        // No ray is bent.
+        (Distortion::InverseBrownConrady, [0.0; 5], "plumb_bob", 5),
     ] {
         let stream = stream(distortion, coeffs);
         let (messages, _) =
