@@ -472,7 +472,7 @@ fn a_section_behind_the_end_is_a_mistake() {
     let bag = dir.path().join("short.bag");
     let path = bag.to_str().unwrap();
     std::fs::write(&bag, write_bag(&Spec::default()).bytes).unwrap();
-    let behind = ["short.bag", "--from 10s lies behind the end", "0.300 s"];
+    let behind = ["short.bag", "--from 10s is past the end", "0.300 s"];
     let replay = ["replay", path, "--from", "10s", "--view", "none"];
     refused(&replay, 1, &behind);
     let (mcap, out) = (dir.path().join("x.mcap"), dir.path().join("profile"));
