@@ -156,7 +156,7 @@ impl<'a> Compressed<'a> {
             return Ok(Self::Zstd(shape, data));
         }
         let format = image.format.escape_debug();
-        Err(format!("an image packed as '{format}', which cannot be read"))
+        Err(format!("an image compressed as '{format}', which cannot be read"))
     }
 }
 

@@ -136,6 +136,16 @@ impl<'a> CompressedImage<'a> {
         let (stamp, _) = header(&mut fields)?;
         Ok(Self { stamp, format: fields.string("format")?, data: fields.counted("image data")? })
     }
+
+    /// The stamp, the frame's name and the format of a message whose data may be cut off.
+    pub fn parse_head(
+        encoding: Encoding,
+        bytes: &'a [u8],
+    ) -> Result<(Stamp, &'a str, &'a str), MessageError> {
+        let mut fields = Fields::new(encoding, bytes)?;
+        let (stamp, frame_id) = header(&mut fields)?;
+        Ok((stamp, frame_id, fields.string("format")?))
+    }
 }
 
 /// What a depth pixel is.

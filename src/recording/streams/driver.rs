@@ -15,14 +15,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::{Map, Value};
-
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::recording::container::Topic;
 use crate::recording::image_codec::{self, color};
 use crate::recording::ros::{
-    self, CameraInfo, CompressedImage, DepthFormat, Encoding, Fields, Image, Stamp,
+    self, CameraInfo, CompressedImage, DepthFormat, Encoding, Image, Stamp,
 };
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
@@ -257,20 +255,9 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-/// The metadata of one frame (`realsense2_camera_msgs/Metadata`, a JSON text), and its stamp.
-pub fn frame_metadata(encoding: Encoding, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
-    let mut fields = Fields::new(encoding, body).ok()?;
-    let (stamp, _) = ros::header(&mut fields).ok()?;
-    let mut metadata: Map<String, Value> =
-        serde_json::from_str(fields.string("metadata").ok()?).ok()?;
-    // The header's stamp once more, in milliseconds.
-    metadata.remove("frame_timestamp");
-    Some((stamp, metadata))
-}
-
 /// The domain, and the names of the other metadata.
 fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
-    let (_, metadata) = frame_metadata(encoding, body)?;
+    let (_, metadata) = ros::parse_metadata(encoding, body)?;
     let domain = ros::timestamp_domain(metadata.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
     let names = metadata.keys().filter(|name| *name != "clock_domain");
@@ -283,10 +270,8 @@ impl ImageFacts {
     fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
         let (stamp, frame_id, encoding, size_px);
         if topic.schema == CompressedImage::SCHEMA {
-            // As far as its data.
-            let mut fields = Fields::new(topic.encoding, body).ok()?;
-            (stamp, frame_id) = ros::header(&mut fields).ok()?;
-            (encoding, size_px) = (fields.string("format").ok()?, None);
+            (stamp, frame_id, encoding) = CompressedImage::parse_head(topic.encoding, body).ok()?;
+            size_px = None;
         } else {
             let image = Image::parse(topic.encoding, body).ok()?;
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
