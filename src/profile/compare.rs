@@ -19,7 +19,7 @@ use super::report::{CellReport, FiguresReport, ProfileReport, spoken};
 
 /// The probability of an error in all of a comparison together.
 const ALPHA: f64 = 0.05;
-/// Repetitions on each side without which the noise cannot be told.
+/// Repetitions on each side without which the noise is unknown.
 pub const MIN_REPETITIONS: usize = 3;
 /// Latencies that differ by less count as the same: waking a thread takes that more or less.
 const RESOLUTION_US: f64 = 10.0;

@@ -25,7 +25,7 @@ pub struct Environment {
     pub virtual_machine: bool,
     /// Frequency governors of the processors; empty where there are none.
     pub governors: Vec<String>,
-    /// The clock behind `CLOCK_MONOTONIC`.
+    /// The hardware clock of `CLOCK_MONOTONIC`.
     pub clock_source: Option<String>,
     pub kernel: String,
     pub realtime_kernel: bool,

@@ -238,7 +238,7 @@ mod tests {
     fn pairs_bear_a_machine_that_drifts() {
         let (mut state, mut drift, mut alarms, mut found) = (5, 0.0, 0, [0; 2]);
         for _ in 0..200 {
-            // Ten turns, in each of which the machine becomes faster or slower by up to half.
+            // Ten pairs, in each of which the machine becomes faster or slower by up to half.
             let machine: Vec<f64> = (0..10)
                 .map(|_| {
                     drift += 0.3 * normal(&mut state);

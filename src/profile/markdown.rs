@@ -24,7 +24,8 @@ pub fn summary(report: &ProfileReport) -> String {
 fn lost(all: &FiguresReport) -> String {
     let (drops, at_viewer) = (all.drops, all.lost_at_viewer());
     format!(
-        "{} by the source, {} in the capture queue, {} in the cloud queue, {at_viewer} at the viewer",
+        "{} by the source, {} in the capture queue, {} in the cloud queue, {at_viewer} at the \
+         viewer",
         drops.source, drops.capture_queue, drops.cloud_queue
     )
 }

@@ -187,7 +187,7 @@ pub fn doubts(report: &ProfileReport) -> Vec<String> {
         ));
     }
     if report.cells.iter().any(|cell| cell.repetitions.len() < compare::MIN_REPETITIONS) {
-        doubts.push("With so few repetitions nothing tells how much of a figure is noise.".into());
+        doubts.push("With so few repetitions it is unknown how much of a figure is noise.".into());
     }
     let shown = report.cells.iter().map(|cell| cell.all.shown).min();
     if let Some(shown) = shown.filter(|shown| *shown < MANY_FRAMES) {

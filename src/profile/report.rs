@@ -294,11 +294,12 @@ pub fn join(reports: Vec<ProfileReport>) -> anyhow::Result<(ProfileReport, Vec<M
     let mut whole = reports.next().context("there is no report to join")?;
     for other in reports {
         let [had, has] = [&whole, &other].map(|report| report.cells.len());
-        ensure!(had == has, "turns differ: {had} combinations, then {has}");
+        ensure!(had == has, "the runs differ: {had} combinations, then {has}");
         for cell in &mut whole.cells {
             let same = other.cells.iter().find(|other| other.name == cell.name);
-            let same = same
-                .with_context(|| format!("turns differ: only the first measured {}", cell.name))?;
+            let same = same.with_context(|| {
+                format!("the runs differ: only the first measured {}", cell.name)
+            })?;
             cell.repetitions.extend(same.repetitions.iter().cloned());
             cell.warnings.extend(same.warnings.iter().cloned());
         }

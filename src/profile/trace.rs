@@ -22,7 +22,10 @@ fn us(at: HostTime) -> f64 {
 }
 
 pub fn trace(frames: &[Frame], name: &str) -> Value {
-    let meta = |tid: u32, what: &str, name: &str| json!({"ph": "M", "pid": PID, "tid": tid, "name": what, "args": {"name": name}});
+    let meta = |tid: u32, what: &str, name: &str| {
+        let args = json!({"name": name});
+        json!({"ph": "M", "pid": PID, "tid": tid, "name": what, "args": args})
+    };
     let mut events = vec![
         meta(0, "process_name", &format!("depthcast: {name}")),
         meta(CAPTURE, "thread_name", "capture"),

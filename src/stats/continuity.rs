@@ -6,10 +6,10 @@
 //! | --- | --- | --- |
 //! | a number that skips some | one of `gaps`, and each skipped one in `frames_missing` | |
 //! | the same number | `repeats` | |
-//! | a number at most [`LATE`] below | `went_back` | it was late; its successor is compared with the highest number again |
+//! | a number at most [`LATE`] below | `went_back` | late: its successor meets the highest number again |
 //! | a still lower number | `went_back` | the counter started again, and goes on from there |
 //! | a timestamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
-//! | a timestamp of another clock | `clock_changes` | librealsense does so when its global time has become ready |
+//! | a timestamp of another clock | `clock_changes` | librealsense's global time is ready |
 //!
 //! A frame marked as a restart (another lap of a recording, a camera that came back) is compared
 //! with nothing. A late frame stays counted as missing: it was, when the newest frame was wanted.
@@ -19,8 +19,8 @@ use serde::Serialize;
 use super::Count;
 use crate::frame::FrameMeta;
 
-/// Frames that may overtake each other between camera and program: librealsense's own queues hold
-/// no more.
+/// Frames that may overtake each other between camera and program: librealsense's own queues have
+/// room for no more.
 const LATE: u64 = 16;
 /// A timestamp that is so far ahead of numbers and arrivals is no jitter of USB or of the system.
 const AHEAD_MS: f64 = 500.0;

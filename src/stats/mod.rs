@@ -8,7 +8,7 @@
 //! | `project` | taken by the projection | cloud finished |
 //! | `cloud_queue` | cloud finished | taken by the sink |
 //! | `log` | taken by the sink | handed over to the viewer's connection or file |
-//! | `release` | handed over | Rerun has released the cloud: it is encoded for the connection or file |
+//! | `release` | handed over | Rerun has released the cloud: it is encoded |
 //! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
 //!

@@ -20,7 +20,7 @@ pub struct Snapshot {
     pub drops: Drops,
     /// Of a camera that is watched. Its state is the current one, not that at `at`.
     pub camera: Option<Monitor>,
-    /// The part of `drops.viewer` that is no loss: clouds skipped because the show rate was reached.
+    /// The part of `drops.viewer` that is no loss: clouds skipped since the show rate was reached.
     pub above_show_rate: u64,
     /// Frames that the recording lacks.
     pub dropped_by_recorder: u64,

@@ -304,7 +304,7 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     let mut renamed = again.clone();
     renamed.cells[0].name = "another".into();
     let error = profile::report::join(vec![usual.clone(), renamed]).err().unwrap().to_string();
-    assert!(error.contains("turns differ") && error.contains(&of_usual.name), "{error}");
+    assert!(error.contains("the runs differ") && error.contains(&of_usual.name), "{error}");
 
     // And from outside.
     let dir = tempfile::tempdir().unwrap();
