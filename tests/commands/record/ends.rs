@@ -8,9 +8,8 @@ use depthcast::cloud::Cloud;
 use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::sink::{CloudSink, NullSink, Offer};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
-use depthcast::stats::Snapshot;
 
 use super::*;
 use common::ros2::messages_so_far;
@@ -251,11 +250,10 @@ fn run_fast(out: &Path, sink: Box<dyn CloudSink>) -> Outcome {
         duration: Some(Duration::from_secs(3)),
         frames: None,
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     };
-    let outlets = Outlets { sinks: vec![sink], recorder: Some(recorder) };
+    let outlets = Outlets { sinks: vec![sink].into(), recorder: Some(recorder) };
     let outcome =
         pipeline::run(Box::new(camera), outlets, settings, clock, Stop::default(), &mut |_| {})
             .unwrap();
@@ -310,25 +308,13 @@ fn a_disk_that_does_not_answer_is_an_error_and_every_frame_is_accounted_for() {
         fn name(&self) -> String {
             "clouds.rrd".into()
         }
-        fn needs(&self) -> Needs {
-            Needs::default()
-        }
         fn must_finish(&self) -> bool {
             true
-        }
-        fn max_in_flight(&self) -> usize {
-            0
         }
         fn offer(&mut self, _: &Arc<Cloud>) -> anyhow::Result<Offer> {
             loop {
                 std::thread::park();
             }
-        }
-        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-            Ok(())
-        }
-        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-            Ok(())
         }
     }
     let dir = tempfile::tempdir().unwrap();
