@@ -1,10 +1,26 @@
 //! `depthcast info FILE`.
 
 use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
 
-use super::{Done, InfoArgs, print};
+use clap::Args;
+
+use super::{Done, print, print_json};
 use crate::camera::Extrinsics;
 use crate::recording::{self, RecordingInfo, StreamInfo};
+
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// The recording
+    file: PathBuf,
+    /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index
+    /// says how many frames there are, and of the frames only the first and the last are read
+    #[arg(long)]
+    check: bool,
+    /// As JSON (depthcast.info.v1)
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let is_small = std::fs::metadata(&args.file)
@@ -14,8 +30,11 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     } else {
         recording::quick_inspect(&args.file)?
     };
-    let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
-    print(&text)?;
+    if args.json {
+        print_json(&info)?
+    } else {
+        print(&table(&info)?)?
+    }
     Ok(if info.damage.is_none() { Done::Whole } else { Done::Damaged })
 }
 

@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::RunArgs;
+use super::flags::RunArgs;
 use crate::config::UsageError;
 use crate::source::SourceInfo;
 
@@ -33,7 +33,7 @@ pub(super) fn check(
     recording: Option<&Path>,
 ) -> Result<(), UsageError> {
     let flag = |flag: &str, path| format!("{flag} {}", Path::display(path));
-    let save = args.view.save.as_deref();
+    let save = args.output.save.as_deref();
     let save = save.map(|path| Output {
         name: flag("--save", path),
         path,

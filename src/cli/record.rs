@@ -76,7 +76,7 @@ pub(super) fn record(args: RecordArgs) -> anyhow::Result<Done> {
     let (mut source, _) =
         SourceCommand::parse(&format!("depthcast record {} --", args.out.display()), &args.run);
     source.refuse_several("record")?;
-    source.run_args_mut().json |= args.json;
+    source.run_args_mut().output.json |= args.json;
     let recording = recording(args, &source)?;
     run::run(source, Some(recording))
 }

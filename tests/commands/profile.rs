@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::slow_projection::SlowProjection;
 use depthcast::clock::{Clock, HostTime, MonotonicClock};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::profile::compare::{Comparison, Verdict};
@@ -223,6 +224,10 @@ fn repetition(
     project_delay: Option<Duration>,
 ) -> (depthcast::source::SourceInfo, PipelineSettings, Run) {
     let clock: Arc<dyn Clock> = Arc::new(Awake(MonotonicClock::new()));
+    let clock = match project_delay {
+        None => clock,
+        Some(delay) => SlowProjection::new(clock, delay),
+    };
     let options = SyntheticOptions { width: 320, height: 240, fps: 90.0, seed: 1, color: false };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
     let settings = PipelineSettings {
@@ -234,7 +239,6 @@ fn repetition(
         frames: Some(45),
         journal: true,
         realtime: Realtime::default(),
-        project_delay,
         project: ProjectOptions::default(),
     };
     let info = camera.info().clone();

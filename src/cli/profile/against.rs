@@ -12,9 +12,9 @@ use anyhow::{Context as _, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{ProfileArgs, check_folder, command_line, source_of, tell};
+use super::{ProfileArgs, check_folder, command_line, report, source_of};
 use crate::cli::Done;
-use crate::cli::signals::stop_on_signals;
+use crate::cli::terminal::stop_on_signals;
 use crate::config::{Config, Preset, UsageError};
 use crate::pipeline::Stop;
 use crate::profile;
@@ -92,7 +92,7 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
         "\n{}: compare.json; first and second: report.html, report.md, report.json, *.hgrm\n",
         args.out.display()
     );
-    tell(&comparison, args.json, &files)
+    report(&comparison, args.json, &files)
 }
 
 /// Until all are taken, or a signal comes.
