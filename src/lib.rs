@@ -15,7 +15,7 @@
 //! | [`pipeline`] | threads, queues, policies, shutdown |
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
-//! | [`color`] | the colours of what is shown, where no colour camera gives them |
+//! | [`color`] | says where the colour of a point is decided; colours by depth or height |
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`recording`] | reading recordings: containers, messages, images, streams |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |

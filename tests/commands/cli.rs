@@ -292,7 +292,7 @@ fn bad_recordings_are_refused_with_one_clear_line() {
         with(&missing, &["there is no such file"]);
         with(&folder, &["directory"]);
         with(&jpeg, &["JPEG"]);
-        with(&text, &["(.bag, .db3, .mcap)", "it begins with 72 6f 6f 6d 0a \"room.\""]);
+        with(&text, &["(.bag, .db3, .mcap)", "it starts with 72 6f 6f 6d 0a \"room.\""]);
         for len in [1, 13] {
             with(
                 &file("cut.db3", &b"SQLite format 3\0"[..len]),
@@ -472,7 +472,7 @@ fn a_section_behind_the_end_is_a_mistake() {
     let bag = dir.path().join("short.bag");
     let path = bag.to_str().unwrap();
     std::fs::write(&bag, write_bag(&Spec::default()).bytes).unwrap();
-    let behind = ["short.bag", "--from 10s lies behind the end", "0.300 s"];
+    let behind = ["short.bag", "--from 10s is past the end", "0.300 s"];
     let replay = ["replay", path, "--from", "10s", "--view", "none"];
     refused(&replay, 1, &behind);
     let (mcap, out) = (dir.path().join("x.mcap"), dir.path().join("profile"));
