@@ -112,7 +112,6 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
         duration: None,
         frames: Some(FRAMES),
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions { texture: color, ..Default::default() },
     };
@@ -120,7 +119,7 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
     IS_SUPERVISOR.set(true);
     let outcome = pipeline::run(
         Box::new(camera),
-        Outlets { sinks, recorder },
+        Outlets { sinks: sinks.into(), recorder },
         settings,
         clock,
         Stop::default(),

@@ -47,7 +47,6 @@ fn settings(policy: Policy, frames: Option<u64>) -> PipelineSettings {
         threads: 2,
         duration: None,
         frames,
-        project_delay: None,
         journal: false,
         project: ProjectOptions::default(),
         realtime: Realtime::default(),
