@@ -15,7 +15,7 @@
 //! | [`pipeline`] | threads, queues, policies, shutdown |
 //! | [`source`] | where frames come from: synthetic camera, librealsense, recordings |
 //! | [`project`] | depth image to points; knows no channel, clock, file or viewer |
-//! | [`color`] | the colours of what is shown, where no colour camera gives them |
+//! | [`color`] | says where the colour of a point is decided; colours by depth or height |
 //! | [`export`] | the frames of a recording as files: clouds or depth images |
 //! | [`recording`] | reading recordings: containers, messages, images, streams |
 //! | [`record`] | frames as a recording of our own: `.mcap` with ROS 2 messages |
@@ -27,7 +27,7 @@
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
 //! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
-//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], `pairing`, [`huge_pages`], [`words`] | what flows, and what all the others stand on |
+//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], `pairing`, [`huge_pages`], [`words`] | what flows, and what all the others use |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward,
 //! in metres as `f32`.

@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
@@ -17,7 +16,6 @@ use depthcast::record::{RecordOptions, Recorder};
 use depthcast::sink::{CloudSink, Needs, Offer};
 use depthcast::source::FrameSource;
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
-use depthcast::stats::Snapshot;
 
 /// The system's allocator, counting what the threads of the pipeline allocate.
 struct Counting;
@@ -75,9 +73,6 @@ impl CloudSink for Watch {
     fn needs(&self) -> Needs {
         Needs { texture: true, depth_image: true }
     }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
         assert!(!cloud.points.positions_m.is_empty());
         self.clouds += 1;
@@ -94,12 +89,6 @@ impl CloudSink for Watch {
             );
         }
         Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
@@ -123,7 +112,6 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
         duration: None,
         frames: Some(FRAMES),
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions { texture: color, ..Default::default() },
     };
@@ -131,7 +119,7 @@ fn run(counted: &'static AtomicU64, recording: Option<&Path>) -> Outcome {
     IS_SUPERVISOR.set(true);
     let outcome = pipeline::run(
         Box::new(camera),
-        Outlets { sinks, recorder },
+        Outlets { sinks: sinks.into(), recorder },
         settings,
         clock,
         Stop::default(),

@@ -1,6 +1,23 @@
 //! `depthcast devices`.
 
-use super::{DevicesArgs, Done};
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Done;
+
+#[derive(Debug, Args)]
+pub(super) struct DevicesArgs {
+    /// As JSON (depthcast.devices.v1)
+    #[arg(long)]
+    json: bool,
+    /// Reset the camera with this serial number, as if it were unplugged and plugged in again
+    #[arg(long, value_name = "SERIAL", conflicts_with_all = ["json", "from_file"])]
+    reset: Option<String>,
+    /// List this recording as if it were a camera, as `live --from-file` sees it
+    #[arg(long, value_name = "FILE")]
+    from_file: Option<PathBuf>,
+}
 
 #[cfg(feature = "realsense")]
 pub(super) fn devices(args: &DevicesArgs) -> anyhow::Result<Done> {
@@ -17,7 +34,7 @@ pub(super) fn devices(args: &DevicesArgs) -> anyhow::Result<Done> {
     };
     if args.json {
         let report = serde_json::json!({ "schema": "depthcast.devices.v1", "cameras": cameras });
-        super::print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        super::print_json(&report)?;
         return Ok(Done::Whole);
     }
     if cameras.is_empty() {

@@ -1,9 +1,10 @@
 //! `depthcast doctor`.
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
-use super::{DoctorArgs, Done, print};
+use clap::Args;
+
+use super::{Done, has_color, print, print_json};
 use crate::doctor::{Finding, Status, System, examine, udev_rules};
 
 /// Said below the flags.
@@ -11,6 +12,16 @@ pub(super) const HELP: &str = "The exit code is 1 if a problem was found, else 0
     To let every user of this computer open RealSense cameras:\n  \
     depthcast doctor --udev-rules | sudo tee /etc/udev/rules.d/99-realsense-libusb.rules &&\n  \
     sudo udevadm control --reload && sudo udevadm trigger";
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// As JSON (depthcast.doctor.v1)
+    #[arg(long)]
+    json: bool,
+    /// Print udev rules that let every user open RealSense cameras, and check nothing
+    #[arg(long, conflicts_with = "json")]
+    udev_rules: bool,
+}
 
 pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<Done> {
     if args.udev_rules {
@@ -21,13 +32,12 @@ pub(super) fn doctor(args: &DoctorArgs) -> anyhow::Result<Done> {
     let count = |status| findings.iter().filter(|finding| finding.status == status).count();
     let (problems, warnings) = (count(Status::Problem), count(Status::Warning));
     if args.json {
-        let report = serde_json::json!({
-            "schema": "depthcast.doctor.v1", "problems": problems, "warnings": warnings, "checks": findings,
-        });
-        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        print_json(&serde_json::json!({
+            "schema": "depthcast.doctor.v1", "problems": problems, "warnings": warnings,
+            "checks": findings,
+        }))?;
     } else {
-        let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        print(&table(&findings, std::io::stdout().is_terminal() && !no_color)?)?;
+        print(&table(&findings, has_color(&std::io::stdout()))?)?;
     }
     match problems {
         0 => Ok(Done::Whole),

@@ -1,30 +1,56 @@
 //! `depthcast export FILE --out DIR --format F`.
 
+use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::run::{as_usage, check_section};
-use super::signals::stop_on_signals;
+use clap::Args;
+
+use super::flags::SectionArgs;
+use super::source::as_usage;
 use super::status::bar;
-use super::{Done, ExportArgs, print};
+use super::terminal::stop_on_signals;
+use super::{Done, one_of, print, print_json};
 use crate::clock::MonotonicClock;
 use crate::config::UsageError;
-use crate::export::{Export, ExportSettings, Summary};
+use crate::export::{Export, ExportSettings, Format, Summary};
 use crate::words::count;
 
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// The recording
+    file: PathBuf,
+    /// The folder for the files; it is made if it does not exist
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// ply and pcd: binary clouds; npy: float32 (N,3); csv: x,y,z as text; png: the raw depth as
+    /// 16-bit grey
+    #[arg(long, value_parser = one_of::<Format>(&["ply", "pcd", "npy", "png", "csv"]))]
+    format: Format,
+    #[command(flatten)]
+    section: SectionArgs,
+    /// Only the first of every N frames
+    #[arg(long, value_name = "N", default_value = "1", value_parser = parse_every)]
+    every: NonZeroU64,
+    /// Give points the colours of the recording's colour camera (ply, pcd, csv)
+    #[arg(long)]
+    color: bool,
+    /// Replace files that exist already
+    #[arg(long)]
+    force: bool,
+    /// Print a summary as JSON (depthcast.export.v1)
+    #[arg(long)]
+    json: bool,
+}
+
+fn parse_every(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse().map_err(|_| "give a whole number, 1 or more; 1 takes all frames")
+}
+
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
-    check_section(args.from, args.to)?;
-    let ExportArgs {
-        file: recording,
-        out: dir,
-        format,
-        from,
-        to,
-        every,
-        topic,
-        color,
-        force,
-        json,
-    } = args;
+    let ExportArgs { file: recording, out: dir, format, section, every, color, force, json } = args;
+    section.check()?;
+    let SectionArgs { from, to, topic } = section;
     if color && !format.has_colors() {
         let text = format!(
             "--color: a .{} has no colours; ply, pcd and csv have, or leave --color out",
@@ -45,7 +71,11 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
     });
     bar.iter().for_each(|bar| bar.finish_and_clear());
     let summary = summary?;
-    print(&if json { serde_json::to_string_pretty(&summary)? + "\n" } else { line(&summary) })?;
+    if json {
+        print_json(&summary)?
+    } else {
+        print(&line(&summary))?
+    }
     summary.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
     if summary.damage.is_none() {
         return Ok(Done::Whole);

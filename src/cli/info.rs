@@ -1,10 +1,26 @@
 //! `depthcast info FILE`.
 
 use std::fmt::{Display, Write as _};
+use std::path::PathBuf;
 
-use super::{Done, InfoArgs, print};
+use clap::Args;
+
+use super::{Done, print, print_json};
 use crate::camera::Extrinsics;
 use crate::recording::{self, RecordingInfo, StreamInfo};
+
+#[derive(Debug, Args)]
+pub(super) struct InfoArgs {
+    /// The recording
+    file: PathBuf,
+    /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index
+    /// says how many frames there are, and of the frames only the first and the last are read
+    #[arg(long)]
+    check: bool,
+    /// As JSON (depthcast.info.v1)
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     let is_small = std::fs::metadata(&args.file)
@@ -14,8 +30,11 @@ pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
     } else {
         recording::quick_inspect(&args.file)?
     };
-    let text = if args.json { serde_json::to_string_pretty(&info)? + "\n" } else { table(&info)? };
-    print(&text)?;
+    if args.json {
+        print_json(&info)?
+    } else {
+        print(&table(&info)?)?
+    }
     Ok(if info.damage.is_none() { Done::Whole } else { Done::Damaged })
 }
 
@@ -80,7 +99,7 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-/// Where the cameras stand, and what is told of single frames.
+/// Where the cameras are, and which metadata single frames have.
 fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
     let placed: Vec<_> =
         info.streams.iter().filter_map(|s| Some((&s.kind, s.from_depth.as_ref()?))).collect();
@@ -95,11 +114,13 @@ fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
             turned_degrees(place)
         )?;
     }
-    let told: Vec<_> = info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
-    if !told.is_empty() {
+    let described: Vec<_> =
+        info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
+    if !described.is_empty() {
         writeln!(out, "\n{:<10} metadata of single frames", "stream")?;
     }
-    told.iter()
+    described
+        .iter()
         .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.metadata.join(", ")))
 }
 

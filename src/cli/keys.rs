@@ -22,7 +22,7 @@ Keys, on a terminal:
   up, down    twice, half the speed
   q           end";
 
-/// The same in short, for the begin of a run.
+/// The same in short, for the start of a run.
 const HINT: &str = "space pause  . step  <- -> 5 s  up/down speed  q quit";
 
 const SEEK_NS: i64 = 5_000_000_000;
@@ -49,7 +49,7 @@ impl Keys {
         let (ask_to_end, asked) = channel::bounded(0);
         let (end, ended) = channel::bounded(0);
         let keys = Self { terminal: Arc::clone(&terminal), ask_to_end: Some(ask_to_end), ended };
-        terminal.begin();
+        terminal.start();
         std::thread::Builder::new().name("keys".into()).spawn(move || {
             let _end: Sender<()> = end;
             read_keys(&terminal, &remote, &stop, &asked);
@@ -145,7 +145,7 @@ enum Decoder {
     #[default]
     Plain,
     Escape,
-    /// Behind `ESC [` or `ESC O`; numbers may stand here, such as `1;5` for an arrow with Ctrl.
+    /// After `ESC [` or `ESC O`; numbers may come here, such as `1;5` for an arrow with Ctrl.
     Sequence {
         has_numbers: bool,
     },
@@ -163,7 +163,7 @@ impl Decoder {
                 Some([Key::Up, Key::Down, Key::Right, Key::Left][usize::from(arrow - b'A')]),
             ),
             (Self::Sequence { .. }, _) => (Self::Plain, None),
-            // Behind a lone ESC a key is a key.
+            // After a lone ESC a key is a key.
             (Self::Plain | Self::Escape, byte) => (Self::Plain, Some(Key::Char(byte))),
         };
         *self = next;

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::RunArgs;
-use super::view::{Shown, Sinks, View};
+use super::flags::{RunArgs, View};
+use super::run::Shown;
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
-use crate::pipeline::Stop;
-use crate::sink::NullSink;
+use crate::pipeline::{Sinks, Stop};
 
 pub(super) fn open(
     args: &RunArgs,
@@ -15,9 +14,9 @@ pub(super) fn open(
     sources: &[Shown<'_>],
     _: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Sinks>, Stays)> {
-    match (&args.view.view, &args.view.save, args.view.wants_web()?) {
+    match (&args.view.view, &args.output.save, args.view.wants_web()?) {
         (View::Auto | View::None, None, false) => {
-            Ok((sources.iter().map(|_| vec![Box::new(NullSink) as _]).collect(), Stays))
+            Ok((sources.iter().map(|_| Vec::new().into()).collect(), Stays))
         }
         _ => Err(UsageError(
             "this depthcast was built without a viewer: use --view none, and no --save".into(),

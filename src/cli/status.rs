@@ -11,122 +11,83 @@ use crate::source::watch::{Monitor, State};
 use crate::stats::Snapshot;
 
 /// A line with rates, latency and losses, or where a recording is at; nothing where standard error
-/// is no terminal. How the viewer's connection stands is told at each change, in a line that stays.
+/// is no terminal. Each change of the viewer's connection is printed in a line that stays.
 pub(super) struct Status {
     bar: Option<ProgressBar>,
     /// Of the recording that is played.
     remote: Option<Remote>,
     /// Of several cameras.
-    names: Vec<String>,
-    /// What was told of connections.
-    told: Vec<(String, String)>,
+    serials: Vec<String>,
+    /// The connections that were printed.
+    printed: Vec<(String, String)>,
 }
 
 impl Status {
-    pub(super) fn new(info: &SourceInfo, frames: Option<u64>, remote: Option<Remote>) -> Self {
+    /// `info` is that of the only source. There are several where they have `serials`.
+    pub(super) fn new(
+        info: &SourceInfo,
+        serials: Vec<String>,
+        frames: Option<u64>,
+        remote: Option<Remote>,
+    ) -> Self {
         let total = match (info.expected_frames, frames) {
+            _ if !serials.is_empty() => None,
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        match &remote {
-            None => Self { bar: bar(total), remote, names: Vec::new(), told: Vec::new() },
-            Some(playing) => {
-                let template = if playing.state().end.is_some() {
-                    "[{wide_bar}] {msg}"
-                } else {
-                    "{spinner} {msg}"
-                };
-                Self {
-                    bar: styled(ProgressBar::new(0), template),
-                    remote,
-                    names: Vec::new(),
-                    told: Vec::new(),
+        let bar = match &remote {
+            None => bar(total),
+            Some(remote) if remote.state().end.is_some() => {
+                styled(ProgressBar::new(0), "[{wide_bar}] {msg}")
+            }
+            Some(_) => styled(ProgressBar::new(0), "{spinner} {msg}"),
+        };
+        Self { bar, remote, serials, printed: Vec::new() }
+    }
+
+    /// Shows the figures of all cameras.
+    pub(super) fn show(&mut self, cameras: &[Tick]) {
+        let is_one = self.serials.is_empty();
+        // Several cameras share their viewer.
+        let connected = cameras.iter().find(|camera| is_one || !camera.has_ended);
+        let connections = connected.map_or(&[][..], |camera| &camera.snapshot.connections);
+        self.print_changes(connections);
+        let Some(bar) = &self.bar else { return };
+        let figures = match &self.remote {
+            _ if !is_one => {
+                let parts = self.serials.iter().zip(cameras);
+                parts.map(|(serial, camera)| part(serial, camera)).collect::<Vec<_>>().join(" | ")
+            }
+            Some(remote) => {
+                let (state, snapshot) = (remote.state(), &cameras[0].snapshot);
+                if let Some(end) = state.end {
+                    bar.set_length(ms(end.at.saturating_sub(state.start)));
                 }
+                bar.set_position(ms(state.position.saturating_sub(state.start)));
+                format!("{} | lost: {}", playing(&state, snapshot.fps.captured), lost(snapshot))
             }
-        }
-    }
-
-    /// For several cameras with these serial numbers.
-    pub(super) fn of_several(names: Vec<String>) -> Self {
-        Self { bar: bar(None), remote: None, names, told: Vec::new() }
-    }
-
-    /// The figures of several cameras.
-    pub(super) fn show_all(&mut self, cameras: &[Tick]) {
-        // They share their viewer.
-        let connections = cameras
-            .iter()
-            .find(|camera| !camera.has_ended)
-            .map(|camera| &camera.snapshot.connections);
-        connections.into_iter().for_each(|connections| self.tell(connections));
-        let Some(bar) = &self.bar else { return };
-        let parts = self.names.iter().zip(cameras).map(|(name, camera)| part(name, camera));
-        let parts: Vec<_> = parts.collect();
-        let connections =
-            connections.into_iter().flatten().map(|(name, status)| format!(" | {name}: {status}"));
-        bar.set_message(parts.join(" | ") + &connections.collect::<String>());
-        bar.tick();
-    }
-
-    pub(super) fn show(&mut self, s: &Snapshot) {
-        self.tell(&s.connections);
-        let Some(bar) = &self.bar else { return };
-        let recorder = ("recorder", s.dropped_by_recorder);
-        let lost: Vec<_> = s
-            .lost()
-            .iter()
-            .chain([&recorder])
-            .filter(|d| d.1 > 0)
-            .map(|(place, n)| format!("{place} {n}"))
-            .collect();
-        let lost = if lost.is_empty() { "none".into() } else { lost.join(", ") };
+            None => {
+                bar.set_position(cameras[0].snapshot.captured);
+                live(&cameras[0].snapshot)
+            }
+        };
         let connections: String =
-            s.connections.iter().map(|(name, status)| format!(" | {name}: {status}")).collect();
-        let fps = &s.fps;
-        if let Some(remote) = &self.remote {
-            let state = remote.state();
-            if let Some(end) = state.end {
-                bar.set_length(ms(end.at.saturating_sub(state.start)));
-            }
-            bar.set_position(ms(state.position.saturating_sub(state.start)));
-            bar.set_message(format!(
-                "{} | lost: {lost}{connections}",
-                playing(&state, fps.captured)
-            ));
-        } else {
-            let total = s.last_second("total");
-            let total = total.map_or(String::new(), |q| {
-                format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms)
-            });
-            let long = s
-                .last_ten_seconds("total")
-                .map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
-            let rates = format!("{:.1} fps captured, {:.1} shown", fps.captured, fps.shown);
-            let camera = s
-                .camera
-                .as_ref()
-                .map(Monitor::state)
-                .filter(|&state| state != State::Streaming)
-                .map_or(String::new(), |state| {
-                    format!("CAMERA {} | ", state.as_str().to_uppercase())
-                });
-            bar.set_message(format!("{camera}{rates}{total}{long} | lost: {lost}{connections}"));
-            bar.set_position(s.captured);
-        }
+            connections.iter().map(|(name, status)| format!(" | {name}: {status}")).collect();
+        bar.set_message(figures + &connections);
         bar.tick();
     }
 
-    fn tell(&mut self, connections: &[(String, String)]) {
-        for connection in connections.iter().filter(|c| !self.told.contains(c)) {
+    fn print_changes(&mut self, connections: &[(String, String)]) {
+        for connection in connections.iter().filter(|c| !self.printed.contains(c)) {
             let (name, status) = connection;
             match &self.bar {
                 Some(bar) => bar.println(format!("{name}: {status}")),
-                // Not eprintln!, which panics when nobody can be told.
+                // Not eprintln!, which panics when standard error is closed.
                 None => drop(writeln!(std::io::stderr(), "{name}: {status}")),
             }
         }
         if !connections.is_empty() {
-            self.told = connections.to_vec();
+            self.printed = connections.to_vec();
         }
     }
 
@@ -137,13 +98,44 @@ impl Status {
     }
 }
 
+/// The losses by place: `capture queue 2, recorder 1`, or `none`.
+fn lost(snapshot: &Snapshot) -> String {
+    let recorder = ("recorder", snapshot.dropped_by_recorder);
+    let places = snapshot.lost();
+    let places = places.iter().chain([&recorder]).filter(|place| place.1 > 0);
+    let lost: Vec<_> = places.map(|(place, n)| format!("{place} {n}")).collect();
+    if lost.is_empty() { "none".into() } else { lost.join(", ") }
+}
+
+/// The state of a camera that does not stream, such as `STALLED`.
+fn trouble(snapshot: &Snapshot) -> Option<String> {
+    let state = snapshot.camera.as_ref().map(Monitor::state)?;
+    (state != State::Streaming).then(|| state.as_str().to_uppercase())
+}
+
+/// How the only source is: rates, latency and losses.
+fn live(snapshot: &Snapshot) -> String {
+    let fps = &snapshot.fps;
+    let camera = trouble(snapshot).map_or(String::new(), |state| format!("CAMERA {state} | "));
+    let latency = snapshot.last_second("total").map_or(String::new(), |q| {
+        format!(" | latency p50 {:.2} ms, p99 {:.2} ms", q.p50_ms, q.p99_ms)
+    });
+    let long = snapshot
+        .last_ten_seconds("total")
+        .map_or(String::new(), |q| format!(" (of 10 s {:.2} ms)", q.p99_ms));
+    format!(
+        "{camera}{:.1} fps captured, {:.1} shown{latency}{long} | lost: {}",
+        fps.captured,
+        fps.shown,
+        lost(snapshot)
+    )
+}
+
 /// How one of several cameras is: `146222252132 30.0 fps, 30.0 shown, p99 3.20 ms, 2 lost`.
 fn part(name: &str, Tick { snapshot, has_ended }: &Tick) -> String {
-    let state =
-        snapshot.camera.as_ref().map(Monitor::state).filter(|&state| state != State::Streaming);
-    let how = match state {
+    let how = match trouble(snapshot) {
         _ if *has_ended => "ENDED".into(),
-        Some(state) => state.as_str().to_uppercase(),
+        Some(state) => state,
         None => format!("{:.1} fps, {:.1} shown", snapshot.fps.captured, snapshot.fps.shown),
     };
     let p99 = snapshot
@@ -155,7 +147,7 @@ fn part(name: &str, Tick { snapshot, has_ended }: &Tick) -> String {
     format!("{name} {how}{p99}{lost}")
 }
 
-/// Where a recording is at: `12.3 / 60.0 s frame 371 29.9 fps x1 paused`. A `~` stands before an
+/// Where a recording is at: `12.3 / 60.0 s frame 371 29.9 fps x1 paused`. A `~` is before an
 /// end that is an estimate.
 fn playing(state: &PlayState, fps: f64) -> String {
     let end = state.end.map_or(String::new(), |end| {
@@ -202,14 +194,14 @@ mod tests {
         let fps = crate::stats::Rates { captured: 30.0, projected: 30.0, shown: 29.94 };
         let drops = crate::stats::Drops { source: 2, ..Default::default() };
         let snapshot = Snapshot { fps, drops, ..Default::default() };
-        let mut tick = Tick { snapshot, has_ended: false };
+        let mut tick = Tick { snapshot: snapshot.into(), has_ended: false };
         assert_eq!(part("A", &tick), "A 30.0 fps, 29.9 shown, 2 lost");
         tick.has_ended = true;
         assert_eq!(part("A", &tick), "A ENDED, 2 lost");
     }
 
     #[test]
-    fn the_line_tells_where_a_recording_is_at() {
+    fn the_line_says_where_a_recording_is_at() {
         let end = Some(End { at: Duration::from_secs(60), is_estimate: false });
         let mut state = PlayState {
             is_paused: true,

@@ -1,4 +1,5 @@
-//! The terminal in the mode that single keys need, and back as it was found.
+//! The terminal in the mode that single keys need, and back as it was found; and what signals do to
+//! a run.
 //!
 //! Only two things change: keys come one by one, and are not echoed. Output stays as it is, and so
 //! do Ctrl-C and Ctrl-\.
@@ -11,6 +12,11 @@ use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, SpecialCodes, Termios, tcgetattr, tcgetpgrp,
     tcsetattr,
 };
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+use crate::pipeline::Stop;
 
 /// The terminal that a run was started from.
 pub(super) struct Terminal {
@@ -35,7 +41,7 @@ impl Terminal {
     }
 
     /// Makes keys come one by one, from now until [`Terminal::end`].
-    pub(super) fn begin(&self) {
+    pub(super) fn start(&self) {
         *self.lock() = Mode::Left;
         self.enter();
     }
@@ -107,4 +113,34 @@ fn put_back(found: &Termios) {
     if is_foreground() {
         let _ = tcsetattr(stdin(), OptionalActions::Now, found);
     }
+}
+
+/// The first signal asks the run to stop and lets it drain; the second ends the process at once.
+/// However that comes, `terminal` is put back before.
+pub(super) fn stop_on_signals(terminal: Option<Arc<Terminal>>) -> anyhow::Result<Stop> {
+    let stop = Stop::default();
+    let asked = stop.clone();
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    if terminal.is_some() {
+        signals.add_signal(SIGQUIT)?;
+        signals.add_signal(SIGCONT)?;
+    }
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let terminal = terminal.as_deref();
+            match signal {
+                SIGCONT => terminal.into_iter().for_each(Terminal::enter),
+                SIGQUIT => {
+                    terminal.into_iter().for_each(Terminal::end);
+                    let _ = emulate_default_handler(signal);
+                }
+                _ if asked.is_asked() => {
+                    terminal.into_iter().for_each(Terminal::end);
+                    std::process::exit(130);
+                }
+                _ => asked.ask(),
+            }
+        }
+    })?;
+    Ok(stop)
 }

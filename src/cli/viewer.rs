@@ -8,16 +8,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::RunArgs;
-use super::view::{Linger, Shown, Sinks, View, ViewArgs};
+use super::flags::{Linger, RunArgs, View, ViewArgs};
+use super::run::Shown;
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::config::Settings;
-use crate::pipeline::{Policy, Stop};
+use crate::pipeline::{Policy, Sinks, Stop};
 use crate::sink::rerun::{
     PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer,
 };
-use crate::sink::{CameraView, Images, NullSink};
+use crate::sink::{CameraView, CloudSink, Images};
 use crate::source::SourceInfo;
 
 /// A browser that reloads its page is gone for less than this.
@@ -41,7 +41,8 @@ pub(super) fn open(
     let saved =
         |session: &Session| Session { max_rate_hz: settings.save_rate_hz, ..session.clone() };
     let saved: Vec<_> = sessions.iter().map(saved).collect();
-    let files = view.save.as_deref().map(|path| RerunSink::save(path, &saved)).transpose()?;
+    let files =
+        args.output.save.as_deref().map(|path| RerunSink::save(path, &saved)).transpose()?;
     let mut server = None;
     let viewers = match &view.view {
         View::None => None,
@@ -56,14 +57,11 @@ pub(super) fn open(
             None => Some(RerunSink::serve_web(server.insert(serve(view)?), &sessions)?),
         },
     };
-    let mut sinks: Vec<Sinks> = sources.iter().map(|_| Vec::new()).collect();
+    let mut sinks: Vec<Vec<Box<dyn CloudSink>>> = sources.iter().map(|_| Vec::new()).collect();
     for made in [viewers, files].into_iter().flatten() {
         sinks.iter_mut().zip(made).for_each(|(sinks, sink)| sinks.push(Box::new(sink)));
     }
-    sinks
-        .iter_mut()
-        .filter(|sinks| sinks.is_empty())
-        .for_each(|sinks| sinks.push(Box::new(NullSink)));
+    let sinks = sinks.into_iter().map(Sinks::from).collect();
     Ok((sinks, Stays { server, linger: view.linger }))
 }
 
@@ -104,8 +102,7 @@ fn coloring(settings: &Settings, camera: Option<&CameraView>) -> Coloring {
     }
 }
 
-/// The native viewer, where there is a display for it and nothing else is in its way, which is
-/// told.
+/// The native viewer, where there is a display for it; says why if it cannot be started.
 fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
     if !has_display() {
         return None;
@@ -172,29 +169,29 @@ pub(super) struct Stays {
 }
 
 impl Stays {
-    /// Goes on serving the web viewer when the run has ended by itself, as long as somebody wants
+    /// Keeps serving the web viewer when the run has ended by itself, as long as somebody wants
     /// it, or until `stop` is asked.
     pub(super) fn linger(self, stop: &Stop) {
         let Some(server) = self.server else { return };
-        let began = Instant::now();
+        let started = Instant::now();
         let mut seen_at = None;
-        let mut is_told = false;
+        let mut is_announced = false;
         loop {
             if server.pages() > 0 {
                 seen_at = Some(Instant::now());
             }
-            let goes_on = match self.linger {
+            let continues = match self.linger {
                 Some(Linger::Forever) => true,
-                Some(Linger::For(time)) => began.elapsed() < time,
+                Some(Linger::For(time)) => started.elapsed() < time,
                 None => {
                     std::io::stderr().is_terminal()
                         && seen_at.is_some_and(|at| at.elapsed() < RELOAD)
                 }
             };
-            if !goes_on || stop.is_asked() {
+            if !continues || stop.is_asked() {
                 return;
             }
-            if !is_told {
+            if !is_announced {
                 let until = match self.linger {
                     Some(Linger::Forever) => "Ctrl-C".into(),
                     Some(Linger::For(time)) => {
@@ -203,7 +200,7 @@ impl Stays {
                     None => "it is closed, or Ctrl-C".into(),
                 };
                 eprintln!("viewer: {} stays there until {until}", server.address());
-                is_told = true;
+                is_announced = true;
             }
             std::thread::sleep(LOOK);
         }

@@ -1,52 +1,60 @@
 //! The threads of a run and what connects them.
 //!
 //! ```text
-//! capture ──[capture queue]──> project ──[cloud queue]──> sink        (one queue and one thread for each sink)
-//!    └─────[recorder queue]──> recorder                               (where the run is recorded)
+//! capture ──[capture queue]──> project ──[cloud queue]──> sink   (one queue and thread for each)
+//!    └─────[recorder queue]──> recorder                          (where the run is recorded)
 //! ```
 //!
-//! Live, the newest frame wins: a full queue loses its oldest item, and counts it, so that a slow
-//! stage never delays those before it. Replaying, sends block and nothing is lost. The run ends
-//! when capture ends: because the source has, because of a limit, or because it was asked to stop.
-//! Its end of the capture queue is dropped then, what is downstream drains, and the sinks flush
-//! within a bound: a short one for viewers, a long one for files, which have to be whole. The
-//! thread that called [`run`] supervises: it joins all threads, and an error or panic in one of
-//! them stops the others.
+//! Live, the newest frame wins: a full queue loses its oldest item, so that a slow stage never
+//! delays those before it. In a replay, sends block and nothing is lost.
 //!
-//! Several cameras are several such runs beside each other ([`run_all`]), whose projections share
-//! one pool of threads.
+//! **Where a frame is dropped and counted:**
+//!
+//! - Before it came: a gap in the source's frame numbers, found by `capture` in `stages` and
+//!   counted in `RunStats::continuity`.
+//! - In a full queue (capture, cloud or recorder): `Sender::send` in `queue`, and `Receiver::drop`
+//!   where the thread after it is gone; in the `Count` that the queue was made with.
+//! - At the viewer: `show` in `sinks`, in `SinkStats::{above_show_rate, busy, disconnected}`.
+//! - After the end of a recording: `record` in `stages`, in `RecordingStats::after_end`.
+//! - With a thread that hung: `Run::leave_behind` in `supervise`, in `SinkStats::busy`.
+//!
+//! The run ends when capture ends: because the source has, because of a limit, or because it was
+//! asked to stop. Its sender of the capture queue is dropped then, what is downstream drains, and
+//! the sinks flush within a bound: a short one for viewers, a long one for files, which have to be
+//! whole. The thread that called [`run_all`] supervises: it joins all threads, and an error or
+//! panic in one of them stops the others of that camera.
+//!
+//! One camera is several cameras with N = 1: each has threads, queues and figures of its own. They
+//! share the request to stop and the pool of threads that projects. One that fails leaves the
+//! others alone.
 
-mod cameras;
 mod queue;
-mod recording;
+mod sinks;
 mod stages;
-mod threads;
+mod supervise;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use cameras::{Camera, Tick, run_all};
 use crossbeam_channel as channel;
 use rayon::ThreadPool;
 use serde::{Deserialize, Serialize};
-use threads::{Ended, RECORDER, Supervised, Threads};
+use supervise::{Ended, RECORDER, Run, supervise};
 
 use crate::clock::{Clock, HostTime};
-use crate::cloud::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, ProjectOptions};
 use crate::realtime::{Realtime, RealtimeLog};
 use crate::record::Recorder;
 use crate::recording::Damage;
-use crate::sink::CloudSink;
+use crate::sink::{CloudSink, NullSink};
 use crate::source::FrameSource;
 use crate::source::watch::Health;
 use crate::stats::journal::{Journal, Journals};
 use crate::stats::time::SourceTime;
-use crate::stats::{RunStats, Snapshot};
-use crate::words::count;
+use crate::stats::{Count, RunStats, Snapshot};
 
 /// What happens when a stage is slower than the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,23 +119,61 @@ pub struct PipelineSettings {
     pub realtime: Realtime,
     /// Keep a journal of each frame ([`Outcome::journals`]).
     pub journal: bool,
-    /// Makes each projection longer, which must then show in `project` and `total` and nowhere
-    /// else. No flag leads here.
-    pub project_delay: Option<Duration>,
 }
 
-/// Where the frames and clouds of a run go.
+/// The sinks of a source: at least one. The first is the one that `shown` counts.
+pub struct Sinks {
+    first: Box<dyn CloudSink>,
+    more: Vec<Box<dyn CloudSink>>,
+}
+
+impl Sinks {
+    fn iter(&self) -> impl Iterator<Item = &dyn CloudSink> {
+        std::iter::once(&self.first).chain(&self.more).map(|sink| &**sink)
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = Box<dyn CloudSink>> {
+        std::iter::once(self.first).chain(self.more)
+    }
+}
+
+/// Where none is asked for, clouds go to the null sink, which counts them as shown.
+impl From<Vec<Box<dyn CloudSink>>> for Sinks {
+    fn from(sinks: Vec<Box<dyn CloudSink>>) -> Self {
+        let mut sinks = sinks.into_iter();
+        let first = sinks.next().unwrap_or_else(|| Box::new(NullSink));
+        Self { first, more: sinks.collect() }
+    }
+}
+
+/// Where the frames and clouds of a source go.
 pub struct Outlets {
-    /// At least one; the first is the one that `shown` counts.
-    pub sinks: Vec<Box<dyn CloudSink>>,
+    pub sinks: Sinks,
     /// Gets each captured frame as it is.
     pub recorder: Option<Recorder>,
 }
 
 impl From<Vec<Box<dyn CloudSink>>> for Outlets {
     fn from(sinks: Vec<Box<dyn CloudSink>>) -> Self {
-        Self { sinks, recorder: None }
+        Self { sinks: sinks.into(), recorder: None }
     }
+}
+
+/// A camera, or any other source, that runs.
+pub struct Camera {
+    /// What messages call it where there are several: its serial number.
+    pub name: String,
+    pub source: Box<dyn FrameSource>,
+    pub outlets: Outlets,
+    pub settings: PipelineSettings,
+}
+
+/// A camera's figures at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Tick {
+    pub snapshot: Arc<Snapshot>,
+    /// Its run is over, and these are its last figures.
+    pub has_ended: bool,
 }
 
 /// How a run went.
@@ -149,14 +195,14 @@ pub struct Outcome {
 /// What a thread's journal holds: an hour at 90 frames a second. What is not used takes no memory.
 const JOURNAL_FRAMES: usize = 350_000;
 
-/// What all threads of a run share.
+/// What all threads of a camera share.
 struct Shared {
     settings: PipelineSettings,
     clock: Arc<dyn Clock>,
     stats: Arc<RunStats>,
     stop: Stop,
     abandon: Arc<AtomicBool>,
-    /// When capture is to end, once it has begun.
+    /// When capture is to end, once it has started.
     deadline: OnceLock<HostTime>,
     /// The newest figures.
     snapshot: Mutex<Arc<Snapshot>>,
@@ -164,7 +210,17 @@ struct Shared {
 
 impl Shared {
     fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshot.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+        Arc::clone(&self.snapshot.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A queue with the policy of the run, which counts what it drops in `dropped`.
+    fn queue<T>(
+        &self,
+        capacity: usize,
+        dropped: &Arc<Count>,
+    ) -> (queue::Sender<T>, queue::Receiver<T>) {
+        let (dropped, abandon) = (Arc::clone(dropped), Arc::clone(&self.abandon));
+        queue::queue(capacity, self.settings.policy, dropped, abandon)
     }
 
     fn new_journal(&self) -> Journal {
@@ -177,13 +233,21 @@ impl Shared {
     }
 }
 
-/// Runs `source` through projection into the outlets' sinks, and past it into their recorder.
-///
-/// `on_tick` gets the figures a few times a second.
+/// What the cameras of a run have in common.
+struct Common {
+    clock: Arc<dyn Clock>,
+    /// Where they project.
+    pool: Arc<ThreadPool>,
+    is_alone: bool,
+    realtime: Arc<RealtimeLog>,
+    /// Wakes the supervisor.
+    wake: channel::Sender<()>,
+}
+
+/// As [`run_all`], for one source.
 ///
 /// # Errors
-/// If the run can't be started. What goes wrong later is in [`Outcome::error`], beside what was
-/// counted until then.
+/// If the run can't be started.
 pub fn run(
     source: Box<dyn FrameSource>,
     outlets: impl Into<Outlets>,
@@ -192,138 +256,156 @@ pub fn run(
     stop: Stop,
     on_tick: &mut dyn FnMut(&Snapshot),
 ) -> anyhow::Result<Outcome> {
-    run_beside(None, source, outlets.into(), settings, clock, stop, on_tick)
+    let camera = Camera { name: "camera".into(), source, outlets: outlets.into(), settings };
+    run_all(vec![camera], &clock, &stop, &mut |ticks| on_tick(&ticks[0].snapshot))?.remove(0)
 }
 
-/// What the runs of several cameras have in common.
-#[derive(Clone)]
-struct Together {
-    /// Where they project.
-    pool: Arc<ThreadPool>,
-    realtime: Arc<RealtimeLog>,
-}
-
-/// As [`run`]; alone, or beside others.
-fn run_beside(
-    together: Option<Together>,
-    source: Box<dyn FrameSource>,
-    outlets: Outlets,
-    settings: PipelineSettings,
-    clock: Arc<dyn Clock>,
-    stop: Stop,
-    on_tick: &mut dyn FnMut(&Snapshot),
-) -> anyhow::Result<Outcome> {
-    let Outlets { sinks, recorder } = outlets;
-    let mut stats = RunStats::new(sinks.iter().map(|s| s.name()));
-    stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
-    stats.recording = recorder.as_ref().map(Recorder::stats);
-    stats.camera = source.monitor();
-    stats.motion = source.motion();
-    stats.time = SourceTime::new(stats.camera.is_some());
-    stats.realtime =
-        together.as_ref().map_or_else(Arc::default, |together| Arc::clone(&together.realtime));
-    let stats = Arc::new(stats);
-    if settings.realtime.lock_memory {
-        stats.realtime.lock_memory();
+/// Runs each camera through projection into its sinks, and past it into its recorder, until the
+/// last one has ended. Their projections share as many threads as the first one's settings say.
+///
+/// `on_tick` gets all figures a few times a second, in the order of the cameras.
+///
+/// # Errors
+/// If the projection's threads can't be started. In the place of a camera: if it can't be started.
+/// What goes wrong later is in [`Outcome::error`], beside what was counted until then.
+pub fn run_all(
+    cameras: Vec<Camera>,
+    clock: &Arc<dyn Clock>,
+    stop: &Stop,
+    on_tick: &mut dyn FnMut(&[Tick]),
+) -> anyhow::Result<Vec<anyhow::Result<Outcome>>> {
+    let Some(first) = cameras.first() else { return Ok(Vec::new()) };
+    let realtime = Arc::<RealtimeLog>::default();
+    if cameras.iter().any(|camera| camera.settings.realtime.lock_memory) {
+        realtime.lock_memory();
     }
-    let needs_texture = sinks.iter().any(|s| s.needs().texture);
-    let options =
-        ProjectOptions { texture: settings.project.texture && needs_texture, ..settings.project };
-    let keep_depth = sinks.iter().any(|s| s.needs().depth_image);
-    let intrinsics = source.info().stream.intrinsics;
-    let projector = BackProjector::new(&intrinsics, source.info().color_camera(), options)?;
-
-    // Everything that can be in flight at once: one buffer being filled, those waiting, and those
-    // held downstream.
-    let cloud_count =
-        1 + sinks.iter().map(|s| settings.cloud_queue + 1 + s.max_in_flight()).sum::<usize>();
-    let recorder_count = recorder.as_ref().map_or(0, |recorder| recorder.queue_frames() + 1);
-    let frame_count =
-        settings.capture_queue + 2 + recorder_count + if keep_depth { cloud_count } else { 0 };
-    let frames =
-        Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
-
-    let shared = Arc::new(Shared {
-        clock: Arc::clone(&clock),
-        stats: Arc::clone(&stats),
-        stop: stop.clone(),
-        abandon: Arc::default(),
-        deadline: OnceLock::new(),
-        snapshot: Mutex::default(),
-        settings,
-    });
-    let settings = &shared.settings;
-    let new_queue =
-        |capacity, dropped: &Arc<_>| (capacity, Arc::clone(dropped), Arc::clone(&shared.abandon));
-    let (capacity, dropped, abandon) =
-        new_queue(settings.capture_queue, &stats.dropped_capture_queue);
-    let (frame_tx, frame_rx) = queue::queue(capacity, settings.policy, dropped, abandon);
-
-    let mut threads = Threads::default();
-    let mut cloud_txs = Vec::new();
-    for (index, sink) in sinks.into_iter().enumerate() {
-        let (capacity, dropped, abandon) =
-            new_queue(settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
-        let (tx, rx) = queue::queue::<Arc<Cloud>>(capacity, settings.policy, dropped, abandon);
-        cloud_txs.push(tx);
-        let file = sink.must_finish().then(|| sink.name());
-        let rx = if file.is_some() { rx.that_takes_all() } else { rx };
-        let shared = Arc::clone(&shared);
-        threads.spawn(&format!("sink{index}"), file, move || {
-            stages::show(sink, index, rx, &shared)
-                .map(|(warning, journal)| Ended::Sink(index, warning, journal))
-        })?;
-    }
-    let mut recorder_tx = None;
-    if let Some(recorder) = recorder {
-        let (capacity, dropped, abandon) =
-            new_queue(recorder.queue_frames(), &recorder.stats().dropped);
-        let (tx, rx) = queue::queue::<Arc<DepthFrame>>(capacity, settings.policy, dropped, abandon);
-        recorder_tx = Some(tx);
-        let (rx, file) = (rx.that_takes_all(), Some(recorder.stats().file.clone()));
-        let shared = Arc::clone(&shared);
-        threads.spawn(RECORDER, file, move || {
-            recording::record(recorder, &rx, &shared).map(|()| Ended::Recorder)
-        })?;
-    }
-    let pool = together.map(|together| together.pool);
-    let project = stages::Project {
-        pool,
-        projector,
-        cloud_count,
-        keep_depth,
-        frames: frame_rx,
-        clouds: cloud_txs,
+    let pool = Arc::new(stages::new_pool(&first.settings, &realtime)?);
+    let (wake, woken) = channel::unbounded();
+    let is_alone = cameras.len() == 1;
+    let common = Common { clock: Arc::clone(clock), pool, is_alone, realtime, wake };
+    let start = |camera: Camera| {
+        let name = camera.name.clone();
+        (name, Starting::new(camera, &common, stop.for_one()))
     };
-    let (ready_tx, ready_rx) = channel::bounded(1);
-    threads.spawn("project", None, {
-        let shared = Arc::clone(&shared);
-        move || project.run(ready_tx, &shared).map(Ended::Project)
-    })?;
-    // The first frame shall not wait for the buffers of the clouds to be made. An error here is one
-    // of a projection that failed.
-    let _ = ready_rx.recv();
-    let started_at = clock.now();
-    threads.spawn("capture", None, {
-        let shared = Arc::clone(&shared);
-        let queues = stages::FrameQueues { project: frame_tx, recorder: recorder_tx };
-        move || {
+    // All tune their projections at the same time.
+    let starting: Vec<_> = cameras.into_iter().map(start).collect();
+    let runs = starting.into_iter().map(|(name, run)| (name, run.and_then(Starting::capture)));
+    Ok(supervise(runs.collect(), clock, &woken, on_tick))
+}
+
+/// A camera whose threads run, but for the one that captures.
+struct Starting {
+    run: Run,
+    /// Says that the buffers of the clouds are there.
+    is_ready: channel::Receiver<()>,
+    source: Box<dyn FrameSource>,
+    frames: Pool<DepthFrame>,
+    queues: stages::FrameQueues,
+}
+
+impl Starting {
+    fn new(camera: Camera, common: &Common, stop: Stop) -> anyhow::Result<Self> {
+        let Camera { source, outlets: Outlets { sinks, recorder }, settings, .. } = camera;
+        let stats = new_stats(&*source, &sinks, recorder.as_ref(), common);
+        let needs_texture = sinks.iter().any(|sink| sink.needs().texture);
+        let options = ProjectOptions {
+            texture: settings.project.texture && needs_texture,
+            ..settings.project
+        };
+        let keep_depth = sinks.iter().any(|sink| sink.needs().depth_image);
+        let intrinsics = source.info().stream.intrinsics;
+        let projector = BackProjector::new(&intrinsics, source.info().color_camera(), options)?;
+
+        // Everything that can be in flight at once: one buffer being filled, those waiting, and
+        // those held downstream.
+        let per_sink = |sink: &dyn CloudSink| settings.cloud_queue + 1 + sink.max_in_flight();
+        let cloud_count = 1 + sinks.iter().map(per_sink).sum::<usize>();
+        let recorder_count = recorder.as_ref().map_or(0, |recorder| recorder.queue_frames() + 1);
+        let frame_count =
+            settings.capture_queue + 2 + recorder_count + if keep_depth { cloud_count } else { 0 };
+        let frames =
+            Pool::new(frame_count, move || DepthFrame::new(intrinsics.width, intrinsics.height));
+
+        let shared = Arc::new(Shared {
+            clock: Arc::clone(&common.clock),
+            stats: Arc::clone(&stats),
+            stop,
+            abandon: Arc::default(),
+            deadline: OnceLock::new(),
+            snapshot: Mutex::default(),
+            settings,
+        });
+        let mut run = Run::new(Arc::clone(&shared), common.wake.clone());
+        let mut clouds = Vec::new();
+        for (index, sink) in sinks.into_iter().enumerate() {
+            let (tx, rx) =
+                shared.queue(shared.settings.cloud_queue, &stats.sinks[index].dropped_cloud_queue);
+            clouds.push(tx);
+            let file = sink.must_finish().then(|| sink.name());
+            let rx = if file.is_some() { rx.that_takes_all() } else { rx };
+            let shared = Arc::clone(&shared);
+            run.spawn(&format!("sink{index}"), file, move || {
+                sinks::show(sink, index, rx, &shared)
+                    .map(|(warning, journal)| Ended::Sink(index, warning, journal))
+            })?;
+        }
+        let mut recorder_tx = None;
+        if let Some(recorder) = recorder {
+            let recording = recorder.stats();
+            let (tx, rx) = shared.queue(recorder.queue_frames(), &recording.dropped);
+            recorder_tx = Some(tx);
+            let (rx, file) = (rx.that_takes_all(), Some(recording.file.clone()));
+            let shared = Arc::clone(&shared);
+            run.spawn(RECORDER, file, move || {
+                stages::record(recorder, &rx, &shared).map(|()| Ended::Recorder)
+            })?;
+        }
+        let (project_tx, frame_rx) =
+            shared.queue(shared.settings.capture_queue, &stats.dropped_capture_queue);
+        let project = stages::Project {
+            pool: Arc::clone(&common.pool),
+            is_alone: common.is_alone,
+            projector,
+            cloud_count,
+            keep_depth,
+            frames: frame_rx,
+            clouds,
+        };
+        let (ready, is_ready) = channel::bounded(1);
+        run.spawn("project", None, move || project.run(ready, &shared).map(Ended::Project))?;
+        let queues = stages::FrameQueues { project: project_tx, recorder: recorder_tx };
+        Ok(Self { run, is_ready, source, frames, queues })
+    }
+
+    /// Starts to capture.
+    fn capture(self) -> anyhow::Result<Run> {
+        let Self { mut run, is_ready, source, frames, queues } = self;
+        // The first frame shall not wait for the buffers of the clouds to be made. An error here is
+        // one of a projection that failed.
+        let _ = is_ready.recv();
+        run.started_at = run.shared.clock.now();
+        let shared = Arc::clone(&run.shared);
+        run.spawn("capture", None, move || {
             shared.stats.realtime.schedule("capture", &shared.settings.realtime.capture);
             stages::capture(source, frames, queues, &shared)
                 .map(|(end, damage, journal)| Ended::Capture(end, damage, journal))
-        }
-    })?;
-
-    let Supervised { end, damage, ended_at, journals, mut warnings, error } =
-        threads.supervise(&shared, on_tick);
-    let duration = ended_at.since(started_at);
-    for (name, sink) in stats.sinks.iter().map(|s| (&s.name, s)) {
-        if sink.disconnected.get() > 0 {
-            let lost = count(sink.disconnected.get(), "cloud");
-            warnings.push(format!("{name}: {lost} lost because it could not be reached"));
-        }
+        })?;
+        Ok(run)
     }
-    on_tick(&stats.snapshot(clock.now()));
-    let camera = stats.camera.as_ref().map(|monitor| monitor.health(ended_at));
-    Ok(Outcome { end, duration, damage, camera, stats, journals, warnings, error })
+}
+
+fn new_stats(
+    source: &dyn FrameSource,
+    sinks: &Sinks,
+    recorder: Option<&Recorder>,
+    common: &Common,
+) -> Arc<RunStats> {
+    let mut stats = RunStats::new(sinks.iter().map(CloudSink::name));
+    stats.frame_period = Duration::try_from_secs_f64(1.0 / source.info().stream.nominal_fps).ok();
+    stats.recording = recorder.map(Recorder::stats);
+    stats.camera = source.monitor();
+    stats.motion = source.motion();
+    stats.time = SourceTime::new(stats.camera.is_some());
+    stats.realtime = Arc::clone(&common.realtime);
+    Arc::new(stats)
 }

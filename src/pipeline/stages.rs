@@ -1,10 +1,9 @@
-//! What each thread of a run does.
+//! What the threads that capture, project and record do.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use crossbeam_channel::{self as channel, RecvTimeoutError};
 use rayon::ThreadPool;
 
@@ -12,15 +11,15 @@ use super::queue::{Receiver, Sender};
 use super::{End, PipelineSettings, Policy, Shared};
 use crate::clock::HostTime;
 use crate::cloud::Cloud;
-use crate::frame::{DepthFrame, FrameMeta};
+use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};
 use crate::realtime::RealtimeLog;
+use crate::record::{Ending, Recorder};
 use crate::recording::Damage;
-use crate::sink::{CloudSink, Offer};
 use crate::source::{Delivery, ErrorKind, FrameSource};
 use crate::stats::continuity::Continuity;
-use crate::stats::journal::{Event, FrameId, Journal};
+use crate::stats::journal::{Event, Journal};
 
 /// The longest that capture waits without looking whether it is to stop.
 const CAPTURE_SLICE: Duration = Duration::from_millis(50);
@@ -30,14 +29,8 @@ const RETRIES: u32 = 10;
 /// camera, so that threads are asleep and caches cold as in the run to come. With slower cameras it
 /// would take long until the first frame.
 const REST: Duration = Duration::from_millis(12);
-/// How often a sink without clouds looks for new figures.
-const SINK_SLICE: Duration = Duration::from_millis(100);
-/// How often a lossless run asks a busy sink again.
-const BUSY_WAIT: Duration = Duration::from_millis(1);
-/// How long a lossless run waits for a sink that takes nothing, before it goes on without it.
-const STUCK: Duration = Duration::from_secs(10);
-/// How long a sink may take to hand over its last clouds.
-const FINISH: Duration = Duration::from_secs(3);
+/// How often a recorder without frames looks whether what it has is to be written out.
+const RECORDER_SLICE: Duration = Duration::from_millis(50);
 
 /// Where capture puts each frame.
 pub(super) struct FrameQueues {
@@ -87,7 +80,7 @@ pub(super) fn capture(
                 stats.continuity.add(found);
                 stats.time.note(&meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
-                    // One that failed has told why, and the queue counts what it does not get.
+                    // One that failed has reported why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));
                 }
                 let sent = queues.project.send(frame);
@@ -124,8 +117,9 @@ pub(super) fn capture(
 
 /// Turns frames into clouds for all sinks.
 pub(super) struct Project {
-    /// Where others project too; without it the run has one of its own.
-    pub pool: Option<Arc<ThreadPool>>,
+    pub pool: Arc<ThreadPool>,
+    /// Nobody else projects in the pool.
+    pub is_alone: bool,
     pub projector: BackProjector,
     pub cloud_count: usize,
     pub keep_depth: bool,
@@ -134,29 +128,35 @@ pub(super) struct Project {
 }
 
 impl Project {
-    /// Runs inside its own rayon pool, as one of its threads: bands are handed to the others
-    /// without a detour, and nothing is allocated for it. In a pool that is shared each image has
-    /// its turn, so that however many cameras there are, no more threads project.
+    /// One camera's projection runs as one of the pool's threads: bands are handed to the others
+    /// without a detour, and nothing is allocated for it. In a pool that cameras share each image
+    /// has its turn, so that however many cameras there are, no more threads project.
     ///
     /// Says `ready` when its buffers are there.
     pub(super) fn run(
         self,
         ready: channel::Sender<()>,
-        shared: &Arc<Shared>,
+        shared: &Shared,
     ) -> anyhow::Result<Journal> {
-        if self.pool.is_some() {
-            return self.work(ready, shared);
+        let pool = Arc::clone(&self.pool);
+        if self.is_alone {
+            pool.install(|| self.work(None, ready, shared))
+        } else {
+            self.work(Some(&pool), ready, shared)
         }
-        new_pool(&shared.settings, &shared.stats.realtime)?.install(|| self.work(ready, shared))
     }
 
-    fn work(mut self, ready: channel::Sender<()>, shared: &Shared) -> anyhow::Result<Journal> {
+    fn work(
+        mut self,
+        shared_pool: Option<&ThreadPool>,
+        ready: channel::Sender<()>,
+        shared: &Shared,
+    ) -> anyhow::Result<Journal> {
         let (clock, stats) = (&shared.clock, &shared.stats);
         let mut journal = shared.new_journal();
-        let shared_pool = self.pool.take();
         let rest = stats.frame_period.map_or(REST, |period| period.min(REST));
         let now = || clock.now().since(HostTime::default());
-        self.projector.tune(shared_pool.as_deref(), &now, &mut || std::thread::sleep(rest))?;
+        self.projector.tune(shared_pool, &now, &mut || std::thread::sleep(rest))?;
         let new_points = self.projector.points_maker();
         let mut pool =
             Pool::new(self.cloud_count, move || Cloud { points: new_points(), ..Cloud::default() });
@@ -165,14 +165,11 @@ impl Project {
             let taken_at = clock.now();
             let mut free = pool.free();
             let cloud = free.get_mut();
-            if let Err(error) = in_pool(shared_pool.as_deref(), || {
-                self.projector.project(&frame, &mut cloud.points)
-            }) {
+            if let Err(error) =
+                in_pool(shared_pool, || self.projector.project(&frame, &mut cloud.points))
+            {
                 stats.dropped_capture_queue.add(1);
                 return Err(error.into());
-            }
-            if let Some(delay) = shared.settings.project_delay {
-                clock.sleep_until(clock.now().plus(delay));
             }
             let projected_at = clock.now();
             (cloud.meta, cloud.taken_at, cloud.projected_at) = (frame.meta, taken_at, projected_at);
@@ -212,221 +209,45 @@ pub(super) fn new_pool(
         .context("cannot start the projection's threads")
 }
 
-/// Offers clouds to a sink. Returns a warning if the sink could not hand over all at the end.
-pub(super) fn show(
-    mut sink: Box<dyn CloudSink>,
-    index: usize,
-    clouds: Receiver<Arc<Cloud>>,
+/// Records frames. When the recording ends before the run, it says so at once, and the frames that
+/// still come are counted.
+///
+/// # Errors
+/// If the file can't be written and nothing may be lost. Otherwise the run goes on without it:
+/// others may be watching.
+pub(super) fn record(
+    mut recorder: Recorder,
+    frames: &Receiver<Arc<DepthFrame>>,
     shared: &Shared,
-) -> anyhow::Result<(Option<String>, Journal)> {
-    let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
-    let frame_period = shared.stats.frame_period.unwrap_or(Duration::MAX);
-    let mut journal = shared.new_sink_journal();
-    let mut held = Held::default();
-    let name = sink.name();
-    let mut pace = ShowRate::new(match shared.settings.policy {
-        Policy::Newest => sink.max_rate_hz(),
-        Policy::Lossless => None,
-    });
-    let mut figures_of = HostTime::default();
-    let mut waits = shared.settings.policy == Policy::Lossless;
-    loop {
-        match clouds.recv_timeout(SINK_SLICE) {
-            Ok(cloud) => {
-                let taken_at = clock.now();
-                stats.cloud_queue.record(cloud.projected_at, taken_at);
-                let mut event = Event::NotHandedOver;
-                let mut handed_over_at = taken_at;
-                if !pace.is_due(taken_at) {
-                    stats.above_show_rate.add(1);
-                    event = Event::AboveShowRate;
-                } else {
-                    match offer(sink.as_mut(), &cloud, &mut waits, shared) {
-                        Ok(Offer::Taken) => {
-                            handed_over_at = clock.now();
-                            event = Event::HandedOver;
-                            pace.shown(taken_at);
-                            stats.log.record(taken_at, handed_over_at);
-                            stats.total.record(cloud.meta.arrived_at, handed_over_at);
-                            stats.deadline_misses.add(
-                                (handed_over_at.since(cloud.meta.arrived_at) > frame_period).into(),
-                            );
-                            stats.shown.record(handed_over_at);
-                            held.push(&cloud.meta, handed_over_at);
-                        }
-                        Ok(Offer::Busy) => stats.busy.add(1),
-                        Ok(Offer::Disconnected) => stats.disconnected.add(1),
-                        Err(error) => {
-                            stats.busy.add(1);
-                            return Err(error.context(name));
-                        }
-                    }
-                }
-                journal.write(&cloud.meta, event, taken_at, handed_over_at);
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
+) -> anyhow::Result<()> {
+    let stats = recorder.stats();
+    let ended = loop {
+        let done = match frames.recv_timeout(RECORDER_SLICE) {
+            Ok(frame) => recorder.record(&frame),
+            Err(RecvTimeoutError::Timeout) => recorder.tick(),
+            Err(RecvTimeoutError::Disconnected) => break None,
+        };
+        if let Err(ending) = done {
+            break Some(ending);
         }
-        while let Some(released) = sink.next_released() {
-            if let Some((frame, handed_over_at)) = held.take(released.number) {
-                stats.release.record(handed_over_at, released.at);
-                journal.write(
-                    frame,
-                    Event::Released,
-                    handed_over_at,
-                    released.at.max(handed_over_at),
-                );
-            }
+    };
+    // That the file could not be finished is more than that a limit was reached.
+    let Some(ending) = recorder.finish().err().or(ended) else { return Ok(()) };
+    let ending = stats.ending.get_or_init(|| ending);
+    match ending {
+        Ending::Failed(problem) if shared.settings.policy == Policy::Lossless => {
+            return Err(anyhow!("{problem}"));
         }
-        let snapshot = shared.snapshot();
-        if snapshot.at > figures_of {
-            figures_of = snapshot.at;
-            stats.set_status(sink.status());
-            sink.figures(&snapshot).with_context(|| name.clone())?;
+        Ending::Failed(problem) => tracing::error!("{problem}; the run goes on without recording"),
+        Ending::LowDisk(problem) => {
+            tracing::error!("{}: {problem}; the recording ends here", stats.file)
+        }
+        Ending::MaxDuration | Ending::MaxSize => {
+            tracing::info!("{}: the recording's limit is reached", stats.file)
         }
     }
-    // Those that come too late are counted when the receiver goes.
-    drop(clouds);
-    // Also a run that was shorter than a tick has figures.
-    sink.figures(&shared.stats.snapshot(clock.now())).with_context(|| name.clone())?;
-    let must_finish = sink.must_finish();
-    match sink.finish(FINISH) {
-        Err(error) if must_finish => Err(error),
-        finished => Ok((finished.err().map(|e| format!("{name}: {e:#}")), journal)),
+    while frames.recv().is_some() {
+        stats.after_end.add(1);
     }
-}
-
-/// The newest clouds that were handed over and, for all that is known, are held downstream.
-#[derive(Default)]
-struct Held {
-    clouds: [Option<(FrameId, HostTime)>; 16],
-    next: usize,
-}
-
-impl Held {
-    fn push(&mut self, meta: &FrameMeta, handed_over_at: HostTime) {
-        self.clouds[self.next] = Some((meta.into(), handed_over_at));
-        self.next = (self.next + 1) % self.clouds.len();
-    }
-
-    /// The oldest one with this number.
-    fn take(&mut self, number: u64) -> Option<(FrameId, HostTime)> {
-        let (older, newer) = (self.next..self.clouds.len(), 0..self.next);
-        let index = older
-            .chain(newer)
-            .find(|&i| self.clouds[i].is_some_and(|(frame, _)| frame.number == number))?;
-        self.clouds[index].take()
-    }
-}
-
-/// Offers one cloud. A lossless run `waits` for room, until the sink has taken nothing for too
-/// long, or the run is given up and the sink is no file.
-fn offer(
-    sink: &mut dyn CloudSink,
-    cloud: &Arc<Cloud>,
-    waits: &mut bool,
-    shared: &Shared,
-) -> anyhow::Result<Offer> {
-    let since = shared.clock.now();
-    loop {
-        let offered = sink.offer(cloud)?;
-        let is_given_up = shared.abandon.load(Ordering::Relaxed) && !sink.must_finish();
-        if offered != Offer::Busy || !*waits || is_given_up {
-            return Ok(offered);
-        }
-        if shared.clock.now().since(since) > STUCK {
-            tracing::warn!(
-                "{}: it has taken nothing for {} s; going on without waiting for it",
-                sink.name(),
-                STUCK.as_secs()
-            );
-            *waits = false;
-        }
-        std::thread::sleep(BUSY_WAIT);
-    }
-}
-
-/// Decides which clouds are shown when there is a limit on their rate: the first one after each due
-/// time, on an absolute schedule.
-struct ShowRate {
-    period: Option<Duration>,
-    due: HostTime,
-}
-
-impl ShowRate {
-    fn new(rate_hz: Option<f64>) -> Self {
-        Self {
-            period: rate_hz.map(|hz| Duration::from_secs_f64(1.0 / hz)),
-            due: HostTime::default(),
-        }
-    }
-
-    /// A cloud that comes a little early counts as due: a camera at exactly twice or three times
-    /// the rate must not alternate.
-    fn is_due(&self, now: HostTime) -> bool {
-        self.period.is_none_or(|period| now.plus(period / 8) >= self.due)
-    }
-
-    fn shown(&mut self, now: HostTime) {
-        if let Some(period) = self.period {
-            // What was not shown in time is not made up for: two clouds in a row would look like
-            // twice the rate.
-            let is_in_time = now.since(self.due) < period;
-            self.due = if is_in_time { self.due } else { now }.plus(period);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn released_clouds_are_found_by_number_the_oldest_first() {
-        let mut held = Held::default();
-        for k in 0..20 {
-            let meta = FrameMeta {
-                number: k % 10,
-                arrived_at: HostTime::from_ns(k),
-                ..Default::default()
-            };
-            held.push(&meta, HostTime::from_ns(100 + k));
-        }
-        let mut take =
-            |number| held.take(number).map(|(frame, at)| (frame.arrived_at.as_ns(), at.as_ns()));
-        assert_eq!((take(5), take(5), take(5)), (Some((5, 105)), Some((15, 115)), None));
-        assert_eq!(take(0), Some((10, 110)), "the first one was too long ago");
-    }
-
-    fn shown_of(rate_hz: Option<f64>, arrivals_us: impl Iterator<Item = u64>) -> usize {
-        let mut pace = ShowRate::new(rate_hz);
-        arrivals_us
-            .map(|us| HostTime::from_ns(us * 1000))
-            .filter(|&now| {
-                let due = pace.is_due(now);
-                if due {
-                    pace.shown(now);
-                }
-                due
-            })
-            .count()
-    }
-
-    #[test]
-    fn the_show_rate_is_kept_whatever_the_cameras_rate() {
-        for fps in [30, 45, 60, 90] {
-            // Ten seconds, with jitter of up to 0.8 ms.
-            let arrivals =
-                (0..10 * fps).map(|k| 1_000_000 + k * 1_000_000 / fps + (k * 7919) % 800);
-            let shown = shown_of(Some(30.0), arrivals.clone());
-            assert!((297..=303).contains(&shown), "{fps}: {shown}");
-            assert_eq!(shown_of(None, arrivals), 10 * fps as usize);
-        }
-    }
-
-    #[test]
-    fn neither_the_first_cloud_nor_one_after_a_pause_is_followed_by_another_at_once() {
-        let after_a_pause = [1000, 1033, 1066, 9000, 9033, 9066].map(|ms| ms * 1000);
-        assert_eq!(shown_of(Some(10.0), after_a_pause.into_iter()), 2);
-    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 //!
 //! 1. Implement [`CloudSink`] in `sink/<name>/`, with `offer` and `name` at least; [`NullSink`] is
 //!    the smallest. Dependencies of its own go behind a Cargo feature.
-//! 2. Add a flag to `ViewArgs` (`cli/view.rs`), and make the sink where that is opened
+//! 2. Add a flag to `ViewArgs` (`cli/flags.rs`), and make the sink where that is opened
 //!    (`cli/viewer.rs`). The report's `frames.shown` is that of the first sink of a run.
 //!
 //! The pipeline does the rest: it gives the sink a thread and a bounded queue, times each cloud,

@@ -1,7 +1,7 @@
 //! What the motion sensors of a camera (its IMU) measure, beside its frames.
 //!
 //! Samples come hundreds of times a second, and nobody waits for anybody: the newest are kept, and
-//! each reader goes on where it was. One that comes too late is told how many it has missed.
+//! each reader goes on where it was. What one comes too late for is counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,9 +76,9 @@ impl Motion {
     pub fn read(&self, cursor: &mut Cursor, into: &mut Vec<MotionSample>) {
         let mut kept = self.kept();
         let end = kept.counts.accel_samples + kept.counts.gyro_samples;
-        let begin = end - kept.samples.len() as u64;
-        kept.counts.missed_by_sinks += begin.saturating_sub(cursor.0);
-        let skip = cursor.0.saturating_sub(begin) as usize;
+        let start = end - kept.samples.len() as u64;
+        kept.counts.missed_by_sinks += start.saturating_sub(cursor.0);
+        let skip = cursor.0.saturating_sub(start) as usize;
         into.extend(kept.samples.iter().skip(skip));
         *cursor = Cursor(end);
     }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reader_gets_each_sample_once_in_order_or_is_told_how_many_it_has_missed() {
+    fn each_reader_gets_each_sample_once_in_order_or_it_is_counted() {
         let motion = Motion::default();
         let (mut early, mut late, mut got) = (Cursor::default(), Cursor::default(), Vec::new());
         for n in 0..3 * KEPT as u64 {

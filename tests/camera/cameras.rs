@@ -1,34 +1,18 @@
 //! Several cameras at once: each is whole, figures are each one's own and add up, and one that
 //! fails leaves the others alone.
 
-use std::process::{Command, Output};
 use std::sync::Arc;
 
 use common::scripted::{FastClock, Fault, Scripted};
 use depthcast::clock::Clock;
-use depthcast::pipeline::{self, Camera, End, Outlets, PipelineSettings, Policy, Stop, Tick};
-use depthcast::project::ProjectOptions;
-use depthcast::realtime::Realtime;
+use depthcast::pipeline::{self, Camera, End, Outlets, Policy, Stop, Tick};
 use depthcast::report::{Report, Run};
 use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::FrameSource as _;
 use depthcast::source::watch::{Reconnect, State, Watched};
 use serde_json::Value;
 
-fn settings(frames: u64) -> PipelineSettings {
-    PipelineSettings {
-        policy: Policy::Lossless,
-        capture_queue: 4,
-        cloud_queue: 2,
-        threads: 2,
-        duration: None,
-        frames: Some(frames),
-        project_delay: None,
-        journal: false,
-        project: ProjectOptions::default(),
-        realtime: Realtime::default(),
-    }
-}
+use super::{depthcast, settings};
 
 /// What the report of all says, each camera's entry of which is a report that adds up, and so do
 /// they together.
@@ -74,43 +58,27 @@ mod software {
     use depthcast::clock::MonotonicClock;
     use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Preset};
-    use depthcast::sink::{Needs, Offer};
+    use depthcast::sink::Needs;
     use depthcast::source::FrameSource;
     use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera};
     use depthcast::source::several::{Opener, open_all};
-    use depthcast::stats::Snapshot;
 
     use super::*;
+    use crate::Each;
     use crate::software::{DEPTH, Image, Sender, UNITS_M, d435i, wall};
 
     const FRAMES: u64 = 60;
 
-    /// Keeps the number of each cloud's frame, and the depth of its last point.
-    #[derive(Clone, Default)]
-    struct Keep(Arc<Mutex<Vec<(u64, f32)>>>);
+    /// The number of each cloud's frame, and the depth of its last point.
+    type Kept = Arc<Mutex<Vec<(u64, f32)>>>;
 
-    impl CloudSink for Keep {
-        fn name(&self) -> String {
-            "keep".into()
-        }
-        fn needs(&self) -> Needs {
-            Needs::default()
-        }
-        fn max_in_flight(&self) -> usize {
-            0
-        }
-        fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+    fn keep(kept: &Kept) -> Box<dyn CloudSink> {
+        let kept = Arc::clone(kept);
+        Box::new(Each(Needs::default(), move |cloud: &Cloud| {
             let far_m = cloud.points.positions_m.last().map_or(0.0, |p| p[2]);
-            self.0.lock().unwrap().push((cloud.meta.number, far_m));
-            Ok(Offer::Taken)
-        }
-        fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-            Ok(())
-        }
-        fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-            Ok(())
-        }
+            kept.lock().unwrap().push((cloud.meta.number, far_m));
+        }))
     }
 
     /// Cameras that look at walls one metre apart.
@@ -144,12 +112,12 @@ mod software {
             assert!(info.facts.contains(&("serial", (*serial).to_owned())), "{info:?}");
         }
 
-        let kept: Vec<Keep> = serials.iter().map(|_| Keep::default()).collect();
-        let camera = |((source, keep), serial): ((Box<dyn FrameSource>, &Keep), &&str)| Camera {
+        let kept: Vec<Kept> = serials.iter().map(|_| Kept::default()).collect();
+        let camera = |((source, kept), serial): ((Box<dyn FrameSource>, &Kept), &&str)| Camera {
             name: (*serial).into(),
             source,
-            outlets: Outlets::from(vec![Box::new(keep.clone()) as Box<dyn CloudSink>]),
-            settings: settings(FRAMES),
+            outlets: Outlets::from(vec![keep(kept)]),
+            settings: settings(Policy::Lossless, Some(FRAMES)),
         };
         let cameras = sources.into_iter().zip(&kept).zip(serials).map(camera).collect();
         let mut last: Vec<Tick> = Vec::new();
@@ -160,7 +128,7 @@ mod software {
         drop(senders);
 
         let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
-        for (index, (outcome, keep)) in outcomes.iter().zip(&kept).enumerate() {
+        for (index, (outcome, kept)) in outcomes.iter().zip(&kept).enumerate() {
             assert!(
                 outcome.error.is_none() && outcome.end == End::Frames,
                 "{:?} {:?}",
@@ -172,7 +140,7 @@ mod software {
                 Default::default(),
                 "camera {index} lost frames"
             );
-            let clouds = keep.0.lock().unwrap();
+            let clouds = kept.lock().unwrap();
             let first = clouds[0].0;
             assert_eq!(
                 clouds.iter().map(|cloud| cloud.0).collect::<Vec<_>>(),
@@ -185,7 +153,7 @@ mod software {
             );
             assert!(last[index].has_ended && last[index].snapshot.captured == FRAMES);
         }
-        let settings = settings(FRAMES);
+        let settings = settings(Policy::Lossless, Some(FRAMES));
         let run = |(info, outcome)| Run { source: info, settings: &settings, outcome, error: None };
         let runs: Vec<_> =
             serials.iter().copied().zip(infos.iter().zip(&outcomes).map(run).map(Ok)).collect();
@@ -227,7 +195,7 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
         name: name.into(),
         source: Box::new(source),
         outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
-        settings: settings(FRAMES),
+        settings: settings(Policy::Lossless, Some(FRAMES)),
     });
     let mut alone = 0;
     let on_tick =
@@ -247,7 +215,7 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
     );
     assert!(errors[1].is_none());
 
-    let settings = settings(FRAMES);
+    let settings = settings(Policy::Lossless, Some(FRAMES));
     let runs =
         [("broken", &infos[0], &broken, &errors[0]), ("whole", &infos[1], &whole, &errors[1])].map(
             |(serial, source, outcome, error)| {
@@ -284,19 +252,15 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
 #[test]
 fn a_stop_ends_all_of_them() {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
-    let camera = |name: &str| Camera {
-        name: name.into(),
-        source: Box::new(
-            Watched::open(
-                Scripted::<true>::new(&clock, &[(0, Fault::None)]),
-                None,
-                Reconnect::Never,
-                Arc::clone(&clock),
-            )
-            .unwrap(),
-        ),
-        outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
-        settings: PipelineSettings { frames: None, ..settings(0) },
+    let camera = |name: &str| {
+        let driver = Scripted::<true>::new(&clock, &[(0, Fault::None)]);
+        let source = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
+        Camera {
+            name: name.into(),
+            source: Box::new(source),
+            outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
+            settings: settings(Policy::Lossless, None),
+        }
     };
     let stop = Stop::default();
     let cameras = ["A", "B", "C"].map(camera).into();
@@ -309,10 +273,6 @@ fn a_stop_ends_all_of_them() {
         let outcome = outcome.unwrap();
         assert_eq!((outcome.end, outcome.error.is_none()), (End::Interrupted, true));
     }
-}
-
-fn depthcast(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
 }
 
 /// Exit code, and what is said on standard error.
@@ -373,19 +333,9 @@ mod files {
         let dir = tempfile::tempdir().unwrap();
         let lines = dir.path().join("stats.jsonl");
         let run = |second: &str, more: &[&str]| {
-            let files = [
-                "live",
-                "--from-file",
-                &room,
-                "--from-file",
-                second,
-                "--view",
-                "none",
-                "--policy",
-                "lossless",
-                "--json",
-            ];
-            let output = depthcast(&[&files[..], more].concat());
+            let files = ["live", "--from-file", &room, "--from-file", second];
+            let how = ["--view", "none", "--policy", "lossless", "--json"];
+            let output = depthcast(&[&files[..], &how, more].concat());
             let report: Value = serde_json::from_slice(&output.stdout)
                 .unwrap_or_else(|e| panic!("{e}: {output:?}"));
             (output, report)
@@ -418,10 +368,9 @@ mod files {
             (&20.into(), &"end_of_input".into())
         );
         let message = String::from_utf8(output.stderr).unwrap();
-        assert!(
-            message.contains("camera x.bag: /nowhere/x.bag: there is no such file; check the path; the others go on without it"),
-            "{message}"
-        );
+        let line = "camera x.bag: /nowhere/x.bag: there is no such file; check the path; \
+                    the others go on without it";
+        assert!(message.contains(line), "{message}");
         assert!(message.contains("depthcast: 1 of 2 cameras failed: camera x.bag: "), "{message}");
     }
 }

@@ -107,7 +107,8 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size(data: &Path) {
         hole_filling: Some(HoleFilling::default()),
     };
     let (source, _) = open(&path, &filters).unwrap();
-    let summary = "decimation 3, threshold max_m 2, disparity, spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
+    let summary = "decimation 3, threshold max_m 2, disparity, \
+                   spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
     assert!(
         source.info().facts.contains(&("filters", summary.into())),
         "{:?}",

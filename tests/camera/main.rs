@@ -11,3 +11,48 @@ mod realsense;
 #[cfg(feature = "realsense")]
 mod software;
 mod software_camera;
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use depthcast::cloud::Cloud;
+use depthcast::pipeline::{PipelineSettings, Policy};
+use depthcast::project::ProjectOptions;
+use depthcast::realtime::Realtime;
+use depthcast::sink::{CloudSink, Needs, Offer};
+
+/// Shows each cloud to a function.
+struct Each<F>(Needs, F);
+
+impl<F: FnMut(&Cloud) + Send> CloudSink for Each<F> {
+    fn name(&self) -> String {
+        "test".into()
+    }
+
+    fn needs(&self) -> Needs {
+        self.0
+    }
+
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        (self.1)(cloud);
+        Ok(Offer::Taken)
+    }
+}
+
+fn settings(policy: Policy, frames: Option<u64>) -> PipelineSettings {
+    PipelineSettings {
+        policy,
+        capture_queue: 4,
+        cloud_queue: 2,
+        threads: 2,
+        duration: None,
+        frames,
+        journal: false,
+        project: ProjectOptions::default(),
+        realtime: Realtime::default(),
+    }
+}
+
+fn depthcast(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).output().unwrap()
+}

@@ -2,7 +2,6 @@
 #![cfg(feature = "realsense")]
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,16 +9,14 @@ use depthcast::camera::Extrinsics;
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
-use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::ProjectOptions;
-use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer};
+use depthcast::pipeline::{self, Policy, Stop};
+use depthcast::sink::{CloudSink, Needs};
 use depthcast::source::options::Filters;
-
 use depthcast::source::realsense::{Input, RealsenseSource};
 use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
-use depthcast::stats::Snapshot;
+
+use super::{Each, depthcast, settings};
 
 common::with_data! {
     a_file_as_camera_gives_the_same_clouds_bit_for_bit,
@@ -28,52 +25,18 @@ common::with_data! {
     a_recording_is_listed_as_if_it_were_a_camera,
 }
 
-/// Keeps all clouds.
-struct Keep(Arc<Mutex<Vec<Kept>>>);
-
 /// A frame's facts and the bits of its points.
 type Kept = (FrameMeta, Vec<[u32; 3]>);
 
-impl CloudSink for Keep {
-    fn name(&self) -> String {
-        "keep".into()
-    }
-    fn needs(&self) -> Needs {
-        Needs::default()
-    }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
-    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        let bits = cloud.points.positions_m.iter().map(|p| p.map(f32::to_bits)).collect();
-        self.0.lock().unwrap().push((cloud.meta, bits));
-        Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
-    }
-}
-
 fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
-    let kept = Arc::default();
-    let settings = PipelineSettings {
-        policy: Policy::Lossless,
-        capture_queue: 4,
-        cloud_queue: 2,
-        threads: 2,
-        duration: None,
-        frames: None,
-        journal: false,
-        project_delay: None,
-        realtime: Realtime::default(),
-        project: ProjectOptions::default(),
-    };
-    let sink: Box<dyn CloudSink> = Box::new(Keep(Arc::clone(&kept)));
-    pipeline::run(source, vec![sink], settings, Arc::clone(clock), Stop::default(), &mut |_| {})
-        .unwrap();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    let sink: Box<dyn CloudSink> = Box::new(Each(Needs::default(), move |cloud: &Cloud| {
+        let bits = cloud.points.positions_m.iter().map(|p| p.map(f32::to_bits)).collect();
+        keep.lock().unwrap().push((cloud.meta, bits));
+    }));
+    let (settings, clock) = (settings(Policy::Lossless, None), Arc::clone(clock));
+    pipeline::run(source, vec![sink], settings, clock, Stop::default(), &mut |_| {}).unwrap();
     std::mem::take(&mut kept.lock().unwrap())
 }
 
@@ -144,7 +107,7 @@ fn colors(source: &mut dyn FrameSource) -> Vec<(u64, Arc<ColorImage>)> {
 
 fn a_file_as_camera_gives_the_same_colour_byte_for_byte(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    // librealsense's pipeline makes no set before the first colour image, which stands behind the
+    // librealsense's pipeline makes no set before the first colour image, which comes after the
     // first depth frame.
     for (name, numbers) in
         [("room_640x480_20f.bag", 2..=20), ("single_depth_color_640x480.bag", 170..=170)]
@@ -202,11 +165,9 @@ fn a_file_as_camera_gives_the_same_colour_byte_for_byte(data: &Path) {
 
 fn the_report_names_the_device_and_the_sdk(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let output = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .args(["live", "--view", "none", "--json", "--policy", "lossless", "--from-file"])
-        .arg(data.join("single_depth_color_640x480.bag"))
-        .output()
-        .unwrap();
+    let file = data.join("single_depth_color_640x480.bag");
+    let how = ["live", "--view", "none", "--json", "--policy", "lossless", "--from-file"];
+    let output = depthcast(&[&how[..], &[file.to_str().unwrap()]].concat());
     assert!(output.status.success(), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     common::assert_identities(&report);
@@ -224,29 +185,17 @@ fn the_report_names_the_device_and_the_sdk(data: &Path) {
 fn without_a_camera_librealsense_records_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("x.bag");
-    let run = ["--", "live", "--serial", "000000000000", "--view", "none"];
-    let output = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .arg("record")
-        .arg(&out)
-        .args(run)
-        .output()
-        .unwrap();
+    let live = ["--", "live", "--serial", "000000000000", "--view", "none"];
+    let output = depthcast(&[&["record", out.to_str().unwrap()][..], &live].concat());
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("camera"), "{output:?}");
     assert!(!out.exists());
 }
 
 fn a_recording_is_listed_as_if_it_were_a_camera(data: &Path) {
-    let devices = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
-        command
-            .arg("devices")
-            .args(args)
-            .arg("--from-file")
-            .arg(data.join("single_depth_color_640x480.bag"))
-            .output()
-            .unwrap()
-    };
+    let file = data.join("single_depth_color_640x480.bag");
+    let from_file = ["devices", "--from-file", file.to_str().unwrap()];
+    let devices = |args: &[&str]| depthcast(&[&from_file[..], args].concat());
     let output = devices(&["--json"]);
     assert!(output.status.success(), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -274,8 +223,7 @@ fn a_recording_is_listed_as_if_it_were_a_camera(data: &Path) {
 
 #[test]
 fn a_camera_that_is_not_there_is_not_reset() {
-    let reset = ["devices", "--reset", "000000000000"];
-    let output = Command::new(env!("CARGO_BIN_EXE_depthcast")).args(reset).output().unwrap();
+    let output = depthcast(&["devices", "--reset", "000000000000"]);
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.starts_with("depthcast: --reset 000000000000: no "), "{message}");

@@ -218,9 +218,9 @@ impl Sender {
         };
         let motion: Vec<_> = motion.iter().map(bytes).collect();
         let thread = std::thread::spawn(move || {
-            let begin = Instant::now();
+            let started = Instant::now();
             // A camera never sends all that it has missed at once.
-            let mut last = begin;
+            let mut last = started;
             let mut sent = vec![0; images.len() + motion.len()];
             let is_full = || {
                 let counts = lock(&IN_FLIGHT);
@@ -232,7 +232,7 @@ impl Sender {
                 let at = Duration::from_secs_f64(f64::from(tick) / f64::from(rate_hz));
                 let earliest = Duration::from_secs_f64(0.5 / f64::from(rate_hz))
                     .saturating_sub(last.elapsed());
-                std::thread::sleep(at.saturating_sub(begin.elapsed()).max(earliest));
+                std::thread::sleep(at.saturating_sub(started.elapsed()).max(earliest));
                 last = Instant::now();
                 while !is_strict && is_full() && !is_over.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(1));

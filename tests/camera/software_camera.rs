@@ -9,10 +9,9 @@ use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::config::{self, Config, Preset};
-use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
-use depthcast::project::{ProjectOptions, UNSEEN_RGBA};
-use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, NullSink, Offer};
+use depthcast::pipeline::{self, Policy, Stop};
+use depthcast::project::UNSEEN_RGBA;
+use depthcast::sink::{CloudSink, Needs, NullSink};
 use depthcast::source::motion::{Cursor, MotionKind};
 use depthcast::source::options::{CameraSettings, Filters};
 use depthcast::source::realsense::{
@@ -20,8 +19,8 @@ use depthcast::source::realsense::{
 };
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
-use depthcast::stats::Snapshot;
 
+use super::Each;
 use super::device::{Control, FIRMWARE, NAME, Sensor, USB};
 use super::software::{
     self, ACCEL, COLOR, COLOR_RIGHT_M, Camera, DEPTH, GYRO, INFRARED, Image, RECOMMENDED_FIRMWARE,
@@ -71,45 +70,26 @@ struct Seen {
     points_checked: u64,
 }
 
-struct Eye(Arc<Mutex<Seen>>);
-
-impl CloudSink for Eye {
-    fn name(&self) -> String {
-        "eye".into()
-    }
-    fn needs(&self) -> Needs {
-        Needs { texture: true, depth_image: true }
-    }
-    fn max_in_flight(&self) -> usize {
-        0
-    }
-    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        let mut seen = self.0.lock().unwrap();
+impl Seen {
+    fn see(&mut self, cloud: &Cloud) {
         let number = cloud.meta.number;
-        seen.numbers.push(number);
+        self.numbers.push(number);
         let metadata = &cloud.meta.metadata;
-        let told = (metadata.frame_counter, metadata.exposure_us, metadata.gain)
+        let is_whole = (metadata.frame_counter, metadata.exposure_us, metadata.gain)
             == (Some(number), Some(8500), Some(16));
-        seen.with_metadata += u64::from(told && metadata.sensor_timestamp_us.is_some());
+        self.with_metadata += u64::from(is_whole && metadata.sensor_timestamp_us.is_some());
         let frame = cloud.depth.as_ref().expect("the sink asked for it");
-        seen.with_color += u64::from(frame.color.is_some());
-        seen.with_infrared +=
+        self.with_color += u64::from(frame.color.is_some());
+        self.with_infrared +=
             u64::from(frame.infrared.as_ref().is_some_and(|image| image.number == number));
         if frame.color.is_some() {
             let (points, colors) = (&cloud.points.positions_m, &cloud.points.colors_rgba);
             assert_eq!(points.len(), colors.len());
             for (point, color) in points.iter().zip(colors).step_by(997) {
                 check_color(*point, *color);
-                seen.points_checked += 1;
+                self.points_checked += 1;
             }
         }
-        Ok(Offer::Taken)
-    }
-    fn figures(&mut self, _: &Snapshot) -> anyhow::Result<()> {
-        Ok(())
-    }
-    fn finish(self: Box<Self>, _: Duration) -> anyhow::Result<()> {
-        Ok(())
     }
 }
 
@@ -119,7 +99,7 @@ fn lens() -> Intrinsics {
     Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion, coeffs: [0.0; 5] }
 }
 
-/// A point has the colour of the column in which the colour camera sees it, which stands to the
+/// A point has the colour of the column in which the colour camera sees it, which is to the
 /// right.
 fn check_color([x, y, z]: [f32; 3], color: u32) {
     let [u, v] = lens().pixel([x - COLOR_RIGHT_M, y, z]);
@@ -146,8 +126,17 @@ fn seconds() -> Option<u64> {
 fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_frame_arrives() {
     let device = d435i(&[(WIDTH, HEIGHT, 90), (WIDTH, HEIGHT, 30)]);
     let sender = Sender::start(&device, 90, images(90, UNITS_M), &[], seconds().is_some());
-    let toml = "[camera]\ndepth = \"848x480@90\"\ncolor = \"848x480@30\"\ninfrared = true\ndepth_units_m = 0.00048828125\nlaser_power_mw = 180\n\
-        exposure_us = 8500\ngain = 32\n[camera.options]\n\"Emitter On Off\" = true\n[camera.options.\"RGB Camera\"]\n\"Exposure\" = 200\n";
+    let toml = r#"
+        [camera]
+        depth = "848x480@90"
+        color = "848x480@30"
+        infrared = true
+        depth_units_m = 0.00048828125
+        laser_power_mw = 180
+        exposure_us = 8500
+        gain = 32
+        options = { "Emitter On Off" = true, "RGB Camera" = { "Exposure" = 200 } }
+    "#;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let driver = RealsenseCamera::new(
         input(&device, settings(toml).unwrap(), true),
@@ -161,7 +150,8 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
     let info = camera.info().clone();
     assert_eq!((info.stream.nominal_fps, info.stream.depth_units_m), (90.0, UNITS_M));
     assert_eq!(info.color.as_ref().unwrap().from_depth.translation_m, [-COLOR_RIGHT_M, 0.0, 0.0]);
-    let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are told").1;
+    let tuned =
+        &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are reported").1;
     for option in [
         "Laser Power 180",
         "Enable Auto Exposure 0",
@@ -173,20 +163,13 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         assert!(tuned.contains(option), "{tuned}");
     }
 
-    let seen = Arc::default();
-    let settings = PipelineSettings {
-        policy: Policy::Lossless,
-        capture_queue: 4,
-        cloud_queue: 2,
-        threads: 2,
-        duration: Some(Duration::from_secs(seconds().unwrap_or(10))),
-        frames: None,
-        project_delay: None,
-        realtime: Realtime::default(),
-        journal: false,
-        project: ProjectOptions { texture: true, ..Default::default() },
-    };
-    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(Eye(Arc::clone(&seen)))];
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let mut settings = super::settings(Policy::Lossless, None);
+    settings.duration = Some(Duration::from_secs(seconds().unwrap_or(10)));
+    settings.project.texture = true;
+    let (see, needs) = (Arc::clone(&seen), Needs { texture: true, depth_image: true });
+    let sink = Each(needs, move |cloud: &Cloud| see.lock().unwrap().see(cloud));
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(sink)];
     let outcome =
         pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
             .unwrap();
@@ -246,19 +229,19 @@ fn every_option_is_set_and_read_back_at_both_ends_of_its_range() {
                 .iter()
                 .map(|option| format!("\"{}\" = {:?}\n", option.0, value(option)))
                 .collect();
-            let told: Vec<_> = options
+            let set: Vec<_> = options
                 .iter()
                 .map(|option| format!("{} {}", option.0, value(option) as f32))
                 .collect();
-            (format!("[camera.options.\"{sensor}\"]\n{lines}"), told)
+            (format!("[camera.options.\"{sensor}\"]\n{lines}"), set)
         };
         let tables =
             [of("Stereo Module", &stereo), of("RGB Camera", &rgb), of("Motion Module", &imu)];
         let toml: String = tables.iter().map(|table| table.0.as_str()).collect();
         let info = open(&device, &toml, false).unwrap();
         let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").unwrap().1;
-        for told in tables.iter().flat_map(|table| &table.1) {
-            assert!(tuned.split(", ").any(|option| option == told), "{told} is not in {tuned}");
+        for set in tables.iter().flat_map(|table| &table.1) {
+            assert!(tuned.split(", ").any(|option| option == set), "{set} is not in {tuned}");
         }
     }
 }
@@ -308,7 +291,8 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         // What this camera does not have.
         (
             camera("depth = \"848x480@90\""),
-            "--depth 848x480@90: the camera has no such depth profile at this USB 3.2 link; nearest are 640x480@30",
+            "--depth 848x480@90: the camera has no such depth profile at this USB 3.2 link; \
+             nearest are 640x480@30",
         ),
         (camera("depth = \"640x480@31\""), "nearest are 640x480@30"),
         (
@@ -323,7 +307,8 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
         (camera("emitter = \"bright\""), "camera.emitter is \"bright\""),
         (
             camera("laser_power_mw = 400"),
-            "camera.laser_power_mw is 400; \"Laser Power\" goes from 0 to 360 in steps of 30 (default 150)",
+            "camera.laser_power_mw is 400; \
+             \"Laser Power\" goes from 0 to 360 in steps of 30 (default 150)",
         ),
         (camera("laser_power_mw = 100"), "take 90 or 120"),
         (camera("laser_power_mw = nan"), "camera.laser_power_mw is NaN"),
@@ -399,18 +384,7 @@ fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
         Watched::open(driver, Some(device.serial().into()), Reconnect::Never, Arc::clone(&clock))
             .unwrap();
     let motion = camera.motion().expect("it was asked for");
-    let settings = PipelineSettings {
-        policy: Policy::Newest,
-        capture_queue: 4,
-        cloud_queue: 4,
-        threads: 1,
-        duration: None,
-        frames: Some(60),
-        project_delay: None,
-        realtime: Realtime::default(),
-        journal: false,
-        project: ProjectOptions::default(),
-    };
+    let settings = super::settings(Policy::Newest, Some(60));
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
     let outcome =
         pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})

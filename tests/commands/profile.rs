@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::slow_projection::SlowProjection;
 use depthcast::clock::{Clock, HostTime, MonotonicClock};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::profile::compare::{Comparison, Verdict};
@@ -177,7 +178,7 @@ fn what_cannot_be_measured_or_compared_is_reported_in_one_line() {
     let not_a_report = not_a_report.to_str().unwrap();
     for (args, code, words) in [
         (format!("--out {out}"), 2, "demo|live|replay"),
-        (format!("--out {out} -- demo --json"), 2, "--json stands before"),
+        (format!("--out {out} -- demo --json"), 2, "--json goes before"),
         (format!("--out {out} -- export"), 2, "export"),
         (format!("--out {out} --repetitions 0 -- demo"), 2, "repetitions"),
         (format!("--out {out} --warm-up 5s -- demo --frames 3"), 1, "within its warm-up"),
@@ -223,6 +224,10 @@ fn repetition(
     project_delay: Option<Duration>,
 ) -> (depthcast::source::SourceInfo, PipelineSettings, Run) {
     let clock: Arc<dyn Clock> = Arc::new(Awake(MonotonicClock::new()));
+    let clock = match project_delay {
+        None => clock,
+        Some(delay) => SlowProjection::new(clock, delay),
+    };
     let options = SyntheticOptions { width: 320, height: 240, fps: 90.0, seed: 1, color: false };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
     let settings = PipelineSettings {
@@ -234,7 +239,6 @@ fn repetition(
         frames: Some(45),
         journal: true,
         realtime: Realtime::default(),
-        project_delay,
         project: ProjectOptions::default(),
     };
     let info = camera.info().clone();

@@ -167,7 +167,7 @@ proptest! {
     }
 }
 
-/// Whether each of the calls panics.
+/// Whether the call panics.
 fn panics(call: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(call)).is_err()
 }

@@ -157,7 +157,6 @@ fn settings(policy: Policy) -> PipelineSettings {
         duration: None,
         frames: None,
         journal: false,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     }

@@ -324,7 +324,6 @@ fn in_pipeline(
         threads: 1,
         duration: Some(Duration::from_secs(seconds)),
         frames: None,
-        project_delay: None,
         realtime: Realtime::default(),
         journal: false,
         project: ProjectOptions::default(),

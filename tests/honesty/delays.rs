@@ -31,9 +31,8 @@ fn in_step(
         sleep(delays.sink);
         Offer::Taken
     });
-    let project_delay = (!delays.project.is_zero()).then_some(delays.project);
-    let settings = PipelineSettings { project_delay, ..settings(Policy::Lossless, 2, 2) };
-    one_by_one(count, arrive, probe, settings, clock)
+    let clock = SlowProjection::new(clock, delays.project);
+    one_by_one(count, arrive, probe, settings(Policy::Lossless, 2, 2), clock)
 }
 
 #[test]

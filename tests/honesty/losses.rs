@@ -25,9 +25,8 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
         let gate = Arc::new(Gate::default());
         let clock = TestClock::new(Some(&gate));
         let source = held_up(4 + lost, gate, Arc::clone(&clock), || ());
-        let settings_of =
-            PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Newest, 3, 64) };
-        let outcome = run(source, [taking()], settings_of, clock);
+        let clock = SlowProjection::new(clock, ms(1));
+        let outcome = run(source, [taking()], settings(Policy::Newest, 3, 64), clock);
         assert_eq!(drops(&outcome), [0, lost, 0, 0, 0, 0]);
         assert_eq!(numbers(&outcome), [1, 2 + lost, 3 + lost, 4 + lost], "the newest ones stay");
 

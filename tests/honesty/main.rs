@@ -15,6 +15,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use common::slow_projection::SlowProjection;
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
@@ -202,7 +203,6 @@ fn settings(policy: Policy, capture_queue: usize, cloud_queue: usize) -> Pipelin
         duration: None,
         frames: None,
         journal: true,
-        project_delay: None,
         realtime: Realtime::default(),
         project: ProjectOptions::default(),
     }

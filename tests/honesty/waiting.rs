@@ -8,9 +8,9 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     let clock = TestClock::new(Some(&gate));
     // The projection is blocked with frame 1.
     let source = held_up(5, gate, Arc::clone(&clock), || ());
-    let settings =
-        PipelineSettings { project_delay: Some(ms(1)), ..settings(Policy::Lossless, 4, 8) };
-    let outcome = run(source, [Probe::new(|_| Offer::Taken)], settings, clock);
+    let clock = SlowProjection::new(clock, ms(1));
+    let outcome =
+        run(source, [Probe::new(|_| Offer::Taken)], settings(Policy::Lossless, 4, 8), clock);
     let got: Vec<_> =
         shown(&outcome).iter().map(|f| (f.capture_queue / MS, f.project / MS)).collect();
     assert_eq!(got, [(0, 100), (90, 1), (81, 1), (72, 1), (63, 1)]);

@@ -28,19 +28,11 @@ const PING_ANSWER: Duration = Duration::from_secs(20);
 
 /// A viewer that listens at an address of its own.
 pub struct RemoteViewer {
-    pub url: String,
+    url: String,
     endpoint: Endpoint,
     pub is_local: bool,
-    last_failure: Mutex<Option<Failure>>,
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone)]
-pub enum Failure {
-    /// There never was one.
-    NotThere(String),
-    /// There was one.
-    Lost,
+    /// Its status while there is no connection.
+    unconnected: Mutex<String>,
 }
 
 impl RemoteViewer {
@@ -64,34 +56,42 @@ impl RemoteViewer {
             .keep_alive_timeout(PING_ANSWER)
             .keep_alive_while_idle(true);
         let is_local = host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback());
-        Ok(Self { url: url.into(), endpoint, is_local, last_failure: Mutex::default() })
+        let unconnected = Mutex::new(format!("waiting for a viewer at {url}"));
+        Ok(Self { url: url.into(), endpoint, is_local, unconnected })
     }
 
-    /// Why there is no connection, or was none; `None` before the first failure.
-    pub fn last_failure(&self) -> Option<Failure> {
-        self.last_failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The state of the connection, for people.
+    pub fn status(&self, is_connected: bool, is_stuck: bool) -> String {
+        match (is_connected, is_stuck) {
+            (false, _) => self.unconnected.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            (true, true) => format!("connected to {}, which takes nothing", self.url),
+            (true, false) => format!("connected to {}", self.url),
+        }
     }
 
     /// Keeps the viewer supplied until the buffer is closed.
     pub async fn supply(&self, buffer: &Arc<BroadcastBuffer>) {
+        let url = &self.url;
+        let mut was_connected = false;
         loop {
             let connected = tokio::select! {
                 connected = self.connect() => connected,
                 () = buffer.closed() => return,
             };
-            let failure = match (connected, self.last_failure()) {
-                (Ok(channel), _) => {
+            let status = match connected {
+                Err(why) if !was_connected => format!("waiting for a viewer at {url} ({why})"),
+                Err(_) => format!("connection to {url} lost, trying again"),
+                Ok(channel) => {
                     let sent = send(buffer, channel).await;
                     if buffer.is_closed() {
                         return;
                     }
-                    tracing::debug!("{}: {sent:?}", self.url);
-                    Failure::Lost
+                    tracing::debug!("{url}: {sent:?}");
+                    was_connected = true;
+                    format!("connection to {url} lost, trying again")
                 }
-                (Err(_), Some(Failure::Lost)) => Failure::Lost,
-                (Err(why), _) => Failure::NotThere(why),
             };
-            *self.last_failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
+            *self.unconnected.lock().unwrap_or_else(PoisonError::into_inner) = status;
             tokio::select! {
                 () = tokio::time::sleep(RETRY) => {}
                 () = buffer.closed() => return,

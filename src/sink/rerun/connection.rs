@@ -11,7 +11,7 @@ use rerun::RecordingStream;
 use rerun::sink::{FileSink, FileSinkError, LogSink};
 
 use super::broadcast::{BroadcastBuffer, BroadcastSink, Worker};
-use super::client::{Failure, RemoteViewer};
+use super::client::RemoteViewer;
 use crate::sink::Offer;
 
 /// Clouds that may be in flight at once. For a file: one being encoded, one waiting, one being
@@ -89,26 +89,14 @@ impl Connection {
     pub fn status(&self, is_stuck: bool) -> Option<String> {
         Some(match self {
             Self::File { .. } => return None,
-            Self::Pages(buffer) => match buffer.viewers() {
-                0 => "no page is open".into(),
-                n => format!(
-                    "{n} page{} open{}",
-                    if n == 1 { "" } else { "s" },
-                    if is_stuck { ", taking nothing" } else { "" }
-                ),
+            Self::Pages(buffer) => match (buffer.viewers(), is_stuck) {
+                (0, _) => "no page is open".into(),
+                (1, false) => "1 page open".into(),
+                (1, true) => "1 page open, taking nothing".into(),
+                (n, false) => format!("{n} pages open"),
+                (n, true) => format!("{n} pages open, taking nothing"),
             },
-            Self::Viewer { viewer, buffer, .. } => {
-                let url = &viewer.url;
-                match (buffer.viewers(), viewer.last_failure()) {
-                    (0, None) => format!("waiting for a viewer at {url}"),
-                    (0, Some(Failure::NotThere(why))) => {
-                        format!("waiting for a viewer at {url} ({why})")
-                    }
-                    (0, Some(Failure::Lost)) => format!("connection to {url} lost, trying again"),
-                    _ if is_stuck => format!("connected to {url}, which takes nothing"),
-                    _ => format!("connected to {url}"),
-                }
-            }
+            Self::Viewer { viewer, buffer, .. } => viewer.status(buffer.viewers() > 0, is_stuck),
         })
     }
 

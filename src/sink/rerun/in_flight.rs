@@ -43,10 +43,8 @@ impl InFlightTracker {
 /// A cloud that Rerun holds, with what is shown of it.
 pub struct InFlightCloud {
     cloud: Arc<Cloud>,
-    /// Those of the cloud's points that are shown, if not all are.
-    subsample: Option<Arc<Points>>,
-    /// The colours of what is shown, where the cloud has none.
-    colors_rgba: Option<Arc<Vec<u32>>>,
+    /// The positions and the colours that are shown, where not the cloud's own.
+    shown: Option<Arc<Points>>,
     tracker: InFlightTracker,
 }
 
@@ -63,20 +61,21 @@ impl Drop for InFlightCloud {
 impl InFlightCloud {
     pub fn new(
         cloud: Arc<Cloud>,
-        subsample: Option<Arc<Points>>,
-        colors_rgba: Option<Arc<Vec<u32>>>,
+        shown: Option<Arc<Points>>,
         tracker: &InFlightTracker,
     ) -> Arc<Self> {
         tracker.in_flight.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Self { cloud, subsample, colors_rgba, tracker: tracker.clone() })
+        Arc::new(Self { cloud, shown, tracker: tracker.clone() })
     }
 
-    fn shown(&self) -> &Points {
-        self.subsample.as_deref().unwrap_or(&self.cloud.points)
+    fn positions_m(&self) -> &[[f32; 3]] {
+        let shown = self.shown.as_deref().filter(|shown| !shown.positions_m.is_empty());
+        &shown.unwrap_or(&self.cloud.points).positions_m
     }
 
     fn colors_rgba(&self) -> &[u32] {
-        self.colors_rgba.as_deref().unwrap_or(&self.shown().colors_rgba)
+        let shown = self.shown.as_deref().filter(|shown| !shown.colors_rgba.is_empty());
+        &shown.unwrap_or(&self.cloud.points).colors_rgba
     }
 
     /// The depth frame that the cloud was projected from, if it was kept.
@@ -97,7 +96,7 @@ impl InFlightCloud {
 
     /// The shown points, with colours if there are any.
     pub fn points(self: &Arc<Self>) -> Points3D {
-        let positions = self.buffer(|c| c.shown().positions_m.as_flattened().to_byte_slice());
+        let positions = self.buffer(|c| c.positions_m().as_flattened().to_byte_slice());
         let positions: ArrayRef = Arc::new(FixedSizeListArray::new(
             Arc::new(Field::new("item", DataType::Float32, false)),
             3,

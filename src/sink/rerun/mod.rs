@@ -56,8 +56,7 @@ use self::dashboard::Dashboard;
 use self::eye::Sample;
 use self::figures::MotionLog;
 use self::in_flight::{InFlightCloud, InFlightTracker};
-use self::points::{Colorizer, Subsampler};
-use self::session::Entities;
+use self::points::Selection;
 use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
 use crate::clock::TimestampDomain;
 use crate::cloud::Cloud;
@@ -78,8 +77,7 @@ pub struct RerunSink {
     shared: Arc<Shared>,
     tracker: InFlightTracker,
     released: Receiver<Released>,
-    subsampler: Option<Subsampler>,
-    colorizer: Option<Colorizer>,
+    selection: Option<Selection>,
     /// Since when there has been no room.
     busy_since: Option<Instant>,
     /// Figures that there was no room for yet.
@@ -178,17 +176,15 @@ impl RerunSink {
     fn new(name: &str, session: &Session, camera: usize, shared: &Arc<Shared>) -> Self {
         let Session { stream, clock, coloring, show, motion, max_points, .. } = session;
         let pixels = stream.intrinsics.width as usize * stream.intrinsics.height as usize;
-        let max_points = max_points.filter(|&max_points| max_points < pixels);
         let (tracker, released) = InFlightTracker::new(Arc::clone(clock));
-        let colorizer = || Colorizer::new(*coloring, max_points.unwrap_or(pixels), MAX_IN_FLIGHT);
+        let selection = || Selection::new(*max_points, *coloring, pixels, MAX_IN_FLIGHT);
         Self {
             name: name.into(),
             camera,
             shared: Arc::clone(shared),
             tracker,
             released,
-            subsampler: max_points.map(|max_points| Subsampler::new(max_points, MAX_IN_FLIGHT)),
-            colorizer: (*show != Show::Depth).then(colorizer).flatten(),
+            selection: (*show != Show::Depth).then(selection),
             busy_since: None,
             figures_waiting: None,
             motion_log: motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(clock))),
@@ -199,10 +195,6 @@ impl RerunSink {
             new_scene: None,
             session: session.clone(),
         }
-    }
-
-    fn entities(&self) -> &Entities {
-        &self.shared.dashboard.entities[self.camera]
     }
 
     fn room(&mut self) -> Offer {
@@ -274,7 +266,8 @@ impl RerunSink {
 
     fn log_cloud(&mut self, cloud: &Arc<InFlightCloud>) -> RecordingStreamResult<()> {
         let Session { show, images, .. } = self.session;
-        let (rec, entities) = (&self.shared.rec, self.entities());
+        let Shared { rec, dashboard, .. } = &*self.shared;
+        let entities = &dashboard.entities[self.camera];
         if show != Show::Depth {
             rec.log(entities.cloud.as_str(), &cloud.points())?;
         }
@@ -343,10 +336,8 @@ impl CloudSink for RerunSink {
             self.new_scene = Sample::of(&cloud.points.positions_m);
             self.has_seen_scene = self.new_scene.is_some();
         }
-        let subsample = self.subsampler.as_mut().and_then(|s| s.subsample(&cloud.points));
-        let shown = subsample.as_deref().unwrap_or(&cloud.points);
-        let colors_rgba = self.colorizer.as_mut().map(|c| c.colorize(&shown.positions_m));
-        let cloud = InFlightCloud::new(Arc::clone(cloud), subsample, colors_rgba, &self.tracker);
+        let shown = self.selection.as_mut().and_then(|selection| selection.of(&cloud.points));
+        let cloud = InFlightCloud::new(Arc::clone(cloud), shown, &self.tracker);
         self.log_cloud(&cloud).context("cannot log a cloud")?;
         Ok(Offer::Taken)
     }

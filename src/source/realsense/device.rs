@@ -8,7 +8,7 @@ use num_traits::FromPrimitive as _;
 use realsense_rust::kind::{Rs2CameraInfo, Rs2Option, Rs2OptionRange};
 use realsense_sys as sys;
 
-use super::sdk::{Context, Error, Owned, c_path, call, copied, crate_error, make, sdk_error};
+use super::sdk::{Context, Error, Owned, c_path, call, copied, crate_error, make};
 use crate::source::SourceError;
 
 pub(super) const DEPTH: sys::rs2_stream = sys::rs2_stream_RS2_STREAM_DEPTH;
@@ -72,7 +72,7 @@ impl Device {
         self.raw.as_ptr()
     }
 
-    /// A fact about the camera, if it tells it.
+    /// A fact about the camera, if it reports it.
     pub(super) fn info(&self, what: Rs2CameraInfo) -> Option<String> {
         self.device.info(what).map(|text| text.to_string_lossy().into_owned())
     }
@@ -147,9 +147,8 @@ pub(super) struct Sensor(Owned<sys::rs2_sensor>);
 
 impl Sensor {
     /// realsense-rust's sensor, which deletes nothing when it is made so.
-    fn view(&self) -> Result<realsense_rust::sensor::Sensor, SourceError> {
-        let raw = NonNull::new(self.0.as_ptr());
-        raw.map(Into::into).ok_or_else(|| sdk_error("sensor", "got a null pointer"))
+    fn view(&self) -> realsense_rust::sensor::Sensor {
+        self.0.raw().into()
     }
 
     fn options_ptr(&self) -> *const sys::rs2_options {
@@ -158,8 +157,7 @@ impl Sensor {
     }
 
     pub(super) fn name(&self) -> Option<String> {
-        let view = self.view().ok()?;
-        view.info(Rs2CameraInfo::Name).map(|text| text.to_string_lossy().into_owned())
+        self.view().info(Rs2CameraInfo::Name).map(|text| text.to_string_lossy().into_owned())
     }
 
     pub(super) fn profiles(&self) -> Result<Vec<Profile>, SourceError> {
@@ -217,21 +215,21 @@ impl Sensor {
     }
 
     pub(super) fn is_read_only(&self, option: Rs2Option) -> bool {
-        self.view().is_ok_and(|view| view.is_option_read_only(option))
+        self.view().is_option_read_only(option)
     }
 
     /// The value of an option that is a number.
     pub(super) fn value(&self, option: Rs2Option) -> Option<f32> {
-        self.view().ok()?.get_option(option)
+        self.view().get_option(option)
     }
 
     /// librealsense refuses what is read-only or out of range.
     pub(super) fn set(&self, option: Rs2Option, value: f32) -> Result<(), SourceError> {
-        self.view()?.set_option(option, value).map_err(|error| crate_error("option", error))
+        self.view().set_option(option, value).map_err(|error| crate_error("option", error))
     }
 
     pub(super) fn range(&self, option: Rs2Option) -> Option<Rs2OptionRange> {
-        self.view().ok()?.get_option_range(option)
+        self.view().get_option_range(option)
     }
 }
 

@@ -55,19 +55,8 @@ pub struct OptionReport {
 
 /// Depth modes that the cameras of the D400 family have in common at USB 3, those with the most
 /// data first.
-const USB_3_MODES: [&str; 11] = [
-    "848x480@90",
-    "640x480@90",
-    "1280x720@30",
-    "848x480@60",
-    "640x360@90",
-    "640x480@60",
-    "1280x720@15",
-    "640x360@60",
-    "848x480@30",
-    "480x270@90",
-    "424x240@90",
-];
+const USB_3_MODES: &str = "848x480@90 640x480@90 1280x720@30 848x480@60 640x360@90 640x480@60 \
+                           1280x720@15 640x360@60 848x480@30 480x270@90 424x240@90";
 
 /// All cameras that librealsense sees.
 ///
@@ -189,12 +178,10 @@ fn option_report(sensor: &Sensor, option: Rs2Option) -> OptionReport {
 /// Says what the link costs: the modes that a camera would list at USB 3 and does not here.
 fn usb_2_warning(usb: &str, sensors: &[SensorReport]) -> String {
     let has = |mode: &str| {
-        sensors
-            .iter()
-            .flat_map(|sensor| &sensor.profiles)
-            .any(|p| *p == format!("depth {mode} z16"))
+        let profile = format!("depth {mode} z16");
+        sensors.iter().any(|sensor| sensor.profiles.contains(&profile))
     };
-    let missing: Vec<_> = USB_3_MODES.into_iter().filter(|mode| !has(mode)).collect();
+    let missing: Vec<_> = USB_3_MODES.split(' ').filter(|mode| !has(mode)).collect();
     let cost = match missing[..] {
         [] => "a busy bus loses frames".into(),
         _ => format!(
@@ -217,9 +204,10 @@ fn is_older(version: &str, than: &str) -> bool {
 }
 
 /// What to check when there is no camera.
-pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
-     are installed (without them only root may open it), and what `depthcast doctor` finds; \
-     `depthcast demo` needs no camera";
+pub(crate) const WHAT_TO_CHECK: &str = "\
+    check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev \
+    rules are installed (without them only root may open it), and what `depthcast doctor` finds; \
+    `depthcast demo` needs no camera";
 
 /// Serial numbers of all cameras that are plugged in and can be used.
 ///

@@ -106,7 +106,7 @@ pub(super) fn stamp_ns(frame: &impl FrameEx) -> i64 {
     (frame.timestamp() * 1e6) as i64
 }
 
-/// What librealsense tells of a frame beside its image. On Linux some of it comes only from
+/// What librealsense reports of a frame beside its image. On Linux some of it comes only from
 /// kernels that pass it on.
 pub(super) fn metadata(frame: &impl FrameEx) -> FrameMetadata {
     // None of these can be negative in truth.

@@ -4,7 +4,7 @@
 //! here the smallest that serves, with one sensor and one frame.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
-use std::ptr::{self, NonNull};
+use std::ptr;
 
 use realsense_rust::frame::{DepthFrame, PointsFrame};
 use realsense_rust::processing_blocks::pointcloud::PointCloud;
@@ -59,12 +59,6 @@ unsafe extern "C" {
         error: Error,
     ) -> *mut sys::rs2_stream_profile;
     fn rs2_software_sensor_on_video_frame(sensor: Sensor, frame: VideoFrame, error: Error);
-    fn rs2_software_sensor_add_read_only_option(
-        sensor: Sensor,
-        option: sys::rs2_option,
-        value: f32,
-        error: Error,
-    );
 }
 
 /// librealsense reads pixels in aligned groups of eight.
@@ -126,10 +120,6 @@ impl StillImage {
                 rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), error)
             })?;
             let sensor = owned_sensor.as_ptr();
-            let units = sys::rs2_option_RS2_OPTION_DEPTH_UNITS;
-            call(WHAT, |error| {
-                rs2_software_sensor_add_read_only_option(sensor, units, depth_units_m, error);
-            })?;
             let profile =
                 make(WHAT, |error| rs2_software_sensor_add_video_stream(sensor, stream, error))?;
             call(WHAT, |error| sys::rs2_open(sensor, profile.as_ptr(), error))?;
@@ -158,11 +148,10 @@ impl StillImage {
 
     /// Another reference to the frame.
     fn frame(&self) -> Result<DepthFrame, SourceError> {
-        let raw = self.frame.as_ptr();
+        let raw = self.frame.raw();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
-        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw, error) })?;
-        let raw = NonNull::new(raw).into_iter().map(DepthFrame::try_from).next();
-        raw.transpose().map_err(|error| crate_error("frame", error)).map(|frame| frame.unwrap())
+        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), error) })?;
+        DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))
     }
 }
 

@@ -2,7 +2,8 @@
 //! it were one.
 //!
 //! ```text
-//! find the camera ──> choose its profiles (streams) ──> tune its options (tune) ──> start (pipeline) ──> filters ──> our buffers
+//! find the camera (devices) ──> choose its profiles (streams) ──> set its options (tune)
+//!     ──> start (pipeline) ──> frames ──> filters ──> our buffers
 //! ```
 //!
 //! Only the streams that are asked for are opened. Each depth frame goes through those of
@@ -119,13 +120,13 @@ pub struct RealsenseSource {
     running: Option<Pipeline>,
     filters: FilterChain,
     is_first_call: bool,
-    /// The player of a file has played a frame, and been told at which pace to play.
+    /// The player of a file has played a frame, and its pace was set.
     has_pace: bool,
     last_frame_at: HostTime,
 }
 
 impl RealsenseSource {
-    /// Opens the input and waits for a frame that tells what the stream is like once it is
+    /// Opens the input and waits for a frame, to know what the stream is like once it is
     /// filtered.
     ///
     /// # Errors
@@ -408,7 +409,7 @@ fn silent(name: &str, patience: Duration) -> String {
     )
 }
 
-/// What is told about the device beside its stream.
+/// What is reported of the device beside its stream.
 fn facts(
     device: &Device,
     tuned: Option<String>,

@@ -57,7 +57,7 @@ struct Arrivals {
 }
 
 impl Arrivals {
-    /// The oldest gives way; the gap in the frame numbers tells of it.
+    /// The oldest gives way; the gap in the frame numbers shows it.
     fn add(&self, mut arrival: Arrival) {
         while let Err(channel::TrySendError::Full(back)) = self.sets.try_send(arrival) {
             let _ = self.waiting.try_recv();

@@ -83,6 +83,10 @@ impl<T> Owned<T> {
     pub(super) fn as_ptr(&self) -> *mut T {
         self.raw.as_ptr()
     }
+
+    pub(super) fn raw(&self) -> NonNull<T> {
+        self.raw
+    }
 }
 
 /// As [`call`], for what is made.

@@ -32,7 +32,7 @@ impl Known<'_> {
 
 type Setting<'a> = (Known<'a>, f32);
 
-/// Tunes the camera, and tells what was set, as it was read back: `Laser Power 150, Gain 16`.
+/// Sets the options, and returns what was set, as it was read back: `Laser Power 150, Gain 16`.
 ///
 /// # Errors
 /// [`SourceError::Unsupported`], with the names or the range that there are, for what the camera
@@ -83,7 +83,7 @@ fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>, SourceError> {
     Ok(all)
 }
 
-/// The keys of `[camera]` that stand for options of the depth sensor.
+/// The keys of `[camera]` that mean options of the depth sensor.
 fn named_keys<'a>(all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>, SourceError> {
     let has = |option| all.iter().find(|known| known.option == option);
     let number = |value: Option<f64>| value.map(OptionValue::Number);
@@ -201,7 +201,7 @@ fn setting<'a>(
         return Err(unsupported(format!("{key}: \"{name}\" can be read, but not set")));
     }
     let range = known.sensor.range(known.option);
-    let range = range.ok_or_else(|| sdk_error("option", format!("{name} tells no range")))?;
+    let range = range.ok_or_else(|| sdk_error("option", format!("{name} has no range")))?;
     let value = match value {
         OptionValue::Number(number) => *number as f32,
         OptionValue::Switch(on) => f32::from(u8::from(*on)),

@@ -2,8 +2,8 @@
 //! faults of a stereo camera.
 //!
 //! The image of frame `k` depends on `k`, the size, the rate and the seed alone. What makes it look
-//! like a stereo camera's: noise whose deviation grows with the square of the distance (depth is `f
-//! * B / disparity`, and the error of the disparity is constant), speckle without depth, a left
+//! like a stereo camera's: noise whose deviation grows with the square of the distance (depth is
+//! `f * B / disparity`, and the error of the disparity is constant), speckle without depth, a left
 //! border and a shadow left of near bodies that only one eye sees, a window that reflects nothing.
 //!
 //! Frames are due on an absolute schedule, so the rate does not drift. A frame has arrived when it

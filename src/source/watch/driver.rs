@@ -60,7 +60,7 @@ pub trait CameraDriver: Send + 'static {
     /// Serial numbers of all cameras that are there.
     ///
     /// # Errors
-    /// If that can't be told.
+    /// If that can't be found out.
     fn look(&mut self) -> Result<Vec<String>, SourceError>;
 
     /// Lets the camera with this serial number, or any, start anew as if it had been plugged in. It

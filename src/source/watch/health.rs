@@ -114,7 +114,7 @@ impl Monitor {
         self.lock().health.state
     }
 
-    /// All there is to tell; a silence that goes on counts up to `now`.
+    /// All figures; a silence that goes on counts up to `now`.
     pub fn health(&self, now: HostTime) -> Health {
         let watched = self.lock();
         let mut health = watched.health.clone();

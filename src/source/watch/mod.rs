@@ -1,16 +1,19 @@
-//! A camera that is watched, and brought back when it falls silent or its cable was pulled.
+//! A camera that is watched, and restarted when it falls silent or its cable was pulled.
 //!
 //! ```text
 //! starting ──> streaming ──> stalled ──> resetting ──> reconnecting ──> streaming
 //! ```
 //!
-//! | state | what is done | where it leads |
-//! | --- | --- | --- |
-//! | `starting` | the stream was started, its first frame is awaited for [`FIRST_FRAME`] | `streaming`, `stalled` |
-//! | `streaming` | frames are delivered | `stalled`, after [`SILENCE`] or ten periods without a frame, or an error that is no passing one |
-//! | `stalled` | the camera is looked for; if it is there, its stream is started again (`restarts`) | `streaming`; `resetting` if that does not help; `reconnecting` if it is gone |
-//! | `resetting` | the camera is reset (`resets`) | `reconnecting` |
-//! | `reconnecting` | the camera is looked for until it is there, then its stream is started | `streaming` (`reconnects`); `resetting` if it sends nothing, or can't be started three times |
+//! - `starting`: the stream was started, and its first frame is awaited for [`FIRST_FRAME`]. Leads
+//!   to `streaming` or `stalled`.
+//! - `streaming`: frames are delivered. Leads to `stalled` after [`SILENCE`] or ten periods without
+//!   a frame, or after an error that does not pass.
+//! - `stalled`: the camera is looked for; if it is there, its stream is started again (`restarts`).
+//!   Leads to `streaming`, to `resetting` if that does not help, to `reconnecting` if it is gone.
+//! - `resetting`: the camera is reset (`resets`). Leads to `reconnecting`.
+//! - `reconnecting`: the camera is looked for until it is there, then its stream is started. Leads
+//!   to `streaming` (`reconnects`), or to `resetting` if it sends nothing, or cannot be started
+//!   three times.
 //!
 //! Between attempts there are pauses that double up to a limit. All this goes on for as long as
 //! [`Reconnect`] says; then, and at once where nothing can heal (the first start fails, the camera
@@ -102,8 +105,8 @@ pub struct Watched<C: CameraDriver> {
 }
 
 impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and returns when it tells what it
-    /// streams.
+    /// Starts the camera with this serial number, or the first, and returns when it is known what
+    /// it streams.
     ///
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.

@@ -10,7 +10,8 @@
 //! | `unplugged`, `other` | it is not there; one with another serial number is |
 //! | `errors` | it cannot be looked for, started or reset |
 //! | `flood` | it sends as fast as it can |
-//! | `backwards`, `anew` | every tenth pair of frames comes in the wrong order; the count begins anew every hundred frames |
+//! | `backwards` | every tenth pair of frames comes in the wrong order |
+//! | `anew` | the count restarts every hundred frames |
 
 #[path = "../device.rs"]
 mod device;
@@ -64,7 +65,11 @@ fn camera() -> MutexGuard<'static, Option<Camera>> {
 fn fault() -> String {
     let path = std::env::var_os("PLUGGED_FAULT").unwrap_or_default();
     let fault = std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
-    if *HEALED.lock().unwrap_or_else(PoisonError::into_inner) == fault { "none".into() } else { fault }
+    if *HEALED.lock().unwrap_or_else(PoisonError::into_inner) == fault {
+        "none".into()
+    } else {
+        fault
+    }
 }
 
 fn heal(fault: &str) {
@@ -97,7 +102,7 @@ impl Camera {
         let bytes = |kind| match kind {
             ACCEL => [0.0f32, -9.81, 0.0].map(f32::to_le_bytes).concat(),
             GYRO => [0.01f32, 0.02, -0.03].map(f32::to_le_bytes).concat(),
-            _ => picture(kind),
+            _ => test_image(kind),
         };
         let bytes = device.streams.iter().map(|stream| &*bytes(stream.0.kind).leak()).collect();
         Self { serial, device, bytes, on: Vec::new(), sent: 0 }
@@ -140,12 +145,22 @@ impl Drop for Camera {
 }
 
 /// A wall with a step in it, grey that rises to the right, and stripes.
-fn picture(kind: c_int) -> Vec<u8> {
+fn test_image(kind: c_int) -> Vec<u8> {
     let pixels = (0..HEIGHT).flat_map(|v| (0..WIDTH).map(move |u| (u, v)));
     match kind {
-        DEPTH => pixels.flat_map(|(u, _)| (if u < WIDTH / 2 { 1200u16 } else { 1500 }).to_le_bytes()).collect(),
+        DEPTH => pixels
+            .flat_map(|(u, _)| (if u < WIDTH / 2 { 1200u16 } else { 1500 }).to_le_bytes())
+            .collect(),
         INFRARED => pixels.map(|(u, _)| (u * 255 / WIDTH) as u8).collect(),
-        _ => pixels.flat_map(|(u, v)| [(u * 255 / WIDTH) as u8, (v * 255 / HEIGHT) as u8, if v / 40 % 2 == 0 { 220 } else { 40 }]).collect(),
+        _ => pixels
+            .flat_map(|(u, v)| {
+                [
+                    (u * 255 / WIDTH) as u8,
+                    (v * 255 / HEIGHT) as u8,
+                    if v / 40 % 2 == 0 { 220 } else { 40 },
+                ]
+            })
+            .collect(),
     }
 }
 
@@ -162,7 +177,9 @@ fn run() {
         let mut camera = camera();
         match fault.as_str() {
             "unplugged" => *camera = None,
-            "none" | "flood" | "backwards" | "anew" => camera.iter_mut().for_each(|camera| camera.send(&fault)),
+            "none" | "flood" | "backwards" | "anew" => {
+                camera.iter_mut().for_each(|camera| camera.send(&fault))
+            }
             _ => {}
         }
         drop(camera);
@@ -179,7 +196,12 @@ unsafe extern "C" fn rs2_query_devices(context: Handle, error: Error) -> Handle 
     static START: Once = Once::new();
     let fault = fault();
     // SAFETY: the arguments are the program's; librealsense refuses what is null.
-    let list = unsafe { real!("rs2_query_devices" as fn(Handle, Error) -> Handle)(if fault == "errors" { null_mut() } else { context }, error) };
+    let list = unsafe {
+        real!("rs2_query_devices" as fn(Handle, Error) -> Handle)(
+            if fault == "errors" { null_mut() } else { context },
+            error,
+        )
+    };
     let serial = if fault == "other" { c"222" } else { c"111" };
     let mut camera = camera();
     if fault == "unplugged" || camera.as_ref().is_some_and(|camera| camera.serial != serial) {
@@ -203,15 +225,24 @@ unsafe extern "C" fn rs2_create_device(list: Handle, index: c_int, error: Error)
         // SAFETY: the sensor is the camera's.
         Some(camera) => unsafe { rs2_create_device_from_sensor(camera.device.sensors[0], error) },
         // SAFETY: the arguments are the program's.
-        None => unsafe { real!("rs2_create_device" as fn(Handle, c_int, Error) -> Handle)(list, index, error) },
+        None => unsafe {
+            real!("rs2_create_device" as fn(Handle, c_int, Error) -> Handle)(list, index, error)
+        },
     }
 }
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rs2_pipeline_start_with_config_and_callback(
-    pipeline: Handle, config: Handle, arrived: Handle, user: Handle, error: Error,
+    pipeline: Handle,
+    config: Handle,
+    arrived: Handle,
+    user: Handle,
+    error: Error,
 ) -> Handle {
-    let real = real!("rs2_pipeline_start_with_config_and_callback" as fn(Handle, Handle, Handle, Handle, Error) -> Handle);
+    let real = real!(
+        "rs2_pipeline_start_with_config_and_callback"
+            as fn(Handle, Handle, Handle, Handle, Error) -> Handle
+    );
     let fault = fault();
     if fault == "errors" {
         // SAFETY: librealsense refuses what is null.
@@ -222,11 +253,11 @@ unsafe extern "C" fn rs2_pipeline_start_with_config_and_callback(
     if let Some(camera) = &mut *camera {
         camera.on = enabled;
         // SAFETY: the sensor is the camera's.
-        let value = |name| unsafe {
-            rs2_get_option(camera.device.sensors[0], option_id(name), null_mut())
-        };
-        let told = |(name, _): &device::Control| format!("{} {}", name.to_string_lossy(), value(name));
-        let options: Vec<_> = OPTIONS.iter().map(told).collect();
+        let value =
+            |name| unsafe { rs2_get_option(camera.device.sensors[0], option_id(name), null_mut()) };
+        let shown =
+            |(name, _): &device::Control| format!("{} {}", name.to_string_lossy(), value(name));
+        let options: Vec<_> = OPTIONS.iter().map(shown).collect();
         log(&format!("start after {}: {}", camera.sent, options.join(", ")));
         if fault == "silent until start" && camera.sent > 0 {
             heal(&fault);
@@ -238,7 +269,14 @@ unsafe extern "C" fn rs2_pipeline_start_with_config_and_callback(
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rs2_config_enable_stream(
-    config: Handle, stream: c_int, index: c_int, width: c_int, height: c_int, format: c_int, fps: c_int, error: Error,
+    config: Handle,
+    stream: c_int,
+    index: c_int,
+    width: c_int,
+    height: c_int,
+    format: c_int,
+    fps: c_int,
+    error: Error,
 ) {
     ENABLED.lock().unwrap_or_else(PoisonError::into_inner).push(stream);
     let real = real!(

@@ -36,7 +36,7 @@ struct Run {
 
 impl Run {
     /// With a camera that has this fault from the start.
-    fn start(fault: &str, args: &[&str]) -> Self {
+    fn start(fault: &str, args: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("fault"), fault).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
@@ -45,7 +45,7 @@ impl Run {
             .env("PLUGGED_FAULT", dir.path().join("fault"))
             .env("PLUGGED_LOG", dir.path().join("log"))
             .args(["live", "--view", "none", "--json"])
-            .args(args)
+            .args(args.split_whitespace())
             .arg("--stats-out")
             .arg(dir.path().join("stats"))
             .args(["--stats-interval", "200ms"])
@@ -56,7 +56,7 @@ impl Run {
     }
 
     /// With a camera that streams already.
-    fn streaming(args: &[&str]) -> Self {
+    fn streaming(args: &str) -> Self {
         let run = Self::start("none", args);
         run.wait_until("frames come", || run.captured() > 20);
         run
@@ -205,15 +205,7 @@ impl Ended {
 
 #[test]
 fn a_cable_that_is_pulled_for_ten_seconds_costs_ten_seconds_and_the_camera_is_tuned_again() {
-    let run = Run::streaming(&[
-        "--laser-power-mw",
-        "180",
-        "--gain",
-        "32",
-        "--realtime",
-        "--capture-cores",
-        "0",
-    ]);
+    let run = Run::streaming("--laser-power-mw 180 --gain 32 --realtime --capture-cores 0");
     let before_mb = run.memory_mb();
     let pinned_before = run.pinned();
     run.set("unplugged");
@@ -267,7 +259,7 @@ fn a_stall_is_healed_by_a_restart_or_a_reset() {
             [1, 1, 1, 1],
         ),
     ] {
-        let run = Run::streaming(&[]);
+        let run = Run::streaming("");
         run.set(fault);
         run.wait_for("-> streaming");
         let frames = run.captured();
@@ -288,13 +280,9 @@ fn a_stall_is_healed_by_a_restart_or_a_reset() {
 fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
     // From the start: there is nothing to report.
     for (fault, args, reason) in [
-        (
-            "unplugged",
-            &[][..],
-            "no RealSense camera found: check that it is plugged into a USB 3 port",
-        ),
-        ("other", &["--serial", "111"], "111"),
-        ("errors", &[], "librealsense: "),
+        ("unplugged", "", "no RealSense camera found: check that it is plugged into a USB 3 port"),
+        ("other", "--serial 111", "111"),
+        ("errors", "", "librealsense: "),
     ] {
         let ended = Run::start(fault, args).end();
         assert_eq!(ended.code, Some(1), "{fault}: {}", ended.stderr);
@@ -312,7 +300,7 @@ fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
         ("other", "3s", "no frame for 3 s, with 0 restarts and 0 resets"),
         ("errors", "3s", "no frame for 3 s"),
     ] {
-        let run = Run::streaming(&["--reconnect", reconnect]);
+        let run = Run::streaming(&format!("--reconnect {reconnect}"));
         run.set(fault);
         let ended = run.end();
         assert_eq!(ended.code, Some(1), "{fault}: {}", ended.stderr);
@@ -338,12 +326,9 @@ fn what_does_not_heal_ends_with_the_reason_and_exit_code_1() {
 #[test]
 fn what_this_camera_does_not_have_is_exit_code_2() {
     for (args, reason) in [
-        (
-            &["--depth", "848x480@90"][..],
-            "--depth 848x480@90: the camera has no such depth profile",
-        ),
-        (&["--laser-power-mw", "1000"], "camera.laser_power_mw is 1000"),
-        (&["--option", "Warp=1"], "this camera has no such option"),
+        ("--depth 848x480@90", "--depth 848x480@90: the camera has no such depth profile"),
+        ("--laser-power-mw 1000", "camera.laser_power_mw is 1000"),
+        ("--option Warp=1", "this camera has no such option"),
     ] {
         let ended = Run::start("none", args).end();
         assert_eq!(ended.code, Some(2), "{}", ended.stderr);
@@ -353,7 +338,7 @@ fn what_this_camera_does_not_have_is_exit_code_2() {
 
 #[test]
 fn a_camera_that_is_silent_from_the_start_is_given_up_in_time() {
-    let ended = Run::start("silent", &["--reconnect", "2s"]).end();
+    let ended = Run::start("silent", "--reconnect 2s").end();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("starting -> stalled: "), "{}", ended.stderr);
     assert!(ended.reason().contains("no frame for 2 s"), "{}", ended.stderr);
@@ -361,7 +346,7 @@ fn a_camera_that_is_silent_from_the_start_is_given_up_in_time() {
 
 #[test]
 fn a_flood_is_counted_and_grows_no_memory() {
-    let run = Run::streaming(&[]);
+    let run = Run::streaming("");
     let before_mb = run.memory_mb();
     run.set("flood");
     std::thread::sleep(Duration::from_secs(4));
@@ -371,18 +356,18 @@ fn a_flood_is_counted_and_grows_no_memory() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let report = ended.report();
     let count = |pointer: &str| report.pointer(pointer).unwrap().as_u64().unwrap();
-    let told = count("/frames/captured") + count("/drops/source");
+    let counted = count("/frames/captured") + count("/drops/source");
     // The camera's own count of the first and the last that came, and of all that it sent until it
     // was stopped.
     let counter = |figure: &str| count(&format!("/time/metadata/frame_counter/{figure}"));
-    assert_eq!(told, counter("last") - counter("min") + 1);
+    assert_eq!(counted, counter("last") - counter("min") + 1);
     let sent = ended
         .log
         .lines()
         .rev()
         .find_map(|line| line.strip_prefix("stop after ")?.parse::<u64>().ok())
         .unwrap();
-    assert!(told > 500 && counter("last") <= sent, "{told} of {sent}");
+    assert!(counted > 500 && counter("last") <= sent, "{counted} of {sent}");
     assert_eq!(
         (
             count("/source_continuity/went_back"),
@@ -397,7 +382,7 @@ fn a_flood_is_counted_and_grows_no_memory() {
 #[test]
 fn frames_out_of_order_and_a_count_that_begins_anew_are_told_apart() {
     for fault in ["backwards", "anew"] {
-        let run = Run::streaming(&[]);
+        let run = Run::streaming("");
         let before = run.captured();
         run.set(fault);
         run.wait_until("a few seconds", || run.captured() > before + 120);
@@ -426,7 +411,7 @@ fn it_stops_within_two_seconds_in_every_state() {
         ("none", "unplugged", "stalled -> reconnecting"),
         ("none", "errors", "stalled -> resetting"),
     ] {
-        let run = if first == "none" { Run::streaming(&[]) } else { Run::start(first, &[]) };
+        let run = if first == "none" { Run::streaming("") } else { Run::start(first, "") };
         run.set(then);
         run.wait_for(line);
         // Deep in the state; what has opened no camera yet is ended by the signal itself.
@@ -450,7 +435,7 @@ fn it_stops_within_two_seconds_in_every_state() {
 #[test]
 fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_one_that_is_not() {
     let frames = |camera: &Value| camera["frames"]["captured"].as_u64();
-    let all = Run::start("none", &["--all", "--frames", "30"]).end();
+    let all = Run::start("none", "--all --frames 30").end();
     let report = all.report();
     let camera = &report["cameras"][0];
     assert_eq!(
@@ -461,7 +446,7 @@ fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_on
     );
     assert_eq!(camera["camera"]["state"], "streaming");
 
-    let one = Run::start("none", &["--serial", "111", "--serial", "999", "--frames", "30"]).end();
+    let one = Run::start("none", "--serial 111 --serial 999 --frames 30").end();
     let report = one.report();
     let [there, missing] = [0, 1].map(|index| &report["cameras"][index]);
     assert_eq!(
@@ -483,8 +468,7 @@ fn of_several_cameras_those_that_are_there_run_and_the_exit_code_tells_of_the_on
     );
 }
 
-/// What is saved of an entity: how many rows, and of all of them the values of one component, as
-/// `f`'s bytes.
+/// What is saved of an entity.
 #[cfg(feature = "viewer")]
 mod saved {
     use std::io::BufReader;
@@ -494,43 +478,35 @@ mod saved {
     use rerun::log::{Chunk, LogMsg};
 
     pub fn chunks(path: &Path, entity: &str) -> Vec<Chunk> {
-        let messages =
-            DecoderApp::decode_eager(BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        let file = BufReader::new(std::fs::File::open(path).unwrap());
         let chunk = |message: LogMsg| match message {
             LogMsg::ArrowMsg(store, message) if store.is_recording() => {
                 Chunk::from_arrow_msg(&message).ok()
             }
             _ => None,
         };
+        let messages = DecoderApp::decode_eager(file).unwrap();
         let chunks = messages.filter_map(|message| chunk(message.unwrap()));
-        chunks
-            .filter(|chunk| chunk.entity_path().to_string() == entity && !chunk.is_static())
-            .collect()
+        let is_it = |chunk: &Chunk| chunk.entity_path().to_string() == entity && !chunk.is_static();
+        chunks.filter(is_it).collect()
     }
 
     /// The bytes of each image.
     pub fn images(path: &Path, entity: &str) -> Vec<Vec<u8>> {
         let component = rerun::Image::descriptor_buffer().component;
-        chunks(path, entity)
-            .iter()
-            .flat_map(|chunk| {
-                chunk
-                    .iter_slices::<&[u8]>(component)
-                    .flatten()
-                    .map(|bytes| bytes.to_vec())
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+        let images = |chunk: &Chunk| -> Vec<Vec<u8>> {
+            let slices = chunk.iter_slices::<&[u8]>(component).flatten();
+            slices.map(|bytes| bytes.to_vec()).collect()
+        };
+        chunks(path, entity).iter().flat_map(images).collect()
     }
 
     pub fn scalars(path: &Path, entity: &str) -> Vec<Vec<f64>> {
         let component = rerun::Scalars::descriptor_scalars().component;
-        chunks(path, entity)
-            .iter()
-            .flat_map(|chunk| {
-                chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect::<Vec<_>>()
-            })
-            .collect()
+        let scalars = |chunk: &Chunk| -> Vec<Vec<f64>> {
+            chunk.iter_slices::<f64>(component).map(<[f64]>::to_vec).collect()
+        };
+        chunks(path, entity).iter().flat_map(scalars).collect()
     }
 }
 
@@ -539,17 +515,9 @@ mod saved {
 fn images_and_motion_are_shown_where_they_are_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.rrd");
-    let asked = [
-        "--infrared",
-        "--color",
-        "640x480@30",
-        "--imu",
-        "--max-points",
-        "1000",
-        "--save",
-        file.to_str().unwrap(),
-    ];
-    let run = Run::streaming(&asked);
+    let save = format!("--save {}", file.display());
+    let run =
+        Run::streaming(&format!("--infrared --color 640x480@30 --imu --max-points 1000 {save}"));
     run.wait_until("three seconds", || run.captured() > 90);
     run.signal(Signal::TERM);
     let ended = run.end();
@@ -583,7 +551,7 @@ fn images_and_motion_are_shown_where_they_are_asked_for() {
     }
     assert_eq!(report["motion"]["missed_by_sinks"], 0);
     // Not asked for, not there.
-    let run = Run::streaming(&["--save", file.to_str().unwrap()]);
+    let run = Run::streaming(&save);
     run.signal(Signal::TERM);
     assert_eq!(run.end().code, Some(0));
     assert!(

@@ -11,6 +11,7 @@ pub mod needs;
 pub mod recording;
 pub mod ros2;
 pub mod scripted;
+pub mod slow_projection;
 pub mod terminal;
 
 /// What always holds in a report.

@@ -102,12 +102,12 @@ impl<const BLOCKS: bool> Scripted<BLOCKS> {
     }
 
     fn fault(&self) -> (usize, Fault) {
-        let begin = match (self.faults[0].1, self.first_frame_at.get()) {
+        let start = match (self.faults[0].1, self.first_frame_at.get()) {
             (Fault::None, Some(&at)) => at,
             (Fault::None, None) => self.clock.now(),
             _ => HostTime::default(),
         };
-        let now = self.clock.now().since(begin);
+        let now = self.clock.now().since(start);
         let place = self.faults.iter().rposition(|(from, _)| *from <= now).unwrap_or(0);
         (place, if self.healed == Some(place) { Fault::None } else { self.faults[place].1 })
     }

@@ -11,11 +11,11 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use clap::builder::TypedValueParser as _;
 
-use super::run::warn_of_refused;
-use super::signals::stop_on_signals;
+use super::flags::View;
+use super::run::{RanCamera, warn_of_refused};
 use super::source::SourceCommand;
-use super::view::View;
-use super::{Done, print};
+use super::terminal::stop_on_signals;
+use super::{Done, print, print_json};
 use crate::config::{self, Config, Length, Preset, UsageError};
 use crate::pipeline::Stop;
 use crate::profile::compare::{Comparison, parse_share};
@@ -51,7 +51,7 @@ Examples:
   depthcast profile --compare before after --fail-over 10%
   depthcast profile --against ../before/target/release/depthcast --out both -- demo
 
---against tells whether a change made something slower. Machines become faster and slower by
+--against says whether a change made something slower. Machines become faster and slower by
 themselves, and what is measured one after the other differs by that; so the two builds take turns,
 ten if nothing else is said, each of one repetition of 3s. The folder gets the reports first (the
 other build's) and second (this one's), and compare.json.";
@@ -74,11 +74,11 @@ pub(super) struct ProfileArgs {
     /// Print the report as JSON (depthcast.profile.v1, or depthcast.compare.v1)
     #[arg(long)]
     json: bool,
-    /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has
+    /// Say which stages of B differ from those of A by more than the noise; exit code 1 if one has
     /// become worse by more than --fail-over
     #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
     compare: Option<Vec<PathBuf>>,
-    /// Measure another build of depthcast and this one in turns, and tell whether this one is
+    /// Measure another build of depthcast and this one in turns, and say whether this one is
     /// worse, as --compare does; exit codes are its
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
@@ -100,13 +100,13 @@ pub(super) fn profile(args: ProfileArgs) -> anyhow::Result<Done> {
 
 fn compare(a: &Path, b: &Path, args: &ProfileArgs) -> anyhow::Result<Done> {
     let comparison = Comparison::new(&profile::read(a)?, &profile::read(b)?, args.fail_over)?;
-    tell(&comparison, args.json, "")
+    report(&comparison, args.json, "")
 }
 
 /// `files` are those that were written.
-fn tell(comparison: &Comparison, json: bool, files: &str) -> anyhow::Result<Done> {
+fn report(comparison: &Comparison, json: bool, files: &str) -> anyhow::Result<Done> {
     if json {
-        print(&(serde_json::to_string_pretty(comparison)? + "\n"))?;
+        print_json(comparison)?;
     } else {
         print(&(comparison.table() + files))?;
     }
@@ -117,9 +117,9 @@ fn tell(comparison: &Comparison, json: bool, files: &str) -> anyhow::Result<Done
 fn source_of(args: &ProfileArgs) -> anyhow::Result<SourceCommand> {
     let (mut source, asks_for_view) = SourceCommand::parse("depthcast profile --", &args.run);
     source.refuse_several("profile")?;
-    if source.run_args().json {
+    if source.run_args().output.json {
         return Err(UsageError(
-            "--json stands before the `--`: the report is the session's, not a run's".into(),
+            "--json goes before the `--`: the report is the session's, not a run's".into(),
         )
         .into());
     }
@@ -169,7 +169,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
         stop: stop_on_signals(None)?,
         cells: cells.len(),
     };
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let measuring = Measuring::new(profile::cost_per_frame());
     let (mut reports, mut measured) = (Vec::new(), Vec::new());
     for source in &cells {
@@ -198,7 +198,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     let report = ProfileReport {
         schema: SCHEMA.into(),
         command: command_line(args),
-        began_unix_s: began.as_secs(),
+        began_unix_s: started.as_secs(),
         in_turns: None,
         environment: Environment {
             realtime: measured.iter().find_map(|m| m.realtime.clone()),
@@ -209,7 +209,7 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
     };
     profile::write(&args.out, &report, &measured)?;
     if args.json {
-        print(&(serde_json::to_string_pretty(&report)? + "\n"))?;
+        print_json(&report)?;
     } else {
         print(&profile::summary(&report))?;
         let out = args.out.display();
@@ -224,8 +224,9 @@ fn measure(args: &ProfileArgs) -> anyhow::Result<Done> {
 fn at(source: &SourceCommand, cell: &Cell) -> anyhow::Result<SourceCommand> {
     let mut source = source.clone();
     let run = source.run_args_mut();
-    run.threads = cell.threads.or(run.threads);
-    run.policy = cell.policy.or(run.policy);
+    let threads = &mut run.threads;
+    threads.threads = cell.threads.or(threads.threads);
+    threads.policy = cell.policy.or(threads.policy);
     if let Some(viewer) = &cell.viewer {
         run.view.view = viewer
             .parse()
@@ -281,7 +282,7 @@ impl Plan {
             }
             let load_average = load_averages()[0];
             let opened = source.open(Preset::Profiling, None)?;
-            let (info, threads) = (opened.info(), opened.settings.threads);
+            let (info, threads) = (&opened.cameras[0].info, opened.settings.threads);
             let i = &info.stream.intrinsics;
             let which = if round == 0 {
                 "warm-up".into()
@@ -297,15 +298,18 @@ impl Plan {
                 info.stream.nominal_fps,
                 run_args.view.view
             );
-            let mut ran = opened.run(&run_args, None, None, self.stop.clone(), true)?;
-            if let Some(error) = ran.outcome.error.take() {
+            let ran = opened.run(&run_args, None, None, self.stop.clone(), true)?;
+            let RanCamera { info, outcome, .. } =
+                ran.cameras.into_iter().next().context("nothing ran")?;
+            let mut outcome = outcome?;
+            if let Some(error) = outcome.error.take() {
                 return Err(error).with_context(|| format!("{which} failed"));
             }
             // What was cut off says less than the others.
             if round > 0 && !self.stop.is_asked() {
-                runs.push(Run::new(&ran.outcome, warm_up, load_average)?);
+                runs.push(Run::new(&outcome, warm_up, load_average)?);
             }
-            first.get_or_insert((ran.info, ran.settings));
+            first.get_or_insert((info, ran.settings));
         }
         let Some((info, settings)) = first.filter(|_| !runs.is_empty()) else { return Ok(None) };
         let count = runs.len();
