@@ -27,7 +27,7 @@
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
 //! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
-//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], `pairing`, [`huge_pages`], [`words`] | what flows, and what all the others stand on |
+//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], `pairing`, [`huge_pages`], [`words`] | what flows, and what all the others use |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward,
 //! in metres as `f32`.

@@ -1,9 +1,9 @@
 //! Gives each depth frame the colour image nearest in time, for cameras and recordings alike. No
 //! I/O, no clock: images in, pairs out.
 //!
-//! Depth and colour come interleaved, each stream in the order of its stamps; two images of the same
-//! instant may come in either order. So a depth frame waits here until no nearer colour image can
-//! come, or until it has waited long enough.
+//! Depth and colour come interleaved, each stream in the order of its stamps; two images of the
+//! same instant may come in either order. So a depth frame waits here until no nearer colour image
+//! can come, or until it has waited long enough.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -177,7 +177,11 @@ mod tests {
         /// Whatever comes in whatever order: each depth frame goes out once, in order, and none is
         /// left behind.
         #[test]
-        fn every_depth_frame_goes_out_once(images: Vec<(bool, u16)>, near_ns in 0i64..1000, wait_ns in 0u64..1000) {
+        fn every_depth_frame_goes_out_once(
+            images: Vec<(bool, u16)>,
+            near_ns in 0i64..1000,
+            wait_ns in 0u64..1000,
+        ) {
             let mut pairs = Pairs::new(Patience { near_ns, wait_ns });
             let (mut given, mut got) = (vec![], vec![]);
             for (i, (is_depth, stamp)) in images.into_iter().enumerate() {

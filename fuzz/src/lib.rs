@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use depthcast::clock::{HostTime, ManualClock};
 use depthcast::frame::DepthFrame;
-use depthcast::source::recording::{self, Pace, RecordingSource, ReplayOptions};
+use depthcast::recording;
+use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource as _};
 use tempfile::TempDir;
 

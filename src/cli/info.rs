@@ -99,7 +99,7 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
-/// Where the cameras stand, and what is told of single frames.
+/// Where the cameras are, and which metadata single frames have.
 fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
     let placed: Vec<_> =
         info.streams.iter().filter_map(|s| Some((&s.kind, s.from_depth.as_ref()?))).collect();
@@ -114,11 +114,13 @@ fn details(out: &mut String, info: &RecordingInfo) -> std::fmt::Result {
             turned_degrees(place)
         )?;
     }
-    let told: Vec<_> = info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
-    if !told.is_empty() {
+    let described: Vec<_> =
+        info.streams.iter().filter(|stream| !stream.metadata.is_empty()).collect();
+    if !described.is_empty() {
         writeln!(out, "\n{:<10} metadata of single frames", "stream")?;
     }
-    told.iter()
+    described
+        .iter()
         .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.metadata.join(", ")))
 }
 

@@ -49,7 +49,7 @@ impl Keys {
         let (ask_to_end, asked) = channel::bounded(0);
         let (end, ended) = channel::bounded(0);
         let keys = Self { terminal: Arc::clone(&terminal), ask_to_end: Some(ask_to_end), ended };
-        terminal.begin();
+        terminal.start();
         std::thread::Builder::new().name("keys".into()).spawn(move || {
             let _end: Sender<()> = end;
             read_keys(&terminal, &remote, &stop, &asked);
@@ -145,7 +145,7 @@ enum Decoder {
     #[default]
     Plain,
     Escape,
-    /// After `ESC [` or `ESC O`; numbers may stand here, such as `1;5` for an arrow with Ctrl.
+    /// After `ESC [` or `ESC O`; numbers may come here, such as `1;5` for an arrow with Ctrl.
     Sequence {
         has_numbers: bool,
     },

@@ -10,7 +10,7 @@ use super::flags::RunArgs;
 use crate::config::UsageError;
 use crate::source::SourceInfo;
 
-/// What `--save` writes begins with this, and `--stats-out`'s lines with that.
+/// What `--save` writes starts with this, and `--stats-out`'s lines with that.
 const RRD: &[u8] = b"RRF";
 const JSON: &[u8] = b"{";
 
@@ -18,7 +18,7 @@ struct Output<'a> {
     /// As the user knows it.
     name: String,
     path: &'a Path,
-    /// How a file begins that may be replaced, and what it is called. One that is recorded to has
+    /// How a file starts that may be replaced, and what it is called. One that is recorded to has
     /// been asked for by `--force`.
     replaces: Option<(&'static [u8], &'static str)>,
 }
@@ -58,9 +58,10 @@ pub(super) fn check(
         if let Some(other) = outputs[..index].iter().find(|other| is_same(path, other.path)) {
             return refuse(format!("{name}: the same file as {}; give each its own", other.name));
         }
-        if let Some((_, what)) = replaces.filter(|(begin, _)| is_else(path, begin)) {
+        if let Some((_, what)) = replaces.filter(|(start, _)| is_else(path, start)) {
             return refuse(format!(
-                "{name}: is there already, and is not {what}; choose another name, or delete it first"
+                "{name}: is there already, and is not {what}; choose another name, or delete it \
+                 first"
             ));
         }
     }
@@ -84,14 +85,14 @@ fn is_same(a: &Path, b: &Path) -> bool {
     }
 }
 
-/// Whether a file is there that begins otherwise.
-fn is_else(path: &Path, begin: &[u8]) -> bool {
+/// Whether a file is there that starts otherwise.
+fn is_else(path: &Path, start: &[u8]) -> bool {
     // What is no file (a pipe, a terminal) is only written to.
     if !path.is_file() {
         return false;
     }
     let mut found = Vec::new();
     let read =
-        File::open(path).and_then(|file| file.take(begin.len() as u64).read_to_end(&mut found));
-    read.is_ok() && !begin.starts_with(&found)
+        File::open(path).and_then(|file| file.take(start.len() as u64).read_to_end(&mut found));
+    read.is_ok() && !start.starts_with(&found)
 }

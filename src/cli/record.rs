@@ -22,7 +22,7 @@ pub(super) struct RecordArgs {
     /// The file to write: .mcap, with ROS 2 messages. Or .bag, by librealsense's own recorder: only
     /// with `live` and a camera, and without the options below
     out: PathBuf,
-    /// How the chunks of the file are packed
+    /// How the chunks of the file are compressed
     #[arg(long, default_value = "zstd", value_parser = one_of::<Compression>(&["zstd", "lz4", "none"]))]
     compression: Compression,
     /// End recording and run before the recording becomes longer than this
@@ -91,7 +91,8 @@ fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recordi
         Some("mcap") => false,
         Some("bag") => {
             if !matches!(source, SourceCommand::Live(live) if live.from_file.is_empty()) {
-                let text = "a .bag is written by librealsense, from a camera: `record OUT.bag -- live`; give a name that ends with .mcap";
+                let text = "a .bag is written by librealsense, from a camera: `record OUT.bag -- \
+                    live`; give a name that ends with .mcap";
                 return Err(UsageError(format!("{name}: {text}")).into());
             }
             let usual = RecordOptions::default();
@@ -100,13 +101,15 @@ fn recording(args: RecordArgs, source: &SourceCommand) -> anyhow::Result<Recordi
                 || compression != usual.compression
                 || min_free != usual.min_free_bytes
             {
-                let text = "librealsense's recorder of .bag files has no limits and no choice of compression; --duration ends the run";
+                let text = "librealsense's recorder of .bag files has no limits and no choice of \
+                    compression; --duration ends the run";
                 return Err(UsageError(format!("{name}: {text}")).into());
             }
             true
         }
         Some("db3") => {
-            let text = "librealsense 2.56 does not write .db3; give a name that ends with .mcap, or with .bag for a camera";
+            let text = "librealsense 2.56 does not write .db3; give a name that ends with .mcap, \
+                or with .bag for a camera";
             return Err(UsageError(format!("{name}: {text}")).into());
         }
         _ => {

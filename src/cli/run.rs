@@ -188,7 +188,7 @@ fn start_monitor(
 
 /// How each of several cameras is shown; `None` for one that is alone.
 ///
-/// Where each one stands in the frame that they share is as configured, or else at its origin.
+/// Where each one is in the frame that they share is as configured, or else at its origin.
 /// Where nothing is configured they are put side by side, so that each can be seen.
 fn views(settings: &Settings, cameras: &[OpenCamera], warns: bool) -> Vec<Option<CameraView>> {
     let serials: Vec<_> = cameras.iter().filter_map(|camera| camera.serial.clone()).collect();
@@ -209,7 +209,7 @@ fn views(settings: &Settings, cameras: &[OpenCamera], warns: bool) -> Vec<Option
         if serials.len() > 1 && warns {
             tracing::warn!(
                 "cameras are shown side by side: [cameras.\"SERIAL\"] in the configuration says \
-                 where each stands"
+                 where each is"
             );
         }
         side_by_side(cameras)

@@ -41,7 +41,7 @@ impl Terminal {
     }
 
     /// Makes keys come one by one, from now until [`Terminal::end`].
-    pub(super) fn begin(&self) {
+    pub(super) fn start(&self) {
         *self.lock() = Mode::Left;
         self.enter();
     }

@@ -1,4 +1,4 @@
-//! Where each of several cameras stands: `[cameras."<serial number>"]`.
+//! Where each of several cameras is: `[cameras."<serial number>"]`.
 //!
 //! A pose takes points of the camera's frame (that of its depth images: x right, y down, z forward,
 //! in metres) into the frame that all cameras share, which has the same axes: turned, and then
@@ -44,7 +44,9 @@ impl TryFrom<Given> for Pose {
             rotation.map(|matrix| matrix.0),
         ];
         if turns.iter().flatten().count() > 1 {
-            return Err("a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them".into());
+            return Err("a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give \
+                one of them"
+                .into());
         }
         let rows = turns.into_iter().flatten().next().unwrap_or([
             [1.0, 0.0, 0.0],
@@ -100,7 +102,8 @@ fn of_quaternion(xyzw: [f64; 4]) -> Result<Rotation, String> {
     let length = xyzw.iter().map(|c| c * c).sum::<f64>().sqrt();
     if !(1.0 - TOLERANCE..=1.0 + TOLERANCE).contains(&length) {
         return Err(format!(
-            "quaternion_xyzw has the length {length:.4}, and a rotation has 1; its order is x, y, z, w"
+            "quaternion_xyzw has the length {length:.4}, and a rotation has 1; its order is x, \
+             y, z, w"
         ));
     }
     let [x, y, z, w] = xyzw.map(|c| c / length);
@@ -139,7 +142,9 @@ fn of_matrix(r: Rotation) -> Result<Rotation, String> {
     if is_orthonormal && cross.iter().zip(&r[2]).all(|(&a, &b)| is_near(a, b)) {
         return Ok(r);
     }
-    Err("rotation is no rotation: three rows of three, each of length 1 and square to the others, that do not mirror".into())
+    Err("rotation is no rotation: three rows of three, each of length 1 and square to the \
+        others, that do not mirror"
+        .into())
 }
 
 #[cfg(test)]

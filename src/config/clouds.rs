@@ -1,8 +1,9 @@
 //! `[color]` and `[reduce]`: what clouds look like, and how many points they have.
 
 use anyhow::Context as _;
+use serde::Deserialize;
 
-use super::{Color, ColorBy, Reduce, Rgb, UsageError, check};
+use super::{Color, ColorBy, Reduce, UsageError, check};
 use crate::color::{ColorRange, Coloring};
 use crate::project::{Decimate, DecimateBy, DepthRange, Reduction};
 
@@ -20,14 +21,15 @@ impl Color {
             check(
                 first_m.is_finite() && last_m.is_finite() && first_m < last_m,
                 format!(
-                    "color.{first} is {first_m} and color.{last} {last_m}; {first} has to be less, both in metres"
+                    "color.{first} is {first_m} and color.{last} {last_m}; {first} has to be \
+                     less, both in metres"
                 ),
             )?;
             Ok(ColorRange { colormap, first_m, last_m })
         };
         let ColorRange { first_m: near_m, last_m: far_m, .. } =
             range(["near_m", "far_m"], self.near_m, self.far_m)?;
-        check(near_m >= 0.0, format!("color.near_m is {near_m}; depths begin at 0"))?;
+        check(near_m >= 0.0, format!("color.near_m is {near_m}; depths start at 0"))?;
         // On a dark ground what is near is bright, and what is far recedes.
         let by_depth = ColorRange { colormap, first_m: far_m, last_m: near_m };
         let by_height = range(["low_m", "high_m"], self.low_m, self.high_m)?;
@@ -46,7 +48,7 @@ impl Reduce {
     /// What is not said is not done.
     pub(super) fn validated(self) -> Result<Reduction, UsageError> {
         let (min_m, max_m) = (self.min_m.unwrap_or(0.0), self.max_m.unwrap_or(f32::INFINITY));
-        // Only what was given is told of. No comparison holds for what is no number.
+        // Only what was given is reported. No comparison holds for what is no number.
         check(
             min_m >= 0.0 && min_m.is_finite(),
             format!("--min-m (reduce.min_m) is {min_m}; it is in metres, 0 or more"),
@@ -55,14 +57,16 @@ impl Reduce {
         check(
             min_m < max_m,
             format!(
-                "--min-m (reduce.min_m) is {min_m} and --max-m (reduce.max_m) {max_m}; min has to be less than max, both in metres"
+                "--min-m (reduce.min_m) is {min_m} and --max-m (reduce.max_m) {max_m}; min has \
+                 to be less than max, both in metres"
             ),
         )?;
         let factor = self.decimate.unwrap_or(1);
         check(
             (1..=4).contains(&factor),
             format!(
-                "--decimate (reduce.decimate) is {factor}; it is 2, 3 or 4, or 1 to leave all pixels"
+                "--decimate (reduce.decimate) is {factor}; it is 2, 3 or 4, or 1 to leave all \
+                 pixels"
             ),
         )?;
         if let Some(voxel_m) = self.voxel_m {
@@ -78,5 +82,22 @@ impl Reduce {
                 .then_some(Decimate { factor, by: self.decimate_by.unwrap_or(DecimateBy::Median) }),
             voxel_m: self.voxel_m,
         })
+    }
+}
+
+/// A colour: `#rrggbb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Rgb(u32);
+
+impl TryFrom<String> for Rgb {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let digits = text
+            .strip_prefix('#')
+            .filter(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let rgb = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        rgb.map(Self).ok_or_else(|| format!("`{text}` is no colour; one looks like #9fb4ff"))
     }
 }

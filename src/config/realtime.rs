@@ -33,7 +33,8 @@ fn scheduling(
     let priority = match (fifo, nice) {
         (Some(_), Some(_)) => {
             let text = format!(
-                "realtime.{thread}_fifo and realtime.{thread}_nice: a thread has the one or the other"
+                "realtime.{thread}_fifo and realtime.{thread}_nice: a thread has the one or the \
+                 other"
             );
             return Err(UsageError(text));
         }

@@ -129,8 +129,19 @@ impl Export {
             .thread_name(|n| format!("export{n}"))
             .build()
             .context("cannot start the export's threads")?;
-        let totals = Totals::default();
-        let shared = Mutex::new(Shared { frames, totals, error: None, stop, on_file });
+        let summary = Summary {
+            schema: EXPORT_SCHEMA,
+            file: recording.display().to_string(),
+            dir: dir.display().to_string(),
+            format,
+            files: 0,
+            frames: 0,
+            points: 0,
+            bytes: 0,
+            damage: Damage::default(),
+            warnings: Vec::new(),
+        };
+        let shared = Mutex::new(Shared { frames, summary, error: None, stop, on_file });
         pool.scope(|scope| {
             let (shared, dir) = (&shared, &dir);
             for encoder in encoders {
@@ -138,32 +149,23 @@ impl Export {
             }
         });
 
-        let Shared { frames, totals, error, .. } =
+        let Shared { frames, mut summary, error, .. } =
             shared.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if is_new_dir && totals.files == 0 {
+        let files = summary.files;
+        if is_new_dir && files == 0 {
             // Nobody needs an empty folder; one that has something in it stays.
             let _ = std::fs::remove_dir(&dir);
         }
         if let Some(error) = error {
-            let files = totals.files;
             return Err(error.context(format!("the export ended early (files written: {files})")));
         }
-        let mut warnings = Vec::from_iter(frames.names.warning());
-        if totals.files == 0 {
-            warnings.push("no frame was exported; is --from after the end?".into());
+        summary.frames = frames.read;
+        summary.damage = frames.source.damage();
+        summary.warnings.extend(frames.names.warning());
+        if files == 0 {
+            summary.warnings.push("no frame was exported; is --from after the end?".into());
         }
-        Ok(Summary {
-            schema: EXPORT_SCHEMA,
-            file: recording.display().to_string(),
-            dir: dir.display().to_string(),
-            format,
-            files: totals.files,
-            frames: frames.read,
-            points: totals.points,
-            bytes: totals.bytes,
-            damage: frames.source.damage(),
-            warnings,
-        })
+        Ok(summary)
     }
 
     /// Looks for files that are in the way before the first is written. Only where some might be,
@@ -231,37 +233,33 @@ impl Frames {
     }
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    files: u64,
-    points: u64,
-    bytes: u64,
-}
-
 /// What the workers share.
 struct Shared<'a> {
     frames: Frames,
-    totals: Totals,
+    summary: Summary,
     /// The first one, which ends the work of all.
     error: Option<anyhow::Error>,
     stop: &'a Stop,
     on_file: &'a mut (dyn FnMut(u64) + Send),
 }
 
+/// The points and bytes of a file.
+type Written = (u64, u64);
+
 impl Shared<'_> {
     /// Accounts for the file before, then reads the next frame into `frame`. Returns the name of
     /// its file, or None if there is no more to do.
     fn next(
         &mut self,
-        done: Option<anyhow::Result<Totals>>,
+        done: Option<anyhow::Result<Written>>,
         frame: &mut DepthFrame,
     ) -> Option<OsString> {
-        let result = done.unwrap_or_else(|| Ok(Totals::default())).and_then(|file| {
-            if file.files > 0 {
-                self.totals.files += file.files;
-                self.totals.points += file.points;
-                self.totals.bytes += file.bytes;
-                (self.on_file)(self.totals.files);
+        let result = done.transpose().and_then(|done| {
+            if let Some((points, bytes)) = done {
+                self.summary.files += 1;
+                self.summary.points += points;
+                self.summary.bytes += bytes;
+                (self.on_file)(self.summary.files);
             }
             if self.error.is_some() { Ok(None) } else { self.frames.next(frame, self.stop) }
         });
@@ -288,11 +286,11 @@ fn write(
     frame: &DepthFrame,
     path: &Path,
     replace: bool,
-) -> anyhow::Result<Totals> {
+) -> anyhow::Result<Written> {
     let points = encoder.project(frame).with_context(|| path.display().to_string())? as u64;
     let bytes = write_file(path, replace, |out| encoder.write(frame, out))
         .map_err(|error| explain(error, path))?;
-    Ok(Totals { files: 1, points, bytes })
+    Ok((points, bytes))
 }
 
 /// Which file could not be written, and what to do.

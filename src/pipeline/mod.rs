@@ -8,15 +8,15 @@
 //! Live, the newest frame wins: a full queue loses its oldest item, so that a slow stage never
 //! delays those before it. In a replay, sends block and nothing is lost.
 //!
-//! **Where a frame is dropped and counted**
+//! **Where a frame is dropped and counted:**
 //!
-//! | lost | where | counted in |
-//! | --- | --- | --- |
-//! | before it came | a gap in the source's numbers, found by `capture` in `stages` | `RunStats::continuity` |
-//! | capture, cloud or recorder queue | `Sender::send` and `Receiver::drop` in `queue`, and nowhere else | the `Count` that the queue was made with |
-//! | at the viewer | `show` in `sinks`: above its rate, busy, disconnected | `SinkStats::{above_show_rate, busy, disconnected}` |
-//! | recording that ended early | `record` in `stages` | `RecordingStats::after_end` |
-//! | with a thread that hung | `Run::leave_behind` in `supervise` | `SinkStats::busy` |
+//! - Before it came: a gap in the source's frame numbers, found by `capture` in `stages` and
+//!   counted in `RunStats::continuity`.
+//! - In a full queue (capture, cloud or recorder): `Sender::send` in `queue`, and `Receiver::drop`
+//!   where the thread after it is gone; in the `Count` that the queue was made with.
+//! - At the viewer: `show` in `sinks`, in `SinkStats::{above_show_rate, busy, disconnected}`.
+//! - After the end of a recording: `record` in `stages`, in `RecordingStats::after_end`.
+//! - With a thread that hung: `Run::leave_behind` in `supervise`, in `SinkStats::busy`.
 //!
 //! The run ends when capture ends: because the source has, because of a limit, or because it was
 //! asked to stop. Its sender of the capture queue is dropped then, what is downstream drains, and

@@ -80,7 +80,7 @@ pub(super) fn capture(
                 stats.continuity.add(found);
                 stats.time.note(&meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
-                    // One that failed has told why, and the queue counts what it does not get.
+                    // One that failed has reported why, and the queue counts what it does not get.
                     let _ = recorder.send(Arc::clone(&frame));
                 }
                 let sent = queues.project.send(frame);

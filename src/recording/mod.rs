@@ -1,5 +1,5 @@
-//! Reading recordings, without librealsense: what is in a file, and its depth frames with colour and
-//! metadata, in order. Knows no pipeline, clock or thread policy of ours.
+//! Reading recordings, without librealsense: what is in a file, and its depth frames with colour
+//! and metadata, in order. Knows no pipeline, clock or thread policy of ours.
 //!
 //! | room | duty |
 //! | --- | --- |
@@ -18,7 +18,7 @@
 //! | metres per depth step | `streams/units.rs` |
 //! | which streams are delivered | `streams/selection.rs` |
 //! | a frame is counted as lost | `reader/assembler.rs`: `LossCounter` |
-//! | the number and time stamp of a frame | `reader/assembler.rs`: `FrameNumbers`, `reader/metadata_join.rs` |
+//! | the number and time stamp of a frame | `reader/assembler.rs`, `reader/metadata_join.rs` |
 //! | depth gets its colour image | `reader/frames.rs`, by `crate::pairing` |
 
 pub mod container;

@@ -1,10 +1,10 @@
 //! Where depth frames come from: one trait, one room per kind of source.
 //!
-//! | source | clock behind `device_time` | arrival (`FrameMeta::arrived_at`) is read |
+//! | source | clock of `device_time` | when `arrived_at` is read |
 //! | --- | --- | --- |
 //! | [`synthetic`] | its own schedule (`hardware_clock`) | when the frame is due |
-//! | `realsense` | the camera's, in the domain that librealsense names | when librealsense's pipeline has handed the frame over, before filters |
-//! | [`recording`] | that of the recorded camera | when the reader hands the frame over, at its recorded pace or at once |
+//! | `realsense` | the camera's, in librealsense's domain | librealsense gives the frame, unfiltered |
+//! | [`recording`] | that of the recorded camera | the reader delivers it, at its pace or at once |
 
 use std::path::PathBuf;
 

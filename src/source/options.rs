@@ -165,7 +165,8 @@ impl FromStr for Exposure {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(
     untagged,
-    expecting = "an option is a number, true, false, or a name in quotes; or a table of options under a sensor's name"
+    expecting = "an option is a number, true, false, or a name in quotes; or a table of options \
+        under a sensor's name"
 )]
 pub enum OptionValue {
     Switch(bool),

@@ -292,7 +292,7 @@ fn bad_recordings_are_refused_with_one_clear_line() {
         with(&missing, &["there is no such file"]);
         with(&folder, &["directory"]);
         with(&jpeg, &["JPEG"]);
-        with(&text, &["(.bag, .db3, .mcap)", "it begins with 72 6f 6f 6d 0a \"room.\""]);
+        with(&text, &["(.bag, .db3, .mcap)", "it starts with 72 6f 6f 6d 0a \"room.\""]);
         for len in [1, 13] {
             with(
                 &file("cut.db3", &b"SQLite format 3\0"[..len]),
@@ -472,7 +472,7 @@ fn a_section_behind_the_end_is_a_mistake() {
     let bag = dir.path().join("short.bag");
     let path = bag.to_str().unwrap();
     std::fs::write(&bag, write_bag(&Spec::default()).bytes).unwrap();
-    let behind = ["short.bag", "--from 10s lies behind the end", "0.300 s"];
+    let behind = ["short.bag", "--from 10s is past the end", "0.300 s"];
     let replay = ["replay", path, "--from", "10s", "--view", "none"];
     refused(&replay, 1, &behind);
     let (mcap, out) = (dir.path().join("x.mcap"), dir.path().join("profile"));
@@ -542,4 +542,50 @@ fn the_first_signal_drains_and_the_second_ends_at_once() {
     kill(run.id(), "INT");
     kill(run.id(), "CONT");
     assert_eq!(run.wait_with_output().unwrap().status.code(), Some(130));
+}
+
+#[test]
+fn a_bare_file_is_replayed_and_commands_of_other_tools_hint_at_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made.bag");
+    std::fs::write(&path, write_bag(&Spec::default()).bytes).unwrap();
+    let path = path.to_str().unwrap();
+    for verbose in [&[][..], &["-v"]] {
+        let args = [verbose, &[path, "--pace", "max", "--view", "none", "--json"]].concat();
+        let output = depthcast(&args);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(report(&output)["end"], "end_of_input");
+    }
+    refused(&["gone.mcap", "--view", "none"], 1, &["gone.mcap", "there is no such file"]);
+    for (command, hint) in [
+        ("view", "depthcast replay FILE"),
+        ("play", "depthcast replay FILE"),
+        ("convert", "depthcast record OUT.mcap -- replay FILE"),
+    ] {
+        refused(&[command, path], 2, &[command, hint]);
+    }
+}
+
+#[test]
+fn flags_are_in_groups() {
+    let run = [
+        ("Viewer:", &["--view ", "--open", "--linger", "--layout", "--show-rate"][..]),
+        ("Points:", &["--color-by", "--roi", "--voxel-m"]),
+        ("Output:", &["--json", "--save "]),
+        ("Statistics:", &["--stats-out", "--metrics"]),
+        ("Real time:", &["--policy", "--threads", "--realtime", "--capture-cores"]),
+    ];
+    for (command, own) in [
+        ("demo", [("Source:", &["--depth", "--seed"][..])].as_slice()),
+        ("live", &[("Camera:", &["--serial", "--reconnect"]), ("Source:", &["--from-file"])]),
+        ("replay", &[("Source:", &["--pace", "--from ", "--loop", "--topic"])]),
+    ] {
+        let help = String::from_utf8(depthcast(&[command, "--help"]).stdout).unwrap();
+        for (group, flags) in own.iter().chain(&run) {
+            let (_, after) = help.split_once(&format!("\n{group}\n")).unwrap();
+            let lines = after.lines().take_while(|l| l.is_empty() || l.starts_with(' '));
+            let text = lines.collect::<Vec<_>>().join("\n");
+            assert!(flags.iter().all(|flag| text.contains(flag)), "{command} {group}: {text}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Exports: each format is read back by a reader of its own, and nothing half-written is ever left
-//! behind.
+//! Exports: each format is read back by a reader of its own, and no half-written file is
+//! ever left.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -320,16 +320,16 @@ fn a_stop_leaves_whole_files_only() {
     let stop = Stop::default();
     let export = Export::open(settings, Arc::new(ManualClock::new())).unwrap();
     assert_eq!(export.expected_files(), Some(10));
-    let mut told = vec![];
+    let mut reported = vec![];
     let error = export
         .run(&stop, &mut |files| {
-            told.push(files);
+            reported.push(files);
             stop.ask();
         })
         .unwrap_err();
     assert!(format!("{error:#}").contains("interrupted"), "{error:#}");
     let names = names(&desk.out());
-    assert_eq!(told, (1..=names.len() as u64).collect::<Vec<_>>());
+    assert_eq!(reported, (1..=names.len() as u64).collect::<Vec<_>>());
     assert!(names.len() < 10, "{names:?}");
     names.iter().for_each(|name| drop(read_ply(&fs::read(desk.out().join(name)).unwrap())));
 }
@@ -368,8 +368,8 @@ fn of_a_damaged_recording_the_readable_frames_are_exported() {
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&summary["files"], &summary["damage"]["frames_lost"]), (&9.into(), &1.into()));
     let note = summary["damage"]["notes"][0].as_str().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(told.contains("damaged") && told.contains(note), "{told}");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(messages.contains("damaged") && messages.contains(note), "{messages}");
     let names = names(&desk.out());
     assert!(names.len() == 9 && !names.contains(&"made_000103.ply".to_owned()), "{names:?}");
 }

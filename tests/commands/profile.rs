@@ -178,7 +178,7 @@ fn what_cannot_be_measured_or_compared_is_reported_in_one_line() {
     let not_a_report = not_a_report.to_str().unwrap();
     for (args, code, words) in [
         (format!("--out {out}"), 2, "demo|live|replay"),
-        (format!("--out {out} -- demo --json"), 2, "--json stands before"),
+        (format!("--out {out} -- demo --json"), 2, "--json goes before"),
         (format!("--out {out} -- export"), 2, "export"),
         (format!("--out {out} --repetitions 0 -- demo"), 2, "repetitions"),
         (format!("--out {out} --warm-up 5s -- demo --frames 3"), 1, "within its warm-up"),

@@ -20,44 +20,6 @@ fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
 }
 
 #[test]
-fn a_cut_bag_gives_all_frames_of_its_whole_chunks() {
-    let file = File::new();
-    for packing in ALL_PACKINGS {
-        for frames_a_chunk in [1, 4] {
-            let spec = Spec { packing, frames_a_chunk, has_color: true, ..Spec::default() };
-            let Bag { bytes, chunks } = write_bag(&spec);
-            for len in (0..bytes.len()).step_by(61) {
-                let whole = chunks
-                    .iter()
-                    .filter(|c| c.record.end <= len)
-                    .map(|c| c.frames_up_to_here)
-                    .max()
-                    .unwrap_or(0);
-                match read(&file, &bytes[..len]) {
-                    Ok((frames, damage)) => {
-                        assert!(
-                            frames.len() >= whole,
-                            "{packing:?} {len}: {} of {whole}",
-                            frames.len()
-                        );
-                        assert_genuine(&spec, &frames);
-                        assert!(!damage.is_none(), "{packing:?} {len}");
-                        let info = inspect(&file.put(&bytes[..len])).unwrap();
-                        assert!(!info.complete);
-                        assert_eq!(
-                            info.streams.iter().find(|s| s.kind == "depth").unwrap().frames,
-                            frames.len() as u64
-                        );
-                        assert_eq!(info.damage, damage);
-                    }
-                    Err(e) => assert_eq!(whole, 0, "{packing:?} {len}: {e}"),
-                }
-            }
-        }
-    }
-}
-
-#[test]
 fn messages_of_a_cut_chunk_are_read_as_far_as_they_are_whole() {
     let file = File::new();
     let spec = Spec { packing: Packing::None, frames_a_chunk: 10, ..Spec::default() };
@@ -65,41 +27,6 @@ fn messages_of_a_cut_chunk_are_read_as_far_as_they_are_whole() {
     let (frames, damage) = read(&file, &bytes[..chunks[0].record.end - 300]).unwrap();
     assert_eq!(numbers(&frames), (100..109).collect::<Vec<u64>>());
     assert_eq!(damage.frames_lost, 1, "{damage:?}");
-}
-
-#[test]
-fn no_damaged_byte_does_more_than_cost_frames() {
-    let file = File::new();
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as usize % below
-    };
-    for packing in ALL_PACKINGS {
-        let spec = Spec { packing, has_color: true, frames_a_chunk: 2, ..Spec::default() };
-        let bytes = write_bag(&spec).bytes;
-        let (mut opened, mut kept) = (0, 0);
-        for _ in 0..400 {
-            let mut damaged = bytes.clone();
-            for _ in 0..1 + next(3) {
-                damaged[next(bytes.len())] ^= 1 << next(8);
-            }
-            if let Ok((frames, _)) = read(&file, &damaged) {
-                opened += 1;
-                kept += frames.len();
-                if packing != Packing::None {
-                    // Packed chunks have checksums; in others a wrong pixel looks like any other.
-                    assert_genuine(&spec, &frames);
-                }
-            }
-            let _ = inspect(&file.put(&damaged));
-        }
-        // Where the first chunk has the damage, the intrinsics may be lost.
-        assert!(opened > 200, "{packing:?}: {opened} of 400 can be opened");
-        assert!(kept > opened * 7, "{packing:?}: {kept} frames of {opened} bags");
-    }
 }
 
 #[test]
@@ -182,11 +109,11 @@ fn frames_of_a_wrong_size_are_counted_as_lost() {
 }
 
 #[test]
-fn intrinsics_from_a_chunk_that_fails_its_checksum_are_told() {
+fn intrinsics_from_a_chunk_that_fails_its_checksum_are_reported() {
     let bag = write_bag(&Spec { packing: Packing::Lz4, frames_a_chunk: 2, ..Spec::default() });
     let first = &bag.chunks[0].data;
-    let mut told = 0;
-    for at in first.clone().step_by(7) {
+    let mut reported = 0;
+    for at in first.clone().step_by(3) {
         let mut bytes = bag.bytes.clone();
         bytes[at] ^= 0x10;
         let file = File::new();
@@ -195,9 +122,9 @@ fn intrinsics_from_a_chunk_that_fails_its_checksum_are_told() {
             let notes = source.damage().notes;
             assert!(notes.iter().any(|note| note.contains("intrinsics")), "byte {at}: {notes:?}");
         }
-        told += u32::from(source.damage().notes.iter().any(|note| note.contains("intrinsics")));
+        reported += u32::from(source.damage().notes.iter().any(|note| note.contains("intrinsics")));
     }
-    assert!(told > 0);
+    assert!(reported > 0);
 }
 
 fn expected_ppx_bits(bytes: &[u8]) -> u32 {

@@ -19,14 +19,6 @@ common::with_data! {
     the_sample_of_twenty_frames_is_read_as_librealsense_reads_it,
 }
 
-fn error_of(bytes: &[u8]) -> String {
-    let file = File::new();
-    let path = file.put(bytes);
-    let error = open(&path, at_once()).err().expect("this cannot be opened").to_string();
-    assert!(error.contains("some.bag") && !error.contains('\n'), "{error}");
-    error
-}
-
 fn sha256(depth: &[u16]) -> String {
     let bytes: Vec<u8> = depth.iter().flat_map(|v| v.to_le_bytes()).collect();
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
@@ -225,53 +217,46 @@ fn every_time_stamp_domain_is_known() {
 
 #[test]
 fn what_cannot_be_opened_is_told_in_one_line() {
-    let no_depth =
-        error_of(&write_bag(&Spec { has_depth: false, has_color: true, ..Spec::default() }).bytes);
-    assert!(no_depth.contains("has no depth stream; it has: Color (rgb8 16x12)"), "{no_depth}");
-    let unclosed = Spec { has_depth: false, has_color: true, is_closed: false, ..Spec::default() };
-    assert!(error_of(&write_bag(&unclosed).bytes).contains("has no depth stream"));
-    let no_frames = error_of(&write_bag(&Spec { stamps_ns: vec![], ..Spec::default() }).bytes);
-    assert!(no_frames.contains("no depth"), "{no_frames}");
-    assert!(error_of(b"").contains("is empty"));
-    assert!(error_of(b"\xff\xd8\xff\xe0\0\x10JFIF").contains("a JPEG image"));
-    assert!(error_of(b"\x89PNG\r\n\x1a\n....").contains("a PNG image"));
-    assert!(error_of(b"hello, world").contains("68 65 6c 6c"));
-    assert!(error_of(b"#ROSBAG V1.2\n").contains("version 1"));
-    assert!(error_of(b"#ROSB").contains("cut off"));
-    assert!(error_of(b"SQLite format 3\0rest").contains("is an SQLite file, but"));
-    assert!(error_of(b"\x89MCAP0\r\nrest").contains("no depth frame"));
-    let focal = error_of(&write_bag(&Spec { focal_px: f64::NAN, ..Spec::default() }).bytes);
-    assert!(focal.contains("fx is NaN"), "{focal}");
-    let model = error_of(
-        &write_bag(&Spec { distortion: ("rubber sheet", [1.0; 5]), ..Spec::default() }).bytes,
-    );
-    assert!(model.contains("'rubber sheet'"), "{model}");
-    assert!(
-        error_of(&Writer::new(Packing::None).finish(true).bytes).contains("without any messages")
-    );
-
+    let base = Spec::default;
+    let colour_only = Spec { has_depth: false, has_color: true, ..base() };
     let mut other = Writer::new(Packing::Lz4);
     other.message("/camera/depth/image_raw", &string("?"));
-    let other = error_of(&other.finish(true).bytes);
-    assert!(
-        other.contains("without images; it has: /camera/depth/image_raw (any/Type)"),
-        "{other}"
-    );
-
+    for (bytes, words) in [
+        (write_bag(&colour_only).bytes, "has no depth stream; it has: Color (rgb8 16x12)"),
+        (write_bag(&Spec { is_closed: false, ..colour_only }).bytes, "has no depth stream"),
+        (write_bag(&Spec { stamps_ns: vec![], ..base() }).bytes, "no depth"),
+        (write_bag(&Spec { focal_px: f64::NAN, ..base() }).bytes, "fx is NaN"),
+        (
+            write_bag(&Spec { distortion: ("rubber sheet", [1.0; 5]), ..base() }).bytes,
+            "'rubber sheet'",
+        ),
+        (Writer::new(Packing::None).finish(true).bytes, "without any messages"),
+        (other.finish(true).bytes, "without images; it has: /camera/depth/image_raw (any/Type)"),
+        (b"".to_vec(), "is empty"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF".to_vec(), "a JPEG image"),
+        (b"\x89PNG\r\n\x1a\n....".to_vec(), "a PNG image"),
+        (b"hello, world".to_vec(), "68 65 6c 6c"),
+        (b"#ROSBAG V1.2\n".to_vec(), "version 1"),
+        (b"#ROSB".to_vec(), "cut off"),
+        (b"SQLite format 3\0rest".to_vec(), "is an SQLite file, but"),
+        (b"\x89MCAP0\r\nrest".to_vec(), "no depth frame"),
+    ] {
+        let file = File::new();
+        let text = open(&file.put(&bytes), at_once()).err().expect(words).to_string();
+        assert!(text.contains("some.bag") && !text.contains('\n'), "{text}");
+        assert!(text.contains(words), "{text}");
+    }
     let dir = TempDir::new().unwrap();
-    assert!(open(dir.path(), at_once()).err().unwrap().to_string().contains("is a directory"));
-    assert!(
-        open(&dir.path().join("no.bag"), at_once())
-            .err()
-            .unwrap()
-            .to_string()
-            .contains("no such file")
-    );
-    let spec = Spec::default();
+    for (path, words) in
+        [(dir.path().to_owned(), "is a directory"), (dir.path().join("no.bag"), "no such file")]
+    {
+        assert!(open(&path, at_once()).err().unwrap().to_string().contains(words));
+    }
     let file = File::new();
-    let path = file.put(&write_bag(&spec).bytes);
-    assert!(open(&path, ReplayOptions { speed: 0.0, ..at_once() }).is_err());
-    assert!(open(&path, ReplayOptions { speed: f64::NAN, ..at_once() }).is_err());
+    let path = file.put(&write_bag(&base()).bytes);
+    for speed in [0.0, f64::NAN] {
+        assert!(open(&path, ReplayOptions { speed, ..at_once() }).is_err());
+    }
 }
 
 /// Delivers all frames by a clock that only sleeping moves; returns their numbers and times of
@@ -318,18 +303,20 @@ fn spec_at_ms(stamps_ms: &[u64]) -> Spec {
 
 #[test]
 fn frames_are_delivered_when_they_are_due() {
-    let spec = spec_at_ms(&[5000, 5100, 5133, 5500]);
-    let recorded = ReplayOptions::default();
-    assert_eq!(
-        arrivals(&spec, recorded.clone(), 9),
-        [(100, 1000), (101, 1100), (102, 1133), (103, 1500)]
-    );
-    let double = ReplayOptions { speed: 2.0, ..recorded.clone() };
-    assert_eq!(arrivals(&spec, double, 9), [(100, 1000), (101, 1050), (102, 1066), (103, 1250)]);
-    assert_eq!(arrivals(&spec, at_once(), 9), [(100, 1000), (101, 1000), (102, 1000), (103, 1000)]);
-    let jumping = spec_at_ms(&[5000, 5050, 1000, 1050, 90_000]);
-    let dues: Vec<u64> = arrivals(&jumping, recorded, 9).iter().map(|a| a.1).collect();
-    assert_eq!(dues, [1000, 1050, 1150, 1200, 1300]);
+    let at = |speed: f64| ReplayOptions { speed, ..ReplayOptions::default() };
+    for (options, stamps_ms, due_ms) in [
+        (at(1.0), &[5000, 5100, 5133, 5500][..], &[1000, 1100, 1133, 1500][..]),
+        (at(2.0), &[5000, 5100, 5133, 5500], &[1000, 1050, 1066, 1250]),
+        (at(0.5), &[5000, 5040], &[1000, 1080]),
+        (at_once(), &[5000, 5100, 5133, 5500], &[1000, 1000, 1000, 1000]),
+        // Stamps that jump or stay neither stall nor rush: a period, 100 ms, lies between them.
+        (at(1.0), &[5000, 5050, 1000, 1050, 90_000], &[1000, 1050, 1150, 1200, 1300]),
+        (at(1.0), &[7, 7, 7, 57], &[1000, 1100, 1200, 1250]),
+        (at(10.0), &[1000, 500, 550], &[1000, 1010, 1015]),
+    ] {
+        let want: Vec<(u64, u64)> = (100..).zip(due_ms.iter().copied()).collect();
+        assert_eq!(arrivals(&spec_at_ms(stamps_ms), options, 9), want, "{stamps_ms:?}");
+    }
 }
 
 #[test]
@@ -364,12 +351,14 @@ fn a_section_is_cut_out_by_the_stamps() {
         to: to.map(Duration::from_millis),
         ..ReplayOptions::default()
     };
-    assert_eq!(arrivals(&spec, section(Some(100), Some(300)), 9), [(101, 1000), (102, 1100)]);
-    assert_eq!(
-        arrivals(&spec, section(Some(101), None), 9),
-        [(102, 1000), (103, 1100), (104, 1200)]
-    );
-    assert_eq!(arrivals(&spec, section(None, Some(100)), 9), [(100, 1000)]);
+    for (from, to, want) in [
+        (Some(100), Some(300), &[(101, 1000), (102, 1100)][..]),
+        (Some(101), None, &[(102, 1000), (103, 1100), (104, 1200)]),
+        (None, Some(100), &[(100, 1000)]),
+        (Some(400), None, &[(104, 1000)]),
+    ] {
+        assert_eq!(arrivals(&spec, section(from, to), 9), want);
+    }
     let file = File::new();
     let path = file.put(&write_bag(&spec).bytes);
     let mut source = open(&path, section(Some(100), Some(300))).unwrap();
@@ -377,18 +366,17 @@ fn a_section_is_cut_out_by_the_stamps() {
     drain(&mut source);
     assert!(source.damage().is_none(), "what was not asked for is not lost");
     assert!(open(&path, section(Some(300), Some(100))).is_err());
-    assert_eq!(arrivals(&spec, section(Some(400), None), 9), [(104, 1000)]);
-    let refused = |options| open(&path, options).err().unwrap().to_string();
     for color in [false, true] {
         let path = file.put(&write_bag(&Spec { has_color: true, ..spec.clone() }).bytes);
         let behind = ReplayOptions { color, ..section(Some(401), None) };
         let text = open(&path, behind).err().unwrap().to_string();
         assert!(
-            text.contains("--from 401ms lies behind the end") && text.contains("0.400 s"),
+            text.contains("--from 401ms is past the end") && text.contains("0.400 s"),
             "{text}"
         );
     }
-    let text = refused(section(Some(101), Some(199)));
+    let nothing = open(&path, section(Some(101), Some(199)));
+    let text = nothing.err().unwrap().to_string();
     assert!(text.ends_with("no depth frame lies between --from 101ms and --to 199ms"), "{text}");
 }
 
@@ -436,21 +424,13 @@ fn the_info_of_a_bag_follows_the_contract() {
     assert!((json["duration_s"].as_f64().unwrap() - 0.3).abs() < 1e-6);
     let streams = json["streams"].as_array().unwrap();
     let depth = streams.iter().find(|s| s["kind"] == "depth").unwrap();
-    for (key, want) in [
-        ("width", serde_json::json!(16)),
-        ("height", serde_json::json!(12)),
-        ("nominal_fps", serde_json::json!(30.0)),
-        ("encoding", serde_json::json!("mono16")),
-        ("frames", serde_json::json!(10)),
-        ("first_frame_number", serde_json::json!(100)),
-        ("last_frame_number", serde_json::json!(109)),
-        ("fx", serde_json::json!(20.0)),
-        ("fy", serde_json::json!(20.0)),
-        ("ppx", serde_json::json!(7.5)),
-        ("ppy", serde_json::json!(5.5)),
-        ("distortion", serde_json::json!("brown_conrady")),
-    ] {
-        assert_eq!(depth[key], want, "{key}");
+    let want = serde_json::json!({
+        "width": 16, "height": 12, "nominal_fps": 30.0, "encoding": "mono16", "frames": 10,
+        "first_frame_number": 100, "last_frame_number": 109,
+        "fx": 20.0, "fy": 20.0, "ppx": 7.5, "ppy": 5.5, "distortion": "brown_conrady",
+    });
+    for (key, want) in want.as_object().unwrap() {
+        assert_eq!(depth[key], *want, "{key}");
     }
     assert!((depth["depth_units_m"].as_f64().unwrap() - 0.001).abs() < 1e-9);
     assert!(streams.iter().find(|s| s["kind"] == "color").unwrap()["depth_units_m"].is_null());

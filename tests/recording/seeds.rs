@@ -8,7 +8,7 @@ use common::db3_writer::{self, Pixels, png_of, write_db3};
 use common::driver_messages::{
     CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms,
 };
-use common::kinds::converted;
+use common::kinds::{self, converted};
 use common::mcap_writer::{
     self, Channel, Layout, ros2, ros2_camera_info, ros2_image, unclosed, write_mcap,
 };
@@ -33,41 +33,24 @@ fn depth(frame: usize) -> Vec<u8> {
 }
 
 fn bags() -> Vec<Vec<u8>> {
-    let mut bags = vec![];
-    for packing in ALL_PACKINGS {
-        for (has_color, frames_a_chunk, is_closed) in
-            [(false, 1, true), (true, 2, true), (true, 4, false)]
-        {
-            bags.push(
-                write_bag(&bag_writer::Spec {
-                    packing,
-                    has_color,
-                    frames_a_chunk,
-                    is_closed,
-                    ..small()
-                })
-                .bytes,
-            );
-        }
-        bags.push(driver_bag(packing, Transport::Raw));
-    }
     let color = Color { encoding: "yuyv", bytes_per_pixel: 2, ..Color::default() };
     let odd = bag_writer::Spec {
+        color,
+        has_color: true,
+        is_closed: false,
         units_in_frames: Some(0.001),
         row_padding: 2,
         is_bigendian: true,
         domain: None,
         ..small()
     };
-    bags.push(write_bag(&bag_writer::Spec { color, has_color: true, ..odd }).bytes);
-    bags.extend(
-        [Transport::Png, Transport::RvlAndJpeg]
-            .map(|transport| driver_bag(bag_writer::Packing::None, transport)),
-    );
-    bags
+    let transports = [Transport::Raw, Transport::Png, Transport::RvlAndJpeg];
+    let drivers = ALL_PACKINGS.into_iter().zip(transports);
+    let drivers = drivers.map(|(packing, transport)| driver_bag(packing, transport));
+    drivers.chain([write_bag(&odd).bytes]).collect()
 }
 
-/// How the images of a driver are packed.
+/// How the images of a driver are compressed.
 #[derive(Clone, Copy, PartialEq)]
 enum Transport {
     Raw,
@@ -165,13 +148,8 @@ fn packed(
 }
 
 fn mcaps() -> Vec<Vec<u8>> {
-    let mut mcaps = vec![];
-    for packing in mcap_writer::ALL_PACKINGS {
+    let of_packing = |packing| {
         let layout = Layout { packing, messages_a_chunk: 5, ..Layout::default() };
-        mcaps.push(converted(
-            messages_of(&bag_writer::Spec { has_color: true, ..small() }),
-            &layout,
-        ));
         let bare = Layout {
             has_summary: false,
             has_message_indexes: false,
@@ -179,11 +157,10 @@ fn mcaps() -> Vec<Vec<u8>> {
             has_extras: true,
             ..layout
         };
-        mcaps.push(converted(messages_of(&small()), &bare));
-        mcaps.push(driver_mcap(&layout));
-        mcaps.push(unclosed(driver_mcap(&layout)));
-    }
-    mcaps
+        let bare = converted(messages_of(&small()), &bare);
+        [bare, driver_mcap(&layout), unclosed(driver_mcap(&layout))]
+    };
+    mcap_writer::ALL_PACKINGS.into_iter().flat_map(of_packing).collect()
 }
 
 /// Channel (the camera info's or the depth's) and message, as ROS 2 has them.
@@ -224,10 +201,8 @@ fn db3s() -> Vec<Vec<u8>> {
         ..Default::default()
     };
     for pixels in [Pixels::Raw, Pixels::Png, Pixels::Zstd] {
-        for (has_color, is_packed) in [(false, false), (true, false), (true, true)] {
-            write_db3(&path, &db3_writer::Spec { pixels, has_color, is_packed, ..small.clone() });
-            db3s.push(taken(&path));
-        }
+        write_db3(&path, &db3_writer::Spec { pixels, is_packed: true, ..small.clone() });
+        db3s.push(taken(&path));
     }
     // Images that go on from page to page.
     write_db3(&path, &db3_writer::Spec { width: 32, height: 24, pixels: Pixels::Raw, ..small });
@@ -247,16 +222,21 @@ fn db3s() -> Vec<Vec<u8>> {
 #[test]
 fn every_seed_is_a_recording() {
     let folder = std::env::var_os("DEPTHCAST_WRITE_SEEDS").map(PathBuf::from);
-    for (target, seeds) in [("bag", bags()), ("db3", db3s()), ("mcap", mcaps())] {
-        for (i, seed) in seeds.into_iter().enumerate() {
-            let (frames, _) =
-                read(&File::new(), &seed).unwrap_or_else(|e| panic!("{target} {i}: {e}"));
-            assert_eq!(frames.len(), FRAMES, "{target} {i}");
-            if let Some(folder) = &folder {
-                let folder = folder.join(target);
-                std::fs::create_dir_all(&folder).unwrap();
-                std::fs::write(folder.join(format!("seed{i}")), seed).unwrap();
-            }
+    let kinds = kinds::all().into_iter().map(|kind| {
+        let target = kind.name.split(' ').next().unwrap();
+        (target, kind.frames.len(), kind.bytes)
+    });
+    let others = [("bag", bags()), ("db3", db3s()), ("mcap", mcaps())];
+    let others = others
+        .into_iter()
+        .flat_map(|(target, seeds)| seeds.into_iter().map(move |seed| (target, FRAMES, seed)));
+    for (i, (target, count, seed)) in kinds.chain(others).enumerate() {
+        let (frames, _) = read(&File::new(), &seed).unwrap_or_else(|e| panic!("{target} {i}: {e}"));
+        assert_eq!(frames.len(), count, "{target} {i}");
+        if let Some(folder) = &folder {
+            let folder = folder.join(target);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join(format!("seed{i}")), seed).unwrap();
         }
     }
 }

@@ -21,15 +21,15 @@ use crate::profile;
 use crate::profile::compare::{Comparison, MIN_REPETITIONS};
 use crate::profile::report::ProfileReport;
 
-/// Many short turns tell more than few long ones: their number is what makes the interval narrow,
-/// and a pair that takes seconds is over before the machine has become another.
+/// Many short turns say more than few long ones: their number is what makes the interval narrow,
+/// and a pair that takes seconds is over before the machine has changed.
 const TURNS: usize = 10;
 /// Of each turn after its warm-up, where neither a flag nor the input ends it.
 const LENGTH: &str = "3s";
 
 /// How soon signals are passed on, and ends noticed.
 const POLL: Duration = Duration::from_millis(50);
-/// For a program that was told to stop: its drain and its viewer's have limits of their own.
+/// For a program that was asked to stop: its drain and its viewer's have limits of their own.
 const GRACE: Duration = Duration::from_secs(20);
 
 struct Side {
@@ -64,13 +64,13 @@ pub(super) fn against(other: &Path, args: &ProfileArgs) -> anyhow::Result<Done> 
     if !source.has_end() && run.duration.is_none() && run.frames.is_none() {
         words.splice(1..1, ["--duration".into(), LENGTH.into()]);
     }
-    let began = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     take_turns(&mut sides, turns, args.warm_up, &words)?;
     let mut joined = Vec::new();
     for Side { name, program, reports } in sides {
         let (mut report, measured) = profile::report::join(reports)
             .with_context(|| format!("the {name}: {}", program.display()))?;
-        report.in_turns = u64::try_from(began.as_millis()).ok();
+        report.in_turns = u64::try_from(started.as_millis()).ok();
         report.command = command_line(args);
         if report.cells.iter().any(|cell| cell.repetitions.len() < turns) {
             for cell in &mut report.cells {
@@ -124,7 +124,8 @@ fn take_turns(
 
 /// Before this one is measured for nothing.
 fn ensure_profiles(program: &Path) -> anyhow::Result<()> {
-    const ADVICE: &str = "--against takes the program of another build, such as target/release/depthcast in another clone";
+    const ADVICE: &str = "--against takes the program of another build, such as \
+        target/release/depthcast in another clone";
     let name = program.display();
     let mut help = Command::new(program);
     help.args(["profile", "--help"]).stdin(Stdio::null());
@@ -188,23 +189,23 @@ fn run(
     let lines = lines(child.stderr.take().context("its messages are not to be had")?)?;
     let mut said = Vec::new();
     let mut hear = |line: String| {
-        // Its error is told by us.
+        // Its error we report ourselves.
         if !line.starts_with(ERROR) {
             eprintln!("{label}: {line}");
         }
         said.push(line);
     };
-    let mut told_at: Option<Instant> = None;
+    let mut asked_at: Option<Instant> = None;
     let status = loop {
         match lines.recv_timeout(POLL) {
             Ok(line) => hear(line),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => std::thread::sleep(POLL),
         }
-        match told_at {
+        match asked_at {
             None if stop.is_asked() => {
-                told_at = Some(Instant::now());
-                // If it has ended just now, there is nobody to be told.
+                asked_at = Some(Instant::now());
+                // If it has ended just now, there is nobody to ask.
                 let _ = kill_process(Pid::from_child(&child), Signal::INT);
             }
             Some(at) if at.elapsed() > GRACE => child.kill()?,
@@ -234,12 +235,12 @@ fn lines(pipe: impl std::io::Read + Send + 'static) -> anyhow::Result<Receiver<S
     Ok(receiver)
 }
 
-/// How a depthcast begins the line that says why it failed.
+/// How a depthcast starts the line that says why it failed.
 const ERROR: &str = "depthcast: ";
 
 /// The line that says why: depthcast's own, that of its command line, or the last.
 fn why(said: &[String]) -> Option<&str> {
-    let with = |begin: &str| said.iter().rev().find_map(|line| line.strip_prefix(begin));
+    let with = |start: &str| said.iter().rev().find_map(|line| line.strip_prefix(start));
     with(ERROR)
         .or_else(|| with("error: "))
         .or_else(|| said.iter().map(|line| line.trim()).rfind(|line| !line.is_empty()))
@@ -264,7 +265,8 @@ mod tests {
                 Some("no camera; plug one in"),
             ),
             (
-                "error: unexpected argument '--x' found\n\nUsage: y\n\nFor more information, try '--help'.",
+                "error: unexpected argument '--x' found\n\nUsage: y\n\nFor more information, try \
+                 '--help'.",
                 Some("unexpected argument '--x' found"),
             ),
             ("one\ntwo\n\n", Some("two")),
@@ -282,12 +284,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_to_stop_is_told_so_once() {
+    fn who_is_to_stop_is_asked_once() {
         let stop = Stop::default();
         stop.ask();
-        let script = "trap 'echo told >&2; n=1' INT; while [ -z \"$n\" ]; do sleep 0.02; done; sleep 0.3; exit 1";
+        let script = "trap 'echo told >&2; n=1' INT; while [ -z \"$n\" ]; do sleep 0.02; done; \
+            sleep 0.3; exit 1";
         let (status, said) = run(shell(script), "test", &stop).unwrap();
-        // Told before the trap was set it has ended at once.
+        // Asked before the trap was set it has ended at once.
         assert!(
             status.code() == Some(1) && said == ["told"] || status.code().is_none(),
             "{status}: {said:?}"

@@ -51,7 +51,7 @@ Examples:
   depthcast profile --compare before after --fail-over 10%
   depthcast profile --against ../before/target/release/depthcast --out both -- demo
 
---against tells whether a change made something slower. Machines become faster and slower by
+--against says whether a change made something slower. Machines become faster and slower by
 themselves, and what is measured one after the other differs by that; so the two builds take turns,
 ten if nothing else is said, each of one repetition of 3s. The folder gets the reports first (the
 other build's) and second (this one's), and compare.json.";
@@ -74,11 +74,11 @@ pub(super) struct ProfileArgs {
     /// Print the report as JSON (depthcast.profile.v1, or depthcast.compare.v1)
     #[arg(long)]
     json: bool,
-    /// Tell which stages of B differ from those of A by more than the noise; exit code 1 if one has
+    /// Say which stages of B differ from those of A by more than the noise; exit code 1 if one has
     /// become worse by more than --fail-over
     #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
     compare: Option<Vec<PathBuf>>,
-    /// Measure another build of depthcast and this one in turns, and tell whether this one is
+    /// Measure another build of depthcast and this one in turns, and say whether this one is
     /// worse, as --compare does; exit codes are its
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,

@@ -41,10 +41,10 @@ pub struct Ahead<Key, In, Out> {
     jobs: Option<Sender<Task<In, Out>>>,
     threads: Vec<JoinHandle<()>>,
     max_jobs: usize,
-    /// In the order in which they were begun, with what they take.
+    /// In the order in which they were started, with the bytes that each takes.
     queue: VecDeque<(Key, usize, Receiver<Out>)>,
     bytes: usize,
-    /// Tells the threads that nobody waits for the queue any more.
+    /// Nobody waits for the queue any more.
     is_dropped: Arc<AtomicBool>,
 }
 
@@ -79,24 +79,24 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
         })
     }
 
-    /// Whether another job may be begun.
+    /// Whether another task may be started.
     pub fn has_room(&self) -> bool {
         self.queue.len() < self.max_jobs && self.bytes < MAX_AHEAD_BYTES
     }
 
     /// Has something made that takes so many bytes; false if it will not be.
-    pub fn begin(&mut self, key: Key, bytes: usize, input: In) -> bool {
+    pub fn start_task(&mut self, key: Key, bytes: usize, input: In) -> bool {
         let (done, made) = channel::bounded(1);
         let task = Task { input, done, is_dropped: Arc::clone(&self.is_dropped) };
-        let is_begun = self.jobs.as_ref().is_some_and(|jobs| jobs.send(task).is_ok());
-        if is_begun {
+        let is_started = self.jobs.as_ref().is_some_and(|jobs| jobs.send(task).is_ok());
+        if is_started {
             self.bytes += bytes;
             self.queue.push_back((key, bytes, made));
         }
-        is_begun
+        is_started
     }
 
-    /// What was begun under a key, once it is made; what was begun before it is dropped.
+    /// What was started under a key, once it is made; what was started before it is dropped.
     pub fn take(&mut self, key: &Key) -> Option<Out> {
         let at = self.queue.iter().position(|(queued, ..)| queued == key)?;
         let (bytes, made) = self
@@ -109,7 +109,7 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
         made?.recv().ok()
     }
 
-    /// Drops what was begun.
+    /// Drops what was started.
     pub fn forget(&mut self) {
         if !self.queue.is_empty() {
             std::mem::take(&mut self.is_dropped).store(true, Ordering::Relaxed);
@@ -125,12 +125,43 @@ impl<Key: PartialEq, In: Send + 'static, Out: Send + 'static> Ahead<Key, In, Out
 }
 
 impl<Key, In, Out> Drop for Ahead<Key, In, Out> {
-    /// The threads end with the job that each has begun.
+    /// The threads end with the task that each has started.
     fn drop(&mut self) {
         self.is_dropped.store(true, Ordering::Relaxed);
         self.jobs = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_made_ahead_is_what_is_asked_for_or_is_not_taken() {
+        let mut ahead = Ahead::start("double", || |n: u32| 2 * n).unwrap();
+        let (mut next, mut forgotten) = (0, 0..0);
+        for n in 0..100 {
+            while next < 100 && ahead.has_room() {
+                assert!(ahead.start_task(next, 1, next));
+                next += 1;
+            }
+            match n {
+                // Some are left out.
+                5 | 6 => continue,
+                50 => {
+                    forgotten = 50..next;
+                    ahead.forget();
+                    assert!(ahead.is_empty());
+                }
+                _ => {}
+            }
+            assert_eq!(ahead.take(&n), Some(2 * n).filter(|_| !forgotten.contains(&n)), "{n}");
+        }
+        assert!(ahead.is_empty());
+        assert!(ahead.start_task(7, MAX_AHEAD_BYTES, 7) && !ahead.has_room());
+        assert_eq!((ahead.take(&8), ahead.take(&7)), (None, Some(14)));
     }
 }

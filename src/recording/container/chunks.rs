@@ -1,11 +1,11 @@
-//! Chunks, read and unpacked: the one that is asked for, and on other threads those that come next
+//! Chunks, read and decompressed: the one that is asked for, and on other threads those that come next
 //! ([`Ahead`]).
 
 use std::io;
 
-use crate::recording::container::ahead::{Ahead, MAX_AHEAD_BYTES};
-use crate::recording::container::decompress::{Compression, UnpackError, Unpacker};
-use crate::recording::container::file::RecordingFile;
+use super::ahead::{Ahead, MAX_AHEAD_BYTES};
+use super::decompress::{Compression, Decompressor};
+use super::file::RecordingFile;
 
 /// Chunks that are read one after the other before the next ones are taken for certain to be read
 /// as well: a search for a time enters many, and reads one of each.
@@ -14,12 +14,12 @@ const CHUNKS_IN_A_ROW: u32 = 2;
 /// What a chunk is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// Where its data begin.
+    /// Where its data start.
     pub offset: u64,
     /// Of the data in the file.
     pub len: usize,
     pub compression: Compression,
-    /// Of the data unpacked, as it was announced.
+    /// Of the data decompressed, as it was announced.
     pub size_bytes: usize,
     /// Its checksum is wanted.
     pub with_crc: bool,
@@ -34,35 +34,35 @@ impl Place {
 /// A chunk that was read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// How many packed bytes it took to unpack it.
-    pub unpacked: Result<usize, UnpackError>,
+    /// How many of its bytes in the file it took.
+    pub decompressed: Result<usize, String>,
     /// Of all that came out; only where it was wanted.
     pub crc: Option<u32>,
 }
 
-/// Reads and unpacks, for one thread.
+/// Reads and decompresses, for one thread.
 struct Loader {
     file: RecordingFile,
-    unpacker: Unpacker,
+    decompressor: Decompressor,
 }
 
 impl Loader {
     /// Writes what is in a chunk into `out`. Nothing if the file ends before.
     fn load(&mut self, place: &Place, out: &mut Vec<u8>) -> io::Result<Option<Loaded>> {
-        let is_packed = place.compression != Compression::None;
-        let buffer = if is_packed { self.unpacker.packed() } else { &mut *out };
+        let is_compressed = place.compression != Compression::None;
+        let buffer = if is_compressed { self.decompressor.compressed() } else { &mut *out };
         // Not cleared before: only what a buffer grows by is set to zero.
         buffer.resize(place.len, 0);
         if !self.file.peek_at(place.offset, buffer)? {
             return Ok(None);
         }
-        let unpacked = if is_packed {
-            self.unpacker.unpack(place.compression, place.size_bytes, out)
+        let decompressed = if is_compressed {
+            self.decompressor.decompress(place.compression, place.size_bytes, out)
         } else {
             Ok(place.len)
         };
-        let crc = (place.with_crc && unpacked.is_ok()).then(|| crc32fast::hash(out));
-        Ok(Some(Loaded { unpacked, crc }))
+        let crc = (place.with_crc && decompressed.is_ok()).then(|| crc32fast::hash(out));
+        Ok(Some(Loaded { decompressed, crc }))
     }
 }
 
@@ -72,7 +72,7 @@ type Done = (io::Result<Option<Loaded>>, Vec<u8>);
 pub struct Chunks {
     loader: Loader,
     is_ahead: bool,
-    /// Where the first record stands that has not been looked at for a chunk to make ahead.
+    /// Where the first record is that has not been looked at for a chunk to make ahead.
     at: u64,
     /// Chunks that the reader has entered one after the other.
     in_a_row: u32,
@@ -84,7 +84,7 @@ pub struct Chunks {
 
 impl Chunks {
     pub fn new(file: &RecordingFile) -> Self {
-        let loader = Loader { file: file.share(), unpacker: Unpacker::new() };
+        let loader = Loader { file: file.share(), decompressor: Decompressor::default() };
         Self { loader, is_ahead: false, at: 0, in_a_row: 0, ahead: None, spare: vec![] }
     }
 
@@ -116,7 +116,7 @@ impl Chunks {
     }
 
     /// The reader has entered a chunk and goes on at `at`: has the chunks made ahead that come
-    /// next. `see` tells where the record at a place ends, and the chunk that it is if it is one to
+    /// next. `see` returns where the record at a place ends, and the chunk that it is if it is one to
     /// be read; nothing where no more is certain.
     pub fn look_ahead(
         &mut self,
@@ -130,7 +130,7 @@ impl Chunks {
         self.at = self.at.max(at);
         while self.ahead.as_ref().is_none_or(Ahead::has_room) {
             let Some((place, after)) = see(&mut self.loader.file, self.at)? else { break };
-            if place.is_some_and(|place| !self.begin(place)) {
+            if place.is_some_and(|place| !self.start(place)) {
                 break;
             }
             self.at = after;
@@ -138,90 +138,22 @@ impl Chunks {
         Ok(())
     }
 
-    /// Has a chunk made ahead, which stands behind all others of the kind; false if it will not be.
-    fn begin(&mut self, place: Place) -> bool {
+    /// Has a chunk made ahead, which comes after all others of the kind; false if it will not be.
+    fn start(&mut self, place: Place) -> bool {
         if place.bytes() > MAX_AHEAD_BYTES {
             return false;
         }
         if self.ahead.is_none() {
             let file = &self.loader.file;
-            self.ahead = Ahead::start("unpack", || {
-                let mut loader = Loader { file: file.share(), unpacker: Unpacker::new() };
+            self.ahead = Ahead::start("decompress", || {
+                let mut loader =
+                    Loader { file: file.share(), decompressor: Decompressor::default() };
                 move |(place, mut out): (Place, Vec<u8>)| (loader.load(&place, &mut out), out)
             });
         }
         let out = self.spare.pop().unwrap_or_default();
-        self.ahead.as_mut().is_some_and(|ahead| ahead.begin(place, place.bytes(), (place, out)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write as _;
-
-    use super::*;
-
-    #[test]
-    fn what_was_made_ahead_is_what_is_asked_for_or_is_not_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x");
-        let mut out = std::fs::File::create(&path).unwrap();
-        let contents: Vec<Vec<u8>> =
-            (0..40u32).map(|n| (0..50_000).map(|i: u32| ((i * n) >> 9) as u8).collect()).collect();
-        let (mut places, mut offset) = (vec![], 0);
-        for (n, content) in contents.iter().enumerate() {
-            let (compression, packed) = match n % 3 {
-                0 => (Compression::Zstd, zstd::bulk::compress(content, 1).unwrap()),
-                1 => (Compression::Zstd, b"no frame of Zstandard".to_vec()),
-                _ => (Compression::None, content.clone()),
-            };
-            out.write_all(&packed).unwrap();
-            places.push(Place {
-                offset,
-                len: packed.len(),
-                compression,
-                size_bytes: content.len(),
-                with_crc: true,
-            });
-            offset += packed.len() as u64;
-        }
-        drop(out);
-        let file = RecordingFile::open(&path).unwrap();
-        let mut chunks = Chunks::new(&file);
-        let mut raw = vec![];
-        let mut check = |chunks: &mut Chunks, n: usize| {
-            let loaded = chunks.load(&places[n], &mut raw).unwrap().unwrap();
-            let is_good = n % 3 != 1;
-            assert_eq!((loaded.unpacked.is_ok(), loaded.crc.is_some()), (is_good, is_good), "{n}");
-            assert!(
-                !is_good
-                    || (raw == contents[n] && loaded.crc == Some(crc32fast::hash(&contents[n]))),
-                "{n}"
-            );
-        };
-        let mut next = 0;
-        for n in 0..places.len() {
-            while next < places.len() && chunks.ahead.as_ref().is_none_or(Ahead::has_room) {
-                assert!(chunks.begin(places[next]));
-                next += 1;
-            }
-            match n {
-                // Some are left out, and some were never begun.
-                5 | 6 => {}
-                20 => {
-                    chunks.go_to(0);
-                    (19..=21).for_each(|n| check(&mut chunks, n));
-                }
-                _ => check(&mut chunks, n),
-            }
-        }
-        assert!(chunks.ahead.as_ref().unwrap().is_empty());
-        assert!(
-            !chunks.begin(Place { size_bytes: MAX_AHEAD_BYTES + 1, ..places[0] }),
-            "too much to be made ahead"
-        );
-        let behind_the_end = Place { offset, ..places[0] };
-        assert!(chunks.begin(behind_the_end));
-        assert!(chunks.load(&behind_the_end, &mut raw).unwrap().is_none());
+        self.ahead
+            .as_mut()
+            .is_some_and(|ahead| ahead.start_task(place, place.bytes(), (place, out)))
     }
 }

@@ -52,7 +52,7 @@ impl DamageLog {
         if notes.len() < MAX_NOTES {
             notes.push(format!("{place}: {what}"));
         } else if notes.len() == MAX_NOTES {
-            notes.push("further findings are counted, not told".to_owned());
+            notes.push("further findings are only counted".to_owned());
         }
     }
 
@@ -67,7 +67,7 @@ impl DamageLog {
     }
 
     /// Counts anew.
-    pub fn begin_pass(&mut self) {
+    pub fn start_pass(&mut self) {
         self.pass.clone_from(&self.file);
     }
 }
@@ -77,22 +77,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pass_begins_with_what_holds_for_all_and_notes_have_an_end() {
-        let mut findings = DamageLog::default();
-        findings.note("byte 13", "no index");
-        findings.keep();
-        findings.note_for_good("all points may be wrong");
-        findings.begin_pass();
+    fn a_pass_starts_with_what_holds_for_all_and_notes_have_an_end() {
+        let mut log = DamageLog::default();
+        log.note("byte 13", "no index");
+        log.keep();
+        log.note_for_good("all points may be wrong");
+        log.start_pass();
         for byte in 0..100 {
-            findings.note(format_args!("byte {byte}"), "a hole");
-            findings.pass.bytes_skipped += 1;
+            log.note(format_args!("byte {byte}"), "a hole");
+            log.pass.bytes_skipped += 1;
         }
         assert_eq!(
-            findings.pass.notes[..3],
+            log.pass.notes[..3],
             ["byte 13: no index", "all points may be wrong", "byte 0: a hole"]
         );
-        assert_eq!((findings.pass.notes.len(), findings.pass.bytes_skipped), (MAX_NOTES + 1, 100));
-        findings.begin_pass();
-        assert_eq!((findings.pass.notes.len(), findings.pass.bytes_skipped), (2, 0));
+        assert_eq!((log.pass.notes.len(), log.pass.bytes_skipped), (MAX_NOTES + 1, 100));
+        log.start_pass();
+        assert_eq!((log.pass.notes.len(), log.pass.bytes_skipped), (2, 0));
     }
 }

@@ -1,17 +1,16 @@
 //! What a file is to those who read images from it, whatever its format: messages of topics, one
 //! after the other.
 
-pub mod ahead;
-pub mod bag;
-pub mod chunks;
-pub mod damage;
-pub mod db3;
+mod ahead;
+mod bag;
+mod chunks;
+mod damage;
+mod db3;
 pub mod decompress;
-pub mod file;
-pub mod lz4;
-pub mod mcap;
-pub mod open;
-pub mod zstd_bytes;
+mod file;
+mod lz4;
+mod mcap;
+mod open;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -29,7 +28,7 @@ pub use open::{Format, RecordingError, open, sniff};
 pub struct Topic {
     pub name: String,
     /// `sensor_msgs/Image`, also where ROS 2 says `sensor_msgs/msg/Image`. Empty if the file does
-    /// not tell.
+    /// not say.
     pub schema: String,
     pub encoding: Encoding,
     /// What the recorder has noted of it (only `.mcap` can).
@@ -50,7 +49,7 @@ impl Topic {
 /// What comes next in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// A chunk begins. Formats without chunks say so from time to time.
+    /// A chunk starts. Formats without chunks say so from time to time.
     Chunk,
     Message(Message),
     /// A message that cannot be read, but for its channel: the end of the file cuts it off.
@@ -68,15 +67,15 @@ pub enum Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pub channel: u32,
-    /// Where it stands, for [`Container::bytes`] until the next call of [`Container::next`].
+    /// Where it is, for [`Container::bytes`] until the next call of [`Container::next`].
     pub body: Range<usize>,
-    /// It comes from the readable begin of a damaged chunk: its bytes may be wrong.
+    /// It comes from the readable start of a damaged chunk: its bytes may be wrong.
     pub is_doubtful: bool,
     /// Its number within its channel, where the format has one.
     pub sequence: Option<u64>,
 }
 
-/// A file full of messages, in the order of the file. Reads on behind damage, and comes to an end
+/// A file full of messages, in the order of the file. Reads on after damage, and comes to an end
 /// with every file.
 pub trait Container: Send {
     /// The next item; nothing at the end.
@@ -90,7 +89,7 @@ pub trait Container: Send {
 
     fn topic(&self, channel: u32) -> Option<&Topic>;
 
-    /// The topics known so far, in no order; those of an intact index from the begin. Several
+    /// The topics known so far, in no order; those of an intact index from the start. Several
     /// channels may have the same.
     fn topics(&self) -> Vec<&Topic>;
 
@@ -98,7 +97,7 @@ pub trait Container: Send {
     fn has_index(&self) -> bool;
 
     /// When the last message was recorded, by the recorder's clock, in nanoseconds; where the
-    /// format tells it.
+    /// format has it.
     fn recorded_ns(&self) -> Option<i64> {
         None
     }
@@ -106,7 +105,7 @@ pub trait Container: Send {
     /// Messages on a topic, by an intact index.
     fn indexed(&self, topic: &str) -> Option<u64>;
 
-    /// What packs its (first) chunk: `none`, `lz4`, `bz2`, `zstd`.
+    /// How its (first) chunk is compressed: `none`, `lz4`, `bz2`, `zstd`.
     fn compression(&self) -> Option<&'static str>;
 
     /// How far in the file reading has come, in bytes.
@@ -124,7 +123,7 @@ pub trait Container: Send {
     /// Notes a finding where reading is.
     fn note_here(&mut self, what: &str);
 
-    /// Notes what holds for every pass.
+    /// Notes what counts for every pass.
     fn note_for_good(&mut self, what: &str);
 
     /// From now on only messages of these `topics` are wanted, or of all, and one after the other:
@@ -148,14 +147,14 @@ pub trait Container: Send {
     /// Goes back to the first message; damage is counted anew.
     fn rewind(&mut self);
 
-    /// Places, in the order of the file, where reading can begin; 0 without an intact index.
+    /// Places, in the order of the file, where reading can start; 0 without an intact index.
     fn places(&self) -> usize;
 
     /// Goes to a place; damage is counted anew.
     fn enter(&mut self, place: usize);
 
     /// Goes near the last message of a topic, so that it comes before the second [`Item::Chunk`]
-    /// from there; damage is counted anew. False where an intact index does not tell where that is.
+    /// from there; damage is counted anew. False where an intact index does not show where that is.
     fn enter_last(&mut self, topic: &str) -> bool {
         let _ = topic;
         false

@@ -15,7 +15,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 const FORMATS: &[(&[u8], Format)] =
     &[(BAG, Format::Bag), (SQLITE, Format::Db3), (MCAP, Format::Mcap)];
 
-/// Beginnings of files that people take for recordings.
+/// Starts of files that people take for recordings.
 const KNOWN: &[(&[u8], &str)] = &[
     (b"#ROSBAG V1", "a ROS bag of version 1; `rosbag fix` makes a version 2 bag of it"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -94,29 +94,29 @@ pub fn sniff(path: &Path) -> Result<Format, RecordingError> {
             "is not a regular file; a recording cannot be read from a pipe or device".to_owned(),
         );
     }
-    let mut begin = Vec::new();
-    File::open(path).and_then(|file| file.take(16).read_to_end(&mut begin)).map_err(io_error)?;
-    if begin.is_empty() {
+    let mut start = Vec::new();
+    File::open(path).and_then(|file| file.take(16).read_to_end(&mut start)).map_err(io_error)?;
+    if start.is_empty() {
         return wrong("is empty; the recorder wrote nothing or the copy failed".to_owned());
     }
     for &(magic, format) in FORMATS {
-        if begin.starts_with(magic) {
+        if start.starts_with(magic) {
             return Ok(format);
         }
     }
-    if let Some((_, format)) = FORMATS.iter().find(|(magic, _)| magic.starts_with(&begin)) {
-        let len = count(begin.len(), "byte");
+    if let Some((_, format)) = FORMATS.iter().find(|(magic, _)| magic.starts_with(&start)) {
+        let len = count(start.len(), "byte");
         return wrong(format!(
             "is cut off after {len}, within the first ones of a .{}",
             format.as_str()
         ));
     }
     let none = "is no recording of a kind that depthcast reads (.bag, .db3, .mcap)";
-    if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| begin.starts_with(magic)) {
-        return wrong(format!("{none}: it begins like {what}"));
+    if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| start.starts_with(magic)) {
+        return wrong(format!("{none}: it starts like {what}"));
     }
-    let hex: Vec<String> = begin.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    let hex: Vec<String> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
     let text: String =
-        begin.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '.' }).collect();
-    wrong(format!("{none}: it begins with {} \"{text}\"", hex.join(" ")))
+        start.iter().map(|&b| if b.is_ascii_graphic() { char::from(b) } else { '.' }).collect();
+    wrong(format!("{none}: it starts with {} \"{text}\"", hex.join(" ")))
 }

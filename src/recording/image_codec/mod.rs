@@ -13,7 +13,7 @@ mod png_jpeg;
 
 use self::compressed_depth::{HEADER_BYTES, Quantisation};
 use self::png_jpeg::{JPEG_MAGIC, PNG_MAGIC, check_jpeg, check_png, decode_jpeg, decode_png};
-use crate::recording::container::zstd_bytes;
+use crate::recording::container::decompress::ZstdFrames;
 use crate::recording::ros::{CompressedImage, Image, Stamp};
 
 /// No camera makes larger images. Twice this is what an image may take while it is decompressed.
@@ -83,7 +83,7 @@ enum Compressed<'a> {
 /// Decompresses images one after the other. Its buffers grow to the largest one and stay.
 #[derive(Default)]
 pub struct Decoder {
-    zstd: zstd_bytes::Unpacker,
+    zstd: ZstdFrames,
 }
 
 impl Decoder {
@@ -105,7 +105,7 @@ impl Decoder {
             }
             Compressed::Zstd(shape, bytes) => {
                 shape.check_size(size_px)?;
-                self.zstd.unpack(bytes, shape.bytes()?, rows)?;
+                self.zstd.decompress(bytes, shape.bytes()?, rows)?;
                 shape
             }
         };
@@ -156,7 +156,7 @@ impl<'a> Compressed<'a> {
             return Ok(Self::Zstd(shape, data));
         }
         let format = image.format.escape_debug();
-        Err(format!("an image packed as '{format}', which cannot be read"))
+        Err(format!("an image compressed as '{format}', which cannot be read"))
     }
 }
 

@@ -35,8 +35,8 @@ pub struct RecordingInfo {
     pub format: &'static str,
     /// The recording was closed, and nothing of it that was read is damaged.
     pub complete: bool,
-    /// All of it was read. If not, the number of frames is that of an intact index, and of the frames
-    /// only the first and the last were read.
+    /// All of it was read. If not, the number of frames is that of an intact index, and of the
+    /// frames only the first and the last were read.
     pub checked: bool,
     /// From the first to the last depth frame by their time stamps; without depth, that of the
     /// longest stream. Where stamps go back, the parts before and after that are added; of a
@@ -58,7 +58,7 @@ pub struct RecordingInfo {
     pub damage: Damage,
 }
 
-/// One stream of a recording. What it does not have, or the recording does not tell, is null.
+/// One stream of a recording. What it does not have, or the recording does not say, is null.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct StreamInfo {
     /// `depth`, `color`, `infrared`, `gyro`, `accel` ...
@@ -159,7 +159,7 @@ impl<'a> Inspection<'a> {
 
     /// Takes in what the container has come to.
     fn take(&mut self, item: Item) {
-        let outcomes = match item {
+        let notes = match item {
             Item::Chunk => {
                 self.frames.values_mut().for_each(|frames| frames.assembler.losses.next_chunk());
                 return;
@@ -170,20 +170,15 @@ impl<'a> Inspection<'a> {
                 }
                 return;
             }
-            Item::CutMessage { channel } => match self.frames_of(channel) {
-                Some(frames) => {
-                    let outcome = frames.assembler.before_message("", true);
-                    frames.add(&outcome, true);
-                    frames.assembler.lost_image();
-                    [outcome, Outcome::default()]
-                }
-                None => return,
-            },
+            Item::CutMessage { channel } => {
+                let Some(frames) = self.frames_of(channel) else { return };
+                let before = frames.assembler.before_message("", true);
+                frames.assembler.lost_image();
+                [frames.add(before, true), None]
+            }
             Item::Message(message) => self.take_message(&message),
         };
-        for note in outcomes.into_iter().filter_map(|outcome| outcome.note) {
-            self.container.note_here(&note);
-        }
+        notes.iter().flatten().for_each(|note| self.container.note_here(note));
     }
 
     /// The frames of the stream with images on a channel.
@@ -194,10 +189,10 @@ impl<'a> Inspection<'a> {
         Some(self.frames.entry(stream.to_owned()).or_insert_with(new))
     }
 
-    fn take_message(&mut self, message: &Message) -> [Outcome; 2] {
-        let nothing = || [Outcome::default(), Outcome::default()];
+    /// Returns what is to be noted.
+    fn take_message(&mut self, message: &Message) -> [Option<String>; 2] {
         let Self { container, known, frames, .. } = self;
-        let Some(topic) = container.topic(message.channel) else { return nothing() };
+        let Some(topic) = container.topic(message.channel) else { return [None, None] };
         let body = container.bytes(&message.body);
         let recorded_ns = container.recorded_ns();
         let rs_topic = RsTopic::parse(&topic.name);
@@ -213,27 +208,26 @@ impl<'a> Inspection<'a> {
             let new = || Frames::with_metadata(topic, kind);
             let frames = frames.entry(stream.to_owned()).or_insert_with(new);
             let outcome = frames.assembler.metadata(topic, body, recorded_ns);
-            frames.add(&outcome, true);
-            return [outcome, Outcome::default()];
+            return [frames.add(outcome, true), None];
         }
-        let Some((stream, kind)) = known.stream_of(topic) else { return nothing() };
+        let Some((stream, kind)) = known.stream_of(topic) else { return [None, None] };
         let new = || Frames::of(topic, kind, &container.topics());
         let frames = frames.entry(stream.to_owned()).or_insert_with(new);
         frames.is_seen = true;
         let before = frames.assembler.before_message(&topic.name, true);
-        frames.add(&before, true);
+        let before = frames.add(before, true);
         let head = match message.is_doubtful {
             true => Err(String::new()),
             false => check(topic, kind, body, known.streams.get(stream)).map(|(head, encoding)| {
-                let encoding = encoding.map(str::to_owned);
-                frames.encoding = frames.encoding.take().or(encoding);
+                if let Some(encoding) = encoding {
+                    frames.encoding.get_or_insert_with(|| encoding.to_owned());
+                }
                 head
             }),
         };
         let outcome = frames.assembler.image(head, message.sequence, recorded_ns);
         // Poses have no header, and so no number.
-        frames.add(&outcome, kind != "Pose");
-        [before, outcome]
+        [before, frames.add(outcome, kind != "Pose")]
     }
 
     /// The container is at the end.
@@ -242,8 +236,7 @@ impl<'a> Inspection<'a> {
         known.learn_notes(&container.notes());
         for (stream, frames) in frames {
             let outcome = frames.assembler.flush();
-            frames.add(&outcome, true);
-            outcome.note.iter().for_each(|note| container.note_here(note));
+            frames.add(outcome, true).iter().for_each(|note| container.note_here(note));
             let topics = container.topics();
             let topics: BTreeSet<&str> = topics
                 .iter()
@@ -331,16 +324,18 @@ impl Frames {
         Self { is_seen: true, ..Self::new(assembler) }
     }
 
-    /// Counts a frame that is complete.
-    fn add(&mut self, outcome: &Outcome, has_number: bool) {
-        let Some(frame) = outcome.frame else { return };
-        self.count += 1;
-        self.depth_units_m = self.depth_units_m.or(frame.depth_units_m);
-        if has_number && !frame.is_guess {
-            let first = self.numbers.map_or(frame.number, |(first, _)| first);
-            self.numbers = Some((first, frame.number));
-            self.stamps.add(frame.stamp_ns);
+    /// Counts a frame that is complete; returns what is to be noted.
+    fn add(&mut self, outcome: Outcome, has_number: bool) -> Option<String> {
+        if let Some(frame) = outcome.frame {
+            self.count += 1;
+            self.depth_units_m = self.depth_units_m.or(frame.depth_units_m);
+            if has_number && !frame.is_guess {
+                let first = self.numbers.map_or(frame.number, |(first, _)| first);
+                self.numbers = Some((first, frame.number));
+                self.stamps.add(frame.stamp_ns);
+            }
         }
+        outcome.note
     }
 }
 

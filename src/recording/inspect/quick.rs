@@ -17,8 +17,8 @@ const MAX_START_BYTES: u64 = 64 << 20;
 /// at most.
 pub const CHECKED_BYTES: u64 = 32 << 20;
 
-/// Says what is in the recording at `path`, by its index, its start and its end. Damage between them
-/// is not found ([`RecordingInfo::checked`]).
+/// Says what is in the recording at `path`, by its index, its start and its end. Damage between
+/// them is not found ([`RecordingInfo::checked`]).
 ///
 /// A file without an intact index, or with damage where it is read, is read whole instead, as by
 /// [`inspect`].
@@ -130,7 +130,7 @@ impl Inspection<'_> {
         // The last image may have no metadata after it.
         if let Some(frames) = self.frames.get_mut(stream) {
             let outcome = frames.assembler.flush();
-            frames.add(&outcome, true);
+            frames.add(outcome, true);
         }
         Ok(true)
     }

@@ -220,7 +220,7 @@ impl Assembler {
                 }
             },
             Metadata::Pairs { pending: Some(frame), is_driver: true, .. } => {
-                if let Some((stamp, metadata)) = driver::frame_metadata(topic.encoding, body)
+                if let Some((stamp, metadata)) = ros::parse_metadata(topic.encoding, body)
                     && stamp.stamp_ns == frame.stamp_ns
                 {
                     for (name, value) in &metadata {

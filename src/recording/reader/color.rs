@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use crate::frame::{ColorFormat, ColorStream};
 use crate::recording::container::{Container, Message, Topic};
+use crate::recording::image_codec;
 use crate::recording::image_codec::color::ColorShape;
-use crate::recording::image_codec::{self, Decoder};
 use crate::recording::reader::assembler::{Assembler, FrameNumbers, ImageHead, Metadata};
-use crate::recording::reader::decode_ahead::decoded;
 use crate::recording::reader::metadata_join::Guess;
-use crate::recording::ros::{CompressedImage, Image};
+use crate::recording::reader::raw_images::RawImages;
+use crate::recording::ros::CompressedImage;
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::lens;
 use crate::recording::streams::librealsense::is_librealsense;
@@ -21,11 +21,19 @@ pub struct ColorReader {
     pub stream: ColorStream,
     pub assembler: Assembler,
     shape: ColorShape,
-    /// Where in the container the last image's rows are, and their distance in bytes.
-    image: (Range<usize>, usize),
-    /// The rows themselves and their distance, where images are compressed or wait for metadata.
-    kept: Option<(Vec<u8>, usize)>,
-    decoder: Decoder,
+    raw: RawImages,
+    /// Images wait for their metadata, and are copied meanwhile.
+    waits: bool,
+    kept: Vec<u8>,
+    rows: Rows,
+    step_bytes: usize,
+}
+
+/// Where the rows of the last image are.
+enum Rows {
+    Decoded,
+    Kept,
+    InContainer(Range<usize>),
 }
 
 impl ColorReader {
@@ -72,71 +80,61 @@ impl ColorReader {
         let from_depth = known.extrinsics(depth_stream, stream).ok_or_else(|| {
             let place = known.driver.where_extrinsics_are(depth_stream, stream);
             let place = place.unwrap_or_else(|| format!("{stream}/tf and {depth_stream}/tf"));
-            format!("it does not tell where its colour camera stands ({place})")
+            format!("it does not say where its colour camera is ({place})")
         })?;
         let nominal_fps = known.fps(stream).unwrap_or(DEFAULT_FPS);
         let numbers = FrameNumbers::of(topic, known.driver.has_idle_numbers(stream));
         // Of colour only the number and the stamp are wanted.
         let text = Metadata::text(topic, topics, Guess::default());
-        let keeps_rows = is_compressed || text.is_some();
         Ok(Self {
             topic: topic.name.clone(),
             stream: ColorStream { intrinsics, format, nominal_fps, from_depth },
+            raw: RawImages::default(),
+            waits: text.is_some(),
             assembler: Assembler::new(numbers, text.unwrap_or(Metadata::None), Some("colour")),
             shape,
-            image: (0..0, 0),
-            kept: keeps_rows.then(Default::default),
-            decoder: Decoder::default(),
+            kept: vec![],
+            rows: Rows::Kept,
+            step_bytes: 0,
         })
     }
 
-    /// Checks the image of a message. Decompresses it, where that was not done ahead, or remembers
-    /// where its rows are.
+    /// Checks the image of a message, and decodes or keeps it or remembers where it is.
     pub fn read(
         &mut self,
         container: &mut dyn Container,
-        Message { channel, body, .. }: &Message,
+        message: &Message,
     ) -> Result<ImageHead, String> {
-        let unreadable =
-            |what: &dyn std::fmt::Display| format!("a colour image cannot be read: {what}");
-        let made_ahead = self.kept.as_mut().and_then(|(rows, _)| decoded(container, rows));
-        let topic = container.topic(*channel).ok_or("a colour image without a topic")?;
-        let bytes = container.bytes(body);
-        if topic.schema == CompressedImage::SCHEMA {
-            let image =
-                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
-            let size_px = (self.shape.width, self.shape.height);
-            let (rows, step_bytes) = self.kept.get_or_insert_default();
-            let made = made_ahead.unwrap_or_else(|| self.decoder.decode(&image, size_px, rows));
-            let shape = made.map_err(|e| unreadable(&e))?;
-            let image = shape.image(image.stamp, rows);
-            self.shape.check(&image)?;
-            *step_bytes = image.step_bytes as usize;
-            return Ok(ImageHead { stamp: image.stamp, depth_units_m: None });
-        }
-        let image = Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
+        let size_px = (self.shape.width, self.shape.height);
+        let (image, topic) = self
+            .raw
+            .read(container, message, size_px)
+            .map_err(|what| format!("a colour image cannot be read: {what}"))?;
         self.shape.check(&image)?;
-        let step_bytes = image.step_bytes as usize;
-        match &mut self.kept {
-            Some((rows, kept_step_bytes)) => {
-                rows.clear();
-                rows.extend_from_slice(image.data);
-                *kept_step_bytes = step_bytes;
-            }
-            None => {
-                let start = body.start + (image.data.as_ptr() as usize - bytes.as_ptr() as usize);
-                self.image = (start..start + image.data.len(), step_bytes);
-            }
+        self.step_bytes = image.step_bytes as usize;
+        let head = ImageHead { stamp: image.stamp, depth_units_m: None };
+        if topic.schema == CompressedImage::SCHEMA {
+            self.rows = Rows::Decoded;
+        } else if self.waits {
+            self.kept.clear();
+            self.kept.extend_from_slice(image.data);
+            self.rows = Rows::Kept;
+        } else {
+            let (at, len) = (image.data.as_ptr() as usize, image.data.len());
+            let body_at = container.bytes(&message.body).as_ptr() as usize;
+            let start = message.body.start + (at - body_at);
+            self.rows = Rows::InContainer(start..start + len);
         }
-        Ok(ImageHead { stamp: image.stamp, depth_units_m: None })
+        Ok(head)
     }
 
     /// Writes the last image that [`ColorReader::read`] found good into `out`, without padding.
     pub fn copy(&self, container: &dyn Container, out: &mut [u8]) {
-        let (data, step_bytes) = match &self.kept {
-            Some((rows, step_bytes)) => (&rows[..], *step_bytes),
-            None => (container.bytes(&self.image.0), self.image.1),
+        let rows = match &self.rows {
+            Rows::Decoded => &self.raw.rows[..],
+            Rows::Kept => &self.kept,
+            Rows::InContainer(range) => container.bytes(range),
         };
-        self.shape.copy(data, step_bytes, out);
+        self.shape.copy(rows, self.step_bytes, out);
     }
 }

@@ -158,8 +158,8 @@ pub fn as_ns(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// A stamp in milliseconds. Seconds and their rest apart: as one number, nanoseconds since 1970 have
-/// more digits than an f64.
+/// A stamp in milliseconds. Seconds and their rest apart: as one number, nanoseconds since 1970
+/// have more digits than an f64.
 pub fn as_ms(stamp_ns: i64) -> f64 {
     const NS_PER_S: i64 = 1_000_000_000;
     stamp_ns.div_euclid(NS_PER_S) as f64 * 1e3 + stamp_ns.rem_euclid(NS_PER_S) as f64 / 1e6

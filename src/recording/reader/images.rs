@@ -8,11 +8,10 @@ use crate::frame::{ColorStream, DepthStream};
 use crate::huge_pages;
 use crate::recording::container::{Container, Item, Message};
 use crate::recording::container::{Damage, RecordingError};
-use crate::recording::image_codec::Decoder;
 use crate::recording::reader::assembler::{Assembler, FrameFacts, ImageHead, Outcome};
 use crate::recording::reader::color::ColorReader;
-use crate::recording::reader::decode_ahead::decoded;
-use crate::recording::ros::{self, CompressedImage, DepthFormat, Image};
+use crate::recording::reader::raw_images::RawImages;
+use crate::recording::ros::{self, DepthFormat};
 
 /// What a step through a recording brought.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,9 +51,7 @@ pub struct ImageReader {
     pub(super) put_back: Option<Item>,
     /// The last depth image.
     pub(super) image: Vec<u16>,
-    /// Its rows, where it was compressed.
-    pub(super) rows: Vec<u8>,
-    pub(super) decoder: Decoder,
+    pub(super) raw: RawImages,
 }
 
 impl ImageReader {
@@ -166,24 +163,12 @@ impl ImageReader {
     }
 
     /// Reads a depth image into `self.image`.
-    fn read_depth(&mut self, Message { channel, body, .. }: &Message) -> Result<ImageHead, String> {
-        let unreadable =
-            |what: &dyn std::fmt::Display| format!("a depth image cannot be read: {what}");
-        let Self { container, decoder, rows, image: depth, stream, .. } = self;
+    fn read_depth(&mut self, message: &Message) -> Result<ImageHead, String> {
+        let Self { container, raw, image: depth, stream, .. } = self;
         let Intrinsics { width, height, .. } = stream.intrinsics;
-        let made_ahead = decoded(&mut **container, rows);
-        let bytes = container.bytes(body);
-        let topic = container.topic(*channel).ok_or("a depth image without a topic")?;
-        let shape;
-        let image = if topic.schema == CompressedImage::SCHEMA {
-            let image =
-                CompressedImage::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?;
-            let made = made_ahead.unwrap_or_else(|| decoder.decode(&image, (width, height), rows));
-            shape = made.map_err(|e| unreadable(&e))?;
-            shape.image(image.stamp, rows)
-        } else {
-            Image::parse(topic.encoding, bytes).map_err(|e| unreadable(&e))?
-        };
+        let (image, topic) = raw
+            .read(&mut **container, message, (width, height))
+            .map_err(|what| format!("a depth image cannot be read: {what}"))?;
         image.check_depth(width, height)?;
         let len = width as usize * height as usize;
         if depth.len() != len {

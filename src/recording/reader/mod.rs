@@ -5,15 +5,15 @@
 //! | `opening` | reads the start of a recording, and chooses the streams to deliver |
 //! | `images` | the images of these streams, in the order of the file; seeks |
 //! | `color` | the images of the colour stream |
-//! | `decode_ahead` | compressed images are decoded ahead, on the container's threads |
+//! | `raw_images` | images as they are, or decoded, perhaps ahead of their turn |
 //! | `assembler` | images and their metadata become frames; lost frames are counted |
 //! | `metadata_join` | images whose metadata come later |
 //! | `frames` | depth frames, each with the colour image nearest in time |
 
 pub mod assembler;
 pub mod color;
-mod decode_ahead;
 pub mod frames;
 pub mod images;
 pub mod metadata_join;
 pub mod opening;
+mod raw_images;

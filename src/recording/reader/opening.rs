@@ -10,14 +10,14 @@ use crate::frame::DepthStream;
 use crate::recording::container::Format;
 use crate::recording::container::RecordingError;
 use crate::recording::container::{self, Container, Item, Topic};
-use crate::recording::image_codec::{self, Decoder};
+use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
 };
 use crate::recording::reader::color::ColorReader;
-use crate::recording::reader::decode_ahead::decode_ahead;
 use crate::recording::reader::images::ImageReader;
 use crate::recording::reader::metadata_join::Guess;
+use crate::recording::reader::raw_images::{RawImages, decode_ahead};
 use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, CompressedImage, Encoding, Image, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
@@ -55,12 +55,12 @@ impl ImageReader {
         refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
         if doubtful_lenses.contains(&stream) {
             container.note_for_good(
-                "the intrinsics stand in a chunk that fails its checksum: all points may be wrong",
+                "the intrinsics are in a chunk that fails its checksum: all points may be wrong",
             );
         }
         if color.as_ref().is_some_and(|color| doubtful_lenses.contains(&color.stream)) {
             container.note_for_good(
-                "the colour camera's intrinsics stand in a chunk that fails its checksum: all \
+                "the colour camera's intrinsics are in a chunk that fails its checksum: all \
                  texture may be wrong",
             );
         }
@@ -122,8 +122,7 @@ impl ImageReader {
             is_whole_pass: true,
             put_back: None,
             image: vec![],
-            rows: vec![],
-            decoder: Decoder::default(),
+            raw: RawImages::default(),
         })
     }
 }
@@ -162,14 +161,14 @@ fn describe(
     let is_compressed = topic.schema == CompressedImage::SCHEMA;
     let packing = if is_compressed { "packed images" } else { "unpacked" };
     let packing = container.compression().unwrap_or(packing);
-    let mut facts = vec![];
-    facts.extend(known.device.clone().map(|name| ("device", name)));
-    facts.extend(known.serial.clone().map(|serial| ("serial", serial)));
-    facts.extend(known.firmware.clone().map(|version| ("firmware", version)));
+    let device =
+        [("device", &known.device), ("serial", &known.serial), ("firmware", &known.firmware)];
+    let mut facts: Vec<(&'static str, String)> =
+        device.into_iter().filter_map(|(name, fact)| Some((name, fact.clone()?))).collect();
     facts.push(("format", format!("{}, {packing}", format.as_str())));
     if known.depth_units_m(stream).is_none() {
         let units_m = units::DEFAULT_M;
-        let text = format!("taken as {units_m} m where frames do not tell: the recording does not");
+        let text = format!("taken as {units_m} m where frames do not say: the recording does not");
         facts.push(("depth units", text));
     }
     if let Some((_, why)) = known.driver.depth_units(stream) {
@@ -183,7 +182,7 @@ fn describe(
             facts.push(("frame rate", format!("{fps}/s by the first time stamps")))
         }
         (None, None) => facts
-            .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not tell"))),
+            .push(("frame rate", format!("taken as {DEFAULT_FPS}/s: the recording does not say"))),
     }
     facts
 }
@@ -218,8 +217,8 @@ struct Seen {
     size_px: Option<(u32, u32)>,
 }
 
-/// Reads from where `container` is to the metadata of the first depth image, and of the first colour
-/// image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
+/// Reads from where `container` is to the metadata of the first depth image, and of the first
+/// colour image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
 fn read_start(
     container: &mut dyn Container,
     asked: Option<&str>,

@@ -136,6 +136,16 @@ impl<'a> CompressedImage<'a> {
         let (stamp, _) = header(&mut fields)?;
         Ok(Self { stamp, format: fields.string("format")?, data: fields.counted("image data")? })
     }
+
+    /// The stamp, the frame's name and the format of a message whose data may be cut off.
+    pub fn parse_head(
+        encoding: Encoding,
+        bytes: &'a [u8],
+    ) -> Result<(Stamp, &'a str, &'a str), MessageError> {
+        let mut fields = Fields::new(encoding, bytes)?;
+        let (stamp, frame_id) = header(&mut fields)?;
+        Ok((stamp, frame_id, fields.string("format")?))
+    }
 }
 
 /// What a depth pixel is.
@@ -233,6 +243,38 @@ mod tests {
         let image = Image::parse(Encoding::Cdr, &bytes).unwrap();
         let head = Image::head(-1, "color", [2, 2], "yuv422_yuy2");
         assert_eq!(image, Image { step_bytes: 4, data: &color.bytes, ..head });
+    }
+
+    #[test]
+    fn messages_are_written_as_another_tool_writes_them() {
+        // By the Python package rosbags: one column of two pixels.
+        let written = [
+            &[
+                0, 1, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 100, 101, 112, 116, 104, 0, 0, 0,
+                2, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0,
+            ][..],
+            &[49, 54, 85, 67, 49, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4],
+        ];
+        let mut frame = DepthFrame::new(1, 2);
+        frame.depth.copy_from_slice(&[0x0201, 0x0403]);
+        let mut bytes = vec![];
+        write_depth_image(&mut bytes, 7_000_000_009, "depth", &frame);
+        assert_eq!(bytes, written.concat());
+        // Its camera info has 357 bytes, and K starts at 92.
+        let info = crate::recording::ros::CameraInfo {
+            frame_id: "depth",
+            width: 1,
+            height: 2,
+            distortion: "plumb_bob",
+            coeffs: [0.5, 0.0, 0.0, 0.0, -0.25],
+            has_further_coeffs: false,
+            fx: 600.1,
+            fy: 500.0,
+            ppx: 0.5,
+            ppy: 0.25,
+        };
+        info.write(&mut bytes, 0);
+        assert_eq!((bytes.len(), &bytes[92..100]), (357, &f64::from(600.1f32).to_le_bytes()[..]));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub use transforms::{
     Rigid, TRANSFORMS, parse_driver_extrinsics, parse_transform, parse_transforms, write_transform,
 };
 
+use serde_json::{Map, Value};
+
 use crate::clock::TimestampDomain;
 use crate::frame::{FrameMeta, FrameMetadata};
 
@@ -134,12 +136,23 @@ pub fn note_metadata(metadata: &mut FrameMetadata, name: &str, value: &str) {
     }
 }
 
-/// What [`write_metadata`] writes.
+/// What [`parse_metadata`] reads and [`write_metadata`] writes.
 pub const METADATA: Schema = Schema {
     name: "realsense2_camera_msgs/msg/Metadata",
     fields: "std_msgs/Header header\nstring json_data\n",
     parts: &[HEADER, TIME],
 };
+
+/// The metadata of one frame by realsense2_camera's names, and the frame's stamp.
+pub fn parse_metadata(encoding: Encoding, bytes: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
+    let mut fields = Fields::new(encoding, bytes).ok()?;
+    let (stamp, _) = header(&mut fields).ok()?;
+    let json = fields.string("metadata").ok()?;
+    let mut metadata: Map<String, Value> = serde_json::from_str(json).ok()?;
+    // The header's stamp once more, in milliseconds.
+    metadata.remove("frame_timestamp");
+    Some((stamp, metadata))
+}
 
 /// Writes a `realsense2_camera_msgs/msg/Metadata` into `bytes`: a JSON text with the metadata of a
 /// frame.

@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_camera_is_read_from_text() {
-        let text = "width=640;height=480;fx=390.431458;ppx=331.387878;fy=390.5;ppy=242.187347;model=Brown Conrady;coeffs=0,0,0.25,0,-1";
+        let text = "width=640;height=480;fx=390.431458;ppx=331.387878;fy=390.5;ppy=242.187347;\
+                    model=Brown Conrady;coeffs=0,0,0.25,0,-1";
         let info = parse_camera_info(text).unwrap();
         assert_eq!((info.width, info.height, info.distortion), (640, 480, "Brown Conrady"));
         assert_eq!(

@@ -9,20 +9,18 @@
 //! | kind, size | the first image's encoding, the words in the topic's name and frame |
 //! | lens | a camera info: [`lens::choose`] |
 //! | metres per step | [`units::of_driver`] |
-//! | time stamp domain | depthcast's note `timestamp_domain`, else `<parent>/metadata` of realsense2_camera |
-//! | rate | depthcast's note `nominal_fps`, else estimated from the first time stamps |
-//! | extrinsics of the colour camera | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
+//! | time stamp domain | depthcast's note, else `<parent>/metadata` of realsense2_camera |
+//! | rate | depthcast's note, else estimated from the first time stamps |
+//! | extrinsics | realsense2_camera's `extrinsics/depth_to_color`, else `tf_static` and `tf` |
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use serde_json::{Map, Value};
 
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
 use crate::recording::container::Topic;
 use crate::recording::image_codec::{self, color};
 use crate::recording::ros::{
-    self, CameraInfo, CompressedImage, DepthFormat, Encoding, Fields, Image, Stamp,
+    self, CameraInfo, CompressedImage, DepthFormat, Encoding, Image, Stamp,
 };
 use crate::recording::streams::catalogue::StreamFacts;
 use crate::recording::streams::frame_tree::FrameTree;
@@ -56,7 +54,7 @@ struct ImageFacts {
     kind: Option<&'static str>,
     frame_id: String,
     encoding: String,
-    /// Compressed images do not tell.
+    /// Compressed images do not say.
     size_px: Option<(u32, u32)>,
     notes: BTreeMap<String, String>,
     stamps: Vec<Stamp>,
@@ -190,17 +188,9 @@ impl Driver {
             && image.is_some_and(|image| image.stamps.len() >= FIRST_STAMPS)
     }
 
-    /// Frames a second by the median distance of the first time stamps, to a tenth.
+    /// Frames a second by the first time stamps.
     pub fn estimated_fps(&self, stream: &str) -> Option<f64> {
-        let stamps = &self.images.get(stream)?.stamps;
-        let mut apart_ns: Vec<i64> = stamps
-            .windows(2)
-            .map(|pair| pair[1].stamp_ns.saturating_sub(pair[0].stamp_ns))
-            .collect();
-        apart_ns.sort_unstable();
-        let median_ns = apart_ns.get(apart_ns.len() / 2).copied().filter(|&ns| ns > 0)?;
-        let fps = 1e9 / median_ns as f64;
-        Some(if fps < 1.0 { fps } else { (fps * 10.0).round() / 10.0 })
+        median_fps(&self.images.get(stream)?.stamps)
     }
 
     /// The headers of a stream's images do not count them: all have the same number, as in files
@@ -246,6 +236,16 @@ impl Driver {
     }
 }
 
+/// Frames a second by the median distance of time stamps, to a tenth.
+fn median_fps(stamps: &[Stamp]) -> Option<f64> {
+    let step_ns = |pair: &[Stamp]| pair[1].stamp_ns.saturating_sub(pair[0].stamp_ns);
+    let mut steps_ns: Vec<i64> = stamps.windows(2).map(step_ns).collect();
+    steps_ns.sort_unstable();
+    let median_ns = steps_ns.get(steps_ns.len() / 2).copied().filter(|&ns| ns > 0)?;
+    let fps = 1e9 / median_ns as f64;
+    Some(if fps < 1.0 { fps } else { (fps * 10.0).round() / 10.0 })
+}
+
 /// Enters what is new, up to a bound.
 fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     let has_room = map.len() < MAX_TOPICS && !map.contains_key(name);
@@ -255,20 +255,9 @@ fn enter<T>(map: &mut BTreeMap<String, T>, name: &str, value: T) -> bool {
     has_room
 }
 
-/// The metadata of one frame (`realsense2_camera_msgs/Metadata`, a JSON text), and its stamp.
-pub fn frame_metadata(encoding: Encoding, body: &[u8]) -> Option<(Stamp, Map<String, Value>)> {
-    let mut fields = Fields::new(encoding, body).ok()?;
-    let (stamp, _) = ros::header(&mut fields).ok()?;
-    let mut metadata: Map<String, Value> =
-        serde_json::from_str(fields.string("metadata").ok()?).ok()?;
-    // The header's stamp once more, in milliseconds.
-    metadata.remove("frame_timestamp");
-    Some((stamp, metadata))
-}
-
 /// The domain, and the names of the other metadata.
 fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, BTreeSet<String>)> {
-    let (_, metadata) = frame_metadata(encoding, body)?;
+    let (_, metadata) = ros::parse_metadata(encoding, body)?;
     let domain = ros::timestamp_domain(metadata.get("clock_domain")?.as_str()?);
     let mut facts = StreamFacts::default();
     let names = metadata.keys().filter(|name| *name != "clock_domain");
@@ -281,10 +270,8 @@ impl ImageFacts {
     fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
         let (stamp, frame_id, encoding, size_px);
         if topic.schema == CompressedImage::SCHEMA {
-            // As far as its data.
-            let mut fields = Fields::new(topic.encoding, body).ok()?;
-            (stamp, frame_id) = ros::header(&mut fields).ok()?;
-            (encoding, size_px) = (fields.string("format").ok()?, None);
+            (stamp, frame_id, encoding) = CompressedImage::parse_head(topic.encoding, body).ok()?;
+            size_px = None;
         } else {
             let image = Image::parse(topic.encoding, body).ok()?;
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
@@ -331,157 +318,23 @@ fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::camera::Distortion;
-
-    /// Pads to a multiple of `n`, as CDR does behind its first four bytes.
-    fn pad(bytes: &mut Vec<u8>, n: usize) {
-        bytes.resize(4 + (bytes.len() - 4).next_multiple_of(n), 0);
-    }
-
-    fn header(sec: i32) -> Vec<u8> {
-        let mut bytes = vec![0, 1, 0, 0];
-        bytes.extend(sec.to_le_bytes());
-        bytes.extend(9u32.to_le_bytes());
-        string(&mut bytes, "depth");
-        bytes
-    }
-
-    fn string(bytes: &mut Vec<u8>, text: &str) {
-        pad(bytes, 4);
-        bytes.extend((text.len() as u32 + 1).to_le_bytes());
-        bytes.extend(text.as_bytes());
-        bytes.push(0);
-    }
-
-    /// One column of two pixels.
-    fn image(sec: i32) -> Vec<u8> {
-        let mut bytes = header(sec);
-        pad(&mut bytes, 4);
-        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
-        string(&mut bytes, "16UC1");
-        bytes.push(0);
-        pad(&mut bytes, 4);
-        bytes.extend([2u32, 4].map(u32::to_le_bytes).as_flattened());
-        bytes.extend([1, 2, 3, 4]);
-        bytes
-    }
-
-    fn camera_info(model: &str, d: &[f64]) -> Vec<u8> {
-        let mut bytes = header(0);
-        pad(&mut bytes, 4);
-        bytes.extend([2u32, 1].map(u32::to_le_bytes).as_flattened());
-        string(&mut bytes, model);
-        pad(&mut bytes, 4);
-        bytes.extend((d.len() as u32).to_le_bytes());
-        pad(&mut bytes, 8);
-        let k = [f64::from(600.1f32), 0.0, 0.5, 0.0, 500.0, 0.25, 0.0, 0.0, 1.0];
-        bytes.extend(d.iter().chain(&k).chain(&[0.0; 21]).flat_map(|v| v.to_le_bytes()));
-        bytes.extend([0; 25]);
-        bytes
-    }
-
-    fn topic(name: &str, schema: &str, notes: &[(&str, &str)]) -> Topic {
-        let notes = notes.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Topic { notes, ..Topic::new(name, schema, Encoding::Cdr) }
-    }
-
-    const IMAGE_TOPIC: &str = "/camera/depth/image_rect_raw";
-
-    #[test]
-    fn ros_2_messages_are_read_as_another_tool_writes_them() {
-        // By the Python package rosbags.
-        let written = [
-            &[
-                0, 1, 0, 0, 7, 0, 0, 0, 9, 0, 0, 0, 6, 0, 0, 0, 100, 101, 112, 116, 104, 0, 0, 0,
-                2, 0, 0, 0, 1, 0, 0, 0, 6, 0, 0, 0,
-            ][..],
-            &[49, 54, 85, 67, 49, 0, 0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 1, 2, 3, 4],
-        ]
-        .concat();
-        assert_eq!(image(7), written);
-        let image = ros::Image::parse(Encoding::Cdr, &written).unwrap();
-        assert_eq!(
-            (image.width, image.height, image.frame_id, image.encoding),
-            (1, 2, "depth", "16UC1")
-        );
-        assert_eq!(
-            (image.stamp.seq, image.stamp.stamp_ns, image.step_bytes),
-            (None, 7_000_000_009, 2)
-        );
-        assert_eq!(image.data, [1, 2, 3, 4]);
-        // There, too, these have 357 and 317 bytes, and K begins at 92 and 52.
-        for (d, len, k_at) in [(&[0.5, 0.0, 0.0, 0.0, -0.25][..], 357, 92), (&[], 317, 52)] {
-            let written = camera_info("plumb_bob", d);
-            assert_eq!(
-                (written.len(), &written[k_at..k_at + 8]),
-                (len, &f64::from(600.1f32).to_le_bytes()[..])
-            );
-            let info = CameraInfo::parse(Encoding::Cdr, &written).unwrap();
-            assert_eq!(
-                (info.width, info.height, info.distortion, info.frame_id),
-                (1, 2, "plumb_bob", "depth")
-            );
-            assert_eq!((info.fx, info.ppx, info.fy, info.ppy), (600.1, 0.5, 500.0, 0.25));
-            assert_eq!(
-                (info.coeffs[0], info.coeffs[4]),
-                d.first().map_or((0.0, 0.0), |_| (0.5, -0.25))
-            );
-        }
-    }
-
-    #[test]
-    fn notes_of_our_own_recorder_win() {
-        let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
-        let notes = [
-            ("depth_units_m", "0.0001"),
-            ("nominal_fps", "90"),
-            ("timestamp_domain", "hardware_clock"),
-        ];
-        driver.learn(&topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &notes), &image(1), &mut streams);
-        let lens = topic(
-            "/camera/depth/camera_info",
-            "sensor_msgs/msg/CameraInfo",
-            &[("distortion", "inverse_brown_conrady")],
-        );
-        driver.learn(&lens, &camera_info("plumb_bob", &[0.0; 5]), &mut streams);
-        let facts = &streams[IMAGE_TOPIC];
-        assert_eq!(
-            (facts.kind.as_str(), facts.nominal_fps, facts.size_px),
-            ("Depth", Some(90.0), Some((1, 2)))
-        );
-        assert_eq!(facts.timestamp_domain, Some(TimestampDomain::HardwareClock));
-        assert_eq!(
-            facts.intrinsics.as_ref().unwrap().as_ref().unwrap().distortion,
-            Distortion::InverseBrownConrady
-        );
-        assert_eq!(driver.depth_units(IMAGE_TOPIC).unwrap().0, 0.0001);
-        let absurd = BTreeMap::from([("depth_units_m".into(), "-1".into())]);
-        assert_eq!(units::of_image(DepthFormat::Steps, None, &absurd), None);
-    }
 
     #[test]
     fn first_stamps_tell_the_rate_also_where_frames_are_missing() {
-        let rate = |seconds: &[i32]| {
-            let (mut driver, mut streams) = (Driver::default(), BTreeMap::new());
-            for &sec in seconds {
-                driver.learn(
-                    &topic(IMAGE_TOPIC, "sensor_msgs/msg/Image", &[]),
-                    &image(sec),
-                    &mut streams,
-                );
-            }
-            driver.estimated_fps(IMAGE_TOPIC)
+        let rate = |seconds: &[i64]| {
+            let stamp = |sec: &i64| Stamp { seq: None, stamp_ns: sec * 1_000_000_000 };
+            median_fps(&seconds.iter().map(stamp).collect::<Vec<_>>())
         };
         assert_eq!(rate(&[1, 3, 5, 9, 11, 13]), Some(0.5));
         assert_eq!(rate(&[1]), None);
-        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back tell nothing");
+        assert_eq!(rate(&[5, 4, 3, 2]), None, "stamps that go back say nothing");
         assert_eq!(rate(&[7, 7, 7]), None);
     }
 
     #[test]
     fn names_lead_to_camera_infos() {
         for (image, info) in [
-            (IMAGE_TOPIC, "/camera/depth/camera_info"),
+            ("/camera/depth/image_rect_raw", "/camera/depth/camera_info"),
             ("/camera/depth/image_raw/compressedDepth", "/camera/depth/camera_info"),
             ("/image/compressed", "/camera_info"),
             ("image", "/camera_info"),
@@ -517,26 +370,21 @@ mod tests {
 
     #[test]
     fn compressed_images_tell_what_they_were() {
-        let parse = |topic: &str, format: &str| {
-            let text =
-                |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+        let text = |text: &str| [&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat();
+        for (topic, format, want) in [
+            ("/depth/image/compressedDepth", "16UC1; compressedDepth png", "Depth"),
+            ("/depth/image/compressedDepth", "32FC1; compressedDepth", "Depth"),
+            ("/depth/image/compressedDepth", "png", "Depth"),
+            ("/depth/image/compressed", "16UC1; png compressed ", "Depth"),
+            ("/image/compressed", "rgb8; jpeg compressed bgr8", "Color"),
+            ("/image/compressed", "jpeg", "Color"),
+            ("/infra1/image/compressed", "jpeg", "Infrared"),
+        ] {
             let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
-            ImageFacts::parse(
-                &Topic::new(topic, "sensor_msgs/msg/CompressedImage", Encoding::Ros1),
-                &body,
-            )
-            .unwrap()
-            .kind
-        };
-        assert_eq!(
-            parse("/depth/image/compressedDepth", "16UC1; compressedDepth png"),
-            Some("Depth")
-        );
-        assert_eq!(parse("/depth/image/compressedDepth", "32FC1; compressedDepth"), Some("Depth"));
-        assert_eq!(parse("/depth/image/compressedDepth", "png"), Some("Depth"));
-        assert_eq!(parse("/depth/image/compressed", "16UC1; png compressed "), Some("Depth"));
-        assert_eq!(parse("/image/compressed", "rgb8; jpeg compressed bgr8"), Some("Color"));
-        assert_eq!(parse("/image/compressed", "jpeg"), Some("Color"));
-        assert_eq!(parse("/infra1/image/compressed", "jpeg"), Some("Infrared"));
+            let name = topic;
+            let topic = Topic::new(name, "sensor_msgs/msg/CompressedImage", Encoding::Ros1);
+            let facts = ImageFacts::parse(&topic, &body).unwrap();
+            assert_eq!(facts.kind, Some(want), "{name} {format}");
+        }
     }
 }

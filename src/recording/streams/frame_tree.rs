@@ -1,15 +1,15 @@
-//! Where cameras stand to one another, by the transforms that ROS keeps between named frames
-//! (`tf_static` and `tf`).
+//! Extrinsics between cameras, by the transforms that ROS keeps between named frames (`tf_static`
+//! and `tf`).
 
 use std::collections::BTreeMap;
 
 use crate::camera::Extrinsics;
 use crate::recording::ros::Rigid;
 
-/// The longest way from a frame up to the root. Real trees have a tenth of it; a longer one is a
+/// The longest path from a frame to the root. Real trees have a tenth of it; a longer one is a
 /// cycle.
 const MAX_HOPS: usize = 64;
-/// More frames than any robot has; what comes behind them is left out.
+/// More frames than any robot has; further ones are left out.
 const MAX_FRAMES: usize = 4096;
 /// No two cameras of one device are farther apart.
 const MAX_TRANSLATION_M: f64 = 10.0;
@@ -42,7 +42,7 @@ fn transposed(m: &[[f64; 3]; 3]) -> [[f64; 3]; 3] {
     [0, 1, 2].map(|c| [m[0][c], m[1][c], m[2][c]])
 }
 
-/// Frames, each with its parent and the way there.
+/// Frames, each with its parent and the transform to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FrameTree {
     parents: BTreeMap<String, (String, Rigid)>,
@@ -52,8 +52,8 @@ impl FrameTree {
     /// `to_parent` takes points of the child's frame into the parent's: a point p of the child is
     /// `R p + t` in the parent.
     ///
-    /// What was said first of a frame stands: the cameras of a device do not move against one
-    /// another, and a frame that is given another parent later belongs to something that does.
+    /// The first message on a frame counts: the cameras of a device do not move against one
+    /// another, and a frame that gets another parent later belongs to something that does.
     pub fn add(&mut self, parent: &str, child: &str, to_parent: Rigid) {
         let (parent, child) = (bare(parent), bare(child));
         if self.parents.len() < MAX_FRAMES && !self.parents.contains_key(child) && parent != child {
@@ -61,27 +61,31 @@ impl FrameTree {
         }
     }
 
-    /// The frame itself and what stands above it, each with the way there.
+    /// The frame itself and its ancestors, each with the transform to it.
     fn ancestors<'a>(&'a self, frame: &'a str) -> Vec<(&'a str, Rigid)> {
-        let mut way = vec![(bare(frame), Rigid::IDENTITY)];
-        while let Some(&(last, so_far)) = way.last()
-            && way.len() <= MAX_HOPS
+        let mut path = vec![(bare(frame), Rigid::IDENTITY)];
+        while let Some(&(last, so_far)) = path.last()
+            && path.len() <= MAX_HOPS
             && let Some((parent, to_parent)) = self.parents.get(last)
         {
-            way.push((parent, so_far.then(to_parent)));
+            path.push((parent, so_far.then(to_parent)));
         }
-        way
+        path
     }
 
-    /// Takes points of the frame `from` into the frame `to`, if a way leads there.
+    /// Takes points of the frame `from` into the frame `to`, if they are connected.
     pub fn extrinsics(&self, from: &str, to: &str) -> Option<Extrinsics> {
         let above = self.ancestors(to);
         let (up, down) = self.ancestors(from).into_iter().find_map(|(frame, up)| {
             let (_, down) = above.iter().find(|(other, _)| *other == frame)?;
             Some((up, *down))
         })?;
-        let way = up.then(&down.inverse());
-        way.translation_m.iter().all(|t| t.abs() < MAX_TRANSLATION_M).then(|| way.extrinsics())
+        let transform = up.then(&down.inverse());
+        transform
+            .translation_m
+            .iter()
+            .all(|t| t.abs() < MAX_TRANSLATION_M)
+            .then(|| transform.extrinsics())
     }
 }
 
@@ -96,8 +100,6 @@ mod tests {
 
     const HALF: f64 = std::f64::consts::FRAC_1_SQRT_2;
     const STRAIGHT: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
-    /// What turns a camera's optical axes into those of a robot: x forward, y left, z up.
-    const OPTICAL: [f64; 4] = [-0.5, 0.5, -0.5, 0.5];
 
     fn tree(links: &[(&str, &str, [f64; 3], [f64; 4])]) -> FrameTree {
         let mut tree = FrameTree::default();
@@ -108,59 +110,32 @@ mod tests {
     }
 
     fn assert_near(got: &[f32], want: &[f32]) {
-        assert!(
-            got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6),
-            "{got:?} instead of {want:?}"
-        );
+        assert!(got.iter().zip(want).all(|(a, b)| (a - b).abs() < 1e-6), "{got:?} {want:?}");
     }
 
     #[test]
-    fn four_hops_lead_from_one_optical_frame_to_the_other() {
-        // As realsense2_camera has it; the colour camera stands 15 mm to the left of the depth
-        // camera: right is x in optical frames.
-        let tree = tree(&[
-            ("camera_link", "/camera_depth_frame", [0.0; 3], STRAIGHT),
-            ("camera_depth_frame", "camera_depth_optical_frame", [0.0; 3], OPTICAL),
-            ("camera_link", "camera_color_frame", [0.001, 0.015, 0.002], STRAIGHT),
-            ("camera_color_frame", "camera_color_optical_frame", [0.0; 3], OPTICAL),
-        ]);
-        let place =
-            tree.extrinsics("camera_depth_optical_frame", "camera_color_optical_frame").unwrap();
-        assert_near(&place.rotation, &Extrinsics::IDENTITY.rotation);
-        // The depth camera stands to the right of the colour camera, below and behind it.
-        assert_near(&place.translation_m, &[0.015, 0.002, -0.001]);
-        let back =
-            tree.extrinsics("camera_color_optical_frame", "camera_depth_optical_frame").unwrap();
-        assert_near(&back.translation_m, &[-0.015, -0.002, 0.001]);
-    }
-
-    #[test]
-    fn a_child_is_turned_and_then_moved_into_its_parent() {
+    fn a_child_is_rotated_and_then_moved_into_its_parent() {
         // A quarter turn about z: x of the child is y of the parent.
         let tree = tree(&[("depth", "color", [1.0, 2.0, 3.0], [0.0, 0.0, HALF, HALF])]);
-        assert_near(
-            &tree.extrinsics("color", "depth").unwrap().apply([1.0, 0.0, 0.0]),
-            &[1.0, 3.0, 3.0],
-        );
-        assert_near(
-            &tree.extrinsics("depth", "color").unwrap().apply([1.0, 3.0, 3.0]),
-            &[1.0, 0.0, 0.0],
-        );
+        let apply = |from, to, point| tree.extrinsics(from, to).unwrap().apply(point);
+        assert_near(&apply("color", "depth", [1.0, 0.0, 0.0]), &[1.0, 3.0, 3.0]);
+        assert_near(&apply("depth", "color", [1.0, 3.0, 3.0]), &[1.0, 0.0, 0.0]);
         assert_eq!(tree.extrinsics("depth", "depth"), Some(Extrinsics::IDENTITY));
         assert_eq!(tree.extrinsics("depth", "lidar"), None);
     }
 
     #[test]
-    fn neither_cycles_nor_second_parents_nor_long_ways_mislead() {
+    fn neither_cycles_nor_second_parents_nor_long_paths_mislead() {
+        let near = [0.1; 3];
         let ring = tree(&[
-            ("a", "b", [0.1; 3], STRAIGHT),
-            ("b", "c", [0.1; 3], STRAIGHT),
-            ("c", "a", [0.1; 3], STRAIGHT),
+            ("a", "b", near, STRAIGHT),
+            ("b", "c", near, STRAIGHT),
+            ("c", "a", near, STRAIGHT),
         ]);
         assert_eq!(ring.extrinsics("a", "z"), None, "and it comes to an end");
         assert!(ring.extrinsics("a", "c").is_some());
         let two = tree(&[
-            ("a", "b", [0.1; 3], STRAIGHT),
+            ("a", "/b", near, STRAIGHT),
             ("map", "b", [5.0; 3], STRAIGHT),
             ("b", "b", [1.0; 3], STRAIGHT),
         ]);
@@ -169,15 +144,10 @@ mod tests {
         let names: Vec<String> = (0..100).map(|i| format!("f{i}")).collect();
         let chain: Vec<_> =
             names.windows(2).map(|n| (n[0].as_str(), n[1].as_str(), [0.01; 3], STRAIGHT)).collect();
-        assert!(
-            tree(&chain).extrinsics("f64", "f0").is_some()
-                && tree(&chain).extrinsics("f65", "f0").is_none()
-        );
-        assert_eq!(
-            tree(&[("a", "b", [11.0, 0.0, 0.0], STRAIGHT)]).extrinsics("b", "a"),
-            None,
-            "no camera is so far away"
-        );
+        assert!(tree(&chain).extrinsics("f64", "f0").is_some());
+        assert!(tree(&chain).extrinsics("f65", "f0").is_none());
+        let far = tree(&[("a", "b", [11.0, 0.0, 0.0], STRAIGHT)]);
+        assert_eq!(far.extrinsics("b", "a"), None, "no camera is so far away");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The topics of librealsense's recordings, told apart by their names.
+//! The topics of librealsense's recordings, recognised by their names.
 
 /// What a topic of librealsense holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -122,18 +122,11 @@ fn list<'a>(
     counts: &BTreeMap<String, u64>,
 ) -> String {
     let one = |images: &Images| {
-        let facts = known.streams.get(&images.stream).cloned().unwrap_or_default();
-        let details = [
-            facts.encoding.map(|encoding| encoding.escape_debug().to_string()),
-            facts.size_px.map(|(width, height)| format!("{width}x{height}")),
-        ];
-        let details = details.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let format = known.streams.get(&images.stream).map(format_of).unwrap_or_default();
         let frames = counts.get(&images.topic).map(|count| words::count(count, "frame"));
-        let details = Some(details).filter(|text| !text.is_empty()).into_iter().chain(frames);
-        match details.collect::<Vec<_>>().join(", ").as_str() {
-            "" => images.stream.clone(),
-            details => format!("{} ({details})", images.stream),
-        }
+        let details: Vec<String> =
+            Some(format).filter(|text| !text.is_empty()).into_iter().chain(frames).collect();
+        with_details(&images.stream, &details.join(", "))
     };
     streams.map(one).collect::<Vec<_>>().join(", ")
 }
@@ -172,11 +165,9 @@ pub fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
             format!("has no depth stream; it has: {}", list_streams(known))
         }
         _ => {
-            let some: Vec<String> = topics
-                .iter()
-                .take(4)
-                .map(|topic| format!("{} ({})", topic.name, topic.schema))
-                .collect();
+            let first = topics.iter().take(4);
+            let some: Vec<String> =
+                first.map(|topic| format!("{} ({})", topic.name, topic.schema)).collect();
             format!("is a recording without images; it has: {}", some.join(", "))
         }
     }
@@ -184,15 +175,20 @@ pub fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
 
 /// `Color (rgb8 640x480), Gyro`: which streams a recording has, for messages to people.
 fn list_streams(known: &Catalogue) -> String {
-    let one = |facts: &StreamFacts| {
-        let encoding = facts.encoding.clone().unwrap_or_default();
-        let size =
-            facts.size_px.map(|(width, height)| format!("{width}x{height}")).unwrap_or_default();
-        match format!("{encoding} {size}").trim() {
-            "" => facts.kind.clone(),
-            details => format!("{} ({details})", facts.kind),
-        }
-    };
+    let one = |facts: &StreamFacts| with_details(&facts.kind, &format_of(facts));
     let streams: Vec<String> = known.streams.values().map(one).collect();
     if streams.is_empty() { "no stream at all".to_owned() } else { streams.join(", ") }
+}
+
+/// `rgb8 640x480`
+fn format_of(facts: &StreamFacts) -> String {
+    let parts = [
+        facts.encoding.as_ref().map(|encoding| encoding.escape_debug().to_string()),
+        facts.size_px.map(|(width, height)| format!("{width}x{height}")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+fn with_details(name: &str, details: &str) -> String {
+    if details.is_empty() { name.to_owned() } else { format!("{name} ({details})") }
 }

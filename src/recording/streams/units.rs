@@ -50,7 +50,7 @@ pub fn of_driver(
             "0.001 m: its metres as floats, rounded; 0 beyond 65.535 m, for infinity and for no \
              number",
         ),
-        (_, Some(units_m)) => (units_m, "told by the recorder"),
+        (_, Some(units_m)) => (units_m, "noted by the recorder"),
         (_, None) => (MILLIMETRE_M, "0.001 m, as drivers write 16-bit depth (REP 118)"),
     }
 }

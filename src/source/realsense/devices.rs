@@ -204,9 +204,10 @@ fn is_older(version: &str, than: &str) -> bool {
 }
 
 /// What to check when there is no camera.
-pub(crate) const WHAT_TO_CHECK: &str = "check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev rules \
-     are installed (without them only root may open it), and what `depthcast doctor` finds; \
-     `depthcast demo` needs no camera";
+pub(crate) const WHAT_TO_CHECK: &str = "\
+    check that it is plugged into a USB 3 port with a USB 3 cable, that librealsense's udev \
+    rules are installed (without them only root may open it), and what `depthcast doctor` finds; \
+    `depthcast demo` needs no camera";
 
 /// Serial numbers of all cameras that are plugged in and can be used.
 ///

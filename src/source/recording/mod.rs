@@ -73,6 +73,27 @@ impl Default for ReplayOptions {
     }
 }
 
+impl ReplayOptions {
+    fn check(&self) -> Result<(), String> {
+        let Self { speed, from, to, .. } = *self;
+        if !(speed.is_finite() && speed > 0.0) {
+            return Err(format!("a speed of {speed}; give one above 0"));
+        }
+        if let (Some(from), Some(to)) = (from, to)
+            && from >= to
+        {
+            return Err(format!("a section from {from:?} to {to:?}; the end has to be later"));
+        }
+        if self.pace == Pace::Max && speed != 1.0 {
+            return Err(format!(
+                "--speed {speed} with --pace max, which is as fast as possible: leave one of them \
+                 out"
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A recording as a source of frames.
 pub struct RecordingSource {
     info: SourceInfo,
@@ -81,7 +102,8 @@ pub struct RecordingSource {
     section: Section,
     schedule: Schedule,
     controls: Controls,
-    mode: Mode,
+    /// While it is paused: how many frames are to be delivered nevertheless.
+    pending_steps: Option<u32>,
     /// The next frame, found and not yet delivered.
     waiting: Option<Found>,
     /// When it is due, once it is on the schedule.
@@ -90,48 +112,20 @@ pub struct RecordingSource {
     position_ns: i64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mode {
-    Playing,
-    /// So many frames are to be delivered nevertheless.
-    Paused {
-        pending_steps: u32,
-    },
-}
-
 impl RecordingSource {
-    /// Opens the recording at `path`. Reads no more than its index and up to the first depth frame, or the
-    /// section's first.
+    /// Opens the recording at `path`. Reads no more than its index and up to the first depth frame,
+    /// or the section's first.
     ///
     /// # Errors
     /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that
-    /// was asked for; if an option makes no sense; if the section has no frame and damage has
-    /// taken none.
+    /// was asked for; if an option makes no sense; if the section has no frame, and none that
+    /// damage may have taken.
     pub fn open(
         path: &Path,
         options: ReplayOptions,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, SourceError> {
-        if !(options.speed.is_finite() && options.speed > 0.0) {
-            return Err(SourceError::Unsupported(format!(
-                "a speed of {}; give one above 0",
-                options.speed
-            )));
-        }
-        if let (Some(from), Some(to)) = (options.from, options.to)
-            && from >= to
-        {
-            return Err(SourceError::Unsupported(format!(
-                "a section from {from:?} to {to:?}; the end has to be later"
-            )));
-        }
-        if options.pace == Pace::Max && options.speed != 1.0 {
-            let text = format!(
-                "--speed {} with --pace max, which is as fast as possible: leave one of them out",
-                options.speed
-            );
-            return Err(SourceError::Unsupported(text));
-        }
+        options.check().map_err(SourceError::Unsupported)?;
         let mut section = Section::open(path, &options)?;
         let is_part = options.from.is_some() || options.to.is_some();
         let waiting = if is_part { section.first(path, &*clock)? } else { None };
@@ -155,17 +149,11 @@ impl RecordingSource {
             clock,
             section,
             controls: Controls::new(state),
-            mode: Mode::Playing,
+            pending_steps: None,
             waiting,
             due: None,
             position_ns: as_ns(start),
         })
-    }
-
-    /// From the first to the last frame, as far as that is known; an estimate until the last has
-    /// been seen.
-    pub fn duration(&self) -> Option<Duration> {
-        self.section.length().map(|length| length.at)
     }
 
     /// Lets a person pause, step, seek and change the speed, and see where the recording is at.
@@ -175,29 +163,23 @@ impl RecordingSource {
 
     /// Handles the commands that have come.
     fn handle_commands(&mut self) -> Result<(), SourceError> {
-        let (mode, mut target_ns) = (self.mode, None);
+        let (was_paused, mut target_ns) = (self.pending_steps.is_some(), None);
         while let Some(command) = self.controls.next_command() {
             match command {
                 Command::PauseOrGo => {
-                    self.mode = if self.mode == Mode::Playing {
-                        Mode::Paused { pending_steps: 0 }
-                    } else {
-                        Mode::Playing
+                    self.pending_steps = match self.pending_steps {
+                        None => Some(0),
+                        Some(_) => None,
                     };
                     self.reschedule();
                 }
                 Command::Step => {
-                    let pending = match self.mode {
-                        Mode::Paused { pending_steps } => pending_steps,
-                        Mode::Playing => 0,
-                    };
-                    self.mode = Mode::Paused { pending_steps: pending.saturating_add(1) };
+                    let steps = self.pending_steps.unwrap_or(0);
+                    self.pending_steps = Some(steps.saturating_add(1));
                 }
                 Command::SeekBy { ns } => {
                     target_ns = Some(target_ns.unwrap_or(self.position_ns).saturating_add(ns));
-                    if self.mode != Mode::Playing {
-                        self.mode = Mode::Paused { pending_steps: 1 };
-                    }
+                    self.pending_steps = self.pending_steps.map(|_| 1);
                 }
                 Command::SpeedBy(factor) => {
                     let speed = self.schedule.speed() * factor;
@@ -209,8 +191,8 @@ impl RecordingSource {
                 }
             }
         }
-        if self.mode != mode {
-            let is_paused = self.mode != Mode::Playing;
+        let is_paused = self.pending_steps.is_some();
+        if is_paused != was_paused {
             self.controls.show(|state| state.is_paused = is_paused);
         }
         target_ns.map_or(Ok(()), |ns| self.seek(section::from_ns(ns)))
@@ -236,7 +218,7 @@ impl RecordingSource {
 
     /// When this frame is due, which has been found and not yet delivered.
     fn due(&mut self, found: Found) -> HostTime {
-        if self.pace == Pace::Max || self.mode != Mode::Playing {
+        if self.pace == Pace::Max || self.pending_steps.is_some() {
             return HostTime::default();
         }
         let now = self.clock.now();
@@ -253,9 +235,7 @@ impl RecordingSource {
         }
         self.section.frames.take(frame);
         (self.waiting, self.due) = (None, None);
-        if let Mode::Paused { pending_steps } = &mut self.mode {
-            *pending_steps = pending_steps.saturating_sub(1);
-        }
+        self.pending_steps = self.pending_steps.map(|steps| steps.saturating_sub(1));
         let Found { facts, stamp_ns, is_restart } = found;
         self.position_ns = self.section.since_first_ns(facts.stamp_ns);
         let (position, end) = (section::from_ns(self.position_ns), self.section.end());
@@ -289,7 +269,7 @@ impl FrameSource for RecordingSource {
         loop {
             self.handle_commands()?;
             let slice_end = until.min(self.clock.now().plus(MAX_WAIT));
-            if self.mode == (Mode::Paused { pending_steps: 0 }) {
+            if self.pending_steps == Some(0) {
                 self.clock.sleep_until(slice_end);
             } else {
                 if self.waiting.is_none() {

@@ -76,38 +76,6 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    const MS: i64 = 1_000_000;
-
-    fn dues(speed: f64, stamps_ms: &[i64]) -> Vec<u64> {
-        let mut schedule = Schedule::new(speed, Duration::from_millis(100));
-        // The time at which it is asked matters only for the first.
-        stamps_ms
-            .iter()
-            .enumerate()
-            .map(|(i, s)| {
-                schedule.due(s * MS, HostTime::from_ns(5_000_000 + 777 * i as u64)).as_ns()
-                    / 1_000_000
-            })
-            .collect()
-    }
-
-    #[test]
-    fn frames_are_due_by_their_stamps() {
-        assert_eq!(dues(1.0, &[1000, 1033, 1500, 2000]), [5, 38, 505, 1005]);
-        assert_eq!(dues(2.0, &[1000, 1040, 1500, 2000]), [5, 25, 255, 505]);
-        assert_eq!(dues(0.5, &[1000, 1040]), [5, 85]);
-    }
-
-    #[test]
-    fn stamps_that_jump_neither_stall_nor_rush() {
-        assert_eq!(
-            dues(1.0, &[1000, 1050, 500, 550, 100_000, 100_050]),
-            [5, 55, 155, 205, 305, 355]
-        );
-        assert_eq!(dues(1.0, &[7, 7, 7, 57]), [5, 105, 205, 255], "equal stamps");
-        assert_eq!(dues(10.0, &[1000, 500, 550]), [5, 15, 20]);
-    }
-
     #[test]
     fn an_hour_at_an_odd_rate_does_not_drift() {
         for speed in [0.1, 0.3, 1.0, 100.0] {
@@ -124,20 +92,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn a_restart_and_a_change_of_speed_start_a_new_schedule() {
-        let at = |ms: u64| HostTime::from_ns(ms * 1_000_000);
-        let mut schedule = Schedule::new(1.0, Duration::from_millis(100));
-        assert_eq!(schedule.due(1000 * MS, at(5)), at(5));
-        assert_eq!(schedule.due(1100 * MS, at(6)), at(105));
-        schedule.restart();
-        assert_eq!(schedule.due(1200 * MS, at(9000)), at(9000), "a pause is not caught up");
-        assert_eq!(schedule.due(1300 * MS, at(9001)), at(9100));
-        schedule.set_speed(4.0);
-        assert_eq!(schedule.due(1400 * MS, at(9150)), at(9150));
-        assert_eq!(schedule.due(1800 * MS, at(9151)), at(9250));
-        assert_eq!(schedule.speed(), 4.0);
     }
 }

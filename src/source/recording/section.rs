@@ -82,11 +82,6 @@ impl Section {
         })
     }
 
-    /// From the recording's first frame to its last, as far as that is known.
-    pub fn length(&self) -> Option<End> {
-        self.length
-    }
-
     /// Where the section ends, as far as that is known.
     pub fn end(&self) -> Option<End> {
         match (self.to, self.length) {
@@ -154,7 +149,7 @@ impl Section {
                 format!("no depth frame lies between --from {:?} and --to {to:?}", self.from)
             }
             _ => format!(
-                "--from {:?} lies behind the end: the recording is {:.3} s long, from its first \
+                "--from {:?} is past the end: the recording is {:.3} s long, from its first \
                  depth frame to its last",
                 self.from,
                 length.as_secs_f64()

@@ -4,16 +4,16 @@
 //! starting ──> streaming ──> stalled ──> resetting ──> reconnecting ──> streaming
 //! ```
 //!
-//! - `starting`: the stream was started, and its first frame is awaited for [`FIRST_FRAME`]. Leads to
-//!   `streaming` or `stalled`.
-//! - `streaming`: frames are delivered. Leads to `stalled` after [`SILENCE`] or ten periods without a
-//!   frame, or after an error that does not pass.
+//! - `starting`: the stream was started, and its first frame is awaited for [`FIRST_FRAME`]. Leads
+//!   to `streaming` or `stalled`.
+//! - `streaming`: frames are delivered. Leads to `stalled` after [`SILENCE`] or ten periods without
+//!   a frame, or after an error that does not pass.
 //! - `stalled`: the camera is looked for; if it is there, its stream is started again (`restarts`).
 //!   Leads to `streaming`, to `resetting` if that does not help, to `reconnecting` if it is gone.
 //! - `resetting`: the camera is reset (`resets`). Leads to `reconnecting`.
-//! - `reconnecting`: the camera is looked for until it is there, then its stream is started. Leads to
-//!   `streaming` (`reconnects`), or to `resetting` if it sends nothing, or cannot be started three
-//!   times.
+//! - `reconnecting`: the camera is looked for until it is there, then its stream is started. Leads
+//!   to `streaming` (`reconnects`), or to `resetting` if it sends nothing, or cannot be started
+//!   three times.
 //!
 //! Between attempts there are pauses that double up to a limit. All this goes on for as long as
 //! [`Reconnect`] says; then, and at once where nothing can heal (the first start fails, the camera

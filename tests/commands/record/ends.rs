@@ -78,41 +78,30 @@ fn what_cannot_be_recorded_is_refused_before_anything_runs() {
         assert!(words.iter().all(|word| message.contains(word)), "{words:?}: {message}");
     };
     let demo = ["--", "demo", "--view", "none", "--frames", "1"];
+    let live = ["--", "live", "--view", "none"];
+    let from_file = [&live[..], &["--from-file", "y.bag"]].concat();
     let bag = made_bag(dir.path(), &Spec::default());
     let replay = ["--", "replay", bag.to_str().unwrap(), "--view", "none"];
     let there = path("there.mcap");
     std::fs::write(&there, "precious").unwrap();
-    refused(&there, &[], &demo, 1, &["there.mcap", "exists already", "--force"]);
+    let none: &[&str] = &[];
+    for (name, options, run, code, words) in [
+        ("there.mcap", none, &demo[..], 1, &["there.mcap", "exists already", "--force"][..]),
+        ("x.db3", none, &demo, 2, &["x.db3", ".mcap"]),
+        ("x", none, &demo, 2, &[".mcap"]),
+        ("x.bag", none, &demo, 2, &["x.bag", "librealsense", "-- live"]),
+        ("x.bag", none, &from_file, 2, &["x.bag", "camera"]),
+        ("x.bag", &["--max-size", "1GB"], &live, 2, &["no limits"]),
+        ("x.mcap", &["--min-free", "900TiB"], &demo, 1, &["free", "--min-free"]),
+        ("no/such/folder/x.mcap", none, &demo, 1, &["x.mcap", "cannot be written"]),
+        ("x.mcap", none, none, 2, &["demo|live|replay"]),
+        ("x.mcap", none, &["--", "fly"], 2, &["fly"]),
+        ("x.mcap", none, &["--", "demo", "--nonsense"], 2, &["--nonsense", "depthcast record"]),
+        ("x.mcap", &["--max-size", "much"], &demo, 2, &["--max-size"]),
+    ] {
+        refused(&path(name), options, run, code, words);
+    }
     assert_eq!(std::fs::read(&there).unwrap(), b"precious");
-    refused(&path("x.db3"), &[], &demo, 2, &["x.db3", ".mcap"]);
-    refused(&path("x"), &[], &demo, 2, &[".mcap"]);
-    refused(&path("x.bag"), &[], &demo, 2, &["x.bag", "librealsense", "-- live"]);
-    refused(
-        &path("x.bag"),
-        &[],
-        &["--", "live", "--from-file", "y.bag", "--view", "none"],
-        2,
-        &["x.bag", "camera"],
-    );
-    refused(
-        &path("x.bag"),
-        &["--max-size", "1GB"],
-        &["--", "live", "--view", "none"],
-        2,
-        &["no limits"],
-    );
-    refused(&path("x.mcap"), &["--min-free", "900TiB"], &demo, 1, &["free", "--min-free"]);
-    refused(&path("no/such/folder/x.mcap"), &[], &demo, 1, &["x.mcap", "cannot be written"]);
-    refused(&path("x.mcap"), &[], &[], 2, &["demo|live|replay"]);
-    refused(&path("x.mcap"), &[], &["--", "fly"], 2, &["fly"]);
-    refused(
-        &path("x.mcap"),
-        &[],
-        &["--", "demo", "--nonsense"],
-        2,
-        &["--nonsense", "depthcast record"],
-    );
-    refused(&path("x.mcap"), &["--max-size", "much"], &demo, 2, &["--max-size"]);
     // The recording that is read under another name.
     let link = path("link.mcap");
     std::fs::hard_link(&bag, &link).unwrap();
@@ -125,6 +114,14 @@ fn what_cannot_be_recorded_is_refused_before_anything_runs() {
     assert_eq!(of_topic(&messages(&there), DEPTH_IMAGE).len(), 1);
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("recorded") && table.contains("there.mcap: 1 frame,"), "{table}");
+}
+
+/// Records a demo without compression.
+fn record_small(out: &Path, min_free: &str, depth: &str, run: &[&str], options: &[&str]) -> Output {
+    let options =
+        [&["--min-free", min_free, "--compression", "none", "--json"][..], options].concat();
+    let demo = ["--", "demo", "--depth", depth, "--view", "none"];
+    record(out, &options, &[&demo[..], run].concat())
 }
 
 /// A disk of a few megabytes; it is gone with its folder.
@@ -155,8 +152,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_ends_the_recording_and_not_the_run() {
     let Some(disk) = SmallDisk::mount() else { return };
     let out = disk.0.path().join("full.mcap");
-    let demo = ["--", "demo", "--depth", "160x120@50", "--frames", "150", "--view", "none"];
-    let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
+    let output = record_small(&out, "0", "160x120@50", &["--frames", "150"], &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = report(&output);
     assert_eq!(
@@ -165,10 +161,8 @@ fn a_full_disk_ends_the_recording_and_not_the_run() {
         "{report}"
     );
     assert_eq!(report["recording"]["ended_early"], "failed");
-    let (saved, later) = (
-        report["recording"]["frames"].as_u64().unwrap(),
-        report["recording"]["after_end"].as_u64().unwrap(),
-    );
+    let figure = |name: &str| report["recording"][name].as_u64().unwrap();
+    let (saved, later) = (figure("frames"), figure("after_end"));
     assert!(saved >= 30 && later >= 30, "{report}");
     // The file has an end, and all that the report says.
     assert_eq!(of_topic(&messages(&out), DEPTH_IMAGE).len() as u64, saved);
@@ -183,20 +177,9 @@ fn a_full_disk_ends_the_recording_and_not_the_run() {
 fn a_full_disk_ends_a_conversion() {
     let Some(disk) = SmallDisk::mount() else { return };
     let out = disk.0.path().join("full.mcap");
-    let demo = [
-        "--",
-        "demo",
-        "--depth",
-        "160x120@50",
-        "--duration",
-        "30s",
-        "--view",
-        "none",
-        "--policy",
-        "lossless",
-    ];
     let started = Instant::now();
-    let output = record(&out, &["--min-free", "0", "--compression", "none", "--json"], &demo);
+    let lossless = ["--duration", "30s", "--policy", "lossless"];
+    let output = record_small(&out, "0", "160x120@50", &lossless, &[]);
     assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -208,9 +191,7 @@ fn a_full_disk_ends_a_conversion() {
 fn a_disk_that_gets_too_full_ends_the_run_in_order() {
     let Some(disk) = SmallDisk::mount() else { return };
     let out = disk.0.path().join("low.mcap");
-    let demo =
-        ["--", "demo", "--depth", "160x120@50", "--duration", "30s", "--view", "none", "--json"];
-    let output = record(&out, &["--min-free", "1MiB", "--compression", "none"], &demo);
+    let output = record_small(&out, "1MiB", "160x120@50", &["--duration", "30s"], &[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let report = report(&output);
     assert_eq!(
@@ -226,24 +207,12 @@ fn a_disk_that_gets_too_full_ends_the_run_in_order() {
 }
 
 #[test]
-fn a_slow_disk_is_counted_and_told_of_and_slows_nothing_down() {
+fn a_slow_disk_is_counted_and_reported_and_slows_nothing_down() {
     let dir = tempfile::tempdir().unwrap();
     // A file that takes nothing for two seconds and a half: longer than frames may wait.
     let out = dir.path().join("slow.mcap");
-    assert!(Command::new("mkfifo").arg(&out).status().unwrap().success());
-    let reader = std::thread::spawn({
-        let out = out.clone();
-        move || {
-            let mut file = std::fs::File::open(out).unwrap();
-            std::thread::sleep(Duration::from_millis(2500));
-            let mut bytes = vec![];
-            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
-            bytes
-        }
-    });
-    let demo =
-        ["--", "demo", "--depth", "160x120@40", "--duration", "3s", "--view", "none", "--json"];
-    let output = record(&out, &["--force", "--min-free", "0", "--compression", "none"], &demo);
+    let reader = pipe(&out, Duration::from_millis(2500));
+    let output = record_small(&out, "0", "160x120@40", &["--duration", "3s"], &["--force"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let report = report(&output);
     assert_eq!(report["end"], "duration");

@@ -146,7 +146,7 @@ fn a_converted_recording_has_every_frame_bit_for_bit() {
 }
 
 #[test]
-fn what_the_camera_told_of_frames_is_kept_also_where_the_recorder_was_killed() {
+fn metadata_of_frames_is_kept_also_where_the_recorder_was_killed() {
     let dir = tempfile::tempdir().unwrap();
     let stream = stream(Distortion::None, [0.0; 5]);
     let frames: Vec<DepthFrame> = (1..=6)
@@ -211,7 +211,7 @@ fn the_same_recording_becomes_the_same_bytes() {
         convert(&bag, &out, &[]);
         std::fs::read(out).unwrap()
     };
-    // The footer begins with where the index does, whose order is left to chance by the library.
+    // The footer starts with where the index is, whose order is left to chance by the library.
     let (a, b) = (bytes("a.mcap"), bytes("b.mcap"));
     let footer = a.len() - mcap::MAGIC.len() - 20;
     let index = u64::from_le_bytes(a[footer..footer + 8].try_into().unwrap()) as usize;
@@ -246,7 +246,7 @@ fn the_sample_recordings_keep_their_sums(data: &Path) {
 }
 
 #[test]
-fn every_chunk_begins_with_all_that_is_needed_to_understand_it() {
+fn every_chunk_starts_with_all_that_is_needed_to_understand_it() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("demo.mcap");
     let before = unix_ns();
@@ -285,15 +285,18 @@ fn every_chunk_begins_with_all_that_is_needed_to_understand_it() {
             "publish_time is the camera's"
         );
     }
-    let told =
+    let metadata =
         mcap::read::LinearReader::new(&bytes).unwrap().find_map(|record| match record.unwrap() {
             mcap::records::Record::Metadata(metadata) => Some(metadata),
             _ => None,
         });
-    let told = told.unwrap();
-    assert_eq!((told.name.as_str(), told.metadata["kind"].as_str()), ("depthcast", "synthetic"));
+    let metadata = metadata.unwrap();
     assert_eq!(
-        (told.metadata["version"].as_str(), told.metadata["seed"].as_str()),
+        (metadata.name.as_str(), metadata.metadata["kind"].as_str()),
+        ("depthcast", "synthetic")
+    );
+    assert_eq!(
+        (metadata.metadata["version"].as_str(), metadata.metadata["seed"].as_str()),
         (env!("CARGO_PKG_VERSION"), "1")
     );
     for schema in summary.schemas.values() {
@@ -335,7 +338,7 @@ fn source(stream: DepthStream, color: Option<ColorStream>) -> SourceInfo {
     }
 }
 
-/// Records frames with a clock that stands still.
+/// Records frames with a clock that does not move.
 fn record_frames(
     source: &SourceInfo,
     options: RecordOptions,
@@ -401,7 +404,7 @@ fn without_a_stamp_of_the_device_the_arrival_counts() {
 }
 
 #[test]
-fn every_lens_is_told_exactly() {
+fn every_lens_is_written_exactly() {
     let coeffs = [0.1, -0.2, 0.003, 0.004, 0.05];
     for (distortion, coeffs, model, count) in [
         (Distortion::None, [0.0; 5], "plumb_bob", 5),

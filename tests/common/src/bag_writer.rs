@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
-use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
+use lz4::liblz4::BlockChecksum;
+use lz4::{BlockMode, BlockSize, ContentChecksum, EncoderBuilder};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
@@ -370,13 +371,15 @@ impl Writer {
         let (name, data) = match self.packing {
             Packing::None => ("none", self.chunk.clone()),
             Packing::Lz4 => {
-                let info = FrameInfo::new()
+                let mut encoder = EncoderBuilder::new()
                     .block_size(BlockSize::Max64KB)
-                    .block_mode(BlockMode::Independent);
-                let mut encoder =
-                    FrameEncoder::with_frame_info(info.content_checksum(true), Vec::new());
+                    .block_mode(BlockMode::Independent)
+                    .block_checksum(BlockChecksum::NoBlockChecksum)
+                    .checksum(ContentChecksum::ChecksumEnabled)
+                    .build(Vec::new())
+                    .expect("memory takes it");
                 encoder.write_all(&self.chunk).expect("memory takes it");
-                ("lz4", encoder.finish().expect("memory takes it"))
+                ("lz4", encoder.finish().0)
             }
             Packing::Bz2 => {
                 let mut encoder =

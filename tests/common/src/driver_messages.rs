@@ -75,7 +75,7 @@ pub fn compressed_image(
     .concat()
 }
 
-/// Width, height and depth as RVL packs it: runs of zeros and of others by turns, of these the
+/// Width, height and depth as RVL has it: runs of zeros and of others in turn, of these the
 /// differences, in groups of three bits.
 pub fn rvl_of(width: u32, height: u32, depth: &[u16]) -> Vec<u8> {
     let mut nibbles = vec![];

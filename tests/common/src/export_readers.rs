@@ -18,7 +18,7 @@ pub struct Read {
     pub colors: Option<Vec<[u8; 3]>>,
 }
 
-/// Rows of x, y, z and `color_bytes` more, among which red, green and blue stand at `rgb`.
+/// Rows of x, y, z and `color_bytes` more, among which red, green and blue are at `rgb`.
 fn read_rows(data: &[u8], n: usize, color_bytes: usize, rgb: Option<[usize; 3]>) -> Read {
     let row = 12 + color_bytes;
     assert_eq!(data.len(), n * row, "the data is as long as the header says");
@@ -28,7 +28,7 @@ fn read_rows(data: &[u8], n: usize, color_bytes: usize, rgb: Option<[usize; 3]>)
     Read { positions, colors }
 }
 
-/// The header's lines up to and with the one that is `last`, and what is behind it.
+/// The header's lines up to and with the one that is `last`, and what follows it.
 fn split_header<'a>(bytes: &'a [u8], last: &str) -> (Vec<&'a str>, &'a [u8]) {
     let end = bytes.windows(last.len()).position(|w| w == last.as_bytes()).unwrap() + last.len();
     (std::str::from_utf8(&bytes[..end]).unwrap().lines().collect(), &bytes[end..])

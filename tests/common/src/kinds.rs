@@ -145,36 +145,42 @@ fn db3s() -> Vec<Kind> {
         .into()
 }
 
-/// On which pages of an SQLite file the rows of a recording stand, as SQLite itself tells.
+/// On which pages of an SQLite file the rows of a recording are, by SQLite itself.
 struct Pages {
-    /// The name of each row's topic, and its pages.
+    /// The name of each row's topic, its pages, and those that lead to it.
     rows: Vec<(String, Vec<Range<usize>>)>,
+    /// Those with the names of topics and tables.
     topics: Vec<Range<usize>>,
 }
 
 impl Pages {
     fn of(connection: &Connection) -> Self {
         let mut statement = connection
-            .prepare("SELECT name, path, pageno, pgsize, ncell FROM dbstat WHERE pagetype <> 'internal' ORDER BY name, path")
+            .prepare(
+                "SELECT name, path, pageno, pgsize, ncell, pagetype FROM dbstat \
+                 ORDER BY name, path",
+            )
             .unwrap();
         let mut stat = statement.query([]).unwrap();
         // The path of a leaf, and for each of its cells the pages where it goes on: `/000/` and
         // `/000/002+000000`.
         let mut leaves: BTreeMap<String, Vec<Vec<Range<usize>>>> = BTreeMap::new();
-        let mut topics = vec![];
+        let (mut topics, mut inner) = (vec![], vec![]);
         while let Some(row) = stat.next().unwrap() {
             let (table, path): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
             let [number, size, cells] =
                 [2, 3, 4].map(|column| row.get::<_, u32>(column).unwrap() as usize);
             let place = (number - 1) * size..number * size;
+            let is_inner = row.get::<_, String>(5).unwrap() == "internal";
             match (table.as_str(), path.split_once('+')) {
+                ("messages", _) if is_inner => inner.push((path, place)),
                 ("messages", None) => drop(leaves.insert(path, vec![vec![place]; cells])),
                 ("messages", Some((cell, _))) => {
                     let (leaf, cell) = cell.split_at(cell.len() - 3);
                     leaves.get_mut(leaf).unwrap()[usize::from_str_radix(cell, 16).unwrap()]
                         .push(place);
                 }
-                ("topics", _) => topics.push(place),
+                ("topics" | "sqlite_schema", _) => topics.push(place),
                 _ => {}
             }
         }
@@ -183,7 +189,13 @@ impl Pages {
             .unwrap();
         let names: Vec<String> =
             statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-        let places: Vec<_> = leaves.into_values().flatten().collect();
+        // SQLite finds a row by the pages that lead to it.
+        let with_inner = |(path, rows): (String, Vec<Vec<Range<usize>>>)| {
+            let above = inner.iter().filter(move |(inner, _)| path.starts_with(inner.as_str()));
+            let above: Vec<_> = above.map(|(_, place)| place.clone()).collect();
+            rows.into_iter().map(move |row| [row, above.clone()].concat())
+        };
+        let places: Vec<_> = leaves.into_iter().flat_map(with_inner).collect();
         assert_eq!(names.len(), places.len());
         Self { rows: names.into_iter().zip(places).collect(), topics }
     }

@@ -45,15 +45,28 @@ fn color_of(i: usize) -> Vec<u8> {
     (0..16 * 12 * 3).map(|p| ((p * 7) ^ (i * 31)) as u8).collect()
 }
 
+fn put_info(writer: &mut Writer, topic: &str, info: &CameraInfo) {
+    writer.typed(topic, INFO, &info.message());
+}
+
+/// The depth image of [`depth_of`] `i`, at the time of `i`.
+fn put_depth(writer: &mut Writer, topic: &str, image: &Image, number: u32, i: usize) {
+    writer.typed(topic, IMAGE, &image.depth_message(number, stamp_ns(i), &depth_of(i)));
+}
+
+/// One depth image and its camera info.
+fn one_image(image: &Image, info: &CameraInfo, pixels: &[u8]) -> Vec<u8> {
+    let mut writer = writer();
+    put_info(&mut writer, DEPTH_INFO, info);
+    writer.typed(DEPTH, IMAGE, &image.message(1, 5, pixels));
+    writer.finish(true).bytes
+}
+
 /// Writes `n` depth images, each with its camera info and in a chunk of its own.
 fn depth_frames(writer: &mut Writer, n: usize) {
     for i in 0..n {
-        writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-        writer.typed(
-            DEPTH,
-            IMAGE,
-            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
-        );
+        put_info(writer, DEPTH_INFO, &CameraInfo::default());
+        put_depth(writer, DEPTH, &Image::DEPTH, 100 + i as u32, i);
         writer.end_chunk();
     }
 }
@@ -61,18 +74,11 @@ fn depth_frames(writer: &mut Writer, n: usize) {
 /// The same with colour.
 fn depth_and_color(writer: &mut Writer, n: usize) {
     for i in 0..n {
-        writer.typed(COLOR_INFO, INFO, &color_info().message());
-        writer.typed(
-            COLOR,
-            IMAGE,
-            &Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i)),
-        );
-        writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-        writer.typed(
-            DEPTH,
-            IMAGE,
-            &Image::DEPTH.depth_message(100 + i as u32, stamp_ns(i), &depth_of(i)),
-        );
+        put_info(writer, COLOR_INFO, &color_info());
+        let color = Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i));
+        writer.typed(COLOR, IMAGE, &color);
+        put_info(writer, DEPTH_INFO, &CameraInfo::default());
+        put_depth(writer, DEPTH, &Image::DEPTH, 100 + i as u32, i);
         writer.end_chunk();
     }
 }
@@ -174,43 +180,28 @@ fn a_drivers_bag_gives_every_frame_once_with_its_facts() {
 
 #[test]
 fn depth_has_several_encodings_byte_orders_and_paddings() {
-    for encoding in ["16UC1", "mono16"] {
-        for (is_bigendian, row_padding) in [(false, 0), (true, 0), (false, 6), (true, 10)] {
+    let bytes = |is_bigendian: bool, (big, little): (Vec<u8>, Vec<u8>)| {
+        if is_bigendian { big } else { little }
+    };
+    for (is_bigendian, row_padding) in [(false, 0), (true, 0), (false, 6), (true, 10)] {
+        for encoding in ["16UC1", "mono16"] {
             let image = Image { encoding, is_bigendian, row_padding, ..Image::DEPTH };
-            let mut writer = writer();
-            writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-            writer.typed(DEPTH, IMAGE, &image.depth_message(1, 5, &depth_of(3)));
-            let (_, frames) = replay(&writer.finish(true).bytes, at_once()).unwrap();
-            assert_eq!(frames[0].depth, depth_of(3), "{image:?}");
+            let steps = depth_of(3);
+            let big = steps.iter().flat_map(|v| v.to_be_bytes()).collect();
+            let little = steps.iter().flat_map(|v| v.to_le_bytes()).collect();
+            let pixels = bytes(is_bigendian, (big, little));
+            let written = one_image(&image, &CameraInfo::default(), &pixels);
+            assert_eq!(replay(&written, at_once()).unwrap().1[0].depth, steps, "{image:?}");
         }
-    }
-}
-
-#[test]
-fn metres_as_floats_become_millimetres() {
-    for (is_bigendian, row_padding) in [(false, 0), (true, 8)] {
-        let image = Image {
-            encoding: "32FC1",
-            width: 4,
-            height: 2,
-            is_bigendian,
-            row_padding,
-            ..Image::DEPTH
-        };
+        // Metres become millimetres.
+        let (encoding, width, height) = ("32FC1", 4, 2);
+        let image = Image { encoding, width, height, is_bigendian, row_padding, ..Image::DEPTH };
         let metres = [1.2345f32, 0.0004, f32::NAN, f32::INFINITY, -1.0, 65.535, 65.6, 0.25];
-        let bytes = |m: &f32| if is_bigendian { m.to_be_bytes() } else { m.to_le_bytes() };
-        let mut writer = writer();
-        writer.typed(
-            DEPTH_INFO,
-            INFO,
-            &CameraInfo { width: 4, height: 2, ..Default::default() }.message(),
-        );
-        writer.typed(
-            DEPTH,
-            IMAGE,
-            &image.message(1, 5, &metres.iter().flat_map(bytes).collect::<Vec<_>>()),
-        );
-        let (info, frames) = replay(&writer.finish(true).bytes, at_once()).unwrap();
+        let big = metres.iter().flat_map(|v| v.to_be_bytes()).collect();
+        let little = metres.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let info = CameraInfo { width, height, ..Default::default() };
+        let written = one_image(&image, &info, &bytes(is_bigendian, (big, little)));
+        let (info, frames) = replay(&written, at_once()).unwrap();
         // 1.2345 as a float is a little more than that.
         assert_eq!(frames[0].depth, [1235, 0, 0, 0, 0, 65535, 0, 250]);
         assert_eq!((frames[0].meta.depth_units_m, info.stream.depth_units_m), (0.001, 0.001));
@@ -225,12 +216,9 @@ fn of_several_depth_topics_the_user_chooses() {
     for i in 0..3 {
         for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50)] {
             let info = topic.rsplit_once('/').unwrap().0.to_owned() + "/camera_info";
-            writer.typed(&info, INFO, &CameraInfo::default().message());
-            writer.typed(
-                topic,
-                IMAGE,
-                &Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i + offset)),
-            );
+            put_info(&mut writer, &info, &CameraInfo::default());
+            let depth = Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i + offset));
+            writer.typed(topic, IMAGE, &depth);
         }
         let infrared =
             Image { encoding: "mono8", frame_id: "camera_infra1_optical_frame", ..Image::DEPTH };
@@ -241,7 +229,8 @@ fn of_several_depth_topics_the_user_chooses() {
         );
     }
     let bytes = writer.finish(true).bytes;
-    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
+    let first = "/camera/aligned_depth_to_color/image_raw (16UC1 16x12, 3 frames), \
+                 /camera/depth/image_rect_raw (16UC1 16x12, 3 frames)";
     let unclear = refused(&bytes, at_once(), &["several", "--topic", first]);
     assert!(matches!(unclear, SourceError::Recording(RecordingError::Unsupported(_))));
     for (topic, offset) in [(DEPTH, 0), (ALIGNED, 50), (&ALIGNED[1..], 50)] {
@@ -250,22 +239,17 @@ fn of_several_depth_topics_the_user_chooses() {
         assert_eq!((frames.len(), info.expected_frames), (3, Some(3)));
     }
     // The likeliest first, whatever the alphabet says.
-    let typo = refused(
-        &bytes,
-        with_topic("/camera/depth/image_rect_ra"),
-        &["image_rect_ra: there is no such stream; depth is on: /camera/depth"],
-    );
-    assert!(matches!(typo, SourceError::Recording(RecordingError::Unsupported(_))));
-    refused(
-        &bytes,
-        with_topic("/camera/aligned_depth/image_raw"),
-        &["depth is on: /camera/aligned"],
-    );
-    refused(
-        &bytes,
-        with_topic("/camera/infra1/image_rect_raw"),
-        &["this is no depth (infrared, mono8); depth is on: "],
-    );
+    for (topic, words) in [
+        (
+            "/camera/depth/image_rect_ra",
+            "image_rect_ra: there is no such stream; depth is on: /camera/depth",
+        ),
+        ("/camera/aligned_depth/image_raw", "depth is on: /camera/aligned"),
+        ("/camera/infra1/image_rect_raw", "this is no depth (infrared, mono8); depth is on: "),
+    ] {
+        let error = refused(&bytes, with_topic(topic), &[words]);
+        assert!(matches!(error, SourceError::Recording(RecordingError::Unsupported(_))));
+    }
     let info = inspect(&File::new().put(&bytes)).unwrap();
     let kinds: Vec<(&str, u64)> =
         info.streams.iter().map(|s| (s.kind.as_str(), s.frames)).collect();
@@ -275,142 +259,110 @@ fn of_several_depth_topics_the_user_chooses() {
 #[test]
 fn sixteen_bits_without_a_word_about_depth_are_depth_only_where_nothing_else_is() {
     let plain = Image { encoding: "mono16", frame_id: "cam", ..Image::DEPTH };
+    let by_frame = Image { encoding: "mono16", frame_id: "left_depth_frame", ..Image::DEPTH };
     let write = |others: &[(&str, &Image)]| {
         let mut writer = writer();
         for (topic, image) in [&[("/a/image", &plain)], others].concat() {
-            writer.typed(topic, IMAGE, &image.depth_message(1, 5, &depth_of(4)));
+            put_depth(&mut writer, topic, image, 1, 4);
         }
-        writer.typed(
-            "/a/camera_info",
-            INFO,
-            &CameraInfo { frame_id: "cam", ..Default::default() }.message(),
-        );
-        writer.typed(
-            "/camera/depth/camera_info",
-            INFO,
-            &CameraInfo { k: [44.0; 4], ..Default::default() }.message(),
-        );
+        let cam = CameraInfo { frame_id: "cam", ..Default::default() };
+        put_info(&mut writer, "/a/camera_info", &cam);
+        put_info(&mut writer, DEPTH_INFO, &CameraInfo { k: [44.0; 4], ..Default::default() });
         writer.finish(true).bytes
     };
-    assert_eq!(replay(&write(&[]), at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
-    assert_eq!(
-        replay(&write(&[(DEPTH, &Image::DEPTH)]), at_once()).unwrap().0.stream.intrinsics.fx,
-        44.0
-    );
-    let by_frame = Image { encoding: "mono16", frame_id: "left_depth_frame", ..Image::DEPTH };
-    assert_eq!(
-        replay(&write(&[("/camera/depth/x", &by_frame)]), at_once())
-            .unwrap()
-            .0
-            .stream
-            .intrinsics
-            .fx,
-        44.0
-    );
-    refused(
-        &write(&[("/b/image", &plain)]),
-        at_once(),
-        &["has no depth stream; it has: Infrared (mono16 16x12)"],
-    );
+    for (others, fx) in [
+        (&[][..], 20.0),
+        (&[(DEPTH, &Image::DEPTH)], 44.0),
+        (&[("/camera/depth/x", &by_frame)], 44.0),
+    ] {
+        let (info, _) = replay(&write(others), at_once()).unwrap();
+        assert_eq!(info.stream.intrinsics.fx, fx, "{others:?}");
+    }
+    let words = ["has no depth stream; it has: Infrared (mono16 16x12)"];
+    refused(&write(&[("/b/image", &plain)]), at_once(), &words);
 }
 
 #[test]
 fn a_camera_info_may_come_late_and_has_to_be_one() {
-    let image = |i: usize| Image::DEPTH.depth_message(i as u32, stamp_ns(i), &depth_of(i));
     let zeros = CameraInfo { k: [0.0; 4], d: vec![], model: "", ..Default::default() };
-    for is_closed in [true, false] {
-        let write = |infos: &dyn Fn(usize, &mut Writer)| {
+    let good = CameraInfo::default();
+    let other_size = CameraInfo { width: 640, height: 480, ..Default::default() };
+    // The camera infos after each of the images, and the focal length, or why it cannot be opened.
+    type Infos<'a> = &'a dyn Fn(usize) -> Vec<(&'a str, &'a CameraInfo)>;
+    let cases: [(Infos<'_>, Result<f32, &str>); 7] = [
+        (&|i| if i == 17 { vec![(DEPTH_INFO, &good)] } else { vec![] }, Ok(20.0)),
+        (&|i| vec![(DEPTH_INFO, if i < 12 { &zeros } else { &good })], Ok(20.0)),
+        (
+            &|_| vec![(DEPTH_INFO, &zeros)],
+            Err("its depth stream has a camera info of zeros (/camera/depth/camera_info)"),
+        ),
+        (
+            &|_| vec![],
+            Err("the intrinsics of its depth stream (/camera/depth/camera_info) are missing"),
+        ),
+        (
+            &|_| vec![(DEPTH_INFO, &other_size)],
+            Err("images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"),
+        ),
+        // Under another name it is found by its frame and size, if it is the only one.
+        (&|_| vec![("/calibration", &good), ("/other", &other_size)], Ok(20.0)),
+        (&|_| vec![("/calibration", &good), ("/another", &good)], Err("are missing")),
+    ];
+    for (infos, want) in cases {
+        for is_closed in [true, false] {
             let mut writer = writer();
             for i in 0..20 {
-                writer.typed(DEPTH, IMAGE, &image(i));
-                infos(i, &mut writer);
+                put_depth(&mut writer, DEPTH, &Image::DEPTH, i as u32, i);
+                infos(i).iter().for_each(|(topic, info)| put_info(&mut writer, topic, info));
                 writer.end_chunk();
             }
-            writer.finish(is_closed).bytes
-        };
-        let late = write(&|i, writer| {
-            if i == 17 {
-                writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+            let bytes = writer.finish(is_closed).bytes;
+            match want {
+                Ok(fx) => {
+                    let (info, frames) = replay(&bytes, at_once()).unwrap();
+                    assert_eq!((info.stream.intrinsics.fx, frames.len()), (fx, 20));
+                }
+                Err(words) => drop(refused(&bytes, at_once(), &[words])),
             }
-        });
-        let (info, frames) = replay(&late, at_once()).unwrap();
-        assert_eq!((info.stream.intrinsics.fx, frames.len()), (20.0, 20));
-        let better = write(&|i, writer| {
-            let info = if i < 12 { zeros.clone() } else { CameraInfo::default() };
-            writer.typed(DEPTH_INFO, INFO, &info.message());
-        });
-        assert_eq!(replay(&better, at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
-        let unknown = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &zeros.message()));
-        refused(
-            &unknown,
-            at_once(),
-            &["its depth stream has a camera info of zeros (/camera/depth/camera_info)"],
-        );
-        refused(
-            &write(&|_, _| {}),
-            at_once(),
-            &["the intrinsics of its depth stream (/camera/depth/camera_info) are missing"],
-        );
-        let other_size = CameraInfo { width: 640, height: 480, ..Default::default() };
-        let wrong = write(&|_, writer| writer.typed(DEPTH_INFO, INFO, &other_size.message()));
-        refused(
-            &wrong,
-            at_once(),
-            &["images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"],
-        );
-        // Under another name it is found by its frame and size, if it is the only one.
-        let elsewhere = write(&|_, writer| {
-            writer.typed("/calibration", INFO, &CameraInfo::default().message());
-            writer.typed("/other", INFO, &other_size.message());
-        });
-        assert_eq!(replay(&elsewhere, at_once()).unwrap().0.stream.intrinsics.fx, 20.0);
-        let two = write(&|_, writer| {
-            writer.typed("/calibration", INFO, &CameraInfo::default().message());
-            writer.typed("/another", INFO, &CameraInfo::default().message());
-        });
-        refused(&two, at_once(), &["are missing"]);
+        }
     }
 }
 
 #[test]
-fn lenses_have_ros_names() {
-    let lens = |model, d: &[f64]| {
-        let mut writer = writer();
-        writer.typed(
-            DEPTH_INFO,
-            INFO,
-            &CameraInfo { model, d: d.to_vec(), ..Default::default() }.message(),
-        );
-        writer.typed(DEPTH, IMAGE, &Image::DEPTH.depth_message(1, 5, &depth_of(0)));
-        replay(&writer.finish(true).bytes, at_once())
-            .map(|(info, _)| info.stream.intrinsics)
-            .map_err(|e| e.to_string())
-    };
+fn lens_models_have_names_of_ros_and_of_librealsense() {
     let five = [0.1, -0.2, 0.001, 0.002, 0.3];
-    let brown = lens("plumb_bob", &five).unwrap();
-    assert_eq!(
-        (brown.distortion, brown.coeffs),
-        (Distortion::BrownConrady, five.map(|v| v as f32))
-    );
-    assert_eq!(lens("rational_polynomial", &[&five[..], &[0.0; 3]].concat()).unwrap(), brown);
-    let error = lens("rational_polynomial", &[&five[..], &[0.0, 0.0, 0.1]].concat()).unwrap_err();
-    assert!(
-        error.contains(
-            "its depth stream has the lens distortion model 'rational_polynomial' with more"
+    let zeros = [&five[..], &[0.0; 3]].concat();
+    let more = [&five[..], &[0.0, 0.0, 0.1]].concat();
+    for (model, d, want) in [
+        ("plumb_bob", &five[..], Ok(Distortion::BrownConrady)),
+        ("rational_polynomial", &zeros, Ok(Distortion::BrownConrady)),
+        (
+            "rational_polynomial",
+            &more,
+            Err("its depth stream has the lens distortion model 'rational_polynomial' with more"),
         ),
-        "{error}"
-    );
-    let fisheye = lens("equidistant", &five[..4]).unwrap();
-    assert_eq!(
-        (fisheye.distortion, fisheye.coeffs),
-        (Distortion::KannalaBrandt4, [0.1, -0.2, 0.001, 0.002, 0.0])
-    );
-    assert_eq!(lens("", &[]).unwrap().distortion, Distortion::None);
-    assert_eq!(
-        lens("Inverse Brown Conrady", &five).unwrap().distortion,
-        Distortion::InverseBrownConrady
-    );
-    assert!(lens("rubber sheet", &five).unwrap_err().contains("'rubber sheet'"));
+        ("equidistant", &five[..4], Ok(Distortion::KannalaBrandt4)),
+        ("", &[], Ok(Distortion::None)),
+        ("none", &[], Ok(Distortion::None)),
+        ("", &five, Err("the lens distortion model ''")),
+        ("Inverse Brown Conrady", &five, Ok(Distortion::InverseBrownConrady)),
+        ("rubber sheet", &five, Err("'rubber sheet'")),
+    ] {
+        let info = CameraInfo { model, d: d.to_vec(), ..Default::default() };
+        let bytes = one_image(&Image::DEPTH, &info, &[7; 384]);
+        match want {
+            Ok(distortion) => {
+                let intrinsics = replay(&bytes, at_once()).unwrap().0.stream.intrinsics;
+                let coeffs: Vec<f64> = d.iter().chain(&[0.0; 5]).take(5).copied().collect();
+                assert_eq!(intrinsics.distortion, distortion, "{model}");
+                assert_eq!(
+                    intrinsics.coeffs.to_vec(),
+                    coeffs.iter().map(|c| *c as f32).collect::<Vec<_>>()
+                );
+            }
+            Err(words) => drop(refused(&bytes, at_once(), &[words])),
+        }
+    }
 }
 
 #[test]
@@ -447,12 +399,8 @@ fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
     let write = |numbers: &[u32]| {
         let mut writer = writer();
         for (i, &number) in numbers.iter().enumerate() {
-            writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
-            writer.typed(
-                DEPTH,
-                IMAGE,
-                &Image::DEPTH.depth_message(number, stamp_ns(i), &depth_of(i)),
-            );
+            put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
+            put_depth(&mut writer, DEPTH, &Image::DEPTH, number, i);
             writer.end_chunk();
         }
         writer.finish(true).bytes
@@ -491,17 +439,12 @@ fn images_of_another_size_are_lost_and_told() {
 
 #[test]
 fn absurd_sizes_and_lenses_are_refused() {
-    let write = |image: &Image, info: &CameraInfo, pixels: &[u8]| {
-        let mut writer = writer();
-        writer.typed(DEPTH_INFO, INFO, &info.message());
-        writer.typed(DEPTH, IMAGE, &image.message(1, 5, pixels));
-        writer.finish(true).bytes
-    };
     let nan = CameraInfo { k: [f64::NAN, 1.0, 1.0, 1.0], ..Default::default() };
-    refused(&write(&Image::DEPTH, &nan, &[0; 384]), at_once(), &["cannot be right", "fx is NaN"]);
+    let no_lens = one_image(&Image::DEPTH, &nan, &[0; 384]);
+    refused(&no_lens, at_once(), &["cannot be right", "fx is NaN"]);
     let huge = Image { width: u32::MAX, height: 1, ..Image::DEPTH };
     let huge_info = CameraInfo { width: u32::MAX, height: 1, ..Default::default() };
-    refused(&write(&huge, &huge_info, &[0; 16]), at_once(), &["4294967295x1"]);
+    refused(&one_image(&huge, &huge_info, &[0; 16]), at_once(), &["4294967295x1"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         if raw {
             depth_frames(&mut writer, 2);
         }
-        writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+        put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
         writer.finish(true).bytes
     };
     const PNG: &str = "16UC1; compressedDepth png";
@@ -64,7 +64,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     let mut damaged = packed_depth(&depth_of(0));
     damaged[60] ^= 1;
     let mut writer = writer();
-    writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+    put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
     for (i, data) in [packed_depth(&depth_of(0)), damaged].iter().enumerate() {
         let image = compressed_image(i as u32, stamp_ns(i), "", PNG, data);
         writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
@@ -79,7 +79,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
 /// A message of the transport `compressedDepth`, and what becomes of it.
 fn replay_packed(format: &str, data: &[u8]) -> (SourceInfo, Vec<DepthFrame>) {
     let mut writer = writer();
-    writer.typed(DEPTH_INFO, INFO, &CameraInfo::default().message());
+    put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
     let image = compressed_image(4, stamp_ns(0), Image::DEPTH.frame_id, format, data);
     writer.typed(&format!("{DEPTH}/compressedDepth"), "sensor_msgs/CompressedImage", &image);
     let bytes = writer.finish(true).bytes;
@@ -128,7 +128,7 @@ const GREY_JPEG: &[u8] = include_bytes!("../../data/grey_16x12.jpg");
 fn packed_color(format: &str, images: &[&[u8]]) -> Vec<u8> {
     let mut writer = writer();
     let info = CameraInfo { frame_id: Image::DEPTH.frame_id, ..color_info() };
-    writer.typed(COLOR_INFO, INFO, &info.message());
+    put_info(&mut writer, COLOR_INFO, &info);
     for (i, data) in images.iter().enumerate() {
         let image =
             compressed_image(7 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, data);

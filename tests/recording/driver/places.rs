@@ -61,7 +61,7 @@ fn the_colour_camera_stands_where_the_frames_say() {
     depth_and_color(&mut writer, 3);
     let bytes = writer.finish(true).bytes;
     let frames = "from the frame 'camera_depth_optical_frame' to 'camera_color_optical_frame'";
-    refused(&bytes, with_color(), &["where its colour camera stands (/tf_static or /tf", frames]);
+    refused(&bytes, with_color(), &["where its colour camera is (/tf_static or /tf", frames]);
     assert_eq!(replay(&bytes, at_once()).unwrap().1.len(), 3, "and nobody needs it without colour");
 }
 
@@ -70,14 +70,10 @@ fn depth_that_was_aligned_to_colour_stands_where_colour_does() {
     let mut writer = writer();
     let aligned = Image { frame_id: Image::COLOR.frame_id, ..Image::DEPTH };
     for i in 0..2 {
-        writer.typed(
-            "/camera/aligned_depth_to_color/image_raw",
-            IMAGE,
-            &aligned.depth_message(1, stamp_ns(i), &depth_of(i)),
-        );
-        writer.typed("/camera/aligned_depth_to_color/camera_info", INFO, &color_info().message());
+        put_depth(&mut writer, "/camera/aligned_depth_to_color/image_raw", &aligned, 1, i);
+        put_info(&mut writer, "/camera/aligned_depth_to_color/camera_info", &color_info());
         writer.typed(COLOR, IMAGE, &Image::COLOR.message(1, stamp_ns(i), &color_of(i)));
-        writer.typed(COLOR_INFO, INFO, &color_info().message());
+        put_info(&mut writer, COLOR_INFO, &color_info());
     }
     let (info, frames) = replay(&writer.finish(true).bytes, with_color()).unwrap();
     assert_eq!(info.color.unwrap().from_depth, Extrinsics::IDENTITY);
@@ -92,11 +88,8 @@ fn the_colour_beside_the_depth_is_taken() {
         ["/another/color/image_raw", "/camera/color/image_raw", "/camera/color/image_rotated"]
     {
         let info = CameraInfo { k: [topic.len() as f64; 4], ..Default::default() };
-        writer.typed(
-            &format!("{}/camera_info", topic.rsplit_once('/').unwrap().0),
-            INFO,
-            &info.message(),
-        );
+        let info_topic = format!("{}/camera_info", topic.rsplit_once('/').unwrap().0);
+        put_info(&mut writer, &info_topic, &info);
         writer.typed(topic, IMAGE, &same_place.message(1, stamp_ns(0), &color_of(topic.len())));
     }
     let jpeg =

@@ -1,10 +1,10 @@
-//! The chunks of a bag: how they are read and unpacked, and the messages in them.
+//! The chunks of a bag: how they are read and decompressed, and the messages in them.
 
 use std::io;
 
-use crate::recording::container::bag::reader::{BagReader, MAX_CHUNK_BYTES, find_record};
-use crate::recording::container::bag::record::{self, Header, RecordError};
-use crate::recording::container::bag::wanted::{Seen, see};
+use super::index::{Seen, see};
+use super::record::{self, Header, RecordError};
+use super::{BagReader, FileRecord, MAX_CHUNK_BYTES, find_record};
 use crate::recording::container::chunks::Place;
 use crate::recording::container::decompress::{Compression, Wholeness};
 use crate::recording::container::{Item, Message, Topic};
@@ -22,56 +22,48 @@ pub struct Chunk {
 }
 
 impl BagReader {
-    /// Reads and unpacks the chunk whose record begins at `begin` and its data at `data_offset`.
-    pub(crate) fn enter_chunk(
+    /// Reads and decompresses the chunk at `start`.
+    pub(super) fn enter_chunk(
         &mut self,
-        begin: u64,
-        data_offset: u64,
-        len: u64,
+        start: u64,
+        record: &FileRecord<'_>,
         compression: Compression,
         size_bytes: u32,
     ) -> io::Result<()> {
-        let there = self.end - data_offset;
-        let (mut len, mut is_cut) = (len, false);
+        let (data_offset, mut len) = (record.data_at, u64::from(record.data_len));
+        let (there, mut is_cut) = (self.end - data_offset, false);
         if len > there {
-            // Either the file is cut off here or the length is wrong. Behind a wrong length there
+            // Either the file is cut off here or the length is wrong. After a wrong length there
             // are further records.
-            match find_record(
-                &mut self.file,
-                data_offset,
-                self.end,
-                &[record::OP_INDEX_DATA, record::OP_CHUNK],
-            )? {
+            let ops = &[record::OP_INDEX_DATA, record::OP_CHUNK];
+            match find_record(&mut self.file, data_offset, self.end, ops)? {
                 Some(next) => {
-                    self.note(
-                        data_offset,
-                        &format!(
-                            "a chunk says that it has {len} bytes; the next record begins earlier"
-                        ),
+                    let what = format!(
+                        "a chunk says that it has {len} bytes; the next record starts earlier"
                     );
+                    self.note(data_offset, &what);
                     len = next - data_offset;
                 }
                 None => {
-                    self.note(
-                        data_offset,
-                        &format!("a chunk is cut off: {there} of its {len} bytes are there"),
-                    );
+                    let what = format!("a chunk is cut off: {there} of its {len} bytes are there");
+                    self.note(data_offset, &what);
                     (len, is_cut) = (there, true);
                 }
             }
         }
         self.at = data_offset + len;
         if len.max(u64::from(size_bytes)) > MAX_CHUNK_BYTES {
-            self.note(
-                data_offset,
-                &format!("a chunk of {len} bytes, {size_bytes} unpacked, is not read: no recorder writes that"),
+            let what = format!(
+                "a chunk of {len} bytes, {size_bytes} decompressed, is not read: no recorder \
+                 writes that"
             );
+            self.note(data_offset, &what);
             self.skip_chunk(data_offset, len);
             return Ok(());
         }
         self.first_compression.get_or_insert(compression);
         self.leave_chunk();
-        if !is_cut && self.is_unwanted(begin, self.at)? {
+        if !is_cut && self.is_unwanted(start, self.at)? {
             self.chunk = None;
             return self.look_ahead();
         }
@@ -90,27 +82,22 @@ impl BagReader {
             return Ok(());
         };
         let mut wholeness = if is_cut { Wholeness::Cut } else { Wholeness::Whole };
-        match loaded.unpacked {
+        match loaded.decompressed {
             // A wrong length may have taken further records with it; they are read from where the
             // chunk really ends.
             Ok(consumed) if (consumed as u64) < len => {
                 self.at = data_offset + consumed as u64;
-                self.note(
-                    data_offset,
-                    &format!("a chunk of {len} bytes ends after {consumed} of them"),
-                );
+                let what = format!("a chunk of {len} bytes ends after {consumed} of them");
+                self.note(data_offset, &what);
             }
             Ok(_) => {}
-            Err(e) if is_cut => {
-                self.findings.pass.bytes_skipped += len - (e.consumed_bytes as u64).min(len);
-                self.findings.pass.chunks_skipped += u64::from(self.raw.is_empty());
+            Err(_) if is_cut => {
+                self.damage.pass.chunks_skipped += u64::from(self.raw.is_empty());
             }
             Err(e) => {
                 wholeness = Wholeness::Damaged;
-                self.note(
-                    data_offset,
-                    &format!("a chunk of {len} bytes cannot be unpacked ({})", e.what),
-                );
+                let what = format!("a chunk of {len} bytes cannot be decompressed ({e})");
+                self.note(data_offset, &what);
                 self.skip_chunk(data_offset, len);
             }
         }
@@ -118,10 +105,10 @@ impl BagReader {
         self.look_ahead()
     }
 
-    /// Whether the chunk that begins at `begin` and ends at `end` holds nothing that is wanted.
-    fn is_unwanted(&mut self, begin: u64, end: u64) -> io::Result<bool> {
+    /// Whether the chunk that starts at `start` and ends at `end` holds nothing that is wanted.
+    fn is_unwanted(&mut self, start: u64, end: u64) -> io::Result<bool> {
         match &self.index {
-            Some(index) => self.unwanted.fill(index, self.chunks.file(), [begin, end], self.end),
+            Some(index) => self.unwanted.fill(index, self.chunks.file(), [start, end], self.end),
             None => Ok(false),
         }
     }
@@ -144,12 +131,12 @@ impl BagReader {
     }
 
     fn skip_chunk(&mut self, data_offset: u64, len: u64) {
-        self.findings.pass.chunks_skipped += 1;
-        self.findings.pass.bytes_skipped += len;
+        self.damage.pass.chunks_skipped += 1;
+        self.damage.pass.bytes_skipped += len;
         self.search_from = Some(data_offset);
     }
 
-    pub(crate) fn next_in_chunk(&mut self) -> Option<Item> {
+    pub(super) fn next_in_chunk(&mut self) -> Option<Item> {
         let chunk = self.chunk?;
         let is_doubtful = chunk.wholeness == Wholeness::Damaged;
         let rest = &self.raw[self.cursor..];
@@ -170,10 +157,10 @@ impl BagReader {
                         let schema =
                             record::connection_type(&self.raw[data.clone()]).unwrap_or_default();
                         let topic = Topic::new(topic, schema, Encoding::Ros1);
-                        let told_again = record::connection_topic(&self.raw[data.clone()]);
+                        let repeated = record::connection_topic(&self.raw[data.clone()]);
                         let is_sure = !is_doubtful
                             && (chunk.compression != Compression::None
-                                || told_again == Some(topic.name.as_str()));
+                                || repeated == Some(topic.name.as_str()));
                         self.cursor = data.end;
                         self.learn(conn, topic, is_sure);
                         return None;
@@ -195,7 +182,7 @@ impl BagReader {
                     _ => None,
                 };
                 if chunk.compression == Compression::None {
-                    self.findings.pass.bytes_skipped += rest.len() as u64;
+                    self.damage.pass.bytes_skipped += rest.len() as u64;
                 }
                 self.leave_chunk();
                 return cut;
@@ -203,18 +190,18 @@ impl BagReader {
             Err(e) => e.to_string(),
         };
         if is_doubtful {
-            // The chunk has been told of and counted.
+            // The chunk has been reported and counted.
             self.leave_chunk();
             return None;
         }
         let ops = &[record::OP_MESSAGE, record::OP_CONNECTION];
         let skipped = record::find_record(&rest[1..], ops, rest.len() as u64 - 1).map(|i| i + 1);
-        self.findings.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
+        self.damage.pass.bytes_skipped += skipped.unwrap_or(rest.len()) as u64;
         let place = match chunk.compression {
             Compression::None => (chunk.data_offset + self.cursor as u64, String::new()),
             _ => (
                 chunk.data_offset,
-                format!(", {} into the unpacked chunk", count(self.cursor, "byte")),
+                format!(", {} into the decompressed chunk", count(self.cursor, "byte")),
             ),
         };
         self.note(place.0, &format!("no record can be read{} ({error})", place.1));
@@ -225,7 +212,7 @@ impl BagReader {
         None
     }
 
-    /// Takes in what a chunk says of a connection. The first word holds; but where a chunk is
+    /// Takes in what a chunk says of a connection. The first word counts; but where a chunk is
     /// surely right and the index says something else, the index is wrong, and nothing in it is
     /// believed: no checksum protects it.
     fn learn(&mut self, conn: u32, topic: Topic, is_sure: bool) {
@@ -238,10 +225,11 @@ impl BagReader {
                 known.map_or("nothing".to_owned(), |name| format!("'{}'", name.escape_debug()));
             let name = topic.name.escape_debug();
             let what = format!(
-                "the index is damaged, and not believed: for connection {conn}, '{name}', it has {instead}"
+                "the index is damaged, and not believed: for connection {conn}, '{name}', it has \
+                 {instead}"
             );
             self.note(self.end, &what);
-            self.findings.note_for_good(&format!("byte {}: {what}", self.end));
+            self.damage.note_for_good(&format!("byte {}: {what}", self.end));
         }
         self.topics.insert(conn, topic);
     }

@@ -1,13 +1,13 @@
-//! The index at the end of a bag that was closed: its connections, and how many messages of each
-//! there are.
+//! The index at the end of a bag that was closed: its connections, how many messages of each there
+//! are, and which chunks hold nothing that is wanted, so that they need not be read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
+use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, u32_at};
+use super::{FileRecord, MAX_CHUNK_BYTES, read_record};
 use crate::recording::container::Topic;
-use crate::recording::container::bag::record::{
-    Header, MAX_HEADER_BYTES, connection_type, parse_header, u32_at,
-};
+use crate::recording::container::chunks::Place;
 use crate::recording::container::file::RecordingFile;
 use crate::recording::ros::Encoding;
 use crate::words::count;
@@ -24,10 +24,10 @@ pub struct Index {
     messages: HashMap<u32, u64>,
 }
 
-/// What the index tells of a chunk.
+/// What the index says of a chunk.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChunkInfo {
-    /// Where it begins.
+    /// Where it starts.
     pub at: u64,
     /// The connections of its messages.
     pub connections: Box<[u32]>,
@@ -41,7 +41,7 @@ impl Index {
         self.chunks.iter().rposition(|chunk| chunk.connections.iter().any(is_on_it))
     }
 
-    /// The chunk that begins at `at`.
+    /// The chunk that starts at `at`.
     pub fn chunk(&self, at: u64) -> Option<&ChunkInfo> {
         self.chunks.binary_search_by_key(&at, |chunk| chunk.at).ok().map(|i| &self.chunks[i])
     }
@@ -56,10 +56,10 @@ impl Index {
     }
 }
 
-/// Reads the index, which stands from `index_pos` to the end of the file.
+/// Reads the index, which goes from `index_pos` to the end of the file.
 ///
 /// # Errors
-/// The inner error tells what is damaged, the outer one that reading failed.
+/// The inner error says what is damaged, the outer one that reading failed.
 pub fn read_index(
     file: &mut RecordingFile,
     index_pos: u64,
@@ -67,87 +67,156 @@ pub fn read_index(
     chunk_count: u32,
 ) -> io::Result<Result<Index, String>> {
     let mut index = Index::default();
-    let (mut connections, mut chunks) = (0u32, 0u32);
-    let mut at = index_pos;
-    let (mut header, mut data) = (Vec::new(), Vec::new());
-    while at < file.len() {
-        let cut = || Ok(Err(format!("the index is cut off at byte {at}")));
-        let mut len = [0; 4];
-        if !file.read_at(at, &mut len)? {
-            return cut();
-        }
-        let header_len = u32::from_le_bytes(len) as usize;
-        if header_len > MAX_HEADER_BYTES {
-            return Ok(Err(format!("the index has a broken record at byte {at}")));
-        }
-        header.resize(header_len + 4, 0);
-        if !file.read_at(at + 4, &mut header)? {
-            return cut();
-        }
-        let data_len = u32_at(&header, header_len).unwrap_or(0);
-        let data_at = at + 8 + header_len as u64;
-        let end = data_at + u64::from(data_len);
-        if end > file.len() {
-            return cut();
-        }
-        match parse_header(&header[..header_len])
-            .and_then(|h| h.check_data_len(data_len).map(|()| h))
-        {
-            Ok(Header::Connection { conn, topic }) => {
-                connections += 1;
-                let schema = read_data(file, data_at, data_len, &mut data)?
-                    .and_then(connection_type)
-                    .unwrap_or_default();
-                index.topics.insert(conn, Topic::new(topic, schema, Encoding::Ros1));
+    let (mut connections, mut at) = (0u32, index_pos);
+    let (mut header, mut data) = (vec![], vec![]);
+    let len = file.len();
+    while at < len {
+        let record = match read_record(file, at, len, &mut header)? {
+            Ok(record) if record.end() <= len => record,
+            Ok(_) | Err(RecordError::Incomplete { .. }) => {
+                return Ok(Err(format!("the index is cut off at byte {at}")));
             }
-            Ok(Header::ChunkInfo { chunk_pos, .. }) if chunk_pos < index_pos => {
-                chunks += 1;
-                let Some(counts) = read_data(file, data_at, data_len, &mut data)? else {
-                    return cut();
+            Err(e) => return Ok(Err(format!("the index is damaged at byte {at} ({e})"))),
+        };
+        match record.header {
+            Header::Connection { conn, topic } => {
+                connections += 1;
+                let topic = read_topic(file, topic, &record, &mut data)?;
+                index.topics.insert(conn, topic);
+            }
+            Header::ChunkInfo { chunk_pos, .. } if chunk_pos < index_pos => {
+                let Some(counts) = read_data(file, &record, &mut data)? else {
+                    return Ok(Err(format!("the index is damaged at byte {at}")));
                 };
-                let connections =
-                    counts.chunks_exact(8).filter_map(|pair| u32_at(pair, 0)).collect();
-                index.chunks.push(ChunkInfo { at: chunk_pos, connections });
-                for pair in counts.chunks_exact(8) {
-                    let (Some(conn), Some(messages)) = (u32_at(pair, 0), u32_at(pair, 4)) else {
-                        continue;
-                    };
+                let pairs = counts
+                    .chunks_exact(8)
+                    .filter_map(|pair| Some((u32_at(pair, 0)?, u32_at(pair, 4)?)));
+                for (conn, messages) in pairs.clone() {
                     *index.messages.entry(conn).or_default() += u64::from(messages);
                 }
+                let connections = pairs.map(|(conn, _)| conn).collect();
+                index.chunks.push(ChunkInfo { at: chunk_pos, connections });
             }
-            Ok(_) => {
+            _ => {
                 return Ok(Err(format!(
                     "the index has a record at byte {at} that does not belong there"
                 )));
             }
-            Err(e) => return Ok(Err(format!("the index is damaged at byte {at} ({e})"))),
         }
-        at = end;
+        at = record.end();
     }
     if let Some(conn) = index.messages.keys().find(|conn| !index.topics.contains_key(conn)) {
         return Ok(Err(format!(
-            "the index counts messages of connection {conn}, and does not tell what that is"
+            "the index counts messages of connection {conn}, and does not say what that is"
         )));
     }
-    if (connections, chunks) == (conn_count, chunk_count) {
+    if (connections, index.chunks.len()) == (conn_count, chunk_count as usize) {
         index.chunks.sort_unstable();
         return Ok(Ok(index));
     }
-    let there = format!("{} and {}", count(connections, "connection"), count(chunks, "chunk"));
+    let chunks = count(index.chunks.len(), "chunk");
+    let there = format!("{} and {chunks}", count(connections, "connection"));
     Ok(Err(format!("the index has {there}, the bag's header says {conn_count} and {chunk_count}")))
 }
 
-/// Reads the data of a record; nothing if they are longer than those of any index, or if the file
-/// ends before.
-pub fn read_data<'a>(
+/// The data of a record; nothing if they are longer than those of any index, or if the file ends
+/// before.
+fn read_data<'a>(
     file: &mut RecordingFile,
-    at: u64,
-    len: u32,
+    record: &FileRecord<'_>,
     data: &'a mut Vec<u8>,
 ) -> io::Result<Option<&'a [u8]>> {
-    if len as usize > MAX_HEADER_BYTES {
+    if record.data_len as usize > MAX_HEADER_BYTES {
         return Ok(None);
     }
-    data.resize(len as usize, 0);
-    Ok(file.read_at(at, data)?.then_some(&**data))
+    data.resize(record.data_len as usize, 0);
+    Ok(file.read_at(record.data_at, data)?.then_some(&**data))
+}
+
+/// The topic of a connection, whose type is in the record's data.
+pub fn read_topic(
+    file: &mut RecordingFile,
+    name: &str,
+    record: &FileRecord<'_>,
+    data: &mut Vec<u8>,
+) -> io::Result<Topic> {
+    let schema = read_data(file, record, data)?.and_then(connection_type).unwrap_or_default();
+    Ok(Topic::new(name, schema, Encoding::Ros1))
+}
+
+/// What a look at a record's header has shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen {
+    Chunk(Place),
+    IndexData { connection: u32 },
+}
+
+/// What the header of the record at `at` says, and where the record ends; nothing if it is another
+/// one, or damaged.
+pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Seen, u64)>> {
+    let mut header = vec![];
+    let Ok(record) = read_record(file, at, end, &mut header)? else { return Ok(None) };
+    let (after, data_len) = (record.end(), record.data_len);
+    let seen = match record.header {
+        _ if after > end => None,
+        Header::Chunk { compression, size_bytes }
+            if u64::from(data_len.max(size_bytes)) <= MAX_CHUNK_BYTES =>
+        {
+            let (len, size_bytes) = (data_len as usize, size_bytes as usize);
+            let offset = record.data_at;
+            Some(Seen::Chunk(Place { offset, len, compression, size_bytes, with_crc: false }))
+        }
+        Header::IndexData { conn, .. } => Some(Seen::IndexData { connection: conn }),
+        _ => None,
+    };
+    Ok(seen.map(|seen| (seen, after)))
+}
+
+/// Connections whose messages nobody wants; none without an intact index.
+#[derive(Debug, Default)]
+pub struct Unwanted(HashSet<u32>);
+
+impl Unwanted {
+    /// All but those of these topics.
+    pub fn but(topics: Option<&[&str]>, index: Option<&Index>) -> Self {
+        let (Some(topics), Some(index)) = (topics, index) else { return Self::default() };
+        let is_unwanted = |name: &str| !topics.contains(&name);
+        Self(
+            index
+                .topics
+                .iter()
+                .filter(|(_, topic)| is_unwanted(&topic.name))
+                .map(|(conn, _)| *conn)
+                .collect(),
+        )
+    }
+
+    /// Whether the chunk that starts at `start` and ends at `end` holds nothing else. The index and
+    /// the records after the chunk have both to say so: no single damaged place hides a frame.
+    /// After `data_end` nothing is read.
+    pub fn fill(
+        &self,
+        index: &Index,
+        file: &mut RecordingFile,
+        [start, end]: [u64; 2],
+        data_end: u64,
+    ) -> io::Result<bool> {
+        let Some(chunk) = index.chunk(start).filter(|_| !self.0.is_empty()) else {
+            return Ok(false);
+        };
+        if !chunk.connections.iter().all(|connection| self.0.contains(connection)) {
+            return Ok(false);
+        }
+        let (mut at, mut announced) = (end, 0);
+        loop {
+            match see(file, at, data_end)? {
+                Some((Seen::IndexData { connection }, after)) if self.0.contains(&connection) => {
+                    (at, announced) = (after, announced + 1);
+                }
+                Some((Seen::Chunk(_), _)) => return Ok(announced == chunk.connections.len()),
+                None if at == data_end => return Ok(announced == chunk.connections.len()),
+                _ => return Ok(false),
+            }
+        }
+    }
 }

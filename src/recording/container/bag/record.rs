@@ -1,18 +1,18 @@
 //! The records of a ROS bag, version 2.0: bytes in, records out, no I/O.
 //!
-//! A record is `header length (u32), header, data length (u32), data`; a header is a row of `field
+//! A record is `header length (u32), header, data length (u32), data`; a header is a sequence of `field
 //! length (u32), name=value`. All integers are little endian. See
 //! <http://wiki.ros.org/Bags/Format/2.0>.
 //!
 //! The `rosbag` crate maps the whole file into memory, stops at its first error and cannot read on
-//! behind damage. A recording whose recorder was killed is exactly what has to open here, so this
+//! after damage. A recording whose recorder was killed is exactly what has to open here, so this
 //! is a parser of our own.
 
 use std::ops::Range;
 
 use crate::recording::container::decompress::Compression;
 
-/// How every bag of this version begins.
+/// How every bag of this version starts.
 pub const MAGIC: &[u8] = b"#ROSBAG V2.0\n";
 
 /// A header longer than this is damage: the longest hold a topic's name.
@@ -58,7 +58,7 @@ pub enum Header<'a> {
         conn_count: u32,
         chunk_count: u32,
     },
-    /// A row of connection and message records, `size_bytes` long once unpacked.
+    /// A sequence of connection and message records, `size_bytes` long once decompressed.
     Chunk {
         compression: Compression,
         size_bytes: u32,
@@ -84,6 +84,11 @@ pub enum Header<'a> {
 }
 
 impl Header<'_> {
+    /// Indexes consist of such records.
+    pub fn is_in_index(&self) -> bool {
+        matches!(self, Self::Connection { .. } | Self::ChunkInfo { .. } | Self::Bag { .. })
+    }
+
     /// Checks the length of the data against what the header says about them.
     pub fn check_data_len(&self, data_len: u32) -> Result<(), RecordError> {
         let (count, entry_bytes) = match *self {
@@ -98,7 +103,7 @@ impl Header<'_> {
     }
 }
 
-/// A record within a slice of bytes; the ranges are relative to that slice's begin.
+/// A record within a slice of bytes; the ranges are relative to that slice's start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
     pub header: Header<'a>,
@@ -111,7 +116,7 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(four.try_into().ok()?))
 }
 
-/// Takes the field that `bytes` begin with off them: its name and its value.
+/// Takes the first field off `bytes`: its name and its value.
 fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RecordError> {
     let have = bytes.len() as u64;
     let len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
@@ -123,7 +128,7 @@ fn take_field<'a>(bytes: &mut &'a [u8]) -> Result<(&'a [u8], &'a [u8]), RecordEr
     Ok((&field[..equals], &field[equals + 1..]))
 }
 
-/// The type of a connection's messages, `sensor_msgs/Image`; it stands in the record's data.
+/// The type of a connection's messages, `sensor_msgs/Image`; it is in the record's data.
 pub fn connection_type(data: &[u8]) -> Option<&str> {
     connection_field(data, b"type")
 }
@@ -204,8 +209,8 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     })
 }
 
-/// Parses the header of the record that `bytes` begin with. Returns it and where the data's length
-/// stands.
+/// Parses the header of the record that `bytes` start with. Returns it and where the data's length
+/// is.
 pub fn parse_head(bytes: &[u8]) -> Result<(Header<'_>, usize), RecordError> {
     let have = bytes.len() as u64;
     let header_len = u32_at(bytes, 0).ok_or(RecordError::Incomplete { needed: 4, have })?;
@@ -218,7 +223,7 @@ pub fn parse_head(bytes: &[u8]) -> Result<(Header<'_>, usize), RecordError> {
     Ok((parse_header(header)?, needed))
 }
 
-/// Parses the whole record that `bytes` begin with.
+/// Parses the whole record that `bytes` start with.
 pub fn parse_record(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     let (header, len_at) = parse_head(bytes)?;
     let have = bytes.len() as u64;
@@ -233,9 +238,9 @@ pub fn parse_record(bytes: &[u8]) -> Result<Record<'_>, RecordError> {
     Ok(Record { header, data: data_at..data_at + data_len as usize })
 }
 
-/// Where in `bytes` the next record of one of the types `ops` begins, for reading on behind damage.
+/// Where in `bytes` the next record of one of the types `ops` starts, for reading on after damage.
 ///
-/// `room_bytes` is what there is from the begin of `bytes` to the end of the file or chunk. A
+/// `room_bytes` is what there is from the start of `bytes` to the end of the file or chunk. A
 /// record whose data would not fit is not one, except a chunk, which may be cut off.
 pub fn find_record(bytes: &[u8], ops: &[u8], room_bytes: u64) -> Option<usize> {
     const OP_FIELD: &[u8] = b"\x04\0\0\0op=";
@@ -246,11 +251,11 @@ pub fn find_record(bytes: &[u8], ops: &[u8], room_bytes: u64) -> Option<usize> {
         if !bytes.get(field + OP_FIELD.len()).is_some_and(|op| ops.contains(op)) {
             continue;
         }
-        // Fields come in any order, so the header may begin anywhere before; only one begin makes
+        // Fields come in any order, so the header may start anywhere before; only one start makes
         // its fields fit exactly.
         let earliest = field.saturating_sub(MAX_FOUND_HEADER_BYTES);
         let Some(latest) = field.checked_sub(4) else { continue };
-        let begins = |start: &usize| {
+        let is_start = |start: &usize| {
             let header_end = start + 4 + u32_at(bytes, *start).unwrap_or(u32::MAX) as usize;
             if header_end < field + OP_FIELD.len() + 1
                 || header_end > start + 4 + MAX_FOUND_HEADER_BYTES
@@ -263,7 +268,7 @@ pub fn find_record(bytes: &[u8], ops: &[u8], room_bytes: u64) -> Option<usize> {
             header.check_data_len(data_len).is_ok()
                 && (fits || matches!(header, Header::Chunk { .. }))
         };
-        if let Some(start) = (earliest..=latest).rev().find(begins) {
+        if let Some(start) = (earliest..=latest).rev().find(is_start) {
             return Some(start);
         }
     }
@@ -301,43 +306,26 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_read_in_any_order_of_its_fields() {
-        for fields in [
-            [("conn", &7u32.to_le_bytes()[..]), ("op", &[2][..]), ("time", &[0; 8][..])],
-            [("time", &[0; 8][..]), ("op", &[2][..]), ("conn", &7u32.to_le_bytes()[..])],
-        ] {
+    fn a_message_is_read_in_any_order_of_its_fields_and_no_length_is_believed() {
+        let mut fields = [("conn", &[7, 0, 0, 0][..]), ("op", &[2]), ("time", &[0; 8])];
+        for _ in 0..fields.len() {
+            fields.rotate_left(1);
             let bytes = record(&fields, b"abc");
             let got = parse_record(&bytes).unwrap();
             assert_eq!(got.header, Header::Message { conn: 7 });
             assert_eq!(&bytes[got.data], b"abc");
+            assert!((0..bytes.len()).all(|len| parse_record(&bytes[..len]).is_err()));
         }
-    }
-
-    #[test]
-    fn every_truncation_is_an_error() {
-        let bytes = record(&[("conn", &[7, 0, 0, 0]), ("op", &[2]), ("time", &[0; 8])], b"abc");
-        for len in 0..bytes.len() {
-            assert!(parse_record(&bytes[..len]).is_err(), "{len}");
-        }
-    }
-
-    #[test]
-    fn lengths_are_bounded() {
         assert_eq!(parse_head(&[0xff; 64]), Err(RecordError::HeaderTooLong(u32::MAX)));
-        let bad_count = record(
-            &[
-                ("conn", &[0; 4]),
-                ("count", &[0xff; 4]),
-                ("op", &[OP_INDEX_DATA]),
-                ("ver", &[1, 0, 0, 0]),
-            ],
-            &[0; 12],
-        );
-        assert!(matches!(parse_record(&bad_count), Err(RecordError::Entries { data_len: 12, .. })));
+        let op = [OP_INDEX_DATA];
+        let fields =
+            [("conn", &[0; 4][..]), ("count", &[0xff; 4]), ("op", &op), ("ver", &[1, 0, 0, 0])];
+        let error = parse_record(&record(&fields, &[0; 12])).unwrap_err();
+        assert!(matches!(error, RecordError::Entries { data_len: 12, .. }));
     }
 
     #[test]
-    fn the_next_record_is_found_behind_garbage() {
+    fn the_next_record_is_found_after_garbage() {
         let message = record(&[("conn", &[7, 0, 0, 0]), ("op", &[2]), ("time", &[0; 8])], b"abc");
         for garbage in [&b""[..], b"\x04\0\0\0op=\x02", &[0; 300], b"\xff\xff\xffop="] {
             let bytes = [garbage, &message].concat();

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use super::sqlite::{RowHead, Sqlite};
 use crate::recording::container::ahead::{Ahead, Job, MAX_AHEAD_BYTES, NewJob};
-use crate::recording::container::zstd_bytes;
+use crate::recording::container::decompress::ZSTD_MAGIC;
 
 /// Rows that are read ahead, at most: between two images of a stream there are a few.
 const MAX_ROWS: usize = 64;
@@ -39,14 +39,9 @@ pub struct RowsAhead {
 
 impl RowsAhead {
     /// The messages of these topics are to be worked on.
-    pub fn expect(
-        &mut self,
-        topics: impl Iterator<Item = u32>,
-        outcome_bytes: usize,
-        new_job: NewJob,
-    ) {
+    pub fn expect(&mut self, topics: &[u32], outcome_bytes: usize, new_job: NewJob) {
         let index = self.jobs.len();
-        self.by_topic.extend(topics.map(|topic| (topic, index)));
+        self.by_topic.extend(topics.iter().map(|&topic| (topic, index)));
         self.jobs.push(Jobs { outcome_bytes, new_job, spare: vec![] });
     }
 
@@ -68,7 +63,7 @@ impl RowsAhead {
         self.by_topic.get(&head.topic?).copied()
     }
 
-    /// The first row after the one with this id, as [`Sqlite::next_behind`] gives it.
+    /// The first row after the one with this id, as [`Sqlite::next_after`] gives it.
     pub fn next(
         &mut self,
         sqlite: &Sqlite,
@@ -89,14 +84,14 @@ impl RowsAhead {
                         Some(head)
                     }
                     // A thread may have failed with the bytes.
-                    _ if bytes.is_empty() => sqlite.next_behind(id, out)?,
+                    _ if bytes.is_empty() => sqlite.next_after(id, out)?,
                     _ => {
                         self.spare.push(std::mem::replace(out, bytes));
                         Some(head)
                     }
                 }
             }
-            None => sqlite.next_behind(id, out)?,
+            None => sqlite.next_after(id, out)?,
         };
         let is_worked_on = row.is_some_and(|head| self.jobs_of(&head).is_some());
         self.in_a_row = self.in_a_row.saturating_add(is_worked_on.into());
@@ -115,21 +110,21 @@ impl RowsAhead {
         }
         let Some(ahead) = &mut self.ahead else { return };
         while self.rows.len() < MAX_ROWS && ahead.has_room() {
-            let behind = self.rows.back().map_or(id, |(head, _)| head.id);
+            let last = self.rows.back().map_or(id, |(head, _)| head.id);
             let mut bytes = self.spare.pop().unwrap_or_default();
-            let head = match sqlite.next_behind(behind, &mut bytes) {
-                Ok(Some(head)) if head.id > behind => head,
+            let head = match sqlite.next_after(last, &mut bytes) {
+                Ok(Some(head)) if head.id > last => head,
                 _ => return,
             };
             let index = head.topic.and_then(|topic| self.by_topic.get(&topic));
             if let Some(jobs) = index.map(|&index| &mut self.jobs[index])
                 && bytes.len().saturating_add(jobs.outcome_bytes) <= MAX_AHEAD_BYTES
                 && head.has_data
-                && !bytes.starts_with(&zstd_bytes::MAGIC)
+                && !bytes.starts_with(&ZSTD_MAGIC)
             {
                 let takes = bytes.len() + jobs.outcome_bytes;
                 let job = jobs.spare.pop().unwrap_or_else(|| (jobs.new_job)());
-                ahead.begin(head.id, takes, (std::mem::take(&mut bytes), job));
+                ahead.start_task(head.id, takes, (std::mem::take(&mut bytes), job));
             }
             self.rows.push_back((head, bytes));
         }

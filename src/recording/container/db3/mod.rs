@@ -2,248 +2,260 @@
 //! `messages`, in the order of their ids. Record times are no order: they are garbage in some
 //! files.
 //!
-//! | file | duty |
-//! | --- | --- |
-//! | this one | the container: rows to messages, and what is damaged |
-//! | `sqlite` | rows by SQLite, as long as it can |
-//! | `ahead` | rows that come next, and their images unpacked on other threads |
-//! | `salvage` | rows by their pages, where SQLite cannot |
-//! | `page` | bytes of a page to rows |
+//! Where SQLite cannot read on, the next ids are tried, until it can: a broken page costs what is on
+//! it, one of the pages that lead to others costs those too.
 
 mod ahead;
-mod page;
-mod salvage;
 mod sqlite;
 
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
-use std::io::{self, Read};
-use std::ops::{Range, RangeInclusive};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::ops::Range;
+use std::path::Path;
 
 use self::ahead::RowsAhead;
-use self::page::HEADER_BYTES;
-use self::salvage::{Next, Salvage};
-use self::sqlite::Sqlite;
-use crate::recording::container::damage::DamageLog;
-use crate::recording::container::zstd_bytes::{self, Unpacker};
-use crate::recording::container::{Container, Item, Message, NewJob, Topic};
-use crate::recording::container::{Damage, RecordingError};
+use self::sqlite::{Counts, MAX_PROBES, RowHead, Sqlite};
+use super::damage::{Damage, DamageLog};
+use super::decompress::{ZSTD_MAGIC, ZstdFrames};
+use super::open::RecordingError;
+use super::{Container, Item, Message, NewJob, Topic};
 use crate::words::count;
 
-/// What stands between two [`Item::Chunk`], and where reading can begin.
+/// Rows between two [`Item::Chunk`], and where reading can start.
 const BLOCK_ROWS: i64 = 64;
-/// No camera's message is larger once it is unpacked.
-const MAX_UNPACKED_BYTES: usize = 32 << 20;
-
-enum Rows {
-    Sqlite(Sqlite),
-    Salvage(Salvage),
-}
+/// No camera's message is larger once it is decompressed.
+const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 pub struct Db3Reader {
-    path: PathBuf,
-    rows: Rows,
-    topics: HashMap<u32, Topic>,
-    /// Messages by topic with the id of the last, and the ids of the first and the last one of all,
-    /// if SQLite has found the way to all.
-    counts: Option<HashMap<u32, (u64, i64)>>,
-    ids: Option<RangeInclusive<i64>>,
+    sqlite: Sqlite,
+    counts: Option<Counts>,
     /// Topics whose messages nobody wants.
     unwanted: HashSet<u32>,
-    /// Those about the file as a whole hold for every pass.
-    findings: DamageLog,
+    /// What is found about the file as a whole counts for every pass.
+    damage: DamageLog,
     /// The last message.
     last_id: i64,
+    /// Its topic, and which topic comes after which.
+    last_topic: Option<u32>,
+    successors: HashMap<u32, u32>,
+    /// Messages up to the last one that are missing and still to be reported.
+    missing: i64,
+    /// Nothing more can be read.
+    is_at_end: bool,
     recorded_ns: Option<i64>,
     /// Messages that are left of the block.
     block_left: i64,
     /// Bytes of the messages in this pass.
     read_bytes: u64,
     raw: Vec<u8>,
-    unpacked: Vec<u8>,
-    is_packed: bool,
-    has_packed: bool,
-    unpacker: Unpacker,
+    decompressed: Vec<u8>,
+    is_compressed: bool,
+    has_compressed: bool,
+    zstd: ZstdFrames,
     ahead: RowsAhead,
 }
 
 impl Db3Reader {
     /// Opens an SQLite file; reads its topics and counts its messages.
     pub fn open(path: &Path) -> Result<Self, RecordingError> {
-        let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
-        let cut = find_cut(path).map_err(io_error)?;
-        let opened = match cut {
-            Some(what) => Err(what),
-            None => Sqlite::open(path).map_err(|e| {
-                format!("SQLite cannot read it ({e}); what its pages hold is read without it")
-            }),
-        };
-        let (rows, note) = match opened {
-            Ok(sqlite) => (Rows::Sqlite(sqlite), None),
-            Err(what) => {
-                let salvage = Salvage::open(path).map_err(io_error)?;
-                if salvage.is_empty() {
-                    let problem = format!(
-                        "is an SQLite file, but no message of a ROS 2 recording can be found in it: {what}"
-                    );
-                    return Err(RecordingError::Format { path: path.to_owned(), problem });
-                }
-                (Rows::Salvage(salvage), Some(what))
-            }
-        };
-        let mut reader = Self {
+        let mut sqlite = Sqlite::open(path).map_err(|e| RecordingError::Format {
             path: path.to_owned(),
-            topics: HashMap::new(),
-            counts: None,
-            ids: None,
+            problem: format!(
+                "is an SQLite file, but no message of a ROS 2 recording can be found in it: {e}"
+            ),
+        })?;
+        let mut reader = Self {
+            counts: sqlite.counts.take(),
             unwanted: HashSet::new(),
-            findings: DamageLog::default(),
+            damage: DamageLog::default(),
             last_id: i64::MIN,
+            last_topic: None,
+            successors: HashMap::new(),
+            missing: 0,
+            is_at_end: false,
             recorded_ns: None,
             block_left: 0,
             read_bytes: 0,
             raw: vec![],
-            unpacked: vec![],
-            is_packed: false,
-            has_packed: false,
-            unpacker: Unpacker::default(),
+            decompressed: vec![],
+            is_compressed: false,
+            has_compressed: false,
+            zstd: ZstdFrames::default(),
             ahead: RowsAhead::default(),
-            rows,
+            sqlite,
         };
-        note.iter().for_each(|note| reader.findings.note_for_good(note));
-        match &mut reader.rows {
-            Rows::Sqlite(sqlite) => {
-                reader.topics = std::mem::take(&mut sqlite.topics);
-                reader.counts = Some(std::mem::take(&mut sqlite.counts));
-                reader.ids = sqlite.ids.take();
-                sqlite.note.iter().for_each(|note| reader.findings.note_for_good(note));
-            }
-            Rows::Salvage(salvage) => reader.topics.clone_from(&salvage.topics),
-        }
+        reader.sqlite.notes.iter().for_each(|note| reader.damage.note_for_good(note));
         reader.rewind();
         Ok(reader)
     }
 
-    fn go_behind(&mut self, id: i64) {
+    fn go_after(&mut self, id: i64) {
         self.last_id = id;
+        self.last_topic = None;
+        self.missing = 0;
+        self.is_at_end = false;
         self.block_left = 0;
         self.read_bytes = 0;
         self.raw.clear();
-        self.is_packed = false;
+        self.is_compressed = false;
         self.ahead.forget();
-        self.findings.begin_pass();
-        if let Rows::Salvage(salvage) = &mut self.rows {
-            salvage.go_behind(id);
-        }
-    }
-
-    /// SQLite has failed: what comes behind the last good message is read from the pages.
-    fn begin_salvage(&mut self, error: &str) -> io::Result<()> {
-        self.note_here(&format!(
-            "SQLite cannot read on ({error}); what comes behind is read from the pages of the file"
-        ));
-        let mut salvage = Salvage::open(&self.path)?;
-        salvage.go_behind(self.last_id);
-        for (id, topic) in salvage.topics.drain() {
-            self.topics.entry(id).or_insert(topic);
-        }
-        self.rows = Rows::Salvage(salvage);
-        Ok(())
+        self.damage.start_pass();
     }
 
     /// The next row; the item is nothing if the row is none.
     fn next_row(&mut self) -> io::Result<Option<Option<Item>>> {
-        let (id, channel, recorded_ns) = match &mut self.rows {
-            Rows::Sqlite(sqlite) => match self.ahead.next(sqlite, self.last_id, &mut self.raw) {
-                // A broken tree may lead back to rows that were read.
-                Ok(Some(row)) if row.id <= self.last_id => {
-                    return self.begin_salvage("its rows are out of order").map(|()| Some(None));
-                }
-                Ok(Some(row)) => {
-                    self.last_id = row.id;
-                    if row.topic.is_some_and(|topic| self.unwanted.contains(&topic)) {
-                        self.recorded_ns = row.recorded_ns;
-                        self.block_left -= 1;
-                        return Ok(Some(None));
-                    }
-                    let Some(topic) = row.topic.filter(|_| row.has_data) else {
-                        self.note_here("the row has not the types that a message's has");
-                        return Ok(Some(row.topic.map(|channel| Item::CutMessage { channel })));
-                    };
-                    (row.id, topic, row.recorded_ns)
-                }
-                Ok(None) => return Ok(None),
-                Err(e) => return self.begin_salvage(&e.to_string()).map(|()| Some(None)),
-            },
-            Rows::Salvage(salvage) => match salvage.next(&mut self.raw)? {
-                Some(Next::Message { id, topic, recorded_ns }) => (id, topic, Some(recorded_ns)),
-                Some(Next::Torn { id, topic, read_bytes, payload_bytes }) => {
-                    self.last_id = id;
-                    self.findings.pass.bytes_skipped += read_bytes;
-                    self.note_here(&format!(
-                        "only {read_bytes} of about {} are there",
-                        count(payload_bytes, "byte")
-                    ));
-                    return Ok(Some(Some(Item::CutMessage { channel: topic })));
-                }
-                Some(Next::Gap { first, last }) => {
-                    self.last_id = first;
-                    self.note_here(&format!(
-                        "{} missing, up to {last}",
-                        count(last - first + 1, "message")
-                    ));
-                    return Ok(Some(None));
-                }
-                Some(Next::Missing { topic }) => {
-                    return Ok(Some(Some(Item::CutMessage { channel: topic })));
-                }
-                None => return Ok(None),
-            },
+        if self.missing > 0 {
+            self.missing -= 1;
+            // The topic is the one that usually comes here.
+            let topic = self.last_topic.map(|last| *self.successors.get(&last).unwrap_or(&last));
+            self.last_topic = topic;
+            return Ok(Some(topic.map(|channel| Item::CutMessage { channel })));
+        }
+        if self.is_at_end {
+            return Ok(None);
+        }
+        let found = if self.counts.is_some() {
+            self.ahead.next(&self.sqlite, self.last_id, &mut self.raw)
+        } else {
+            self.next_of_damaged()
         };
-        self.last_id = id;
-        self.recorded_ns = recorded_ns;
-        self.read_bytes += self.raw.len() as u64;
-        // A message in CDR begins with two bytes that are 0 or 1, and so is never taken for a
-        // packed one.
-        self.is_packed = self.raw.starts_with(&zstd_bytes::MAGIC);
-        if self.is_packed {
-            self.has_packed = true;
-            if let Err(what) =
-                self.unpacker.unpack(&self.raw, MAX_UNPACKED_BYTES, &mut self.unpacked)
-            {
-                self.findings.pass.bytes_skipped += self.raw.len() as u64;
-                self.note_here(&format!("the message cannot be unpacked: {what}"));
-                return Ok(Some(Some(Item::CutMessage { channel })));
+        match found {
+            Ok(Some(row)) => Ok(Some(self.take(row))),
+            Ok(None) if self.counts.is_none() => {
+                self.miss_to_end(None);
+                Ok(Some(None))
             }
+            Ok(None) => Ok(None),
+            Err(e) => Ok(Some(self.skip(&e.to_string()))),
         }
-        let len = if self.is_packed { self.unpacked.len() } else { self.raw.len() };
-        Ok(Some(Some(Item::Message(Message {
-            channel,
-            body: 0..len,
-            is_doubtful: false,
-            sequence: None,
-        }))))
     }
-}
 
-/// Tells of a file that is shorter than its header says. SQLite reads such a file up to its first
-/// row that is not there.
-fn find_cut(path: &Path) -> io::Result<Option<String>> {
-    let mut header = vec![];
-    let file = File::open(path)?;
-    let len = file.metadata()?.len();
-    file.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
-    let announced = page::announced_pages(&header)
-        .zip(page::page_bytes(&header))
-        .map(|(pages, bytes)| pages * bytes as u64);
-    Ok(match announced {
-        Some(announced) if announced > len => {
-            Some(format!("byte {len}: the file is cut off: it should have {announced} bytes"))
+    /// The next row of a file in which ids may be wrong: if one is not the next, those between are
+    /// tried first.
+    fn next_of_damaged(&mut self) -> rusqlite::Result<Option<RowHead>> {
+        let found = self.sqlite.next_after(self.last_id, &mut self.raw)?;
+        let Some(row) = found.filter(|_| self.last_id > i64::MIN) else { return Ok(found) };
+        let between = self.last_id + 1..row.id.min(self.last_id.saturating_add(MAX_PROBES));
+        let is_before = |id: i64| match self.sqlite.head_after(id) {
+            Ok(Some(head)) => head.id < row.id,
+            _ => false,
+        };
+        if between.into_iter().any(is_before) || row.id.saturating_sub(self.last_id) > MAX_PROBES {
+            let what = format!("the row {} is out of order", row.id);
+            return Err(rusqlite::Error::InvalidParameterName(what));
         }
-        _ => None,
-    })
+        if row.id > self.last_id + 1 {
+            self.miss(row.id - 1, "their rows are lost");
+        }
+        Ok(Some(row))
+    }
+
+    /// Goes on after a message, or some, that SQLite cannot read.
+    fn skip(&mut self, error: &str) -> Option<Item> {
+        let start = self.last_id.max(0);
+        if let Ok(Some(head)) = self.sqlite.head_after(self.last_id)
+            && (self.counts.is_some() || head.id == start + 1)
+        {
+            // Its bytes are broken, not the row.
+            self.learn(head.topic, head.id);
+            self.note_here(&format!("SQLite cannot read it ({error})"));
+            return head.topic.map(|channel| Item::CutMessage { channel });
+        }
+        let is_before_next =
+            |&id: &i64| matches!(self.sqlite.head_after(id), Ok(Some(head)) if head.id == id + 1);
+        match (start + 1..start.saturating_add(MAX_PROBES)).find(is_before_next) {
+            Some(id) => self.miss(id, error),
+            None => self.miss_to_end(Some(error)),
+        }
+        None
+    }
+
+    /// All messages after the last one up to this id are missing.
+    fn miss(&mut self, to: i64, error: &str) {
+        let first = self.last_id.max(0) + 1;
+        self.last_id = to;
+        self.learn_from(to);
+        self.missing = to - first + 1;
+        let missing = count(self.missing.unsigned_abs(), "message");
+        let what = format!("{missing} missing, up to {to} ({error})");
+        self.damage.note(format_args!("message {first}"), &what);
+    }
+
+    /// Which topics come after which in the rows after this one.
+    fn learn_from(&mut self, mut id: i64) {
+        let mut last: Option<u32> = None;
+        for _ in 0..BLOCK_ROWS {
+            let Ok(Some(head)) = self.sqlite.head_after(id) else { return };
+            if let (Some(last), Some(topic)) = (last.filter(|_| head.id == id + 1), head.topic) {
+                self.successors.entry(last).or_insert(topic);
+            }
+            (id, last) = (head.id, head.topic);
+        }
+    }
+
+    fn miss_to_end(&mut self, error: Option<&str>) {
+        self.is_at_end = true;
+        let missing = 1..=MAX_PROBES;
+        let last = self.sqlite.highest_id();
+        match (
+            last.filter(|last| missing.contains(&last.saturating_sub(self.last_id.max(0)))),
+            error,
+        ) {
+            (Some(last), _) => self.miss(last, error.unwrap_or("their rows are lost")),
+            (None, Some(error)) => self.note_here(&format!("SQLite cannot read on ({error})")),
+            (None, None) => {}
+        }
+    }
+
+    fn learn(&mut self, topic: Option<u32>, id: i64) {
+        if let (Some(last), Some(topic)) = (self.last_topic, topic) {
+            self.successors.insert(last, topic);
+        }
+        (self.last_topic, self.last_id) = (topic, id);
+    }
+
+    /// Takes in a row whose bytes are in `raw`.
+    fn take(&mut self, row: RowHead) -> Option<Item> {
+        self.learn(row.topic, row.id);
+        self.recorded_ns = row.recorded_ns;
+        if row.topic.is_some_and(|topic| self.unwanted.contains(&topic)) {
+            self.block_left -= 1;
+            return None;
+        }
+        let Some(channel) = row.topic.filter(|_| row.has_data) else {
+            self.note_here("the row has not the types that a message's has");
+            return row.topic.map(|channel| Item::CutMessage { channel });
+        };
+        self.read_bytes += self.raw.len() as u64;
+        // A message in CDR starts with two bytes that are 0 or 1, and so is never taken for a
+        // compressed one.
+        self.is_compressed = self.raw.starts_with(&ZSTD_MAGIC);
+        let mut len = self.raw.len();
+        if self.is_compressed {
+            self.has_compressed = true;
+            let Self { raw, decompressed, .. } = self;
+            if let Err(what) = self.zstd.decompress(raw, MAX_MESSAGE_BYTES, decompressed) {
+                self.damage.pass.bytes_skipped += len as u64;
+                self.note_here(&format!("the message cannot be decompressed: {what}"));
+                return Some(Item::CutMessage { channel });
+            }
+            len = self.decompressed.len();
+        }
+        let body = 0..len;
+        Some(Item::Message(Message { channel, body, is_doubtful: false, sequence: None }))
+    }
+
+    fn ids_of(&self, topic: &str) -> impl Iterator<Item = u32> {
+        let topics = self.sqlite.topics.iter().filter(move |(_, known)| known.name == topic);
+        topics.map(|(id, _)| *id)
+    }
+
+    /// The numbers of messages on a topic, and the ids of the last ones.
+    fn counted<'a>(&'a self, topic: &'a str) -> Option<impl Iterator<Item = (u64, i64)> + 'a> {
+        let counts = self.counts.as_ref()?;
+        Some(self.ids_of(topic).filter_map(|id| counts.messages.get(&id).copied()))
+    }
 }
 
 impl Container for Db3Reader {
@@ -265,16 +277,16 @@ impl Container for Db3Reader {
     }
 
     fn bytes(&self, body: &Range<usize>) -> &[u8] {
-        let bytes = if self.is_packed { &self.unpacked } else { &self.raw };
+        let bytes = if self.is_compressed { &self.decompressed } else { &self.raw };
         &bytes[body.clone()]
     }
 
     fn topic(&self, channel: u32) -> Option<&Topic> {
-        self.topics.get(&channel)
+        self.sqlite.topics.get(&channel)
     }
 
     fn topics(&self) -> Vec<&Topic> {
-        self.topics.values().collect()
+        self.sqlite.topics.values().collect()
     }
 
     fn has_index(&self) -> bool {
@@ -286,19 +298,11 @@ impl Container for Db3Reader {
     }
 
     fn indexed(&self, topic: &str) -> Option<u64> {
-        let counts = self.counts.as_ref()?;
-        Some(
-            self.topics
-                .iter()
-                .filter(|(_, t)| t.name == topic)
-                .filter_map(|(id, _)| counts.get(id))
-                .map(|(count, _)| count)
-                .sum(),
-        )
+        Some(self.counted(topic)?.map(|(count, _)| count).sum())
     }
 
     fn compression(&self) -> Option<&'static str> {
-        self.has_packed.then_some("zstd")
+        self.has_compressed.then_some("zstd")
     }
 
     fn offset(&self) -> u64 {
@@ -306,40 +310,34 @@ impl Container for Db3Reader {
     }
 
     fn damage(&self) -> &Damage {
-        &self.findings.pass
+        &self.damage.pass
     }
 
     fn note_here(&mut self, what: &str) {
-        let place = match &self.rows {
-            Rows::Salvage(salvage) => format!("byte {}: ", salvage.offset()),
-            Rows::Sqlite(_) => String::new(),
-        };
-        let message = if self.last_id == i64::MIN {
-            "the first message".to_owned()
-        } else {
-            format!("message {}", self.last_id)
-        };
-        self.findings.note(format_args!("{place}{message}"), what);
+        match self.last_id {
+            i64::MIN => self.damage.note("the first message", what),
+            id => self.damage.note(format_args!("message {id}"), what),
+        }
     }
 
     fn note_for_good(&mut self, what: &str) {
-        self.findings.note_for_good(what);
+        self.damage.note_for_good(what);
     }
 
     fn expect(&mut self, topics: Option<&[&str]>) {
-        let Rows::Sqlite(sqlite) = &mut self.rows else { return };
         let is_wanted =
             |topic: &Topic| topics.is_none_or(|topics| topics.contains(&topic.name.as_str()));
+        let known = self.sqlite.topics.iter();
         let (wanted, unwanted) =
-            self.topics.iter().partition::<Vec<_>, _>(|(_, topic)| is_wanted(topic));
+            known.partition::<Vec<(&u32, &Topic)>, _>(|(_, topic)| is_wanted(topic));
         self.unwanted = unwanted.into_iter().map(|(id, _)| *id).collect();
         let wanted: Vec<u32> = wanted.into_iter().map(|(id, _)| *id).collect();
-        sqlite.expect(topics.map(|_| &*wanted));
+        self.sqlite.expect(topics.map(|_| &*wanted));
     }
 
     fn work_ahead(&mut self, topic: &str, outcome_bytes: usize, new_job: NewJob) {
-        let ids = self.topics.iter().filter(|(_, known)| known.name == topic).map(|(id, _)| *id);
-        self.ahead.expect(ids, outcome_bytes, new_job);
+        let ids: Vec<u32> = self.ids_of(topic).collect();
+        self.ahead.expect(&ids, outcome_bytes, new_job);
     }
 
     fn finished_job(&mut self) -> Option<&mut dyn Any> {
@@ -347,35 +345,25 @@ impl Container for Db3Reader {
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {
-        let Some(counts) = self.counts.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_)))
-        else {
-            return false;
-        };
-        let ids = self
-            .topics
-            .iter()
-            .filter(|(_, t)| t.name == topic)
-            .filter_map(|(id, _)| counts.get(id));
-        let last = ids.map(|(_, last)| *last).max();
-        last.inspect(|last| self.go_behind(last.saturating_sub(1))).is_some()
+        let last = self.counted(topic).and_then(|counted| counted.map(|(_, last)| last).max());
+        last.inspect(|last| self.go_after(last.saturating_sub(1))).is_some()
     }
 
     fn rewind(&mut self) {
-        self.go_behind(i64::MIN);
+        self.go_after(i64::MIN);
     }
 
     fn places(&self) -> usize {
-        let Some(ids) = self.ids.as_ref().filter(|_| matches!(self.rows, Rows::Sqlite(_))) else {
-            return 0;
-        };
-        let blocks = ids.end().saturating_sub(*ids.start()) / BLOCK_ROWS + 1;
-        usize::try_from(blocks).unwrap_or(0)
+        let ids = self.counts.as_ref().and_then(|counts| counts.ids.as_ref());
+        let blocks = ids.map(|ids| ids.end().saturating_sub(*ids.start()) / BLOCK_ROWS + 1);
+        blocks.and_then(|blocks| usize::try_from(blocks).ok()).unwrap_or(0)
     }
 
     fn enter(&mut self, place: usize) {
-        let first = self.ids.as_ref().map_or(i64::MIN, |ids| *ids.start());
-        let behind =
+        let ids = self.counts.as_ref().and_then(|counts| counts.ids.as_ref());
+        let first = ids.map_or(i64::MIN, |ids| *ids.start());
+        let before =
             i64::try_from(place).map_or(i64::MAX, |place| place.saturating_mul(BLOCK_ROWS));
-        self.go_behind(first.saturating_add(behind).saturating_sub(1));
+        self.go_after(first.saturating_add(before).saturating_sub(1));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,15 +15,20 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::recording::container::Topic;
 use crate::recording::ros::Encoding;
+use crate::words::count;
 
-/// SQLite's own bound of what it may be told to read at once.
+/// SQLite's own bound of what it may be asked to read at once.
 const MAX_ROW_BYTES: u64 = 1 << 28;
+/// Ids that are tried, one after the other, to find the next row after a broken place.
+pub const MAX_PROBES: i64 = 10_000;
+/// The part of a file's header that says how long the file is.
+const HEADER_BYTES: usize = 100;
 
 /// A row of `messages`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowHead {
     pub id: i64,
-    /// Nothing if the row has something else where its topic should stand.
+    /// Nothing if the row has something else where its topic should be.
     pub topic: Option<u32>,
     pub recorded_ns: Option<i64>,
     /// It has bytes.
@@ -31,12 +38,20 @@ pub struct RowHead {
 pub struct Sqlite {
     connection: Connection,
     pub topics: HashMap<u32, Topic>,
-    /// Messages by topic, and the id of the last.
-    pub counts: HashMap<u32, (u64, i64)>,
-    pub ids: Option<RangeInclusive<i64>>,
-    /// What to tell about files beside this one.
-    pub note: Option<String>,
+    /// Nothing if SQLite did not find its way to all rows.
+    pub counts: Option<Counts>,
+    /// What is to be said about the file and those beside it.
+    pub notes: Vec<String>,
     next_row: String,
+}
+
+/// What a look at all rows found.
+#[derive(Debug)]
+pub struct Counts {
+    /// Messages by topic, and the id of the last.
+    pub messages: HashMap<u32, (u64, i64)>,
+    /// The ids of the first and the last message of all.
+    pub ids: Option<RangeInclusive<i64>>,
 }
 
 impl Sqlite {
@@ -48,21 +63,23 @@ impl Sqlite {
             match Self::open_with_wal(path) {
                 Err(e) if !is_damage(&e) => {
                     let note = format!("messages in the -wal file beside it are not read ({e})");
-                    return Self::open_alone(path)
-                        .map(|sqlite| Self { note: Some(note), ..sqlite });
+                    let mut sqlite = Self::open_alone(path)?;
+                    sqlite.notes.push(note);
+                    return Ok(sqlite);
                 }
                 opened => return opened,
             }
         }
-        let opened = Self::open_alone(path)?;
-        let note = is_filled(&beside(path, "-journal")).then(|| {
-            "a -journal file lies beside it: the recorder was stopped while it wrote, or still writes; the last messages may be missing"
-                .to_owned()
-        });
-        Ok(Self { note, ..opened })
+        let mut sqlite = Self::open_alone(path)?;
+        if is_filled(&beside(path, "-journal")) {
+            let note = "a -journal file lies beside it: the recorder was stopped while it wrote, \
+                        or still writes; the last messages may be missing";
+            sqlite.notes.push(note.to_owned());
+        }
+        Ok(sqlite)
     }
 
-    /// As a file that nobody changes while it is read: without locks, so that it may stand where
+    /// As a file that nobody changes while it is read: without locks, so that it may be where
     /// nothing can be written, and without a look at the files beside it. What a `-journal` would
     /// take back is read, as far as it can be: a recording only grows, and its last messages are
     /// worth more than the certainty that all of a transaction is there.
@@ -99,25 +116,40 @@ impl Sqlite {
             Limit::SQLITE_LIMIT_LENGTH,
             file_bytes.clamp(1 << 16, MAX_ROW_BYTES) as i32,
         )?;
-        // The file may come from anywhere: nothing that its schema says is run.
+        // The file may come from anywhere: nothing that its schema says is run. A schema that may be
+        // written (which `query_only` forbids) is one that SQLite takes from cut files as well.
         connection.execute_batch(
-            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA query_only = ON",
+            "PRAGMA locking_mode = EXCLUSIVE; PRAGMA trusted_schema = OFF; \
+             PRAGMA cell_size_check = ON; PRAGMA query_only = ON; PRAGMA writable_schema = ON",
         )?;
         for table in ["topics", "messages"] {
             // A view could be anything, and without end.
             let is_there = connection
-                .query_row("SELECT 1 FROM sqlite_master WHERE name = ?1 AND type = 'table' AND rootpage > 0", [table], |_| Ok(()))
+                .query_row(
+                    "SELECT 1 FROM sqlite_master WHERE name = ?1 AND type = 'table' \
+                     AND rootpage > 0",
+                    [table],
+                    |_| Ok(()),
+                )
                 .optional()?;
             if is_there.is_none() {
-                return Err(rusqlite::Error::InvalidParameterName(format!(
-                    "there is no table '{table}'"
-                )));
+                let what = format!("there is no table '{table}'");
+                return Err(rusqlite::Error::InvalidParameterName(what));
             }
         }
+        let mut notes: Vec<String> = find_cut(path).into_iter().collect();
         let topics = read_topics(&connection)?;
-        let (counts, ids) = count(&connection)?;
-        let mut sqlite =
-            Self { connection, topics, counts, ids, note: None, next_row: String::new() };
+        let counts = match count_rows(&connection) {
+            Ok(counts) => Some(counts),
+            Err(e) => {
+                if notes.is_empty() {
+                    notes.push(format!("SQLite does not find its way to all messages ({e})"));
+                }
+                None
+            }
+        };
+        let next_row = String::new();
+        let mut sqlite = Self { connection, topics, counts, notes, next_row };
         sqlite.expect(None);
         Ok(sqlite)
     }
@@ -132,36 +164,87 @@ impl Sqlite {
                 format!("CASE WHEN topic_id IN ({ids}) THEN data END")
             }
         };
-        self.next_row = format!(
-            "SELECT rowid, topic_id, timestamp, {data} FROM messages WHERE rowid > ?1 ORDER BY rowid LIMIT 1"
-        );
+        self.next_row = next_row(&data);
     }
 
-    /// The first message behind the one with this id. Its bytes are written into `out`.
-    pub fn next_behind(&self, id: i64, out: &mut Vec<u8>) -> rusqlite::Result<Option<RowHead>> {
+    /// The first message after the one with this id, without its bytes.
+    pub fn head_after(&self, id: i64) -> rusqlite::Result<Option<RowHead>> {
+        self.read_after(id, &next_row("NULL"), &mut vec![])
+    }
+
+    /// The highest id of all, as far as that can be found.
+    pub fn highest_id(&self) -> Option<i64> {
+        // The index has the ids too, and may be whole where the table is not.
+        let in_index = "SELECT max(rowid + 0) FROM messages INDEXED BY timestamp_idx";
+        ["SELECT max(rowid) FROM messages", in_index]
+            .into_iter()
+            .filter_map(|sql| self.connection.query_row(sql, [], |row| row.get(0)).ok()?)
+            .max()
+    }
+
+    /// The first message after the one with this id. Its bytes are written into `out`.
+    pub fn next_after(&self, id: i64, out: &mut Vec<u8>) -> rusqlite::Result<Option<RowHead>> {
+        self.read_after(id, &self.next_row, out)
+    }
+
+    fn read_after(
+        &self,
+        id: i64,
+        sql: &str,
+        out: &mut Vec<u8>,
+    ) -> rusqlite::Result<Option<RowHead>> {
         // One query for each: finding the row again costs a hundredth of reading a frame.
-        let mut statement = self.connection.prepare_cached(&self.next_row)?;
+        let mut statement = self.connection.prepare_cached(sql)?;
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         out.clear();
-        let has_data = match row.get_ref(3)? {
-            ValueRef::Blob(bytes) => {
-                out.extend_from_slice(bytes);
-                true
-            }
-            _ => false,
-        };
-        let topic = row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok());
-        Ok(Some(RowHead {
+        let blob = row.get_ref(3)?.as_blob().ok();
+        out.extend_from_slice(blob.unwrap_or_default());
+        let head = RowHead {
             id: row.get(0)?,
-            topic,
+            topic: topic_of(row.get_ref(1)?),
             recorded_ns: row.get_ref(2)?.as_i64().ok(),
-            has_data,
-        }))
+            has_data: blob.is_some(),
+        };
+        // A broken tree may lead back to rows that were read.
+        if head.id <= id { Err(out_of_order(head.id)) } else { Ok(Some(head)) }
     }
 }
 
-/// The error is about what stands in the file.
+fn next_row(data: &str) -> String {
+    format!(
+        "SELECT rowid, topic_id, timestamp, {data} FROM messages WHERE rowid > ?1 \
+         ORDER BY rowid LIMIT 1"
+    )
+}
+
+fn topic_of(value: ValueRef<'_>) -> Option<u32> {
+    value.as_i64().ok().and_then(|topic| u32::try_from(topic).ok())
+}
+
+fn out_of_order(id: i64) -> rusqlite::Error {
+    rusqlite::Error::InvalidParameterName(format!("the row {id} is out of order"))
+}
+
+/// What is to be said of a file that is shorter than its header says.
+fn find_cut(path: &Path) -> Option<String> {
+    let mut header = [0; HEADER_BYTES];
+    let mut file = File::open(path).ok()?;
+    file.read_exact(&mut header).ok()?;
+    let len = file.metadata().ok()?.len();
+    let number = |at: usize| header[at..at + 4].iter().fold(0, |n, &b| n << 8 | u64::from(b));
+    // 1 stands for 65,536. The number of pages is only right if it was kept up to date.
+    let page_bytes = match number(16) >> 16 {
+        1 => 1 << 16,
+        bytes => bytes,
+    };
+    let announced = number(28) * page_bytes;
+    (number(24) == number(92) && announced > len).then(|| {
+        format!("byte {len}: the file is cut off: it should have {}", count(announced, "byte"))
+    })
+}
+
+/// The error is about what is in the file.
 fn is_damage(error: &rusqlite::Error) -> bool {
     !matches!(
         error.sqlite_error_code(),
@@ -175,42 +258,61 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     )
 }
 
+/// The topics that can be read, past broken places.
 fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>> {
-    let mut statement = connection.prepare("SELECT rowid, name, type FROM topics")?;
-    let mut rows = statement.query([])?;
+    const SQL: &str =
+        "SELECT rowid, name, type FROM topics WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
+    let mut statement = connection.prepare(SQL)?;
     let mut topics = HashMap::new();
-    while let Some(row) = rows.next()? {
-        // A topic that has no name in text is nobody's.
-        if let (Ok(id), Ok(name), Ok(schema)) =
-            (row.get::<_, u32>(0), row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str())
-        {
-            topics.insert(id, Topic::new(name, schema, Encoding::Cdr));
+    let (mut id, mut broken) = (i64::MIN, None);
+    for _ in 0..2 * MAX_PROBES {
+        let found = statement.query_row([id], |row| {
+            let text = |column: usize| -> rusqlite::Result<Option<String>> {
+                Ok(row.get_ref(column)?.as_str().ok().map(str::to_owned))
+            };
+            Ok((row.get::<_, i64>(0)?, text(1)?, text(2)?))
+        });
+        match found {
+            Ok((next, ..)) if next <= id => id = id.saturating_add(1),
+            Ok((next, name, schema)) => {
+                id = next;
+                // A topic that has no name in text is nobody's.
+                if let (Ok(id), Some(name), Some(schema)) = (u32::try_from(id), name, schema) {
+                    topics.insert(id, Topic::new(&name, &schema, Encoding::Cdr));
+                }
+            }
+            Err(rusqlite::Error::QueryReturnedNoRows) => break,
+            Err(e) => {
+                broken = Some(e);
+                id = id.max(-1) + 1;
+            }
         }
     }
-    Ok(topics)
+    match broken {
+        Some(e) if topics.is_empty() => Err(e),
+        _ => Ok(topics),
+    }
 }
 
-type Counted = (HashMap<u32, (u64, i64)>, Option<RangeInclusive<i64>>);
-
-fn count(connection: &Connection) -> rusqlite::Result<Counted> {
+/// Visits all rows, but not their bytes.
+fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
     let mut statement = connection.prepare("SELECT rowid, topic_id FROM messages")?;
     let mut rows = statement.query([])?;
-    let mut counts: HashMap<u32, (u64, i64)> = HashMap::new();
-    let mut ids: Option<RangeInclusive<i64>> = None;
+    let mut messages: HashMap<u32, (u64, i64)> = HashMap::new();
+    let (mut first, mut last) = (None, None);
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        if ids.as_ref().is_some_and(|ids| *ids.end() >= id) {
-            return Err(rusqlite::Error::IntegralValueOutOfRange(0, id));
+        if last.is_some_and(|last| last >= id) {
+            return Err(out_of_order(id));
         }
-        ids = Some(ids.map_or(id, |ids| *ids.start())..=id);
-        if let Some(topic) =
-            row.get_ref(1)?.as_i64().ok().and_then(|topic| u32::try_from(topic).ok())
-        {
-            let counted = counts.entry(topic).or_default();
+        first.get_or_insert(id);
+        last = Some(id);
+        if let Some(topic) = topic_of(row.get_ref(1)?) {
+            let counted = messages.entry(topic).or_default();
             *counted = (counted.0 + 1, id);
         }
     }
-    Ok((counts, ids))
+    Ok(Counts { messages, ids: first.zip(last).map(|(first, last)| first..=last) })
 }
 
 /// The file beside `path` with the same name and an ending.
@@ -221,10 +323,9 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// The file is there, and not one that its writer is done with: SQLite may leave those with zeros
-/// at their begin.
+/// at their start.
 fn is_filled(path: &Path) -> bool {
-    let mut begin = [0; 8];
-    let read = std::fs::File::open(path)
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut begin));
-    read.is_ok() && begin != [0; 8]
+    let mut start = [0; 8];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start != [0; 8]
 }

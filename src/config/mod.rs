@@ -9,7 +9,6 @@ mod cameras;
 mod clouds;
 mod profile;
 mod realtime;
-mod values;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,8 +18,8 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 pub use cameras::{Pose, Poses};
+pub use clouds::Rgb;
 pub use profile::Length;
-pub use values::Rgb;
 
 use crate::camera::Extrinsics;
 use crate::color::{ColorRange, Coloring, Colormap};
@@ -112,7 +111,7 @@ tables! {
     }
 }
 
-/// A configuration file, or the flags that stand for its keys.
+/// A configuration file, or the flags for its keys.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
@@ -140,9 +139,13 @@ pub enum Preset {
 impl Preset {
     fn file(self) -> (&'static str, &'static str) {
         match self {
-            Self::LiveDemo => ("config/live-demo.toml", include_str!("../config/live-demo.toml")),
-            Self::Profiling => ("config/profiling.toml", include_str!("../config/profiling.toml")),
-            Self::Replay => ("config/replay.toml", include_str!("../config/replay.toml")),
+            Self::LiveDemo => {
+                ("config/live-demo.toml", include_str!("../../config/live-demo.toml"))
+            }
+            Self::Profiling => {
+                ("config/profiling.toml", include_str!("../../config/profiling.toml"))
+            }
+            Self::Replay => ("config/replay.toml", include_str!("../../config/replay.toml")),
         }
     }
 }
@@ -172,7 +175,7 @@ pub struct Settings {
     pub camera: CameraSettings,
     /// How long a camera that is gone is tried to be brought back.
     pub reconnect: Reconnect,
-    /// Where cameras stand, by serial number: from each one's frame into the one that they share.
+    /// Where cameras are, by serial number: from each one's frame into the one that they share.
     pub poses: BTreeMap<String, Extrinsics>,
     /// Each of several cameras is to have a hue of its own: nothing was said of what decides the
     /// colours.
@@ -328,7 +331,8 @@ impl Config {
         check(
             point_size_ui == 0.0 || (0.1..=100.0).contains(&point_size_ui),
             format!(
-                "viewer.point_size_ui is {point_size_ui}; it is 0 (what fits) or goes from 0.1 to 100"
+                "viewer.point_size_ui is {point_size_ui}; it is 0 (what fits) or goes from 0.1 \
+                 to 100"
             ),
         )?;
         Ok(settings)
@@ -418,7 +422,8 @@ mod tests {
             ),
             (
                 "[camera]\nreconnect = \"soon\"\n",
-                "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or forever",
+                "line 2: `soon` is no length of time; write 500ms, 10s, 3m or 1h; or never, or \
+                 forever",
             ),
             (
                 "[cameras.123]\n\ntranslation_m = [0, nan, 0]\n",
@@ -432,7 +437,8 @@ mod tests {
             ("[cameras.123]\nxyz = [0, 0, 0]\n", "line 2: unknown field `xyz`"),
             (
                 "[cameras.123]\nquaternion_xyzw = [1, 0, 0, 1]\n",
-                "line 2: quaternion_xyzw has the length 1.4142, and a rotation has 1; its order is x, y, z, w",
+                "line 2: quaternion_xyzw has the length 1.4142, and a rotation has 1; its order \
+                 is x, y, z, w",
             ),
             (
                 "[cameras.123]\nquaternion_xyzw = [0, 0, nan, 1]\n",
@@ -448,7 +454,8 @@ mod tests {
             ),
             (
                 "[viewer]\n[cameras.\"1\"]\nrpy_deg = [0, 0, 0]\nquaternion_xyzw = [0, 0, 0, 1]\n",
-                "line 2: a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give one of them",
+                "line 2: a camera is turned by quaternion_xyzw, by rpy_deg or by rotation; give \
+                 one of them",
             ),
             (
                 "[pipeline]\ncapture_queue = 0\n",
@@ -503,7 +510,8 @@ mod tests {
             (on.capture.priority, on.project.priority, on.lock_memory),
             (Priority::Fifo(20), Priority::Fifo(10), true)
         );
-        let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores = [2, 3]\n";
+        let text = "[realtime]\non = true\ncapture_nice = -5\nlock_memory = false\nproject_cores \
+            = [2, 3]\n";
         let on = with_file(text).unwrap().realtime;
         assert_eq!(
             (on.capture.priority, on.project.cores, on.lock_memory),
