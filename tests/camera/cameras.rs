@@ -228,7 +228,7 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
     let json = serde_json::to_value(&report).unwrap();
     check_report(&json, &["broken", "whole", "unopened"]);
     let [first, second, third] = [0, 1, 2].map(|index| &json["cameras"][index]);
-    assert!(first["error"].as_str().unwrap().contains("no frame for 1.0 s"), "{first}");
+    assert!(first["error"].as_str().unwrap().contains("no frame for 1."), "{first}");
     assert_eq!(
         (&first["camera"]["state"], &second["camera"]["state"]),
         (&"stalled".into(), &"streaming".into())
