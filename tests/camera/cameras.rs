@@ -19,10 +19,8 @@ use super::{depthcast, settings};
 fn check_report(report: &Value, serials: &[&str]) {
     common::assert_identities(report);
     let cameras = report["cameras"].as_array().unwrap();
-    assert_eq!(
-        cameras.iter().map(|camera| camera["serial"].as_str().unwrap()).collect::<Vec<_>>(),
-        serials
-    );
+    let got: Vec<_> = cameras.iter().map(|camera| camera["serial"].as_str().unwrap()).collect();
+    assert_eq!(got, serials);
     let ran: Vec<_> = cameras.iter().filter(|camera| camera["frames"].is_object()).collect();
     ran.iter().for_each(|camera| common::assert_identities(camera));
     for pointer in [
@@ -39,10 +37,8 @@ fn check_report(report: &Value, serials: &[&str]) {
         "/interval_us/interval/count",
     ] {
         let of = |report: &Value| {
-            report
-                .pointer(pointer)
-                .and_then(Value::as_u64)
-                .unwrap_or_else(|| panic!("{pointer}: {report}"))
+            let count = report.pointer(pointer).and_then(Value::as_u64);
+            count.unwrap_or_else(|| panic!("{pointer}: {report}"))
         };
         assert_eq!(of(report), ran.iter().map(|camera| of(camera)).sum::<u64>(), "{pointer}");
     }
@@ -99,10 +95,10 @@ mod software {
         let opener = |serial: &&str| -> Opener {
             let settings = settings_of_camera.clone();
             let input = CameraInput { settings, color: false, motion: None, record_to: None };
-            let (serial, clock) = ((*serial).to_owned(), Arc::clone(&clock));
+            let (serial, clock) = (Some((*serial).to_owned()), Arc::clone(&clock));
             Box::new(move || {
                 let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
-                Ok(Box::new(Watched::open(driver, Some(serial), Reconnect::Never, clock)?))
+                Ok(Box::new(Watched::open(driver, serial, Reconnect::Never, clock)?))
             })
         };
         let opened = open_all(serials.iter().map(opener).collect(), Duration::from_secs(60));
@@ -121,36 +117,21 @@ mod software {
         };
         let cameras = sources.into_iter().zip(&kept).zip(serials).map(camera).collect();
         let mut last: Vec<Tick> = Vec::new();
-        let outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), &mut |ticks| {
-            last = ticks.to_vec()
-        })
-        .unwrap();
+        let on_tick = &mut |ticks: &[Tick]| last = ticks.to_vec();
+        let outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), on_tick).unwrap();
         drop(senders);
 
         let outcomes: Vec<_> = outcomes.into_iter().map(Result::unwrap).collect();
         for (index, (outcome, kept)) in outcomes.iter().zip(&kept).enumerate() {
-            assert!(
-                outcome.error.is_none() && outcome.end == End::Frames,
-                "{:?} {:?}",
-                outcome.error,
-                outcome.end
-            );
-            assert_eq!(
-                outcome.stats.continuity.get(),
-                Default::default(),
-                "camera {index} lost frames"
-            );
+            assert!(outcome.error.is_none(), "{:?}", outcome.error);
+            let lost = outcome.stats.continuity.get();
+            assert_eq!((outcome.end, lost), (End::Frames, Default::default()), "camera {index}");
             let clouds = kept.lock().unwrap();
             let first = clouds[0].0;
-            assert_eq!(
-                clouds.iter().map(|cloud| cloud.0).collect::<Vec<_>>(),
-                (first..first + FRAMES).collect::<Vec<_>>()
-            );
+            assert!(clouds.iter().map(|cloud| cloud.0).eq(first..first + FRAMES), "{clouds:?}");
             // Its own wall, and nobody else's.
-            assert!(
-                clouds.iter().all(|cloud| (cloud.1 - wall_m(index)).abs() < 2.0 * UNITS_M),
-                "camera {index}: {clouds:?}"
-            );
+            let is_its = |cloud: &(u64, f32)| (cloud.1 - wall_m(index)).abs() < 2.0 * UNITS_M;
+            assert!(clouds.iter().all(is_its), "camera {index}: {clouds:?}");
             assert!(last[index].has_ended && last[index].snapshot.captured == FRAMES);
         }
         let settings = settings(Policy::Lossless, Some(FRAMES));
@@ -159,16 +140,12 @@ mod software {
             serials.iter().copied().zip(infos.iter().zip(&outcomes).map(run).map(Ok)).collect();
         let report = serde_json::to_value(Report::of_cameras(&runs).unwrap()).unwrap();
         check_report(&report, serials);
-        assert_eq!(report["frames"]["shown"], FRAMES * serials.len() as u64);
-        assert_eq!(
-            report["time"]["frames_by_domain"]["hardware_clock"],
-            FRAMES * serials.len() as u64
-        );
+        let by_domain = &report["time"]["frames_by_domain"];
+        let shown = [&report["frames"]["shown"], &by_domain["hardware_clock"]];
+        assert_eq!(shown, [FRAMES * serials.len() as u64; 2]);
         for camera in report["cameras"].as_array().unwrap() {
-            assert_eq!(
-                (&camera["frames"]["shown"], &camera["camera"]["state"]),
-                (&FRAMES.into(), &"streaming".into())
-            );
+            assert_eq!(camera["frames"]["shown"], FRAMES);
+            assert_eq!(camera["camera"]["state"], "streaming");
             assert_eq!(camera["source"]["facts"]["serial"], camera["serial"]);
         }
     }
@@ -180,28 +157,38 @@ mod software {
     }
 }
 
-#[test]
-fn a_camera_that_fails_midway_leaves_the_other_alone() {
-    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
-    let open = |faults: &[(u64, Fault)]| {
-        let driver = Scripted::<true>::new(&clock, faults);
-        Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap()
-    };
-    // At 100 frames a second of a clock ten times as fast.
-    const FRAMES: u64 = 1000;
-    let sources = [open(&[(0, Fault::None), (2000, Fault::Unplugged)]), open(&[(0, Fault::None)])];
-    let infos: Vec<_> = sources.iter().map(|source| source.info().clone()).collect();
-    let cameras = sources.into_iter().zip(["broken", "whole"]).map(|(source, name)| Camera {
+fn scripted(
+    name: &str,
+    faults: &[(u64, Fault)],
+    frames: Option<u64>,
+    clock: &Arc<dyn Clock>,
+) -> Camera {
+    let driver = Scripted::<true>::new(clock, faults);
+    let source = Watched::open(driver, None, Reconnect::Never, Arc::clone(clock)).unwrap();
+    Camera {
         name: name.into(),
         source: Box::new(source),
         outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
-        settings: settings(Policy::Lossless, Some(FRAMES)),
-    });
+        settings: settings(Policy::Lossless, frames),
+    }
+}
+
+#[test]
+fn a_camera_that_fails_midway_leaves_the_other_alone() {
+    let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
+    // At 100 frames a second of a clock ten times as fast.
+    const FRAMES: u64 = 1000;
+    let faults = [&[(0, Fault::None), (2000, Fault::Unplugged)][..], &[(0, Fault::None)]];
+    let cameras: Vec<_> = ["broken", "whole"]
+        .into_iter()
+        .zip(faults)
+        .map(|(name, faults)| scripted(name, faults, Some(FRAMES), &clock))
+        .collect();
+    let infos: Vec<_> = cameras.iter().map(|camera| camera.source.info().clone()).collect();
     let mut alone = 0;
     let on_tick =
         &mut |ticks: &[Tick]| alone += u32::from(ticks[0].has_ended && !ticks[1].has_ended);
-    let mut outcomes =
-        pipeline::run_all(cameras.collect(), &clock, &Stop::default(), on_tick).unwrap();
+    let mut outcomes = pipeline::run_all(cameras, &clock, &Stop::default(), on_tick).unwrap();
 
     let errors: Vec<_> =
         outcomes.iter_mut().map(|outcome| outcome.as_mut().unwrap().error.take()).collect();
@@ -209,42 +196,32 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
     let [broken, whole] = std::array::from_fn(|_| outcomes.next().unwrap());
     assert!(alone > 0, "the other went on");
     assert_eq!((whole.end, whole.stats.captured.count()), (End::Frames, FRAMES));
-    assert_eq!(
-        (broken.camera.as_ref().unwrap().state, broken.camera.as_ref().unwrap().stalls),
-        (State::Stalled, 1)
-    );
+    let health = broken.camera.as_ref().unwrap();
+    assert_eq!((health.state, health.stalls), (State::Stalled, 1));
     assert!(errors[1].is_none());
 
     let settings = settings(Policy::Lossless, Some(FRAMES));
-    let runs =
-        [("broken", &infos[0], &broken, &errors[0]), ("whole", &infos[1], &whole, &errors[1])].map(
-            |(serial, source, outcome, error)| {
-                (serial, Ok(Run { source, settings: &settings, outcome, error: error.as_ref() }))
-            },
-        );
+    let run = |source, outcome, error: &'_ Option<_>| {
+        Ok(Run { source, settings: &settings, outcome, error: error.as_ref() })
+    };
     let unopened = anyhow::anyhow!("no such camera");
-    let runs: Vec<_> = runs.into_iter().chain([("unopened", Err(&unopened))]).collect();
+    let runs = [
+        ("broken", run(&infos[0], &broken, &errors[0])),
+        ("whole", run(&infos[1], &whole, &errors[1])),
+        ("unopened", Err(&unopened)),
+    ];
     let report = Report::of_cameras(&runs).unwrap();
     let json = serde_json::to_value(&report).unwrap();
     check_report(&json, &["broken", "whole", "unopened"]);
     let [first, second, third] = [0, 1, 2].map(|index| &json["cameras"][index]);
     assert!(first["error"].as_str().unwrap().contains("no frame for 1."), "{first}");
-    assert_eq!(
-        (&first["camera"]["state"], &second["camera"]["state"]),
-        (&"stalled".into(), &"streaming".into())
-    );
-    assert!(
-        second.get("error").is_none()
-            && json["error"].as_str().unwrap().starts_with("camera broken: "),
-        "{json}"
-    );
-    assert_eq!((&third["error"], third.get("frames")), (&"no such camera".into(), None));
+    assert_eq!([first, second].map(|c| &c["camera"]["state"]), ["stalled", "streaming"]);
+    assert!(json["error"].as_str().unwrap().starts_with("camera broken: "), "{json}");
+    assert_eq!((second.get("error"), third.get("frames")), (None, None));
+    assert_eq!(third["error"], "no such camera");
     let table = report.table();
-    for line in [
-        "camera broken failed: ",
-        "camera unopened failed: no such camera",
-        "\ncamera broken: 1 stall",
-    ] {
+    let failed = ["camera broken failed: ", "camera unopened failed: no such camera"];
+    for line in failed.into_iter().chain(["\ncamera broken: 1 stall"]) {
         assert!(table.contains(line), "{line}: {table}");
     }
 }
@@ -252,52 +229,38 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
 #[test]
 fn a_stop_ends_all_of_them() {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
-    let camera = |name: &str| {
-        let driver = Scripted::<true>::new(&clock, &[(0, Fault::None)]);
-        let source = Watched::open(driver, None, Reconnect::Never, Arc::clone(&clock)).unwrap();
-        Camera {
-            name: name.into(),
-            source: Box::new(source),
-            outlets: Outlets::from(vec![Box::new(NullSink) as Box<dyn CloudSink>]),
-            settings: settings(Policy::Lossless, None),
-        }
-    };
     let stop = Stop::default();
-    let cameras = ["A", "B", "C"].map(camera).into();
+    let cameras = ["A", "B", "C"].map(|name| scripted(name, &[(0, Fault::None)], None, &clock));
     let on_tick = &mut |ticks: &[Tick]| {
         if ticks.iter().all(|tick| tick.snapshot.captured > 0) {
             stop.ask();
         }
     };
-    for outcome in pipeline::run_all(cameras, &clock, &stop, on_tick).unwrap() {
+    for outcome in pipeline::run_all(cameras.into(), &clock, &stop, on_tick).unwrap() {
         let outcome = outcome.unwrap();
         assert_eq!((outcome.end, outcome.error.is_none()), (End::Interrupted, true));
     }
 }
 
 /// Exit code, and what is said on standard error.
-fn said(args: &[&str]) -> (Option<i32>, String) {
-    let output = depthcast(args);
+fn said(args: &str) -> (Option<i32>, String) {
+    let output = depthcast(&args.split(' ').collect::<Vec<_>>());
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
 fn what_several_cameras_cannot_do_is_said_in_one_line() {
+    let (one_record, one_profile) =
+        ("record takes one camera at a time", "profile takes one camera at a time");
     for (args, words) in [
-        (&["record", "x.mcap", "--", "live", "--all"][..], "record takes one camera at a time"),
-        (
-            &["record", "x.mcap", "--", "live", "--from-file", "a.bag", "--from-file", "b.bag"],
-            "record takes one camera at a time",
-        ),
-        (
-            &["profile", "--", "live", "--serial", "1", "--serial", "2"],
-            "profile takes one camera at a time",
-        ),
-        (&["live", "--all", "--serial", "1"], "cannot be used with"),
-        (&["live", "--all", "--from-file", "a.bag"], "cannot be used with"),
+        ("record x.mcap -- live --all", one_record),
+        ("record x.mcap -- live --from-file a.bag --from-file b.bag", one_record),
+        ("profile -- live --serial 1 --serial 2", one_profile),
+        ("live --all --serial 1", "cannot be used with"),
+        ("live --all --from-file a.bag", "cannot be used with"),
     ] {
         let (code, message) = said(args);
-        assert!(code == Some(2) && message.contains(words), "{args:?}: {code:?} {message}");
+        assert!(code == Some(2) && message.contains(words), "{args}: {code:?} {message}");
     }
 }
 
@@ -309,18 +272,16 @@ mod files {
 
     #[test]
     fn one_serial_twice_is_refused() {
-        let (code, message) = said(&["live", "--serial", "1", "--serial", "1"]);
+        let (code, message) = said("live --serial 1 --serial 1");
         assert_eq!((code, message.as_str()), (Some(2), "depthcast: --serial 1 is there twice\n"));
     }
 
     #[test]
     fn without_cameras_it_is_said_what_to_check() {
-        for args in [&["live", "--all"][..], &["live", "--serial", "1", "--serial", "2"]] {
+        for args in ["live --all", "live --serial 1 --serial 2"] {
             let (code, message) = said(args);
-            assert!(
-                code == Some(1) && message.contains("no RealSense camera found"),
-                "{args:?}: {message}"
-            );
+            let is_said = message.contains("no RealSense camera found");
+            assert!(code == Some(1) && is_said, "{args}: {message}");
             assert!(message.lines().count() == 1, "{message}");
         }
     }
@@ -336,8 +297,8 @@ mod files {
             let files = ["live", "--from-file", &room, "--from-file", second];
             let how = ["--view", "none", "--policy", "lossless", "--json"];
             let output = depthcast(&[&files[..], &how, more].concat());
-            let report: Value = serde_json::from_slice(&output.stdout)
-                .unwrap_or_else(|e| panic!("{e}: {output:?}"));
+            let report = serde_json::from_slice(&output.stdout);
+            let report: Value = report.unwrap_or_else(|e| panic!("{e}: {output:?}"));
             (output, report)
         };
         let (output, report) = run(&single, &["--stats-out", lines.to_str().unwrap()]);
@@ -346,14 +307,14 @@ mod files {
         let captured =
             [0, 1].map(|index| report["cameras"][index]["frames"]["captured"].as_u64().unwrap());
         assert_eq!((captured, &report["frames"]["shown"]), ([20, 2], &22.into()));
-        let last = std::fs::read_to_string(lines).unwrap();
-        let last: Vec<Value> =
-            last.lines().rev().take(2).map(|line| serde_json::from_str(line).unwrap()).collect();
-        let of = |camera: &Value| {
-            (camera["serial"].clone(), camera["frames"]["shown"].clone(), camera["state"].clone())
+        let text = std::fs::read_to_string(lines).unwrap();
+        let last = |back: usize| -> Value {
+            serde_json::from_str(text.lines().rev().nth(back).unwrap()).unwrap()
         };
-        assert_eq!(of(&last[1]), ("000000000001".into(), 20.into(), "ended".into()));
-        assert_eq!(of(&last[0]), ("728612070259".into(), 2.into(), "ended".into()));
+        for (line, serial, shown) in [(last(1), "000000000001", 20), (last(0), "728612070259", 2)] {
+            assert_eq!([&line["serial"], &line["state"]], [serial, "ended"]);
+            assert_eq!(line["frames"]["shown"], shown);
+        }
 
         // The same twice: told apart by their places.
         let (output, report) = run(&room, &[]);
@@ -363,10 +324,8 @@ mod files {
         let (output, report) = run("/nowhere/x.bag", &[]);
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         check_report(&report, &["000000000001", "x.bag"]);
-        assert_eq!(
-            (&report["frames"]["shown"], &report["cameras"][0]["end"]),
-            (&20.into(), &"end_of_input".into())
-        );
+        assert_eq!(report["frames"]["shown"], 20);
+        assert_eq!(report["cameras"][0]["end"], "end_of_input");
         let message = String::from_utf8(output.stderr).unwrap();
         let line = "camera x.bag: /nowhere/x.bag: there is no such file; check the path; \
                     the others go on without it";

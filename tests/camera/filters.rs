@@ -2,10 +2,9 @@
 //! and in the harness for measuring.
 #![cfg(feature = "realsense")]
 
-use std::fmt::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
@@ -16,6 +15,8 @@ use depthcast::source::realsense::{Input, RealsenseSource, SdkFilters, SdkPointc
 use depthcast::source::{Delivery, FrameSource, SourceError};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+use super::depthcast;
 
 common::with_data! {
     each_filter_gives_what_librealsense_gives,
@@ -35,10 +36,8 @@ fn frames(path: &Path, filters: &Filters) -> (Vec<DepthFrame>, Intrinsics) {
     let mut frames = Vec::new();
     loop {
         let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
-        match source
-            .next_frame(&mut frame, clock.now().plus(std::time::Duration::from_millis(100)))
-            .unwrap()
-        {
+        let until = clock.now().plus(Duration::from_millis(100));
+        match source.next_frame(&mut frame, until).unwrap() {
             Delivery::Frame => frames.push(frame),
             Delivery::Idle => {}
             Delivery::End => return (frames, intrinsics),
@@ -49,10 +48,7 @@ fn frames(path: &Path, filters: &Filters) -> (Vec<DepthFrame>, Intrinsics) {
 /// As `expected.json` has it.
 fn figures(depth: &[u16]) -> Value {
     let bytes: Vec<u8> = depth.iter().flat_map(|d| d.to_le_bytes()).collect();
-    let sha256 = Sha256::digest(&bytes).iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").unwrap();
-        text
-    });
+    let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     let valid = depth.iter().filter(|&&d| d != 0).count();
     let raw_sum: u64 = depth.iter().map(|&d| u64::from(d)).sum();
     serde_json::json!({ "sha256": sha256, "valid": valid, "raw_sum": raw_sum })
@@ -60,9 +56,8 @@ fn figures(depth: &[u16]) -> Value {
 
 fn each_filter_gives_what_librealsense_gives(data: &Path) {
     let path = data.join("single_depth_color_640x480.bag");
-    let expected: Value =
-        serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
-            .unwrap();
+    let expected = std::fs::read(data.join("expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
     let expected = &expected["single_depth_color_640x480"]["frames"];
     let (raw, raw_intrinsics) = frames(&path, &Filters::default());
     assert_eq!(raw.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
@@ -84,11 +79,10 @@ fn each_filter_gives_what_librealsense_gives(data: &Path) {
         for (filtered, raw) in filtered.iter().zip(&raw) {
             let want = &expected[raw.meta.number.to_string()]["filters_on_z16"][name];
             assert_eq!(&figures(&filtered.depth), want, "{name}, frame {}", raw.meta.number);
-            assert_eq!(
-                (filtered.meta.number, filtered.meta.device_time),
-                (raw.meta.number, raw.meta.device_time)
-            );
-            assert_eq!(filtered.meta.depth_units_m.to_bits(), raw.meta.depth_units_m.to_bits());
+            let facts = |f: &DepthFrame| {
+                (f.meta.number, f.meta.device_time, f.meta.depth_units_m.to_bits())
+            };
+            assert_eq!(facts(filtered), facts(raw));
         }
         if filters.decimation.is_none() {
             assert_eq!(intrinsics, raw_intrinsics);
@@ -106,24 +100,17 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size(data: &Path) {
         temporal: Some(Temporal { persistence: Some(4), ..Default::default() }),
         hole_filling: Some(HoleFilling::default()),
     };
-    let (source, _) = open(&path, &filters).unwrap();
+    let info = open(&path, &filters).unwrap().0.info().clone();
     let summary = "decimation 3, threshold max_m 2, disparity, \
                    spatial smooth_delta 8 magnitude 3, temporal persistence 4, hole filling";
-    assert!(
-        source.info().facts.contains(&("filters", summary.into())),
-        "{:?}",
-        source.info().facts
-    );
-    drop(source);
+    assert!(info.facts.contains(&("filters", summary.into())), "{:?}", info.facts);
     let (_, raw) = frames(&path, &Filters::default());
     let (filtered, small) = frames(&path, &filters);
     assert_eq!(filtered.iter().map(|f| f.meta.number).collect::<Vec<_>>(), [169, 170]);
     // 640 / 3 = 213 and 480 / 3 = 160, made multiples of 4.
     assert_eq!((small.width, small.height), (216, 160));
-    assert_eq!(
-        [small.fx, small.fy, small.ppx, small.ppy],
-        [raw.fx, raw.fy, raw.ppx, raw.ppy].map(|value| value / 3.0)
-    );
+    let lens = |i: &Intrinsics| [i.fx, i.fy, i.ppx, i.ppy];
+    assert_eq!(lens(&small), lens(&raw).map(|value| value / 3.0));
     for frame in &filtered {
         assert_eq!(frame.depth.len(), 216 * 160);
         assert!(frame.depth.iter().all(|&d| d <= 2010));
@@ -134,58 +121,42 @@ fn the_whole_chain_delivers_every_frame_in_its_new_size(data: &Path) {
 fn what_librealsense_does_not_take_is_refused_with_the_range(data: &Path) {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("mine.toml");
-    let run = |command: &[&str], bag: &str, filters: &str| {
+    let bag = data.join("room_640x480_20f.bag");
+    let run = |command: &[&str], filters: &str| {
         std::fs::write(&config, format!("[filters]\n{filters}\n")).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-            .args(command)
-            .arg(data.join(bag))
-            .args(["--view", "none", "--json", "--policy", "lossless", "--config"])
-            .arg(&config)
-            .output()
-            .unwrap();
+        let how = ["--view", "none", "--json", "--policy", "lossless", "--config"];
+        let paths = [&bag, &config].map(|path| path.to_str().unwrap());
+        let output = depthcast(&[command, &paths[..1], &how, &paths[1..]].concat());
         (output.status.code(), String::from_utf8(output.stderr).unwrap(), output.stdout)
     };
     let live: &[&str] = &["live", "--from-file"];
     for (filters, words) in [
-        (
-            "decimation = { magnitude = 9 }",
-            "filters.decimation.magnitude is 9; it goes from 1 to 8",
-        ),
-        ("threshold = { max_m = 17.0 }", "filters.threshold.max_m is 17; it goes from 0 to 16"),
-        ("threshold = { min_m = nan }", "filters.threshold.min_m is NaN; it goes from 0 to 16"),
-        ("threshold = { min_m = 2.0, max_m = 1.0 }", "filters.threshold.min_m is 2 and max_m 1"),
-        (
-            "spatial = { smooth_alpha = 0.1 }",
-            "filters.spatial.smooth_alpha is 0.1; it goes from 0.25 to 1",
-        ),
-        (
-            "temporal = { persistence = -1 }",
-            "filters.temporal.persistence is -1; it goes from 0 to 8",
-        ),
-        ("hole_filling = { mode = 3 }", "filters.hole_filling.mode is 3; it goes from 0 to 2"),
+        ("decimation = { magnitude = 9 }", "decimation.magnitude is 9; it goes from 1 to 8"),
+        ("threshold = { max_m = 17.0 }", "threshold.max_m is 17; it goes from 0 to 16"),
+        ("threshold = { min_m = nan }", "threshold.min_m is NaN; it goes from 0 to 16"),
+        ("threshold = { min_m = 2.0, max_m = 1.0 }", "threshold.min_m is 2 and max_m 1"),
+        ("spatial = { smooth_alpha = 0.1 }", "spatial.smooth_alpha is 0.1; it goes from 0.25 to 1"),
+        ("temporal = { persistence = -1 }", "temporal.persistence is -1; it goes from 0 to 8"),
+        ("hole_filling = { mode = 3 }", "hole_filling.mode is 3; it goes from 0 to 2"),
+        // Not recorded by a stereo camera.
+        ("disparity = true", "disparity"),
     ] {
-        let (code, message, _) = run(live, "room_640x480_20f.bag", filters);
+        let (code, message, _) = run(live, filters);
         assert_eq!(code, Some(2), "{message}");
-        assert!(message.contains(words) && message.trim().lines().count() == 1, "{message}");
+        assert!(message.contains(&format!("filters.{words}")), "{message}");
+        assert!(message.trim().lines().count() == 1, "{message}");
     }
-    // Not recorded by a stereo camera.
-    let (code, message, _) = run(live, "room_640x480_20f.bag", "disparity = true");
-    assert_eq!(code, Some(2), "{message}");
-    assert!(message.contains("filters.disparity"), "{message}");
-    let (code, message, _) = run(&["replay"], "room_640x480_20f.bag", "decimation = {}");
+    let (code, message, _) = run(&["replay"], "decimation = {}");
     assert_eq!(code, Some(2), "{message}");
     assert!(message.contains("[filters]") && message.contains("live --from-file"), "{message}");
     // And what it takes arrives in the report.
-    let (code, message, report) =
-        run(live, "room_640x480_20f.bag", "decimation = {}\ntemporal = {}");
+    let (code, message, report) = run(live, "decimation = {}\ntemporal = {}");
     assert_eq!(code, Some(0), "{message}");
     let report: Value = serde_json::from_slice(&report).unwrap();
     common::assert_identities(&report);
-    assert_eq!(
-        (&report["source"]["width"], &report["source"]["height"]),
-        (&320.into(), &240.into())
-    );
-    assert_eq!(report["source"]["facts"]["filters"], "decimation, temporal");
+    let source = &report["source"];
+    assert_eq!([&source["width"], &source["height"]], [320, 240]);
+    assert_eq!(source["facts"]["filters"], "decimation, temporal");
     assert_eq!(report["frames"]["shown"], 20);
 }
 
@@ -193,17 +164,7 @@ fn what_librealsense_does_not_take_is_refused_with_the_range(data: &Path) {
 fn librealsenses_point_cloud_is_the_naive_projection() {
     let mut random = 1;
     for (width, height) in [(320, 240), (640, 480), (848, 480)] {
-        let (w, h) = (width as f32, height as f32);
-        let intrinsics = Intrinsics {
-            width,
-            height,
-            fx: w * 0.61,
-            fy: w * 0.613,
-            ppx: w * 0.503,
-            ppy: h * 0.489,
-            distortion: Distortion::None,
-            coeffs: [0.0; 5],
-        };
+        let intrinsics = lens(width, height);
         let depth_units_m = 0.001;
         assert!(SdkPointcloud::new(&intrinsics, depth_units_m, &[0; 8]).is_err());
         for _ in 0..3 {
@@ -213,24 +174,22 @@ fn librealsenses_point_cloud_is_the_naive_projection() {
             // The same frame as often as one likes.
             for _ in 0..2 {
                 let got = pointcloud.calculate().unwrap();
-                let bits = |points: &[[f32; 3]]| {
-                    points.iter().map(|p| p.map(f32::to_bits)).collect::<Vec<_>>()
-                };
-                assert!(bits(got) == bits(&want), "{width}x{height}");
+                assert!(got.iter().map(bits).eq(want.iter().map(bits)), "{width}x{height}");
             }
         }
     }
-    let odd = Intrinsics {
-        width: 7,
-        height: 5,
-        fx: 5.0,
-        fy: 5.0,
-        ppx: 3.0,
-        ppy: 2.0,
-        distortion: Distortion::None,
-        coeffs: [0.0; 5],
-    };
-    assert!(matches!(SdkPointcloud::new(&odd, 0.001, &[0; 35]), Err(SourceError::Unsupported(_))));
+    let odd = SdkPointcloud::new(&lens(7, 5), 0.001, &[0; 35]);
+    assert!(matches!(odd, Err(SourceError::Unsupported(_))));
+}
+
+fn bits(point: &[f32; 3]) -> [u32; 3] {
+    point.map(f32::to_bits)
+}
+
+fn lens(width: u32, height: u32) -> Intrinsics {
+    let (w, h, distortion, coeffs) = (width as f32, height as f32, Distortion::None, [0.0; 5]);
+    let (fx, fy, ppx, ppy) = (w * 0.61, w * 0.613, w * 0.503, h * 0.489);
+    Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs }
 }
 
 /// Of all values, a third without depth (xorshift32).

@@ -5,159 +5,105 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use depthcast::camera::Extrinsics;
-use depthcast::clock::{Clock, MonotonicClock};
-use depthcast::cloud::Cloud;
-use depthcast::frame::{ColorImage, DepthFrame, FrameMeta};
-use depthcast::pipeline::{self, Policy, Stop};
-use depthcast::sink::{CloudSink, Needs};
+use depthcast::camera::{Extrinsics, Intrinsics};
+use depthcast::clock::{Clock, DeviceTime, MonotonicClock};
+use depthcast::frame::{ColorStream, DepthFrame};
 use depthcast::source::options::Filters;
 use depthcast::source::realsense::{Input, RealsenseSource};
 use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
-use depthcast::source::{Delivery, FrameSource};
+use depthcast::source::{Delivery, FrameSource, SourceInfo};
 
-use super::{Each, depthcast, settings};
+use super::depthcast;
 
 common::with_data! {
-    a_file_as_camera_gives_the_same_clouds_bit_for_bit,
-    a_file_as_camera_gives_the_same_colour_byte_for_byte,
+    a_file_as_camera_gives_the_same_images_and_lenses_bit_for_bit,
     the_report_names_the_device_and_the_sdk,
     a_recording_is_listed_as_if_it_were_a_camera,
-}
-
-/// A frame's facts and the bits of its points.
-type Kept = (FrameMeta, Vec<[u32; 3]>);
-
-fn clouds(source: Box<dyn FrameSource>, clock: &Arc<dyn Clock>) -> Vec<Kept> {
-    let kept = Arc::new(Mutex::new(Vec::new()));
-    let keep = Arc::clone(&kept);
-    let sink: Box<dyn CloudSink> = Box::new(Each(Needs::default(), move |cloud: &Cloud| {
-        let bits = cloud.points.positions_m.iter().map(|p| p.map(f32::to_bits)).collect();
-        keep.lock().unwrap().push((cloud.meta, bits));
-    }));
-    let (settings, clock) = (settings(Policy::Lossless, None), Arc::clone(clock));
-    pipeline::run(source, vec![sink], settings, clock, Stop::default(), &mut |_| {}).unwrap();
-    std::mem::take(&mut kept.lock().unwrap())
 }
 
 /// librealsense's player keeps the recorded pace until its first frame has come, and drops what is
 /// not taken in time. Two at once on a small machine would disturb each other.
 static ONE_PLAYER: Mutex<()> = Mutex::new(());
 
-fn compare(path: &Path, frames: usize) {
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let options = ReplayOptions { pace: Pace::Max, ..Default::default() };
-    let ours = RecordingSource::open(path, options, Arc::clone(&clock)).unwrap();
-    let stream = ours.info().stream.clone();
-    let ours = clouds(Box::new(ours), &clock);
-    assert_eq!(ours.len(), frames);
-    for real_time in [false, true] {
-        let input = Input::File { path: path.into(), real_time, color: false };
-        let theirs = RealsenseSource::open(input, &Filters::default(), Arc::clone(&clock)).unwrap();
-        let info = theirs.info().clone();
-        assert_eq!(info.stream.intrinsics, stream.intrinsics);
-        assert_eq!(info.stream.depth_units_m.to_bits(), stream.depth_units_m.to_bits());
-        assert_eq!(info.stream.timestamp_domain, stream.timestamp_domain);
-        assert_eq!(info.stream.nominal_fps, stream.nominal_fps);
-        let theirs = clouds(Box::new(theirs), &clock);
-        let numbers = |clouds: &[Kept]| clouds.iter().map(|c| c.0.number).collect::<Vec<_>>();
-        if real_time {
-            // librealsense's player drops frames of its own when the machine is busy; those it
-            // delivers must be right.
-            assert!(!theirs.is_empty());
-        } else {
-            assert_eq!(numbers(&theirs), numbers(&ours));
-        }
-        for (meta, points) in &theirs {
-            let (our_meta, our_points) = ours
-                .iter()
-                .find(|(ours, _)| ours.number == meta.number)
-                .expect("a frame of the file");
-            assert_eq!(meta.depth_units_m.to_bits(), our_meta.depth_units_m.to_bits());
-            let (theirs_ms, ours_ms) = (meta.device_time.unwrap(), our_meta.device_time.unwrap());
-            assert_eq!(theirs_ms.domain, ours_ms.domain);
-            assert!((theirs_ms.ms - ours_ms.ms).abs() < 1e-3, "{} {}", theirs_ms.ms, ours_ms.ms);
-            assert!(points == our_points, "the points of frame {} differ", meta.number);
-        }
-    }
-}
-
-fn a_file_as_camera_gives_the_same_clouds_bit_for_bit(data: &Path) {
-    let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    compare(&data.join("room_640x480_20f.bag"), 20);
-    compare(&data.join("single_depth_color_640x480.bag"), 2);
-}
-
-/// Numbers of depth and colour, and the colour images, of all frames of a source.
-fn colors(source: &mut dyn FrameSource) -> Vec<(u64, Arc<ColorImage>)> {
-    let intrinsics = source.info().stream.intrinsics;
-    let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
-    let clock = MonotonicClock::new();
-    let mut got = vec![];
+/// All frames of a source.
+fn frames(source: &mut dyn FrameSource) -> Vec<DepthFrame> {
+    let Intrinsics { width, height, .. } = source.info().stream.intrinsics;
+    let (clock, mut frames) = (MonotonicClock::new(), Vec::new());
     loop {
+        let mut frame = DepthFrame::new(width, height);
         match source.next_frame(&mut frame, clock.now().plus(Duration::from_millis(50))).unwrap() {
-            Delivery::Frame => {
-                got.push((frame.meta.number, frame.color.clone().expect("colour was asked for")))
-            }
+            Delivery::Frame => frames.push(frame),
             Delivery::Idle => {}
-            Delivery::End => return got,
+            Delivery::End => return frames,
         }
     }
 }
 
-fn a_file_as_camera_gives_the_same_colour_byte_for_byte(data: &Path) {
+fn assert_same_time(theirs: Option<DeviceTime>, ours: Option<DeviceTime>) {
+    let (theirs, ours) = (theirs.unwrap(), ours.unwrap());
+    assert_eq!(theirs.domain, ours.domain);
+    assert!((theirs.ms - ours.ms).abs() < 1e-3, "{theirs:?} {ours:?}");
+}
+
+fn a_file_as_camera_gives_the_same_images_and_lenses_bit_for_bit(data: &Path) {
     let _alone = ONE_PLAYER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     // librealsense's pipeline makes no set before the first colour image, which comes after the
     // first depth frame.
-    for (name, numbers) in
-        [("room_640x480_20f.bag", 2..=20), ("single_depth_color_640x480.bag", 170..=170)]
-    {
+    for (name, color, numbers) in [
+        ("room_640x480_20f.bag", false, 1..=20),
+        ("room_640x480_20f.bag", true, 2..=20),
+        ("single_depth_color_640x480.bag", false, 169..=170),
+        ("single_depth_color_640x480.bag", true, 170..=170),
+    ] {
         let path = data.join(name);
         let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-        let options = ReplayOptions { pace: Pace::Max, color: true, ..Default::default() };
-        let mut ours = RecordingSource::open(&path, options, Arc::clone(&clock)).unwrap();
-        let (stream, ours) = (ours.info().color.clone().unwrap(), colors(&mut ours));
+        let options = ReplayOptions { pace: Pace::Max, color, ..Default::default() };
+        let mut source = RecordingSource::open(&path, options, Arc::clone(&clock)).unwrap();
+        let (our_info, ours) = (source.info().clone(), frames(&mut source));
         for real_time in [false, true] {
-            let input = Input::File { path: path.clone(), real_time, color: true };
-            let mut theirs =
-                RealsenseSource::open(input, &Filters::default(), Arc::clone(&clock)).unwrap();
-            let their_stream = theirs.info().color.clone().unwrap();
-            assert_eq!(their_stream.intrinsics, stream.intrinsics);
-            assert_eq!(
-                (their_stream.format, their_stream.nominal_fps),
-                (stream.format, stream.nominal_fps)
-            );
-            let all = |e: &Extrinsics| [&e.rotation[..], &e.translation_m].concat();
-            let (a, b) = (all(&stream.from_depth), all(&their_stream.from_depth));
-            assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-7), "{a:?} {b:?}");
+            let input = Input::File { path: path.clone(), real_time, color };
+            let clock = Arc::clone(&clock);
+            let mut source = RealsenseSource::open(input, &Filters::default(), clock).unwrap();
+            let facts = |info: &SourceInfo| {
+                let s = &info.stream;
+                let units = s.depth_units_m.to_bits();
+                let of = |c: &ColorStream| (c.intrinsics, c.format, c.nominal_fps);
+                let color = info.color.as_ref().map(of);
+                (s.intrinsics, units, s.timestamp_domain, s.nominal_fps, color)
+            };
+            assert_eq!(facts(source.info()), facts(&our_info));
+            assert_eq!(our_info.color.is_some(), color);
+            if let (Some(a), Some(b)) = (&our_info.color, &source.info().color) {
+                let all = |e: &Extrinsics| [&e.rotation[..], &e.translation_m].concat();
+                let (a, b) = (all(&a.from_depth), all(&b.from_depth));
+                assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-7), "{a:?} {b:?}");
+            }
 
-            let theirs = colors(&mut theirs);
+            let theirs = frames(&mut source);
             if real_time {
+                // librealsense's player drops frames of its own when the machine is busy; those it
+                // delivers must be right.
                 assert!(!theirs.is_empty());
             } else {
-                assert_eq!(
-                    theirs.iter().map(|(number, _)| *number).collect::<Vec<_>>(),
-                    numbers.clone().collect::<Vec<_>>()
-                );
+                let got: Vec<_> = theirs.iter().map(|frame| frame.meta.number).collect();
+                assert_eq!(got, numbers.clone().collect::<Vec<_>>());
+                assert!(color || ours.len() == theirs.len());
             }
-            for (number, image) in &theirs {
-                let same_depth = |(ours, our_image): &&(u64, Arc<ColorImage>)| {
-                    ours == number && our_image.number == image.number
-                };
+            for frame in &theirs {
+                let number = frame.meta.number;
+                let our = ours.iter().find(|our| our.meta.number == number).expect("of the file");
+                assert!(frame.depth == our.depth, "the depth of frame {number} differs");
+                assert_eq!(frame.meta.depth_units_m.to_bits(), our.meta.depth_units_m.to_bits());
+                assert_same_time(frame.meta.device_time, our.meta.device_time);
+                assert_eq!(frame.color.is_some(), color);
+                let Some(image) = &frame.color else { continue };
                 // A busy machine may miss a colour image in real time, and gives the one before.
-                let same_image = |(_, our_image): &&(u64, Arc<ColorImage>)| {
-                    real_time && our_image.number == image.number
-                };
-                let (_, our_image) = ours
-                    .iter()
-                    .find(same_depth)
-                    .or_else(|| ours.iter().find(same_image))
-                    .expect("a pair of the file");
-                assert!(image.bytes == our_image.bytes, "the colour of frame {number} differs");
-                let (theirs_ms, ours_ms) =
-                    (image.device_time.unwrap(), our_image.device_time.unwrap());
-                assert_eq!(theirs_ms.domain, ours_ms.domain);
-                assert!((theirs_ms.ms - ours_ms.ms).abs() < 1e-3);
+                let of = |frame: &&DepthFrame| frame.color.as_ref().unwrap().number == image.number;
+                let others = ours.iter().filter(|_| real_time);
+                let our = std::iter::once(our).chain(others).find(of).expect("a pair of the file");
+                let our = our.color.as_ref().unwrap();
+                assert!(image.bytes == our.bytes, "the colour of frame {number} differs");
+                assert_same_time(image.device_time, our.device_time);
             }
         }
     }
@@ -171,12 +117,10 @@ fn the_report_names_the_device_and_the_sdk(data: &Path) {
     assert!(output.status.success(), "{output:?}");
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     common::assert_identities(&report);
-    assert_eq!(
-        (&report["source"]["kind"], &report["end"]),
-        (&"realsense".into(), &"end_of_input".into())
-    );
-    assert_eq!(report["source"]["facts"]["device"], "Intel RealSense D435");
-    let version = report["source"]["facts"]["librealsense"].as_str().unwrap();
+    assert_eq!([&report["source"]["kind"], &report["end"]], ["realsense", "end_of_input"]);
+    let facts = &report["source"]["facts"];
+    assert_eq!(facts["device"], "Intel RealSense D435");
+    let version = facts["librealsense"].as_str().unwrap();
     assert!(version.starts_with("2."), "{version}");
     assert_eq!(report["points"]["total"], 286_520 + 286_603);
 }
@@ -208,17 +152,12 @@ fn a_recording_is_listed_as_if_it_were_a_camera(data: &Path) {
     };
     assert!(all("profiles").iter().any(|profile| profile == "depth 640x480@6 z16"), "{report}");
     let options = all("options");
-    let units = options
-        .iter()
-        .find(|option| option["name"] == "Depth Units")
-        .unwrap_or_else(|| panic!("{report}"));
+    let units = options.iter().find(|option| option["name"] == "Depth Units").expect("its units");
     assert!((units["value"].as_f64().unwrap() - 0.001).abs() < 1e-9, "{units}");
 
     let table = String::from_utf8(devices(&[]).stdout).unwrap();
-    assert!(
-        table.starts_with("Intel RealSense D435\n") && table.contains("Depth Units"),
-        "{table}"
-    );
+    let is_whole = table.starts_with("Intel RealSense D435\n") && table.contains("Depth Units");
+    assert!(is_whole, "{table}");
 }
 
 #[test]

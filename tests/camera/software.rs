@@ -23,7 +23,7 @@ pub const GYRO_XYZ: [f32; 3] = [0.01, 0.02, -0.03];
 
 // As a camera has them. Depth units in powers of two: librealsense wants values that are whole
 // steps to the last bit.
-const STEREO_OPTIONS: [device::Control; 10] = [
+pub const STEREO_OPTIONS: [device::Control; 10] = [
     (c"Visual Preset", [0.0, 5.0, 1.0, 0.0]),
     (c"Enable Auto Exposure", [0.0, 1.0, 1.0, 1.0]),
     (c"Exposure", [1.0, 165_000.0, 1.0, 8500.0]),
@@ -35,12 +35,12 @@ const STEREO_OPTIONS: [device::Control; 10] = [
     (c"Stereo Baseline", [50.0, 50.0, 0.0, 50.0]),
     (c"Asic Temperature", [41.0, 41.0, 0.0, 41.0]),
 ];
-const RGB_OPTIONS: [device::Control; 3] = [
+pub const RGB_OPTIONS: [device::Control; 3] = [
     (c"Enable Auto Exposure", [0.0, 1.0, 1.0, 1.0]),
     (c"Exposure", [1.0, 10_000.0, 1.0, 156.0]),
     (c"Brightness", [-64.0, 64.0, 1.0, 0.0]),
 ];
-const IMU_OPTIONS: [device::Control; 1] = [(c"Enable Motion Correction", [0.0, 1.0, 1.0, 1.0])];
+pub const IMU_OPTIONS: [device::Control; 1] = [(c"Enable Motion Correction", [0.0, 1.0, 1.0, 1.0])];
 
 /// One of the first sensor of each device: the place in the list is the device's for ever.
 static PLUGGED: Mutex<Vec<Option<usize>>> = Mutex::new(Vec::new());

@@ -2,6 +2,7 @@
 //! and metadata.
 #![cfg(feature = "realsense")]
 
+use std::ffi::c_int;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::config::{self, Config, Preset};
-use depthcast::pipeline::{self, Policy, Stop};
+use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::UNSEEN_RGBA;
 use depthcast::sink::{CloudSink, Needs, NullSink};
 use depthcast::source::motion::{Cursor, MotionKind};
@@ -40,10 +41,36 @@ fn input(camera: &Camera, settings: CameraSettings, color: bool) -> CameraInput 
     CameraInput { settings, color, motion: None, record_to: None }
 }
 
-fn open(device: &Camera, toml: &str, color: bool) -> Result<SourceInfo, SourceError> {
-    let input = Input::Camera(Box::new(input(device, settings(toml).unwrap(), color)));
+fn open(device: &Camera, settings: CameraSettings) -> Result<SourceInfo, SourceError> {
+    let input = Input::Camera(Box::new(input(device, settings, false)));
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     RealsenseSource::open(input, &Filters::default(), clock).map(|source| source.info().clone())
+}
+
+/// The options that were set.
+fn tuned(info: &SourceInfo) -> &str {
+    &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are reported").1
+}
+
+/// The camera, watched, and its clock.
+fn watch(device: &Camera, toml: &str, color: bool) -> (Watched<RealsenseCamera>, Arc<dyn Clock>) {
+    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
+    let input = input(device, settings(toml).unwrap(), color);
+    let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
+    let serial = Some(device.serial().into());
+    (Watched::open(driver, serial, Reconnect::Never, Arc::clone(&clock)).unwrap(), clock)
+}
+
+/// What comes of a run that nothing disturbs.
+fn run(
+    (camera, clock): (Watched<RealsenseCamera>, Arc<dyn Clock>),
+    sink: Box<dyn CloudSink>,
+    settings: PipelineSettings,
+) -> Outcome {
+    let (camera, stop) = (Box::new(camera), Stop::default());
+    let outcome = pipeline::run(camera, vec![sink], settings, clock, stop, &mut |_| {}).unwrap();
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    outcome
 }
 
 const WIDTH: u32 = 848;
@@ -104,16 +131,12 @@ fn lens() -> Intrinsics {
 fn check_color([x, y, z]: [f32; 3], color: u32) {
     let [u, v] = lens().pixel([x - COLOR_RIGHT_M, y, z]);
     if u < 0.0 {
-        assert_eq!(color, UNSEEN_RGBA);
-        return;
+        return assert_eq!(color, UNSEEN_RGBA);
     }
-    let [red, green, blue, _] = color.to_be_bytes();
-    let column = f32::from(red) + 256.0 * f32::from(green);
+    let [red, green, row, _] = color.to_be_bytes().map(f32::from);
+    let column = red + 256.0 * green;
     assert!((column - u).abs() <= 1.0, "the colour of column {column} for a point at column {u}");
-    assert!(
-        (f32::from(blue) - v % 256.0).abs() <= 1.0,
-        "the colour of row {blue} for a point at row {v}"
-    );
+    assert!((row - v % 256.0).abs() <= 1.0, "the colour of row {row} for a point at row {v}");
 }
 
 /// How long the stream below is to run, come what may: for an idle machine. Otherwise it runs for
@@ -137,30 +160,13 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
         gain = 32
         options = { "Emitter On Off" = true, "RGB Camera" = { "Exposure" = 200 } }
     "#;
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let driver = RealsenseCamera::new(
-        input(&device, settings(toml).unwrap(), true),
-        Filters::default(),
-        Arc::clone(&clock),
-    );
-    let camera =
-        Watched::open(driver, Some(device.serial().into()), Reconnect::Never, Arc::clone(&clock))
-            .unwrap();
-
-    let info = camera.info().clone();
+    let camera = watch(&device, toml, true);
+    let info = camera.0.info().clone();
     assert_eq!((info.stream.nominal_fps, info.stream.depth_units_m), (90.0, UNITS_M));
     assert_eq!(info.color.as_ref().unwrap().from_depth.translation_m, [-COLOR_RIGHT_M, 0.0, 0.0]);
-    let tuned =
-        &info.facts.iter().find(|fact| fact.0 == "tuned").expect("the options are reported").1;
-    for option in [
-        "Laser Power 180",
-        "Enable Auto Exposure 0",
-        "Exposure 8500",
-        "Gain 32",
-        "Emitter On Off 1",
-        "Exposure 200",
-    ] {
-        assert!(tuned.contains(option), "{tuned}");
+    let stereo = ["Laser Power 180", "Enable Auto Exposure 0", "Exposure 8500", "Gain 32"];
+    for option in stereo.into_iter().chain(["Emitter On Off 1", "Exposure 200"]) {
+        assert!(tuned(&info).contains(option), "{info:?}");
     }
 
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -169,101 +175,73 @@ fn at_848x480_and_90_frames_a_second_nothing_is_lost_and_all_that_comes_with_a_f
     settings.project.texture = true;
     let (see, needs) = (Arc::clone(&seen), Needs { texture: true, depth_image: true });
     let sink = Each(needs, move |cloud: &Cloud| see.lock().unwrap().see(cloud));
-    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(sink)];
-    let outcome =
-        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
-            .unwrap();
+    let stats = run(camera, Box::new(sink), settings).stats;
     drop(sender);
-    assert!(outcome.error.is_none(), "{:?}", outcome.error);
     let seen = seen.lock().unwrap();
     let frames = seen.numbers.len() as u64;
     let (first, last) = (seen.numbers[0], seen.numbers[seen.numbers.len() - 1]);
     eprintln!("{frames} frames, {first} to {last}, {} points checked", seen.points_checked);
-    assert_eq!(
-        (outcome.stats.continuity.get(), outcome.stats.dropped_capture_queue.get()),
-        Default::default()
-    );
+    assert_eq!((stats.continuity.get(), stats.dropped_capture_queue.get()), Default::default());
     assert_eq!(last - first + 1, frames, "each number once, in order");
     assert!(frames > 100, "only {frames} frames");
-    assert_eq!(seen.with_metadata, frames);
-    assert_eq!(seen.with_infrared, frames);
-    assert!(
-        seen.with_color >= frames - 3 && seen.points_checked > 100 * seen.with_color,
-        "{} with colour",
-        seen.with_color
-    );
+    assert_eq!([seen.with_metadata, seen.with_infrared], [frames; 2]);
+    let with_color = seen.with_color;
+    let are_checked = seen.points_checked > 100 * with_color;
+    assert!(with_color >= frames - 3 && are_checked, "{with_color} with colour");
 }
 
 /// A camera that sends depth at 640x480@30, which is what `live` prefers of what it has.
-fn small() -> (Camera, Sender) {
+fn small(motion: &[(c_int, i32, [f32; 3])]) -> (Camera, Sender) {
     let device = d435i(&[(640, 480, 30)]);
     let depth = Image { kind: DEPTH, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
-    let sender = Sender::start(&device, 30, vec![depth], &[], false);
+    let sender = Sender::start(&device, 30, vec![depth], motion, false);
     (device, sender)
 }
 
 #[test]
 fn every_option_is_set_and_read_back_at_both_ends_of_its_range() {
-    let (device, _sender) = small();
-    // As `software.rs` makes them.
-    let stereo = [
-        ("Visual Preset", 0.0, 5.0),
-        ("Enable Auto Exposure", 0.0, 1.0),
-        ("Exposure", 1.0, 165_000.0),
-        ("Gain", 16.0, 248.0),
-        ("Laser Power", 0.0, 360.0),
-        ("Emitter Enabled", 0.0, 2.0),
-        ("Emitter On Off", 0.0, 1.0),
-        ("Depth Units", f64::from(0.125 * UNITS_M), f64::from(16.0 * UNITS_M)),
+    let (device, _sender) = small(&[]);
+    let options = [
+        ("Stereo Module", &software::STEREO_OPTIONS[..]),
+        ("RGB Camera", &software::RGB_OPTIONS),
+        ("Motion Module", &software::IMU_OPTIONS),
     ];
-    let rgb = [
-        ("Enable Auto Exposure", 0.0, 1.0),
-        ("Exposure", 1.0, 10_000.0),
-        ("Brightness", -64.0, 64.0),
-    ];
-    let imu = [("Enable Motion Correction", 0.0, 1.0)];
-    for highest in [false, true] {
-        let of = |sensor: &str, options: &[(&str, f64, f64)]| {
-            let value = |&(_, low, high): &(&str, f64, f64)| if highest { high } else { low };
-            let lines: String = options
-                .iter()
-                .map(|option| format!("\"{}\" = {:?}\n", option.0, value(option)))
-                .collect();
-            let set: Vec<_> = options
-                .iter()
-                .map(|option| format!("{} {}", option.0, value(option) as f32))
-                .collect();
-            (format!("[camera.options.\"{sensor}\"]\n{lines}"), set)
-        };
-        let tables =
-            [of("Stereo Module", &stereo), of("RGB Camera", &rgb), of("Motion Module", &imu)];
-        let toml: String = tables.iter().map(|table| table.0.as_str()).collect();
-        let info = open(&device, &toml, false).unwrap();
-        let tuned = &info.facts.iter().find(|fact| fact.0 == "tuned").unwrap().1;
-        for set in tables.iter().flat_map(|table| &table.1) {
-            assert!(tuned.split(", ").any(|option| option == set), "{set} is not in {tuned}");
+    for end in [0, 1] {
+        let (mut toml, mut set) = (String::new(), Vec::new());
+        for (sensor, options) in options {
+            toml += &format!("[camera.options.\"{sensor}\"]\n");
+            for (name, range) in options.iter().filter(|(_, [.., step, _])| *step != 0.0) {
+                let (name, value) = (name.to_str().unwrap(), range[end]);
+                toml += &format!("\"{name}\" = {:?}\n", f64::from(value));
+                set.push(format!("{name} {value}"));
+            }
+        }
+        assert_eq!(set.len(), 12);
+        let info = open(&device, settings(&toml).unwrap()).unwrap();
+        for set in set {
+            assert!(tuned(&info).split(", ").any(|option| option == set), "{set}: {info:?}");
         }
     }
 }
 
 #[test]
 fn names_are_taken_as_people_type_them_and_the_depth_sensor_comes_first() {
-    let (device, _sender) = small();
-    let tuned = |toml: &str| {
-        let info = open(&device, toml, false).unwrap();
-        info.facts.into_iter().find(|fact| fact.0 == "tuned").unwrap().1
-    };
-    assert_eq!(tuned("[camera.options]\nlaser_power = 90\n"), "Laser Power 90");
-    // The colour camera's goes to 10000.
-    assert_eq!(tuned("[camera.options]\n\"exposure\" = 20000\n"), "Exposure 20000");
-    assert_eq!(tuned("[camera]\nemitter = \"off\"\n"), "Emitter Enabled 0");
-    assert_eq!(tuned("[camera]\nexposure_us = \"auto\"\n"), "Enable Auto Exposure 1");
-    assert_eq!(tuned("[camera]\ngain = 20\n"), "Enable Auto Exposure 0, Gain 20");
+    let (device, _sender) = small(&[]);
+    for (toml, want) in [
+        ("[camera.options]\nlaser_power = 90\n", "Laser Power 90"),
+        // The colour camera's goes to 10000.
+        ("[camera.options]\n\"exposure\" = 20000\n", "Exposure 20000"),
+        ("[camera]\nemitter = \"off\"\n", "Emitter Enabled 0"),
+        ("[camera]\nexposure_us = \"auto\"\n", "Enable Auto Exposure 1"),
+        ("[camera]\ngain = 20\n", "Enable Auto Exposure 0, Gain 20"),
+    ] {
+        assert_eq!(tuned(&open(&device, settings(toml).unwrap()).unwrap()), want);
+    }
 }
 
 #[test]
 fn thirty_wrong_configurations_get_one_clear_line_each() {
-    let (device, _sender) = small();
+    let (device, _sender) = small(&[]);
     let dir = tempfile::tempdir().unwrap();
     let json = |name: &str, text: &str| {
         let path = dir.path().join(name);
@@ -352,19 +330,11 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
                 assert!(error.is::<config::UsageError>(), "{toml}: {error:?}");
                 error.to_string()
             }
-            Ok(settings) => {
-                let input = Input::Camera(Box::new(input(&device, settings, false)));
-                let opened = RealsenseSource::open(
-                    input,
-                    &Filters::default(),
-                    Arc::new(MonotonicClock::new()),
-                );
-                match opened.map(|_| ()) {
-                    // These end with exit code 2.
-                    Err(SourceError::Unsupported(text)) => text,
-                    other => panic!("{toml}: {other:?}"),
-                }
-            }
+            // These end with exit code 2.
+            Ok(settings) => match open(&device, settings) {
+                Err(SourceError::Unsupported(text)) => text,
+                other => panic!("{toml}: {other:?}"),
+            },
         };
         assert!(error.contains(expected), "{toml}: {error}");
         assert!(!error.contains('\n'), "{toml}: {error}");
@@ -373,49 +343,33 @@ fn thirty_wrong_configurations_get_one_clear_line_each() {
 
 #[test]
 fn motion_comes_beside_frames_and_makes_none_of_them_give_way() {
-    let device = d435i(&[(640, 480, 30)]);
-    let depth = Image { kind: DEPTH, fps: 30, bytes: software::wall(640, 480, UNITS_M, WALL_M) };
     let sensors = [(ACCEL, 200, software::ACCEL_XYZ), (GYRO, 200, software::GYRO_XYZ)];
-    let sender = Sender::start(&device, 30, vec![depth], &sensors, false);
-    let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let input = input(&device, settings("[camera]\nimu = true\n").unwrap(), false);
-    let driver = RealsenseCamera::new(input, Filters::default(), Arc::clone(&clock));
-    let camera =
-        Watched::open(driver, Some(device.serial().into()), Reconnect::Never, Arc::clone(&clock))
-            .unwrap();
-    let motion = camera.motion().expect("it was asked for");
-    let settings = super::settings(Policy::Newest, Some(60));
-    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
-    let outcome =
-        pipeline::run(Box::new(camera), sinks, settings, clock, Stop::default(), &mut |_| {})
-            .unwrap();
+    let (device, sender) = small(&sensors);
+    let camera = watch(&device, "[camera]\nimu = true\n", false);
+    let motion = camera.0.motion().expect("it was asked for");
+    let stats = run(camera, Box::new(NullSink), super::settings(Policy::Newest, Some(60))).stats;
     drop(sender);
-    assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    assert_eq!(
-        (outcome.stats.captured.count(), outcome.stats.continuity.get().frames_missing),
-        (60, 0)
-    );
+    let counted = (stats.captured.count(), stats.continuity.get().frames_missing);
+    assert_eq!(counted, (60, 0));
     let counts = motion.counts();
-    assert_eq!(outcome.stats.motion.as_ref().map(|motion| motion.counts()), Some(counts));
+    assert_eq!(stats.motion.as_ref().map(|motion| motion.counts()), Some(counts));
     // Six or seven of each to a depth frame.
     assert!(counts.accel_samples >= 350 && counts.gyro_samples >= 350, "{counts:?}");
     let mut samples = Vec::new();
     motion.read(&mut Cursor::default(), &mut samples);
     let of_kind = |kind| samples.iter().filter(move |sample| sample.kind == kind);
-    for (kind, xyz) in
-        [(MotionKind::Accel, software::ACCEL_XYZ), (MotionKind::Gyro, software::GYRO_XYZ)]
-    {
-        assert!(
-            of_kind(kind).count() >= 350 && of_kind(kind).all(|sample| sample.xyz == xyz),
-            "{kind:?}"
-        );
+    let kinds = [(MotionKind::Accel, software::ACCEL_XYZ), (MotionKind::Gyro, software::GYRO_XYZ)];
+    for (kind, xyz) in kinds {
+        assert!(of_kind(kind).count() >= 350, "{kind:?}");
+        assert!(of_kind(kind).all(|sample| sample.xyz == xyz), "{kind:?}");
         let ms: Vec<_> = of_kind(kind).map(|sample| sample.device_time.ms).collect();
         assert!(ms.windows(2).all(|pair| (pair[1] - pair[0] - 5.0).abs() < 0.01), "{ms:?}");
         assert!(of_kind(kind).map(|sample| sample.arrived_at).is_sorted());
     }
     // A camera without them says so.
     let none = Camera::plug_in(&facts(c"3.2"), &[stereo(&[(640, 480, 30)], &[])]);
-    let error = open(&none, "[camera]\nimu = true\n", false).unwrap_err().to_string();
+    let imu = settings("[camera]\nimu = true\n").unwrap();
+    let error = open(&none, imu).unwrap_err().to_string();
     assert!(error.contains("--imu: the camera has no motion sensors"), "{error}");
 }
 
@@ -436,18 +390,13 @@ fn a_camera_is_listed_with_facts_profiles_and_options() {
         (c"Laser Power", [0.0, 360.0, 30.0, 150.0]),
         (c"Stereo Baseline", [50.0, 50.0, 0.0, 50.0]),
     ];
-    let facts = [
-        (NAME, c"Software D400"),
-        (FIRMWARE, c"5.9.14.0"),
-        (RECOMMENDED_FIRMWARE, c"5.17.0.9"),
-        (USB, c"3.2"),
-    ];
+    let firmware = [(FIRMWARE, c"5.9.14.0"), (RECOMMENDED_FIRMWARE, c"5.17.0.9")];
+    let facts = [(NAME, c"Software D400"), firmware[0], firmware[1], (USB, c"3.2")];
     let sensor = stereo(&[(848, 480, 90), (848, 480, 90), (1280, 720, 30)], &options);
     let camera = Camera::plug_in(&facts, &[sensor]);
     let report = listed(&camera);
-    assert_eq!(report.name.as_deref(), Some("Software D400"));
-    assert_eq!(report.usb.as_deref(), Some("3.2"));
-    assert_eq!(report.recommended_firmware.as_deref(), Some("5.17.0.9"));
+    let facts = [&report.name, &report.usb, &report.recommended_firmware].map(Option::as_deref);
+    assert_eq!(facts, ["Software D400", "3.2", "5.17.0.9"].map(Some));
     let [warning] = &report.warnings[..] else { panic!("{:?}", report.warnings) };
     assert!(warning.contains("firmware 5.9.14.0 is older than 5.17.0.9"), "{warning}");
     let [sensor] = &report.sensors[..] else { panic!("{report:?}") };
@@ -462,10 +411,8 @@ fn a_camera_is_listed_with_facts_profiles_and_options() {
     ];
     assert_eq!(profiles, expected);
 
-    let option = |name: &str| {
-        let option = sensor.options.iter().find(|option| option.name == name);
-        option.unwrap_or_else(|| panic!("{sensor:?}"))
-    };
+    let option =
+        |name: &str| sensor.options.iter().find(|option| option.name == name).expect("it has it");
     let laser = option("Laser Power");
     let range = [laser.min, laser.max, laser.step, laser.default];
     assert_eq!(range, [0.0, 360.0, 30.0, 150.0].map(Some));
@@ -502,10 +449,8 @@ fn only_the_camera_with_the_serial_number_is_reset() {
     let others = [Camera::plug_in(&[], &[stereo(&[], &[])]), d435i(&[])];
     let error = reset("999").unwrap_err();
     let has = others[1].serial();
-    assert!(
-        matches!(&error, SourceError::NoCamera(text) if text.contains("999") && text.contains(has)),
-        "{error}"
-    );
+    let SourceError::NoCamera(text) = &error else { panic!("{error}") };
+    assert!(text.contains("999") && text.contains(has), "{error}");
     // A software device has nothing to reset, and says so: the call has reached it.
     let error = reset(has).unwrap_err();
     assert!(matches!(&error, SourceError::Sdk { what: "hardware reset", .. }), "{error}");
