@@ -8,7 +8,6 @@ use depthcast::clock::Clock;
 use depthcast::pipeline::{self, Camera, End, Outlets, Policy, Stop, Tick};
 use depthcast::report::{Report, Run};
 use depthcast::sink::{CloudSink, NullSink};
-use depthcast::source::FrameSource as _;
 use depthcast::source::watch::{Reconnect, State, Watched};
 use serde_json::Value;
 
@@ -201,15 +200,12 @@ fn a_camera_that_fails_midway_leaves_the_other_alone() {
     assert!(errors[1].is_none());
 
     let settings = settings(Policy::Lossless, Some(FRAMES));
-    let run = |source, outcome, error: &'_ Option<_>| {
+    let ran = [(&infos[0], &broken, &errors[0]), (&infos[1], &whole, &errors[1])];
+    let [broken_run, whole_run] = ran.map(|(source, outcome, error)| {
         Ok(Run { source, settings: &settings, outcome, error: error.as_ref() })
-    };
+    });
     let unopened = anyhow::anyhow!("no such camera");
-    let runs = [
-        ("broken", run(&infos[0], &broken, &errors[0])),
-        ("whole", run(&infos[1], &whole, &errors[1])),
-        ("unopened", Err(&unopened)),
-    ];
+    let runs = [("broken", broken_run), ("whole", whole_run), ("unopened", Err(&unopened))];
     let report = Report::of_cameras(&runs).unwrap();
     let json = serde_json::to_value(&report).unwrap();
     check_report(&json, &["broken", "whole", "unopened"]);

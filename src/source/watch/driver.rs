@@ -122,7 +122,7 @@ pub(super) enum Request {
 }
 
 pub(super) enum Answer {
-    Started(Box<Result<Started, SourceError>>),
+    Started(Result<Box<Started>, SourceError>),
     Seen(Result<Vec<String>, SourceError>),
     Reset(Result<(), SourceError>),
 }
@@ -130,7 +130,7 @@ pub(super) enum Answer {
 impl Request {
     fn ask<C: CameraDriver>(self, driver: &mut C) -> Answer {
         match self {
-            Self::Start(serial) => Answer::Started(Box::new(driver.start(serial.as_deref()))),
+            Self::Start(serial) => Answer::Started(driver.start(serial.as_deref()).map(Box::new)),
             Self::Look => {
                 driver.stop();
                 Answer::Seen(driver.look())
@@ -145,7 +145,7 @@ impl Request {
         // As for a camera that stays silent, more than another start is needed.
         let error = |what| SourceError::Sdk { what, message, kind: ErrorKind::Retry };
         match self {
-            Self::Start(_) => Answer::Started(Box::new(Err(error("starting the camera")))),
+            Self::Start(_) => Answer::Started(Err(error("starting the camera"))),
             Self::Look => Answer::Seen(Err(error("looking for the camera"))),
             Self::Reset(_) => Answer::Reset(Err(error("resetting the camera"))),
         }
@@ -202,16 +202,17 @@ impl<C: CameraDriver> Call<C> {
             Self::Answered(driver, answer) => Ok(Waited::Answered(driver, answer, false)),
             Self::Running { request, thread, substitute, give_up_at } => {
                 wait(&thread, &**clock, until);
-                if thread.is_finished() {
+                let (driver, answer, is_hung) = if thread.is_finished() {
                     let lost = |_| SourceError::Lost("the camera thread panicked".into());
                     let (driver, answer) = thread.join().map_err(lost)?;
-                    return Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, false));
-                }
-                Ok(if clock.now() < give_up_at {
-                    Waited::NotYet(Self::Running { request, thread, substitute, give_up_at })
+                    (driver, answer, false)
+                } else if clock.now() < give_up_at {
+                    let call = Self::Running { request, thread, substitute, give_up_at };
+                    return Ok(Waited::NotYet(call));
                 } else {
-                    Waited::Answered(DriverGuard::new(substitute, clock), request.hangs(), true)
-                })
+                    (substitute, request.hangs(), true)
+                };
+                Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, is_hung))
             }
         }
     }

@@ -98,12 +98,8 @@ struct Watched {
 impl Monitor {
     pub(super) fn new(opened_at: HostTime, serial: Option<&str>) -> Self {
         let name = serial.map_or("camera".into(), |serial| format!("camera {serial}"));
-        Self(Arc::new(Mutex::new(Watched {
-            health: Health::default(),
-            opened_at,
-            silent_since: None,
-            name,
-        })))
+        let health = Health::default();
+        Self(Arc::new(Mutex::new(Watched { health, opened_at, silent_since: None, name })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Watched> {
@@ -118,8 +114,8 @@ impl Monitor {
     pub fn health(&self, now: HostTime) -> Health {
         let watched = self.lock();
         let mut health = watched.health.clone();
-        health.without_frames_s +=
-            watched.silent_since.map_or(0.0, |since| now.since(since).as_secs_f64());
+        let silence = watched.silent_since.map(|since| now.since(since));
+        health.without_frames_s += silence.unwrap_or_default().as_secs_f64();
         health
     }
 

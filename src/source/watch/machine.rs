@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use super::driver::{Answer, Call, DriverGuard, Request, Waited};
 use super::{
-    CameraDriver, FIRST_FRAME, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
+    CameraDriver, FIRST_FRAME, Health, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
 };
+use crate::camera::Intrinsics;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
-use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
+use crate::source::motion::Motion;
+use crate::source::{Delivery, ErrorKind, FrameSource, SourceError, SourceInfo};
 
 /// The longest wait.
 const SLICE: Duration = Duration::from_millis(50);
@@ -33,7 +35,9 @@ enum Work<C: CameraDriver> {
     Ended,
 }
 
-pub(super) struct Machine<C: CameraDriver> {
+/// A driver's camera as a source that comes back.
+pub struct Watched<C: CameraDriver> {
+    motion: Option<Motion>,
     clock: Arc<dyn Clock>,
     monitor: Monitor,
     reconnect: Reconnect,
@@ -61,49 +65,13 @@ pub(super) struct Machine<C: CameraDriver> {
     tries: Backoff,
 }
 
-impl<C: CameraDriver> Machine<C> {
-    pub(super) fn new(
-        driver: C,
-        serial: Option<String>,
-        reconnect: Reconnect,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
-        let now = clock.now();
-        let driver = DriverGuard::new(driver, &clock);
-        let call = Call::start(driver, Request::Start(serial.clone()), &*clock)?;
-        Ok(Self {
-            monitor: Monitor::new(now, serial.as_deref()),
-            reconnect,
-            work: Work::Call(call),
-            serial,
-            info: None,
-            state: State::Starting,
-            awaited_since: now,
-            patience: FIRST_FRAME,
-            is_first: true,
-            is_asked: false,
-            back_since: None,
-            stalled_at: now,
-            failed_starts: 0,
-            last_error: None,
-            others: Vec::new(),
-            looks: Backoff::new(Duration::from_millis(250), Duration::from_secs(2)),
-            tries: Backoff::new(Duration::from_millis(500), Duration::from_secs(8)),
-            clock,
-        })
-    }
-
-    pub(super) fn monitor(&self) -> Monitor {
-        self.monitor.clone()
-    }
-
-    /// What the camera streams, once it has been started.
-    pub(super) fn info(&self) -> Option<&SourceInfo> {
-        self.info.as_ref()
+impl<C: CameraDriver> FrameSource for Watched<C> {
+    fn info(&self) -> &SourceInfo {
+        self.info.as_ref().expect("`open` waits for it")
     }
 
     /// Goes on with what is being done, for at most 50 ms.
-    pub(super) fn step(
+    fn next_frame(
         &mut self,
         frame: &mut DepthFrame,
         until: HostTime,
@@ -137,6 +105,58 @@ impl<C: CameraDriver> Machine<C> {
         Ok(Delivery::Idle)
     }
 
+    fn motion(&self) -> Option<Motion> {
+        self.motion.clone()
+    }
+
+    fn monitor(&self) -> Option<Monitor> {
+        Some(self.monitor.clone())
+    }
+}
+
+impl<C: CameraDriver> Watched<C> {
+    /// Starts the camera with this serial number, or the first, and returns when it is known what
+    /// it streams.
+    ///
+    /// # Errors
+    /// If it can't be started, or stays silent for as long as `reconnect` says.
+    pub fn open(
+        driver: C,
+        serial: Option<String>,
+        reconnect: Reconnect,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, SourceError> {
+        let (now, motion) = (clock.now(), driver.motion());
+        let driver = DriverGuard::new(driver, &clock);
+        let call = Call::start(driver, Request::Start(serial.clone()), &*clock)?;
+        let mut this = Self {
+            motion,
+            monitor: Monitor::new(now, serial.as_deref()),
+            reconnect,
+            work: Work::Call(call),
+            serial,
+            info: None,
+            state: State::Starting,
+            awaited_since: now,
+            patience: FIRST_FRAME,
+            is_first: true,
+            is_asked: false,
+            back_since: None,
+            stalled_at: now,
+            failed_starts: 0,
+            last_error: None,
+            others: Vec::new(),
+            looks: Backoff::new(Duration::from_millis(250), Duration::from_secs(2)),
+            tries: Backoff::new(Duration::from_millis(500), Duration::from_secs(8)),
+            clock,
+        };
+        let mut none_yet = DepthFrame::default();
+        while this.info.is_none() {
+            this.next_frame(&mut none_yet, this.clock.now().plus(SLICE))?;
+        }
+        Ok(this)
+    }
+
     fn await_frame(
         &mut self,
         mut driver: DriverGuard<C>,
@@ -148,16 +168,14 @@ impl<C: CameraDriver> Machine<C> {
             self.awaited_since = self.clock.now();
         }
         match driver.get_mut().next_frame(frame, until) {
-            Ok(Delivery::Frame) => {
-                self.arrived(frame);
-                self.work = Work::Frames(driver);
-                return Ok(Delivery::Frame);
-            }
-            Ok(Delivery::End) => {
-                self.work = Work::Frames(driver);
-                return Ok(Delivery::End);
-            }
             Ok(Delivery::Idle) => {}
+            Ok(delivery) => {
+                if matches!(delivery, Delivery::Frame) {
+                    self.arrived(frame);
+                }
+                self.work = Work::Frames(driver);
+                return Ok(delivery);
+            }
             Err(error) => {
                 self.note(&error);
                 if error.kind() == ErrorKind::Fatal {
@@ -172,9 +190,9 @@ impl<C: CameraDriver> Machine<C> {
             self.work = Work::Frames(driver);
             return Ok(Delivery::Idle);
         }
-        let error = self.last_error.take().map_or(String::new(), |error| format!(" ({error})"));
-        self.failed(driver, format!("no frame for {:.1} s{error}", silence.as_secs_f64()))
-            .map(|()| Delivery::Idle)
+        let error = self.last_error.take().map(|error| format!(" ({error})")).unwrap_or_default();
+        let why = format!("no frame for {:.1} s{error}", silence.as_secs_f64());
+        self.failed(driver, why).map(|()| Delivery::Idle)
     }
 
     fn arrived(&mut self, frame: &mut DepthFrame) {
@@ -200,22 +218,18 @@ impl<C: CameraDriver> Machine<C> {
 
     fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<(), SourceError> {
         match answer {
-            Answer::Started(started) => match *started {
-                Ok(started) => self.started(driver, started),
-                Err(error) => {
-                    self.note(&error);
-                    let cannot_heal = matches!(error, SourceError::Unsupported(_));
-                    if cannot_heal
-                        || (self.state == State::Starting && error.kind() == ErrorKind::Fatal)
-                    {
-                        return Err(error);
-                    }
-                    // One that was started and stays silent needs more than patience.
-                    self.failed_starts =
-                        if error.kind() == ErrorKind::Fatal { self.failed_starts + 1 } else { 0 };
-                    self.failed(driver, error.to_string())
+            Answer::Started(Ok(started)) => self.started(driver, *started),
+            Answer::Started(Err(error)) => {
+                self.note(&error);
+                let is_fatal = error.kind() == ErrorKind::Fatal;
+                let cannot_heal = matches!(error, SourceError::Unsupported(_));
+                if cannot_heal || (self.state == State::Starting && is_fatal) {
+                    return Err(error);
                 }
-            },
+                // One that was started and stays silent needs more than patience.
+                self.failed_starts = if is_fatal { self.failed_starts + 1 } else { 0 };
+                self.failed(driver, error.to_string())
+            }
             Answer::Seen(seen) => self.looked(driver, seen),
             Answer::Reset(reset) => {
                 let why = match &reset {
@@ -285,11 +299,9 @@ impl<C: CameraDriver> Machine<C> {
     /// Says once what is there instead of the camera.
     fn warn_of_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
-            let serial = self.serial.as_deref().unwrap_or("of any number");
-            self.monitor.warn(&format!(
-                "there is {}, and not {serial}, which is waited for",
-                others.join(", ")
-            ));
+            let (there, serial) = (others.join(", "), self.serial.as_deref());
+            let serial = serial.unwrap_or("of any number");
+            self.monitor.warn(&format!("there is {there}, and not {serial}, which is waited for"));
         }
         self.others = others;
     }
@@ -359,16 +371,13 @@ impl<C: CameraDriver> Machine<C> {
         {
             return Ok(());
         }
-        let health = self.monitor.health(self.clock.now());
-        let why = self
-            .last_error
-            .take()
-            .map_or(String::new(), |error| format!("; the last error was: {error}"));
+        let Health { restarts, resets, .. } = self.monitor.health(self.clock.now());
+        let error = self.last_error.take().map(|error| format!("; the last error was: {error}"));
         let tried = format!(
-            "no frame for {:.0} s, with {} restarts and {} resets of the camera in this run{why}",
+            "no frame for {:.0} s, with {restarts} restarts and {resets} resets of the camera \
+             in this run{}",
             self.clock.now().since(self.stalled_at).as_secs_f64(),
-            health.restarts,
-            health.resets
+            error.unwrap_or_default()
         );
         Err(self.give_up(&tried, "--reconnect forever goes on trying"))
     }
@@ -410,30 +419,21 @@ impl Backoff {
 /// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for
 /// it.
 fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
-    let mode = |info: &SourceInfo| {
-        let stream = &info.stream;
-        format!(
-            "{}x{} at {:.0} fps",
-            stream.intrinsics.width, stream.intrinsics.height, stream.nominal_fps
-        )
+    let mode = |SourceInfo { stream, .. }: &SourceInfo| {
+        let Intrinsics { width, height, .. } = stream.intrinsics;
+        format!("{width}x{height} at {:.0} fps", stream.nominal_fps)
     };
     let (was, is) = (mode(first), mode(now));
-    if was != is {
-        return Err(SourceError::Unsupported(format!(
-            "{}: it came back with {is} instead of {was}: \
-             plug it into the port that it had (USB 3), and start again",
-            first.name
-        )));
-    }
-    if first.stream.intrinsics != now.stream.intrinsics
+    let odd = if was != is {
+        format!("{is} instead of {was}: plug it into the port that it had (USB 3), and start again")
+    } else if first.stream.intrinsics != now.stream.intrinsics
         || first.color_camera() != now.color_camera()
     {
-        return Err(SourceError::Unsupported(format!(
-            "{}: it came back with another calibration; start again",
-            first.name
-        )));
-    }
-    Ok(())
+        "another calibration; start again".into()
+    } else {
+        return Ok(());
+    };
+    Err(SourceError::Unsupported(format!("{}: it came back with {odd}", first.name)))
 }
 
 #[cfg(test)]

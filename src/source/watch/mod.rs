@@ -34,20 +34,15 @@ mod health;
 mod machine;
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 pub use driver::{CameraDriver, HANGS, Started};
 pub use health::{Change, Health, Monitor, State};
+pub use machine::Watched;
 
-use super::motion::Motion;
-use super::{Delivery, FrameSource, SourceError, SourceInfo};
-use crate::clock::{Clock, HostTime};
-use crate::frame::DepthFrame;
 use crate::words::parse_duration;
-use machine::Machine;
 
 /// How long a stream may take to send its first frame.
 pub const FIRST_FRAME: Duration = Duration::from_secs(5);
@@ -97,59 +92,6 @@ impl TryFrom<String> for Reconnect {
     }
 }
 
-/// A driver's camera as a source that comes back.
-pub struct Watched<C: CameraDriver> {
-    info: SourceInfo,
-    motion: Option<Motion>,
-    machine: Machine<C>,
-}
-
-impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and returns when it is known what
-    /// it streams.
-    ///
-    /// # Errors
-    /// If it can't be started, or stays silent for as long as `reconnect` says.
-    pub fn open(
-        driver: C,
-        serial: Option<String>,
-        reconnect: Reconnect,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
-        let motion = driver.motion();
-        let mut machine = Machine::new(driver, serial, reconnect, Arc::clone(&clock))?;
-        let mut none_yet = DepthFrame::default();
-        loop {
-            if let Some(info) = machine.info() {
-                return Ok(Self { info: info.clone(), motion, machine });
-            }
-            machine.step(&mut none_yet, clock.now().plus(Duration::from_millis(50)))?;
-        }
-    }
-}
-
-impl<C: CameraDriver> FrameSource for Watched<C> {
-    fn info(&self) -> &SourceInfo {
-        &self.info
-    }
-
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
-        self.machine.step(frame, until)
-    }
-
-    fn motion(&self) -> Option<Motion> {
-        self.motion.clone()
-    }
-
-    fn monitor(&self) -> Option<Monitor> {
-        Some(self.machine.monitor())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,10 +108,8 @@ mod tests {
             assert_eq!(text.parse(), Ok(want), "{text}");
         }
         for bad in ["", "always", "-1s", "60 bananas"] {
-            assert!(
-                bad.parse::<Reconnect>().unwrap_err().ends_with("or never, or forever"),
-                "{bad}"
-            );
+            let error = bad.parse::<Reconnect>().unwrap_err();
+            assert!(error.ends_with("or never, or forever"), "{bad}: {error}");
         }
     }
 }
