@@ -151,40 +151,44 @@ pub fn unclosed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Writes CDR: little endian, each number at a multiple of its size.
-struct Cdr(Vec<u8>);
+pub struct Cdr(pub Vec<u8>);
 
 impl Cdr {
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+    pub fn new() -> Self {
+        Self(vec![0, 1, 0, 0])
+    }
+
+    /// A message that starts with `std_msgs/Header`.
+    pub fn stamped(stamp_ns: u64, frame_id: &str) -> Self {
+        let (sec, nsec) = (stamp_ns / 1_000_000_000, stamp_ns % 1_000_000_000);
+        Self::new().u32(sec as u32).u32(nsec as u32).string(frame_id)
+    }
+
+    pub fn put<const N: usize>(mut self, bytes: [u8; N]) -> Self {
         // The four bytes in front do not count.
         while self.0.len() % N != 4 % N {
             self.0.push(0);
         }
-        self.0.extend_from_slice(&bytes);
+        self.0.extend(bytes);
+        self
     }
 
-    fn u32(&mut self, value: u32) {
-        self.put(value.to_le_bytes());
+    pub fn u32(self, value: u32) -> Self {
+        self.put(value.to_le_bytes())
     }
 
-    fn f64s(&mut self, values: &[f64]) {
-        for value in values {
-            self.put(value.to_le_bytes());
-        }
+    fn f64s(self, values: &[f64]) -> Self {
+        values.iter().fold(self, |cdr, value| cdr.put(value.to_le_bytes()))
     }
 
-    fn string(&mut self, s: &str) {
-        self.u32(s.len() as u32 + 1);
-        self.0.extend_from_slice(s.as_bytes());
-        self.0.push(0);
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let mut this = self.u32(bytes.len() as u32);
+        this.0.extend(bytes);
+        this
     }
 
-    /// A message that begins with `std_msgs/Header`.
-    fn stamped(stamp_ns: u64, frame_id: &str) -> Self {
-        let mut cdr = Self(vec![0, 1, 0, 0]);
-        cdr.u32((stamp_ns / 1_000_000_000) as u32);
-        cdr.u32((stamp_ns % 1_000_000_000) as u32);
-        cdr.string(frame_id);
-        cdr
+    pub fn string(self, text: &str) -> Self {
+        self.bytes(format!("{text}\0").as_bytes())
     }
 }
 
@@ -196,15 +200,8 @@ pub fn ros2_image(
     step_bytes: u32,
     data: &[u8],
 ) -> Vec<u8> {
-    let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
-    cdr.u32(height);
-    cdr.u32(width);
-    cdr.string(encoding);
-    cdr.put([0]);
-    cdr.u32(step_bytes);
-    cdr.u32(data.len() as u32);
-    cdr.0.extend_from_slice(data);
-    cdr.0
+    let cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame").u32(height).u32(width);
+    cdr.string(encoding).put([0]).u32(step_bytes).bytes(data).0
 }
 
 /// `sensor_msgs/msg/CameraInfo`; `k` is the camera matrix, row by row.
@@ -215,19 +212,10 @@ pub fn ros2_camera_info(
     coeffs: &[f64],
     k: [f64; 9],
 ) -> Vec<u8> {
-    let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
-    cdr.u32(height);
-    cdr.u32(width);
-    cdr.string(model);
-    cdr.u32(coeffs.len() as u32);
-    cdr.f64s(coeffs);
-    cdr.f64s(&k);
-    cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-    cdr.f64s(&[k[0], 0.0, k[2], 0.0, 0.0, k[4], k[5], 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame").u32(height).u32(width);
+    let cdr = cdr.string(model).u32(coeffs.len() as u32).f64s(coeffs).f64s(&k);
+    let cdr = cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let p = [k[0], 0.0, k[2], 0.0, 0.0, k[4], k[5], 0.0, 0.0, 0.0, 1.0, 0.0];
     // No binning, and an empty region of interest.
-    for _ in 0..6 {
-        cdr.u32(0);
-    }
-    cdr.put([0]);
-    cdr.0
+    (0..6).fold(cdr.f64s(&p), |cdr, _| cdr.u32(0)).put([0]).0
 }
