@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::bag_writer::{ALL_PACKINGS, Color, Spec, color_of, depth_of, write_bag};
-use common::recording::{FOREVER, File, at_once, drain, numbers, open};
+use common::recording::{FOREVER, File, at_once, drain, numbers, open, with_color};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::frame::{ColorFormat, DepthFrame};
 use depthcast::recording::{Damage, RecordingError};
@@ -16,10 +16,6 @@ use sha2::{Digest, Sha256};
 common::with_data! {
     the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads,
     the_sample_of_twenty_frames_has_the_colour_that_librealsense_reads,
-}
-
-fn with_color() -> ReplayOptions {
-    ReplayOptions { color: true, ..at_once() }
 }
 
 fn source_of(file: &File, spec: &Spec) -> RecordingSource {
@@ -114,49 +110,6 @@ fn frames_come_also_where_colour_is_missing_or_damaged() {
     let want = [0, 1, 2, 3, 5, 6, 7, 8, 9].map(|i| (100 + i, Some(i)));
     assert_eq!(pairs(&drain(&mut source)), want);
     assert_eq!((source.damage().frames_lost, source.damage().chunks_skipped), (1, 1));
-}
-
-#[test]
-fn damage_costs_with_colour_what_it_costs_without() {
-    let file = File::new();
-    // The frames with colour, if it opens.
-    let with_and_without = |bytes: &[u8]| {
-        let path = file.put(bytes);
-        let mut colored = open(&path, with_color()).ok()?;
-        let mut plain = open(&path, at_once()).unwrap();
-        let frames = drain(&mut colored);
-        assert_eq!(numbers(&frames), numbers(&drain(&mut plain)), "{}", bytes.len());
-        assert_eq!(colored.damage().frames_lost, plain.damage().frames_lost, "{}", bytes.len());
-        Some((frames, colored.damage() == plain.damage()))
-    };
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as usize % below
-    };
-    for packing in ALL_PACKINGS {
-        let spec = Spec { packing, has_color: true, frames_a_chunk: 2, ..Spec::default() };
-        let bytes = write_bag(&spec).bytes;
-        let mut opened = 0;
-        for _ in 0..200 {
-            let mut damaged = bytes.clone();
-            for _ in 0..1 + next(3) {
-                damaged[next(bytes.len())] ^= 1 << next(8);
-            }
-            opened += usize::from(with_and_without(&damaged).is_some());
-        }
-        assert!(opened > 100, "{packing:?}: {opened} of 200");
-    }
-    let bytes = write_bag(&Spec { has_color: true, frames_a_chunk: 2, ..Spec::default() }).bytes;
-    let mut with = 0;
-    for len in (0..bytes.len()).step_by(97) {
-        let Some((frames, is_same_damage)) = with_and_without(&bytes[..len]) else { continue };
-        assert!(is_same_damage, "{len}");
-        with += frames.iter().filter(|f| f.color.is_some()).count();
-    }
-    assert!(with > 100, "{with}");
 }
 
 #[test]

@@ -6,21 +6,14 @@ use std::path::PathBuf;
 use common::bag_writer::{Spec, depth_of, messages_of, write_bag};
 use common::kinds::converted;
 use common::mcap_writer::{ALL_PACKINGS, Layout, Packing, records, unclosed};
-use common::recording::{File, at_once, drain, numbers, open, read};
+use common::recording::{self, File, at_once, drain, numbers, open, read};
 use depthcast::frame::DepthFrame;
 use depthcast::recording::inspect;
 use depthcast::source::FrameSource;
 use depthcast::source::recording::ReplayOptions;
 
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
-    assert!(
-        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
-        "{:?}",
-        numbers(frames)
-    );
-    for frame in frames {
-        assert_eq!(frame.depth, depth_of(spec, frame.meta.number as usize - 100));
-    }
+    recording::assert_genuine(frames, |i| depth_of(spec, i as usize));
 }
 
 #[test]

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
+use super::driver_messages::{CameraInfo, Image};
 use bzip2::write::BzEncoder;
 use lz4::liblz4::BlockChecksum;
-use super::driver_messages::{CameraInfo, Image};
 use lz4::{BlockMode, BlockSize, ContentChecksum, EncoderBuilder};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -337,11 +337,7 @@ impl Writer {
         self.out.extend(record(&fields, &data));
         let end = self.out.len();
         let data = end - data.len()..end;
-        self.places.push(ChunkPlace {
-            record: start..end,
-            data,
-            frames_up_to_here: self.frames,
-        });
+        self.places.push(ChunkPlace { record: start..end, data, frames_up_to_here: self.frames });
         for (conn, count) in &self.counts {
             let fields: [(&str, &[u8]); 4] = [
                 ("conn", &conn.to_le_bytes()),

@@ -6,12 +6,12 @@ mod places;
 use std::time::Duration;
 
 use common::bag_writer::{Packing, Writer};
-use common::db3_writer::png_of;
+use common::db3_writer::{depth_png, png_of};
 use common::driver_messages::{
     CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms,
 };
 use common::mcap_writer::{Channel, Layout, ros2, ros2_camera_info, ros2_image, write_mcap};
-use common::recording::{File, at_once, drain, numbers, open, read};
+use common::recording::{File, at_once, drain, numbers, open, read, stream, with_color};
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{ColorFormat, DepthFrame};
@@ -20,14 +20,15 @@ use depthcast::recording::inspect;
 use depthcast::source::recording::ReplayOptions;
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 
-const DEPTH: &str = "/camera/depth/image_rect_raw";
-const DEPTH_INFO: &str = "/camera/depth/camera_info";
+pub const DEPTH: &str = "/camera/depth/image_rect_raw";
+pub const DEPTH_INFO: &str = "/camera/depth/camera_info";
 const COLOR: &str = "/camera/color/image_raw";
 const COLOR_INFO: &str = "/camera/color/camera_info";
 const IMAGE: &str = "sensor_msgs/Image";
 const INFO: &str = "sensor_msgs/CameraInfo";
-const TF: &str = "tf2_msgs/TFMessage";
-const STRAIGHT: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
+pub const TF: &str = "tf2_msgs/TFMessage";
+const COMPRESSED: &str = "sensor_msgs/CompressedImage";
+pub const STRAIGHT: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
 
 fn writer() -> Writer {
     Writer::new(Packing::Lz4)
@@ -74,13 +75,56 @@ fn depth_frames(writer: &mut Writer, n: usize) {
 /// The same with colour.
 fn depth_and_color(writer: &mut Writer, n: usize) {
     for i in 0..n {
-        put_info(writer, COLOR_INFO, &color_info());
-        let color = Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &color_of(i));
-        writer.typed(COLOR, IMAGE, &color);
-        put_info(writer, DEPTH_INFO, &CameraInfo::default());
-        put_depth(writer, DEPTH, &Image::DEPTH, 100 + i as u32, i);
+        put_frame(writer, i, Transport::Raw);
         writer.end_chunk();
     }
+}
+
+/// How the images of a driver are compressed.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Transport {
+    Raw,
+    Png,
+    /// Depth and colour.
+    RvlAndJpeg,
+}
+
+/// Colour and depth with their camera infos, as image_transport packs them.
+pub fn put_frame(writer: &mut Writer, i: usize, transport: Transport) {
+    let (depth, rgb) = (depth_of(i), color_of(i));
+    put_info(writer, COLOR_INFO, &color_info());
+    let color = |format, data: &[u8]| {
+        compressed_image(7 + i as u32, stamp_ns(i), Image::COLOR.frame_id, format, data)
+    };
+    let packed_color = format!("{COLOR}/compressed");
+    match transport {
+        Transport::Raw => {
+            let image = Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &rgb);
+            writer.typed(COLOR, IMAGE, &image);
+        }
+        Transport::Png => {
+            let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, 16, 12, &rgb);
+            writer.typed(&packed_color, COMPRESSED, &color("rgb8; png compressed bgr8", &png));
+        }
+        Transport::RvlAndJpeg => {
+            let jpeg = color("rgb8; jpeg compressed bgr8", packed::JPEG);
+            writer.typed(&packed_color, COMPRESSED, &jpeg);
+        }
+    }
+    put_info(writer, DEPTH_INFO, &CameraInfo::default());
+    let (format, packed) = match transport {
+        Transport::Raw => return put_depth(writer, DEPTH, &Image::DEPTH, 100 + i as u32, i),
+        Transport::Png => ("16UC1; compressedDepth png", depth_png(16, 12, &depth)),
+        Transport::RvlAndJpeg => ("16UC1; compressedDepth rvl", rvl_of(16, 12, &depth)),
+    };
+    packed::put_depth(writer, 100 + i as u32, i, format, &[&[0; 12][..], &packed].concat());
+}
+
+/// From depth to colour, as the driver has them.
+pub fn put_extrinsics(writer: &mut Writer) {
+    let place = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.014, 0.5, 0.25];
+    let topic = "/camera/extrinsics/depth_to_color";
+    writer.typed(topic, "realsense2_camera/Extrinsics", &extrinsics(place));
 }
 
 fn color_info() -> CameraInfo {
@@ -90,10 +134,6 @@ fn color_info() -> CameraInfo {
         d: vec![0.1, -0.2, 0.001, 0.002, 0.3],
         ..Default::default()
     }
-}
-
-fn with_color() -> ReplayOptions {
-    ReplayOptions { color: true, ..at_once() }
 }
 
 fn with_topic(topic: &str) -> ReplayOptions {
