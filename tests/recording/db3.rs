@@ -29,11 +29,6 @@ fn read(path: &Path, options: ReplayOptions) -> Result<(Vec<DepthFrame>, Damage)
     Ok((frames, source.damage()))
 }
 
-fn read_spec(spec: &Spec) -> (Vec<DepthFrame>, Damage) {
-    let dir = TempDir::new().unwrap();
-    read(&written(&dir, spec), at_once()).unwrap()
-}
-
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
     recording::assert_genuine(frames, |i| depth_of(spec, i));
 }
@@ -167,52 +162,38 @@ fn a_section_starts_and_ends_at_its_frames() {
 }
 
 #[test]
-fn an_image_without_metadata_is_delivered_and_told() {
-    for no_metadata in [vec![3], vec![9], vec![4, 5]] {
-        let spec = Spec { no_metadata: no_metadata.clone(), ..Spec::default() };
-        let (frames, damage) = read_spec(&spec);
-        assert_eq!(numbers(&frames), (100..110).collect::<Vec<u64>>());
-        assert_genuine(&spec, &frames);
-        assert_eq!(damage.frames_lost, 0);
-        assert_eq!(damage.notes.len(), no_metadata.len(), "{damage:?}");
-        assert!(damage.notes[0].contains("metadata"), "{damage:?}");
-        let stamps: Vec<f64> = frames.iter().map(|f| f.meta.device_time.unwrap().ms).collect();
-        assert!(stamps.is_sorted(), "{stamps:?}");
-    }
-}
-
-#[test]
-fn metadata_without_an_image_count_a_lost_frame() {
+fn what_is_without_its_other_half_or_broken_costs_itself() {
+    let base = Spec::default;
     let dir = TempDir::new().unwrap();
-    let path = written(&dir, &Spec { no_image: vec![0, 3, 9], ..Spec::default() });
-    let (frames, damage) = read(&path, at_once()).unwrap();
-    assert_eq!(numbers(&frames), [101, 102, 104, 105, 106, 107, 108]);
-    assert_eq!(damage.frames_lost, 3, "{damage:?}");
-    assert_eq!(inspect(&path).unwrap().damage.frames_lost, 3);
-    // Metadata that come when another image waits for its own are not taken for that image's.
-    let (frames, damage) =
-        read_spec(&Spec { no_metadata: vec![3], no_image: vec![4], ..Spec::default() });
-    assert_eq!(numbers(&frames), [100, 101, 102, 103, 105, 106, 107, 108, 109]);
-    assert_eq!(damage.frames_lost, 1, "{damage:?}");
-}
-
-#[test]
-fn a_broken_image_costs_itself() {
-    for pixels in [Pixels::Png, Pixels::Zstd] {
-        let spec = Spec { bad_image: vec![0, 4], pixels, ..Spec::default() };
-        let dir = TempDir::new().unwrap();
+    // The frames that are lost, and the number of notes.
+    for (spec, lost, notes) in [
+        (Spec { no_metadata: vec![3], ..base() }, &[][..], Some(1)),
+        (Spec { no_metadata: vec![9], ..base() }, &[], Some(1)),
+        (Spec { no_metadata: vec![4, 5], ..base() }, &[], Some(2)),
+        (Spec { no_image: vec![0, 3, 9], ..base() }, &[0, 3, 9], None),
+        // Metadata that come when another image waits for its own are not taken for that image's.
+        (Spec { no_metadata: vec![3], no_image: vec![4], ..base() }, &[4], None),
+        (Spec { bad_image: vec![0, 4], ..base() }, &[0, 4], None),
+    ] {
         let path = written(&dir, &spec);
         let (frames, damage) = read(&path, at_once()).unwrap();
-        if pixels == Pixels::Png {
-            assert_eq!(numbers(&frames), [101, 102, 103, 105, 106, 107, 108, 109]);
-            assert_genuine(&spec, &frames);
-            assert_eq!(damage.frames_lost, 2);
-            let info = inspect(&path).unwrap();
-            assert_eq!((info.damage.frames_lost, info.complete), (2, false));
+        let want: Vec<u64> = (0..10).filter(|i| !lost.contains(i)).map(number_of).collect();
+        assert_eq!(numbers(&frames), want);
+        assert_genuine(&spec, &frames);
+        assert!(frames.is_sorted_by_key(|frame| frame.meta.device_time.unwrap().ms));
+        assert_eq!(damage.frames_lost, lost.len() as u64, "{damage:?}");
+        if let Some(notes) = notes {
+            assert_eq!(damage.notes.len(), notes, "{damage:?}");
+            assert!(damage.notes[0].contains("metadata"), "{damage:?}");
         } else {
-            assert_eq!(frames.len() as u64 + damage.frames_lost, 10);
+            let info = inspect(&path).unwrap();
+            assert_eq!((info.damage.frames_lost, info.complete), (damage.frames_lost, false));
         }
     }
+    // The bit that breaks it may be a pixel's.
+    let spec = Spec { bad_image: vec![0, 4], pixels: Pixels::Zstd, ..base() };
+    let (frames, damage) = read(&written(&dir, &spec), at_once()).unwrap();
+    assert_eq!(frames.len() as u64 + damage.frames_lost, 10);
 }
 
 /// The pages of a file that lead to others: the schema, the topics, and inner pages of the table.

@@ -1,7 +1,6 @@
 //! Writes small MCAP files, in all the ways that recorders write them, and ROS 2 messages to put
 //! into them.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::ops::Range;
 
@@ -85,23 +84,16 @@ pub fn write_mcap(
     let mut writer = options.create(Cursor::new(Vec::new())).unwrap();
     let device =
         [("serial", "0815"), ("device", "Test camera")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    writer
-        .write_metadata(&Metadata { name: "depthcast".to_owned(), metadata: device.into() })
-        .unwrap();
-    let ids: Vec<u16> = channels
-        .iter()
-        .map(|channel| {
-            let encoding = if channel.encoding == "ros1" { "ros1msg" } else { "ros2msg" };
-            let schema =
-                writer.add_schema(channel.schema, encoding, b"uint32 height # and so on").unwrap();
-            let notes = channel
-                .notes
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect::<BTreeMap<_, _>>();
-            writer.add_channel(schema, channel.topic, channel.encoding, &notes).unwrap()
-        })
-        .collect();
+    let device = Metadata { name: "depthcast".to_owned(), metadata: device.into() };
+    writer.write_metadata(&device).unwrap();
+    let mut add = |&Channel { topic, schema, encoding, notes }: &Channel<'_>| {
+        let schema_encoding = if encoding == "ros1" { "ros1msg" } else { "ros2msg" };
+        let text = b"uint32 height # and so on";
+        let schema = writer.add_schema(schema, schema_encoding, text).unwrap();
+        let notes = notes.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        writer.add_channel(schema, topic, encoding, &notes).unwrap()
+    };
+    let ids: Vec<u16> = channels.iter().map(&mut add).collect();
     let mut sequences = vec![0; channels.len()];
     for (i, (channel, body)) in messages.iter().enumerate() {
         sequences[*channel] += 1;
@@ -118,9 +110,8 @@ pub fn write_mcap(
             if layout.has_extras {
                 let data = vec![5; 300].into();
                 let (name, media_type) = ("a file".to_owned(), "text/plain".to_owned());
-                writer
-                    .attach(&Attachment { log_time: 1, create_time: 1, name, media_type, data })
-                    .unwrap();
+                let file = Attachment { log_time: 1, create_time: 1, name, media_type, data };
+                writer.attach(&file).unwrap();
                 writer.write_private_record(0x99, &[6; 40], Default::default()).unwrap();
             }
         }
@@ -140,6 +131,13 @@ pub fn records(bytes: &[u8]) -> Vec<(u8, Range<usize>)> {
     }
     assert_eq!(at, bytes.len() - 8);
     records
+}
+
+/// The places of the chunks' records.
+pub fn chunks(bytes: &[u8]) -> Vec<Range<usize>> {
+    const CHUNK: u8 = 6;
+    let is_chunk = |(op, place)| (op == CHUNK).then_some(place);
+    records(bytes).into_iter().filter_map(is_chunk).collect()
 }
 
 /// What is there if the recorder is killed just before it closes the file.
