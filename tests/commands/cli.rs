@@ -550,7 +550,7 @@ fn a_bare_file_is_replayed_and_commands_of_other_tools_hint_at_ours() {
     let path = dir.path().join("made.bag");
     std::fs::write(&path, write_bag(&Spec::default()).bytes).unwrap();
     let path = path.to_str().unwrap();
-    for verbose in [&[][..], &["-v"]] {
+    for verbose in [&[][..], &["-vv"]] {
         let args = [verbose, &[path, "--pace", "max", "--view", "none", "--json"]].concat();
         let output = depthcast(&args);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
