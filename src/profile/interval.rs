@@ -87,7 +87,7 @@ mod tests {
     const ALPHA: f64 = 0.05;
 
     type Noise = fn(&mut u64) -> f64;
-    type Way<'a> = &'a dyn Fn(&[f64], &[f64], f64) -> Interval;
+    type Way = fn(&[f64], &[f64], f64) -> Interval;
 
     fn uniform(state: &mut u64) -> f64 {
         ((splitmix64(state) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
@@ -122,6 +122,12 @@ mod tests {
         low > 0.0 || high < 0.0
     }
 
+    /// Student's interval of the differences of pairs.
+    fn paired_student(a: &[f64], b: &[f64], alpha: f64) -> Interval {
+        let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| b - a).collect();
+        student(&differences, alpha)
+    }
+
     fn values(state: &mut u64, noise: Noise, n: usize, center: f64) -> Vec<f64> {
         (0..n).map(|_| center + noise(state)).collect()
     }
@@ -149,16 +155,12 @@ mod tests {
         // Student's own data: hours of sleep that two soporifics gained ten patients.
         let a = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0];
         let b = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4];
-        let is = |got: (f64, f64), low: f64, high: f64| {
-            (got.0 - low).abs() < 1e-3 && (got.1 - high).abs() < 1e-3
-        };
-        let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| b - a).collect();
-        assert!(
-            is(student(&differences, 0.05), 0.7001, 2.4599),
-            "{:?}",
-            student(&differences, 0.05)
-        );
-        assert!(is(welch(&a, &b, 0.05), -0.2055, 3.3655), "{:?}", welch(&a, &b, 0.05));
+        for (got, want) in [
+            (paired_student(&a, &b, 0.05), (0.7001, 2.4599)),
+            (welch(&a, &b, 0.05), (-0.2055, 3.3655)),
+        ] {
+            assert!((got.0 - want.0).abs() < 1e-3 && (got.1 - want.1).abs() < 1e-3, "{got:?}");
+        }
         assert_eq!(apart(&[1.0; 3], &[1.5; 4], 0.05), (0.5, 0.5), "no noise");
         assert_eq!(paired(&[1.0; 3], &[1.0; 3], 0.05), (0.0, 0.0));
     }
@@ -167,40 +169,27 @@ mod tests {
     fn equal_sides_seldom_differ_in_any_of_their_figures() {
         const COMPARISONS: usize = 1000;
         // Of Student's intervals; wider ones differ no more often.
-        let student_of = |a: &[f64], b: &[f64], alpha: f64| {
-            let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| b - a).collect();
-            student(&differences, alpha)
-        };
-        let ways: [Way<'_>; 2] = [&welch, &student_of];
-        for (name, noise) in NOISES {
+        let ways: [(&str, Way); 2] = [("apart", welch), ("paired", paired_student)];
+        for ((name, noise), (way_name, way)) in NOISES.iter().flat_map(|&n| ways.map(|w| (n, w))) {
             for n in [3, 5, 10] {
                 let mut state = n as u64;
-                let mut alarms = [0; 2];
-                for _ in 0..COMPARISONS {
-                    let mut any = [false; 2];
-                    for _ in 0..FIGURES {
+                let mut has_alarm = || {
+                    let figures = [(); FIGURES].map(|()| {
                         let [a, b] = [(); 2].map(|()| values(&mut state, noise, n, 0.0));
-                        for (any, of) in any.iter_mut().zip(ways) {
-                            *any |= differs(of(&a, &b, ALPHA / FIGURES as f64));
-                        }
-                    }
-                    alarms
-                        .iter_mut()
-                        .zip(any)
-                        .for_each(|(alarms, any)| *alarms += usize::from(any));
-                }
+                        differs(way(&a, &b, ALPHA / FIGURES as f64))
+                    });
+                    figures.contains(&true)
+                };
+                let alarms = (0..COMPARISONS).filter(|_| has_alarm()).count();
                 // 5 %, and three standard deviations of the count.
-                assert!(
-                    alarms.iter().all(|&alarms| alarms <= 71),
-                    "{name}, {n} repetitions: {alarms:?} of {COMPARISONS}"
-                );
+                assert!(alarms <= 71, "{name}, {n} repetitions, {way_name}: {alarms} alarms");
             }
         }
     }
 
     #[test]
-    fn lopsided_noise_makes_a_lopsided_interval() {
-        // One turn of thirty was struck hard.
+    fn skewed_noise_makes_a_skewed_interval() {
+        // One pair of thirty was much slower.
         let (a, mut b) = ([0.0; 30], [0.1; 30]);
         b[7] = 9.0;
         let ((low, high), (student_low, student_high)) = (paired(&a, &b, 0.01), student(&b, 0.01));
@@ -214,13 +203,10 @@ mod tests {
     #[test]
     fn what_has_grown_by_two_thirds_is_found() {
         const COMPARISONS: usize = 1000;
-        let found = |noise: Noise, n: usize, of: fn(&[f64], &[f64], f64) -> Interval| {
+        let found = |noise: Noise, n: usize, of: Way| {
             let mut state = 1;
             let mut found = || {
-                let (a, b) = (
-                    values(&mut state, noise, n, 0.0),
-                    values(&mut state, noise, n, (5.0f64 / 3.0).ln()),
-                );
+                let [a, b] = [0.0, (5.0f64 / 3.0).ln()].map(|at| values(&mut state, noise, n, at));
                 of(&a, &b, ALPHA / FIGURES as f64).0 > 0.0
             };
             (0..COMPARISONS).filter(|_| found()).count()
@@ -235,19 +221,15 @@ mod tests {
     }
 
     #[test]
-    fn pairs_bear_a_machine_that_drifts() {
+    fn pairs_cancel_the_drift_of_a_machine() {
         let (mut state, mut drift, mut alarms, mut found) = (5, 0.0, 0, [0; 2]);
         for _ in 0..200 {
             // Ten pairs, in each of which the machine becomes faster or slower by up to half.
-            let machine: Vec<f64> = (0..10)
-                .map(|_| {
-                    drift += 0.3 * normal(&mut state);
-                    drift
-                })
-                .collect();
-            let mut side = |center: f64| {
-                machine.iter().map(|at| at + center + 0.05 * normal(&mut state)).collect::<Vec<_>>()
-            };
+            let machine = [(); 10].map(|()| {
+                drift += 0.3 * normal(&mut state);
+                drift
+            });
+            let mut side = |center: f64| machine.map(|at| at + center + 0.05 * normal(&mut state));
             let (a, b, slow) = (side(0.0), side(0.0), side(0.2));
             alarms += usize::from(differs(paired(&a, &b, ALPHA / FIGURES as f64)));
             for (found, of) in found.iter_mut().zip([apart, paired]) {

@@ -10,7 +10,7 @@ use common::bag_writer::{Color, Spec, write_bag};
 use rerun::external::arrow::array::Array as _;
 use rerun::log::{Chunk, LogMsg};
 
-use super::{Run, WEB, depthcast, messages, number, parse_report, report, stderr};
+use super::{PATIENCE, Run, WEB, depthcast, messages, number, parse_report, report, stderr};
 
 common::with_data! {
     a_saved_replay_holds_every_cloud_of_the_recording,
@@ -182,7 +182,11 @@ fn a_file_is_whole_after_an_interruption() {
         let run = Run::start(
             depthcast("demo --depth 320x240@60 --view none --json --save", &[]).arg(&saved),
         );
-        std::thread::sleep(Duration::from_millis(1200));
+        let start = Instant::now();
+        while saved.metadata().map_or(0, |file| file.len()) < 1 << 20 {
+            assert!(start.elapsed() < PATIENCE, "nothing is saved");
+            std::thread::sleep(Duration::from_millis(50));
+        }
         run.process.signal(signal);
         let (code, report, _) = run.end();
         assert_eq!(code, Some(0));

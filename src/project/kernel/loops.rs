@@ -125,12 +125,29 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
     }
     // SAFETY: as of the caller.
     unsafe {
+        match (block.has_own_ray_y(), scale.is_whole()) {
+            (false, true) => organize_rows::<V, N, false, true>(block, *scale, out),
+            (false, false) => organize_rows::<V, N, false, false>(block, *scale, out),
+            (true, true) => organize_rows::<V, N, true, true>(block, *scale, out),
+            (true, false) => organize_rows::<V, N, true, false>(block, *scale, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn organize_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool, const WHOLE: bool>(
+    block: Block<'_>,
+    scale: DepthScale,
+    out: &mut Places,
+) {
+    // SAFETY: as of the caller.
+    unsafe {
         for (row, out) in block.rows().zip(out.chunks_exact_mut(block.width)) {
-            let row_ray_y = (!block.has_own_ray_y()).then(|| V::splat(row.ray_y[0]));
+            let row_ray_y = V::splat(row.ray_y[0]);
             // Where groups overlap, they write the same.
             let mut start = 0;
             if V::FILLS_CACHE_LINES {
-                organize_group::<V, N>(*scale, row, row_ray_y, 0, out);
+                organize_group::<V, N, OWN_RAY_Y, WHOLE>(scale, row, row_ray_y, 0, out);
                 start = first_on_cache_line(out.as_ptr().addr());
             }
             // Chunks, so that no length is checked in the loop.
@@ -138,14 +155,13 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
             let (ray_x, _) = row.ray_x[start..].as_chunks::<N>();
             let (places, _) = out[start..].as_chunks_mut::<N>();
             for (i, ((depth, ray_x), places)) in depth.iter().zip(ray_x).zip(places).enumerate() {
-                let ray_y = match row_ray_y {
-                    Some(ray_y) => ray_y,
-                    None => V::load(group_at(row.ray_y, start + i * N)),
-                };
-                write_group::<V, N>(*scale, depth, ray_x, ray_y, places);
+                let ray_y =
+                    if OWN_RAY_Y { V::load(group_at(row.ray_y, start + i * N)) } else { row_ray_y };
+                write_group::<V, N, WHOLE>(scale, depth, ray_x, ray_y, places);
             }
             if !(block.width - start).is_multiple_of(N) {
-                organize_group::<V, N>(*scale, row, row_ray_y, block.width - N, out);
+                let last = block.width - N;
+                organize_group::<V, N, OWN_RAY_Y, WHOLE>(scale, row, row_ray_y, last, out);
             }
         }
     }
@@ -153,26 +169,24 @@ pub(super) unsafe fn organize_with<V: Vector<N>, const N: usize>(
 
 /// The group from pixel `i` of a row.
 #[inline(always)]
-unsafe fn organize_group<V: Vector<N>, const N: usize>(
+unsafe fn organize_group<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool, const WHOLE: bool>(
     scale: DepthScale,
     row: Row<'_>,
-    row_ray_y: Option<V::F32>,
+    row_ray_y: V::F32,
     i: usize,
     out: &mut Places,
 ) {
     // SAFETY: as of the caller.
     unsafe {
-        let ray_y = match row_ray_y {
-            Some(ray_y) => ray_y,
-            None => V::load(group_at(row.ray_y, i)),
-        };
+        let ray_y = if OWN_RAY_Y { V::load(group_at(row.ray_y, i)) } else { row_ray_y };
         let places = out[i..].first_chunk_mut().expect("a whole group");
-        write_group::<V, N>(scale, group_at(row.depth, i), group_at(row.ray_x, i), ray_y, places);
+        let (depth, ray_x) = (group_at(row.depth, i), group_at(row.ray_x, i));
+        write_group::<V, N, WHOLE>(scale, depth, ray_x, ray_y, places);
     }
 }
 
 #[inline(always)]
-unsafe fn write_group<V: Vector<N>, const N: usize>(
+unsafe fn write_group<V: Vector<N>, const N: usize, const WHOLE: bool>(
     scale: DepthScale,
     depth: &[u16; N],
     ray_x: &[f32; N],
@@ -183,7 +197,7 @@ unsafe fn write_group<V: Vector<N>, const N: usize>(
     unsafe {
         let depth = V::load_u16(depth);
         // Depth that does not count has to become 0, if it is not that already.
-        let depth = if scale.is_whole() { depth } else { V::keep(depth, scale) };
+        let depth = if WHOLE { depth } else { V::keep(depth, scale) };
         let z = V::mul(V::to_f32(depth), V::splat(scale.units_m));
         V::store([V::mul(V::load(ray_x), z), V::mul(ray_y, z), z], places);
     }
