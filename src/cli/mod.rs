@@ -208,7 +208,7 @@ where
     })
 }
 
-/// Rust's own error for a text that is no number says nothing to people.
+/// Rust's own error for text that is not a number does not help users.
 fn whole_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, 0 or more")
 }
