@@ -360,7 +360,7 @@ fn the_first_signal_drains_and_the_second_ends_at_once() {
 #[test]
 fn a_bare_file_is_replayed_and_commands_of_other_tools_hint_at_ours() {
     let folder = Folder::with_bag(&Spec::default());
-    for verbose in ["", "-v"] {
+    for verbose in ["", "-vv"] {
         let line = format!("{verbose} made.bag --pace max --view none --json");
         assert_eq!(folder.run(&line).ended(0).report()["end"], "end_of_input");
     }
