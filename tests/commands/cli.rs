@@ -1,6 +1,5 @@
 //! The program from outside: reports, exit codes, and one clear line for what is wrong.
 
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,8 +8,6 @@ use common::driver_messages::{CameraInfo, Image};
 use serde_json::{Value, json};
 
 use crate::{Folder, Ran, depthcast, kill, refused};
-
-common::with_data! { replays_are_whole_and_in_order }
 
 #[test]
 fn the_demo_reports_what_its_contract_says() {
@@ -99,25 +96,6 @@ fn without_json_there_is_a_table() {
     let words = ["synthetic camera", "captured", "projected", "shown (none)", "capture queue"];
     assert!(words.iter().chain(&["p99.9"]).all(|word| table.contains(word)), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
-}
-
-fn replays_are_whole_and_in_order(data: &Path) {
-    let folder = Folder::with_data(data);
-    for (name, frames, points) in [
-        ("room_640x480_20f.bag", 20, None),
-        ("single_depth_color_640x480.bag", 2, Some(286_520 + 286_603)),
-    ] {
-        let replay = format!("replay data/{name} --pace max --view none --json");
-        let report = folder.run(&replay).ended(0).report();
-        assert_eq!(report["end"], "end_of_input");
-        for count in ["captured", "projected", "shown"] {
-            assert_eq!(report["frames"][count], frames);
-        }
-        for place in ["source", "capture_queue", "cloud_queue", "viewer"] {
-            assert_eq!(report["drops"][place], 0);
-        }
-        assert!(points.is_none_or(|points| report["points"]["total"] == points), "{report}");
-    }
 }
 
 #[test]

@@ -192,10 +192,11 @@ fn what_slows_the_processors_down_is_reported() {
         computer.put(&format!("{folder}/scaling_governor"), &format!("{governor}\n"));
         computer.put(&format!("{folder}/scaling_driver"), &format!("{driver}\n"));
     };
+    let acpi = "acpi-cpufreq";
     for (governors, driver, status, words) in [
-        (["performance"; 2], "acpi-cpufreq", Status::Ok, &["performance"][..]),
-        (["performance", "schedutil"], "acpi-cpufreq", Note, &["e, schedutil", "cpupower"]),
-        (["performance", "powersave"], "acpi-cpufreq", Warning, &["slowest"]),
+        (["performance"; 2], acpi, Status::Ok, &["performance"][..]),
+        (["performance", "schedutil"], acpi, Note, &["performance, schedutil", "cpupower"]),
+        (["performance", "powersave"], acpi, Warning, &["slowest"]),
         (["powersave"; 2], "intel_pstate", Note, &["powersave"]),
     ] {
         (0..2).for_each(|cpu| drive(cpu, governors[cpu as usize], driver));

@@ -11,22 +11,24 @@ use depthcast::pipeline::{self, End, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::sink::{CloudSink, NullSink, Offer};
 use depthcast::source::{Delivery, ErrorKind, FrameSource, SourceError, SourceInfo};
 
-type Step = Box<dyn FnMut(u64) -> Result<Delivery, SourceError> + Send>;
+type Step = Box<dyn FnMut(&mut u64) -> Result<Delivery, SourceError> + Send>;
 
-/// Delivers what its script says; frame `n` has number `n` and `n` pixels with depth.
+/// Delivers what its script says of the next number, which it may change; frame `n` has number `n`
+/// and `n` pixels with depth.
 struct Script {
     info: SourceInfo,
     clock: Arc<dyn Clock>,
     next: u64,
+    restarts_at: u64,
     step: Step,
 }
 
 const SIDE: u32 = 64;
 
 impl Script {
-    fn new(step: impl FnMut(u64) -> Result<Delivery, SourceError> + Send + 'static) -> Self {
+    fn new(step: impl FnMut(&mut u64) -> Result<Delivery, SourceError> + Send + 'static) -> Self {
         let (info, clock) = (common::scripted::info(SIDE), Arc::new(MonotonicClock::new()));
-        Self { info, clock, next: 1, step: Box::new(step) }
+        Self { info, clock, next: 1, restarts_at: 0, step: Box::new(step) }
     }
 }
 
@@ -40,15 +42,19 @@ impl FrameSource for Script {
         frame: &mut DepthFrame,
         until: HostTime,
     ) -> Result<Delivery, SourceError> {
-        let delivery = (self.step)(self.next)?;
+        let delivery = (self.step)(&mut self.next)?;
         match delivery {
             Delivery::Frame => {
                 let pixels = self.next as usize % frame.depth.len();
                 frame.depth.fill(0);
                 frame.depth[..pixels].fill(1000);
-                let (number, arrived_at) = (self.next, self.clock.now());
-                let depth_units_m = 0.001;
-                frame.meta = FrameMeta { number, arrived_at, depth_units_m, ..Default::default() };
+                frame.meta = FrameMeta {
+                    number: self.next,
+                    is_restart: self.next == self.restarts_at,
+                    arrived_at: self.clock.now(),
+                    depth_units_m: 0.001,
+                    ..Default::default()
+                };
                 self.next += 1;
             }
             Delivery::Idle => self.clock.sleep_until(until),
@@ -59,9 +65,12 @@ impl FrameSource for Script {
 }
 
 /// Frames up to `count`, `every` so often.
-fn frames(count: u64, every: Duration) -> impl FnMut(u64) -> Result<Delivery, SourceError> + Send {
+fn frames(
+    count: u64,
+    every: Duration,
+) -> impl FnMut(&mut u64) -> Result<Delivery, SourceError> + Send {
     move |n| {
-        if n > count {
+        if *n > count {
             return Ok(Delivery::End);
         }
         std::thread::sleep(every);
@@ -75,7 +84,7 @@ fn stopped_at(n: u64, pause: Duration) -> (Script, Stop) {
     let asked = stop.clone();
     let source = Script::new(move |number| {
         std::thread::sleep(pause);
-        if number == n {
+        if *number == n {
             asked.ask();
         }
         Ok(Delivery::Frame)
@@ -131,7 +140,7 @@ fn settings(policy: Policy) -> PipelineSettings {
 
 /// Runs to its end, and looks whether every frame is accounted for.
 fn run(
-    source: impl FrameSource + 'static,
+    source: Script,
     sinks: Vec<Box<dyn CloudSink>>,
     settings: PipelineSettings,
     stop: Stop,
@@ -197,32 +206,21 @@ fn what_a_busy_or_lost_viewer_does_not_take_is_counted_at_the_viewer() {
 
 #[test]
 fn gaps_in_the_numbers_are_the_sources_losses() {
-    /// Leaves out the numbers 20 to 22 and 40 to 49, and jumps from 52 to 60.
-    struct Gaps(Script);
-    impl FrameSource for Gaps {
-        fn info(&self) -> &SourceInfo {
-            self.0.info()
+    // It leaves out the numbers 20 to 22 and 40 to 49, and jumps from 52 to 60.
+    let mut deliver = frames(60, Duration::ZERO);
+    let script = Script::new(move |next| {
+        match *next {
+            20 => *next = 23,
+            40 => *next = 50,
+            53 => *next = 60,
+            _ => {}
         }
-        fn next_frame(
-            &mut self,
-            frame: &mut DepthFrame,
-            until: HostTime,
-        ) -> Result<Delivery, SourceError> {
-            match self.0.next {
-                20 => self.0.next = 23,
-                40 => self.0.next = 50,
-                53 => self.0.next = 60,
-                _ => {}
-            }
-            let delivery = self.0.next_frame(frame, until);
-            frame.meta.is_restart = frame.meta.number == 60;
-            delivery
-        }
-    }
+        deliver(next)
+    });
     // Where it starts is no gap.
-    let source = Gaps(Script { next: 11, ..Script::new(frames(60, Duration::ZERO)) });
-    let sinks = vec![slow(Duration::ZERO).0];
-    let stats = run(source, sinks, settings(Policy::Lossless), Stop::default()).stats;
+    let source = Script { next: 11, restarts_at: 60, ..script };
+    let (sink, _) = slow(Duration::ZERO);
+    let stats = run_through(source, sink, settings(Policy::Lossless)).stats;
     let found = stats.continuity.get();
     assert_eq!((found.gaps, found.frames_missing, stats.drops().source), (2, 13, 13));
 }
@@ -285,7 +283,7 @@ fn a_sink_that_hangs_is_left_behind() {
 #[test]
 fn an_error_or_panic_anywhere_ends_the_run_and_is_told() {
     let five_then = |then: fn() -> Result<Delivery, SourceError>| -> Step {
-        Box::new(move |n| if n < 5 { Ok(Delivery::Frame) } else { then() })
+        Box::new(move |n| if *n < 5 { Ok(Delivery::Frame) } else { then() })
     };
     let endless = || -> Step { Box::new(|_| Ok(Delivery::Frame)) };
     type OnCloud = fn(&Cloud) -> anyhow::Result<Offer>;
@@ -313,7 +311,7 @@ fn an_error_or_panic_anywhere_ends_the_run_and_is_told() {
 fn a_passing_error_is_retried() {
     let mut failures = 3;
     let source = Script::new(move |n| {
-        if n == 5 && failures > 0 {
+        if *n == 5 && failures > 0 {
             failures -= 1;
             return Err(error("hiccup", ErrorKind::Retry));
         }
@@ -325,7 +323,7 @@ fn a_passing_error_is_retried() {
 
 #[test]
 fn a_run_that_fails_still_tells_what_it_counted() {
-    let source = Script::new(|n| match n {
+    let source = Script::new(|n| match *n {
         1..=30 => Ok(Delivery::Frame),
         _ => Err(error("unplugged", ErrorKind::Fatal)),
     });

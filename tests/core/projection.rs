@@ -44,6 +44,13 @@ fn reducing(reduction: Reduction) -> ProjectOptions {
     ProjectOptions { reduction, ..Default::default() }
 }
 
+/// The points of one image.
+fn points(camera: &Intrinsics, options: ProjectOptions, image: &DepthFrame) -> Points {
+    let mut points = Points::default();
+    in_threads(2, || projector(camera, options).project(image, &mut points)).unwrap();
+    points
+}
+
 fn in_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(f)
 }
@@ -169,9 +176,7 @@ proptest! {
             }
         }
         let options = reducing(Reduction { roi: Some(roi), range, ..Default::default() });
-        let mut points = Points::default();
-        let image = frame(width, height, 0.001, depth);
-        projector(&camera, options).project(&image, &mut points).unwrap();
+        let points = points(&camera, options, &frame(width, height, 0.001, depth));
         let want = naive::within(&masked, &camera, 0.001, range);
         prop_assert_eq!(bits(&points.positions_m), bits(&want));
     }
@@ -184,18 +189,16 @@ fn a_decimated_wall_stays_where_it_is() {
     for factor in 2..=4 {
         let decimate = Some(Decimate { factor, by: DecimateBy::Median });
         let options = reducing(Reduction { decimate, ..Default::default() });
-        let mut projector = projector(&camera, options);
-        let mut points = Points::default();
-        in_threads(2, || projector.project(&wall, &mut points)).unwrap();
+        let points = points(&camera, options, &wall).positions_m;
         let (columns, rows) = (90 / factor, 61 / factor);
-        assert_eq!(points.positions_m.len() as u32, columns * rows);
+        assert_eq!(points.len() as u32, columns * rows);
         // The first point is at the middle of the first block.
         let middle = (factor - 1) as f32 / 2.0;
         let [x, y] = camera.ray(middle, middle);
-        assert_eq!(points.positions_m[0], [x * 2.0, y * 2.0, 2.0]);
+        assert_eq!(points[0], [x * 2.0, y * 2.0, 2.0]);
         let last = |blocks: u32| ((blocks - 1) * factor) as f32 + middle;
         let [x, y] = camera.ray(last(columns), last(rows));
-        assert_eq!(points.positions_m.last(), Some(&[x * 2.0, y * 2.0, 2.0]));
+        assert_eq!(points.last(), Some(&[x * 2.0, y * 2.0, 2.0]));
     }
 }
 

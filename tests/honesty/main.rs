@@ -172,14 +172,13 @@ impl Probe {
         Self::new(|_| Offer::Taken)
     }
 
-    /// Waits at the gate with the first cloud; what it does with the others.
+    /// Waits at the gate with the first cloud, and calls `others` for each of the others.
     fn blocked(gate: &Arc<Gate>, others: impl Fn() + Send + 'static) -> Self {
         let gate = Arc::clone(gate);
         Self::new(move |cloud| {
-            if cloud.meta.number == 1 {
-                gate.pass()
-            } else {
-                others()
+            match cloud.meta.number {
+                1 => gate.pass(),
+                _ => others(),
             }
             Offer::Taken
         })

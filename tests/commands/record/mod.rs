@@ -157,8 +157,13 @@ fn the_same_recording_becomes_the_same_bytes() {
 fn the_sample_recordings_keep_their_sums(data: &Path) {
     let folder = Folder::with_data(data);
     let expected: Value = serde_json::from_slice(&folder.read("data/expected.json")).unwrap();
-    let sums = |name: &str| -> Vec<(u32, u64)> {
-        convert_bag(&folder, &format!("data/{name}.bag"), "x.mcap --force");
+    let sums = |name: &str, frames: u64, points: Option<u64>| -> Vec<(u32, u64)> {
+        let report = convert_bag(&folder, &format!("data/{name}.bag"), "x.mcap --force");
+        assert_eq!(report["end"], "end_of_input");
+        assert_eq!(["captured", "projected", "shown"].map(|n| &report["frames"][n]), [frames; 3]);
+        let places = ["source", "capture_queue", "cloud_queue", "viewer"];
+        assert_eq!(places.map(|place| &report["drops"][place]), [0; 4]);
+        assert!(points.is_none_or(|points| report["points"]["total"] == points), "{report}");
         let sum = |depth: Vec<u16>| depth.into_iter().map(u64::from).sum();
         let messages = messages(&folder.path("x.mcap"));
         let depth = of_topic(&messages, DEPTH_IMAGE);
@@ -166,10 +171,10 @@ fn the_sample_recordings_keep_their_sums(data: &Path) {
     };
     let room = expected["room_640x480_20f"]["raw_sums"].as_array().unwrap();
     let room = room.iter().map(|sum| sum.as_u64().unwrap());
-    assert_eq!(sums("room_640x480_20f"), (1..).zip(room).collect::<Vec<_>>());
+    assert_eq!(sums("room_640x480_20f", 20, None), (1..).zip(room).collect::<Vec<_>>());
     let single = &expected["single_depth_color_640x480"]["frames"];
     let want = [169u32, 170].map(|n| (n, single[n.to_string()]["raw_sum"].as_u64().unwrap()));
-    assert_eq!(sums("single_depth_color_640x480"), want);
+    assert_eq!(sums("single_depth_color_640x480", 2, Some(286_520 + 286_603)), want);
 }
 
 #[test]
@@ -253,35 +258,21 @@ fn frame(number: u64, at_ms: u64) -> DepthFrame {
 }
 
 #[test]
-fn frames_with_other_units_have_another_channel() {
+fn frames_with_other_units_have_another_channel_and_without_a_stamp_the_arrival_counts() {
     let units = [0.001, 0.001, 0.0001, 0.001, 0.1 / 3.0];
-    let frames: Vec<_> = (0..)
-        .zip(units)
-        .map(|(i, units_m)| {
-            let mut frame = frame(i, i);
-            frame.meta.depth_units_m = units_m;
-            frame
-        })
-        .collect();
+    let mut frames: Vec<_> = (6..11).map(|number| frame(number, 90)).collect();
+    frames.iter_mut().zip(units).for_each(|(frame, units)| frame.meta.depth_units_m = units);
+    let (ms, domain) = (1_732_420_000_123.25, TimestampDomain::GlobalTime);
+    frames[4].meta.device_time = Some(DeviceTime { ms, domain });
     let messages = record_frames(stream(Distortion::None, [0.0; 5]), None, &frames);
     let depth = of_topic(&messages, DEPTH_IMAGE);
     let got = depth.iter().map(|m| m.metadata["depth_units_m"].parse::<f32>().unwrap());
     assert_eq!(got.collect::<Vec<_>>(), units);
     assert_eq!(depth[0].metadata["nominal_fps"], "29.97");
-}
-
-#[test]
-fn without_a_stamp_of_the_device_the_arrival_counts() {
-    let mut stamped = frame(7, 100);
-    let domain = TimestampDomain::GlobalTime;
-    stamped.meta.device_time = Some(DeviceTime { ms: 1_732_420_000_123.25, domain });
-    let frames = [frame(6, 90), stamped];
-    let messages = record_frames(stream(Distortion::None, [0.0; 5]), None, &frames);
-    let depth = of_topic(&messages, DEPTH_IMAGE);
-    let [arrived, stamped] = [0, 1].map(|i| (depth[i].publish_ns, depth[i].log_ns));
+    let [arrived, stamped] = [0, 4].map(|i| (depth[i].publish_ns, depth[i].log_ns));
     assert_eq!(arrived, (90_000_000, 90_000_000));
-    assert_eq!(stamped, (1_732_420_000_123_250_000, 100_000_000));
-    assert_eq!(Image::parse(&depth[1].data).header.0, stamped.0);
+    assert_eq!(stamped, (1_732_420_000_123_250_000, 90_000_000));
+    assert_eq!(Image::parse(&depth[4].data).header.0, stamped.0);
 }
 
 #[test]
