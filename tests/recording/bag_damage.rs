@@ -2,9 +2,8 @@
 //! nothing panics or hangs.
 
 use common::bag_writer::{ALL_PACKINGS, Bag, Packing, Spec, depth_of, write_bag};
-use common::recording::{self, File, at_once, drain, numbers, open, read};
+use common::recording::{self, File, at_once, numbers, open, read};
 use depthcast::frame::DepthFrame;
-use depthcast::recording::inspect;
 use depthcast::source::FrameSource;
 use depthcast::source::recording::RecordingSource;
 
@@ -72,19 +71,6 @@ fn a_first_chunk_that_is_damaged_behind_the_intrinsics_still_gives_them() {
     let (frames, damage) = read(&file, &bytes).unwrap();
     assert_eq!(numbers(&frames), (101..110).collect::<Vec<u64>>());
     assert_eq!(damage.frames_lost, 1);
-}
-
-#[test]
-fn a_bag_that_was_not_closed_is_read_whole_and_said_to_be() {
-    let file = File::new();
-    let path = file.put(&write_bag(&Spec { is_closed: false, ..Spec::default() }).bytes);
-    let mut source = open(&path, at_once()).unwrap();
-    assert_eq!(source.info().expected_frames, None);
-    assert_eq!(drain(&mut source).len(), 10);
-    let damage = source.damage();
-    assert_eq!((damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped), (0, 0, 0));
-    assert!(damage.notes[0].contains("not closed"), "{damage:?}");
-    assert!(!inspect(&path).unwrap().complete);
 }
 
 #[test]

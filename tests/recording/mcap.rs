@@ -38,16 +38,20 @@ fn an_mcap_file_replays_as_the_bag_does() {
 #[test]
 fn a_recording_that_was_not_closed_is_read_whole_and_said_to_be() {
     let file = File::new();
-    let spec = Spec::default();
-    for packing in ALL_PACKINGS {
-        let layout = Layout { packing, ..Layout::default() };
-        let bytes = unclosed(converted(messages_of(&spec), &layout));
-        let (frames, damage) = read(&file, &bytes).unwrap();
+    let spec = Spec { is_closed: false, ..Spec::default() };
+    let mcap =
+        |packing| unclosed(converted(messages_of(&spec), &Layout { packing, ..Layout::default() }));
+    for bytes in ALL_PACKINGS.map(mcap).into_iter().chain([write_bag(&spec).bytes]) {
+        let path = file.put(&bytes);
+        let mut source = open(&path, at_once()).unwrap();
+        assert_eq!(source.info().expected_frames, None);
+        let frames = drain(&mut source);
         assert_eq!(frames.len(), 10);
         assert_genuine(&spec, &frames);
+        let damage = source.damage();
         assert_eq!((damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped), (0, 0, 0));
         assert!(damage.notes[0].contains("not closed"), "{damage:?}");
-        assert!(!inspect(&file.put(&bytes)).unwrap().complete);
+        assert!(!inspect(&path).unwrap().complete);
     }
 }
 

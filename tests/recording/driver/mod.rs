@@ -305,21 +305,15 @@ fn a_camera_info_may_come_late_and_has_to_be_one() {
     let other_size = CameraInfo { width: 640, height: 480, ..Default::default() };
     // The camera infos after each of the images, and the focal length, or why it cannot be opened.
     type Infos<'a> = &'a dyn Fn(usize) -> Vec<(&'a str, &'a CameraInfo)>;
+    let of_zeros = "its depth stream has a camera info of zeros (/camera/depth/camera_info)";
+    let missing = "intrinsics of its depth stream (/camera/depth/camera_info) are missing";
+    let wrong_size = "images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)";
     let cases: [(Infos<'_>, Result<f32, &str>); 7] = [
         (&|i| if i == 17 { vec![(DEPTH_INFO, &good)] } else { vec![] }, Ok(20.0)),
         (&|i| vec![(DEPTH_INFO, if i < 12 { &zeros } else { &good })], Ok(20.0)),
-        (
-            &|_| vec![(DEPTH_INFO, &zeros)],
-            Err("its depth stream has a camera info of zeros (/camera/depth/camera_info)"),
-        ),
-        (
-            &|_| vec![],
-            Err("intrinsics of its depth stream (/camera/depth/camera_info) are missing"),
-        ),
-        (
-            &|_| vec![(DEPTH_INFO, &other_size)],
-            Err("images of 16x12 and a camera info for 640x480 (/camera/depth/camera_info)"),
-        ),
+        (&|_| vec![(DEPTH_INFO, &zeros)], Err(of_zeros)),
+        (&|_| vec![], Err(missing)),
+        (&|_| vec![(DEPTH_INFO, &other_size)], Err(wrong_size)),
         // Under another name it is found by its frame and size, if it is the only one.
         (&|_| vec![("/calibration", &good), ("/other", &other_size)], Ok(20.0)),
         (&|_| vec![("/calibration", &good), ("/another", &good)], Err("are missing")),
