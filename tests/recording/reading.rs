@@ -343,11 +343,10 @@ fn a_section_is_cut_out_by_the_stamps() {
 fn a_loop_goes_on_in_time() {
     let spec = spec_at_ms(&[5000, 5100, 5150]);
     let looped = ReplayOptions { looped: true, ..ReplayOptions::default() };
-    let got = arrivals(&spec, looped.clone(), 7);
     // The frame rate is 10: one period lies between the last and the first frame.
     let at_ms = [1000, 1100, 1150, 1250, 1350, 1400, 1500];
     let want: Vec<(u64, u64)> = (0..).map(|i| 100 + i % 3).zip(at_ms).collect();
-    assert_eq!(got, want);
+    assert_eq!(arrivals(&spec, looped.clone(), 7), want);
 
     let file = File::new();
     let mut damaged = write_bag(&Spec { short_frames: vec![1], ..spec }).bytes;

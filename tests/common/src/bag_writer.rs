@@ -291,15 +291,12 @@ impl Writer {
     }
 
     pub fn typed(&mut self, topic: &str, message_type: &str, body: &[u8]) {
-        let conn = match self.topics.iter().position(|(name, _)| name == topic) {
-            Some(conn) => conn as u32,
-            None => {
-                self.topics.push((topic.to_owned(), message_type.to_owned()));
-                let conn = self.topics.len() as u32 - 1;
-                self.chunk.extend(connection(conn, topic, message_type));
-                conn
-            }
-        };
+        let known = self.topics.iter().position(|(name, _)| name == topic);
+        let conn = known.unwrap_or(self.topics.len()) as u32;
+        if known.is_none() {
+            self.topics.push((topic.to_owned(), message_type.to_owned()));
+            self.chunk.extend(connection(conn, topic, message_type));
+        }
         let fields: [(&str, &[u8]); 3] =
             [("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])];
         self.chunk.extend(record(&fields, body));
@@ -367,10 +364,8 @@ impl Writer {
                     ("start_time", &[0; 8]),
                     ("ver", &[1, 0, 0, 0]),
                 ];
-                let pairs: Vec<u8> = counts
-                    .iter()
-                    .flat_map(|(conn, n)| [conn.to_le_bytes(), n.to_le_bytes()].concat())
-                    .collect();
+                let pairs = counts.iter().flat_map(|(conn, count)| [*conn, *count]);
+                let pairs: Vec<u8> = pairs.flat_map(u32::to_le_bytes).collect();
                 self.out.extend(record(&fields, &pairs));
             }
             let bag_header = self.bag_header(index_pos);

@@ -91,33 +91,31 @@ pub enum Transport {
 
 /// Colour and depth with their camera infos, as image_transport packs them.
 pub fn put_frame(writer: &mut Writer, i: usize, transport: Transport) {
-    let (depth, rgb) = (depth_of(i), color_of(i));
+    let (depth, rgb, number) = (depth_of(i), color_of(i), 100 + i as u32);
     put_info(writer, COLOR_INFO, &color_info());
-    let color = |format, data: &[u8]| {
-        compressed_image(7 + i as u32, stamp_ns(i), Image::COLOR.frame_id, format, data)
-    };
-    let packed_color = format!("{COLOR}/compressed");
-    match transport {
-        Transport::Raw => {
-            let image = Image::COLOR.message(7 + i as u32, stamp_ns(i) + 1_000_000, &rgb);
-            writer.typed(COLOR, IMAGE, &image);
-        }
+    let color = match transport {
+        Transport::Raw => None,
         Transport::Png => {
             let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, 16, 12, &rgb);
-            writer.typed(&packed_color, COMPRESSED, &color("rgb8; png compressed bgr8", &png));
+            Some(("rgb8; png compressed bgr8", png))
         }
-        Transport::RvlAndJpeg => {
-            let jpeg = color("rgb8; jpeg compressed bgr8", packed::JPEG);
-            writer.typed(&packed_color, COMPRESSED, &jpeg);
-        }
+        Transport::RvlAndJpeg => Some(("rgb8; jpeg compressed bgr8", packed::JPEG.to_vec())),
+    };
+    if let Some((format, packed)) = color {
+        let frame_id = Image::COLOR.frame_id;
+        let image = compressed_image(number - 93, stamp_ns(i), frame_id, format, &packed);
+        writer.typed(&format!("{COLOR}/compressed"), COMPRESSED, &image);
+    } else {
+        let image = Image::COLOR.message(number - 93, stamp_ns(i) + 1_000_000, &rgb);
+        writer.typed(COLOR, IMAGE, &image);
     }
     put_info(writer, DEPTH_INFO, &CameraInfo::default());
     let (format, packed) = match transport {
-        Transport::Raw => return put_depth(writer, DEPTH, &Image::DEPTH, 100 + i as u32, i),
+        Transport::Raw => return put_depth(writer, DEPTH, &Image::DEPTH, number, i),
         Transport::Png => ("16UC1; compressedDepth png", depth_png(16, 12, &depth)),
         Transport::RvlAndJpeg => ("16UC1; compressedDepth rvl", rvl_of(16, 12, &depth)),
     };
-    packed::put_depth(writer, 100 + i as u32, i, format, &[&[0; 12][..], &packed].concat());
+    packed::put_depth(writer, number, i, format, &[&[0; 12][..], &packed].concat());
 }
 
 /// From depth to colour, as the driver has them.
@@ -128,12 +126,8 @@ pub fn put_extrinsics(writer: &mut Writer) {
 }
 
 fn color_info() -> CameraInfo {
-    CameraInfo {
-        frame_id: Image::COLOR.frame_id,
-        k: [30.0, 31.0, 8.0, 6.0],
-        d: vec![0.1, -0.2, 0.001, 0.002, 0.3],
-        ..Default::default()
-    }
+    let (frame_id, k) = (Image::COLOR.frame_id, [30.0, 31.0, 8.0, 6.0]);
+    CameraInfo { frame_id, k, d: vec![0.1, -0.2, 0.001, 0.002, 0.3], ..Default::default() }
 }
 
 fn with_topic(topic: &str) -> ReplayOptions {
@@ -421,26 +415,21 @@ fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
 }
 
 #[test]
-fn images_of_another_size_are_lost_and_told() {
+fn images_of_another_size_are_lost_and_absurd_ones_refused() {
     let mut writer = writer();
     depth_frames(&mut writer, 3);
     let other = Image { width: 8, height: 4, ..Image::DEPTH };
     writer.typed(DEPTH, IMAGE, &other.depth_message(103, stamp_ns(3), &[1; 32]));
-    let file = File::new();
-    let mut source = open(&file.put(&writer.finish(true).bytes), at_once()).unwrap();
-    assert_eq!(drain(&mut source).len(), 3);
-    let damage = source.damage();
-    assert_eq!(damage.frames_lost, 1);
+    let (frames, damage) = read(&File::new(), &writer.finish(true).bytes).unwrap();
+    assert_eq!((frames.len(), damage.frames_lost), (3, 1));
     assert!(damage.notes[0].contains("8x4 in a stream of 16x12"), "{damage:?}");
-}
 
-#[test]
-fn absurd_sizes_and_lenses_are_refused() {
     let nan = CameraInfo { k: [f64::NAN, 1.0, 1.0, 1.0], ..Default::default() };
     let no_lens = one_image(&Image::DEPTH, &nan, &[0; 384]);
     refused(&no_lens, at_once(), &["cannot be right", "fx is NaN"]);
-    let huge = Image { width: u32::MAX, height: 1, ..Image::DEPTH };
-    let huge_info = CameraInfo { width: u32::MAX, height: 1, ..Default::default() };
+    let (width, height) = (u32::MAX, 1);
+    let huge = Image { width, height, ..Image::DEPTH };
+    let huge_info = CameraInfo { width, height, ..Default::default() };
     refused(&one_image(&huge, &huge_info, &[0; 16]), at_once(), &["4294967295x1"]);
 }
 
