@@ -15,10 +15,10 @@ const SECOND: i64 = 1_000_000_000;
 
 /// A recording that is played by a clock which only waiting moves. The frame with the number 100 +
 /// n stands at n tenths of a second.
-struct Playing {
-    source: RecordingSource,
+pub struct Playing {
+    pub source: RecordingSource,
     remote: Remote,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     frame: DepthFrame,
     _file: File,
 }
@@ -28,7 +28,7 @@ fn spec(frames: u64) -> Spec {
     Spec { stamps_ns, fps: 10, ..Spec::default() }
 }
 
-fn play_with(spec: &Spec, options: ReplayOptions) -> Playing {
+pub fn play_with(spec: &Spec, options: ReplayOptions) -> Playing {
     let (file, clock) = (File::new(), Arc::new(ManualClock::new()));
     let path = file.put(&write_bag(spec).bytes);
     let source = RecordingSource::open(&path, options, clock.clone()).unwrap();
@@ -50,13 +50,16 @@ impl Playing {
     }
 
     /// As the pipeline asks, in slices, for so long. Numbers and times of arrival; a 0 for the end.
-    fn for_ms(&mut self, ms: u64) -> Vec<(u64, u64)> {
+    pub fn for_ms(&mut self, ms: u64) -> Vec<(u64, u64)> {
         let end = self.clock.now().plus(Duration::from_millis(ms));
         let mut got = vec![];
         loop {
             let until = end.min(self.clock.now().plus(Duration::from_millis(50)));
             match self.source.next_frame(&mut self.frame, until).unwrap() {
-                Delivery::Frame => got.push((self.frame.meta.number, self.now_ms())),
+                Delivery::Frame => {
+                    assert_eq!(self.frame.meta.arrived_at, self.clock.now());
+                    got.push((self.frame.meta.number, self.now_ms()));
+                }
                 Delivery::Idle => {
                     assert!(self.clock.now() >= until, "idle only when the time is up")
                 }

@@ -1,7 +1,6 @@
 //! Recordings: the sample files against what librealsense reads in them, and small bags of our own.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use common::bag_writer::{
@@ -10,13 +9,15 @@ use common::bag_writer::{
 use common::kinds::converted;
 use common::mcap_writer::{self, Layout};
 use common::recording::{self, FOREVER, File, at_once, drain, numbers, open};
-use depthcast::clock::{Clock, ManualClock, TimestampDomain};
-use depthcast::frame::{DepthFrame, FrameMeta, FrameMetadata};
+use depthcast::clock::TimestampDomain;
+use depthcast::frame::{DepthFrame, FrameMetadata};
 use depthcast::recording::inspect;
-use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
+use depthcast::source::recording::{Pace, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+
+use crate::playing::play_with;
 
 common::with_data! {
     the_sample_of_a_real_camera_is_read_as_librealsense_reads_it,
@@ -231,31 +232,14 @@ fn what_cannot_be_opened_is_told_in_one_line() {
     }
 }
 
-/// Delivers all frames by a clock that only sleeping moves; returns their numbers and times of
-/// arrival in ms.
+/// The numbers of the first frames and when they arrive in ms, by a clock that only sleeping moves
+/// and that starts at one second.
 fn arrivals(spec: &Spec, options: ReplayOptions, take: usize) -> Vec<(u64, u64)> {
-    let (file, clock) = (File::new(), Arc::new(ManualClock::new()));
-    clock.advance(Duration::from_secs(1));
-    let path = file.put(&write_bag(spec).bytes);
-    let mut source = RecordingSource::open(&path, options, clock.clone()).unwrap();
-    let mut frame = DepthFrame::new(spec.width, spec.height);
-    let (mut got, mut idle) = (vec![], 0);
-    while got.len() < take {
-        let until = clock.now().plus(Duration::from_millis(20));
-        match source.next_frame(&mut frame, until).unwrap() {
-            Delivery::Frame => {
-                let FrameMeta { number, arrived_at, .. } = frame.meta;
-                assert_eq!(arrived_at, clock.now());
-                got.push((number, arrived_at.as_ns() / 1_000_000));
-            }
-            Delivery::Idle => {
-                assert_eq!(clock.now(), until, "idle only when the time is up");
-                idle += 1;
-                assert!(idle < 10_000);
-            }
-            Delivery::End => break,
-        }
-    }
+    let mut playing = play_with(spec, options);
+    playing.clock.advance(Duration::from_secs(1));
+    let mut got = playing.for_ms(3000);
+    got.retain(|(number, _)| *number > 0);
+    got.truncate(take);
     got
 }
 
@@ -288,16 +272,13 @@ fn frames_are_delivered_when_they_are_due() {
 #[test]
 fn a_late_reader_does_not_shift_the_schedule() {
     let spec = spec_at_ms(&[5000, 5100, 5200, 5300]);
-    let (file, clock) = (File::new(), Arc::new(ManualClock::new()));
-    let path = file.put(&write_bag(&spec).bytes);
-    let options = ReplayOptions::default();
-    let mut source = RecordingSource::open(&path, options, clock.clone()).unwrap();
+    let mut playing = play_with(&spec, ReplayOptions::default());
     let mut frame = DepthFrame::default();
     let mut arrived_ms = vec![];
-    while source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
+    while playing.source.next_frame(&mut frame, FOREVER).unwrap() == Delivery::Frame {
         arrived_ms.push(frame.meta.arrived_at.as_ns() / 1_000_000);
         if arrived_ms.len() == 2 {
-            clock.advance(Duration::from_millis(150));
+            playing.clock.advance(Duration::from_millis(150));
         }
     }
     assert_eq!(arrived_ms, [0, 100, 250, 300]);

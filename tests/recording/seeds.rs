@@ -25,9 +25,7 @@ fn small() -> bag_writer::Spec {
 }
 
 fn depth(frame: usize) -> Vec<u8> {
-    (0..(WIDTH * HEIGHT) as usize)
-        .flat_map(|i| (((i * 31) ^ (frame * 977)) as u16).to_le_bytes())
-        .collect()
+    bag_writer::depth_of(&small(), frame).into_iter().flat_map(u16::to_le_bytes).collect()
 }
 
 fn bags() -> Vec<Vec<u8>> {
