@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, png_of, write_db3};
 use common::mcap_writer::Cdr;
-use common::recording::{self, at_once, drain, numbers, open, stream, with_color};
+use common::recording::{self, at_once, counts, drain, numbers, open, stream, with_color};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::recording::{Damage, StreamInfo, inspect};
@@ -133,9 +133,7 @@ fn every_way_to_pack_gives_every_frame_once() {
             assert_eq!(info.compression, is_packed.then_some("zstd"));
             let device = (info.device.as_deref(), info.serial.as_deref());
             assert_eq!(device, (Some("Test camera"), Some("1234")));
-            let depth = stream(&info, "depth");
-            let numbers = (depth.frames, depth.first_frame_number, depth.last_frame_number);
-            assert_eq!(numbers, (10, Some(100), Some(109)));
+            assert_eq!(counts(stream(&info, "depth")), (10, Some(100), Some(109)));
         }
     }
 }

@@ -90,3 +90,8 @@ pub fn assert_genuine(frames: &[DepthFrame], depth_of: impl Fn(u64) -> Vec<u16>)
 pub fn stream<'a>(info: &'a RecordingInfo, kind: &str) -> &'a StreamInfo {
     info.streams.iter().find(|stream| stream.kind == kind).unwrap()
 }
+
+/// How many frames it has, and the first and the last one's number.
+pub fn counts(stream: &StreamInfo) -> (u64, Option<u64>, Option<u64>) {
+    (stream.frames, stream.first_frame_number, stream.last_frame_number)
+}
