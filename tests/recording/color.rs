@@ -11,7 +11,8 @@ use depthcast::frame::{ColorFormat, DepthFrame};
 use depthcast::recording::{Damage, RecordingError};
 use depthcast::source::recording::{RecordingSource, ReplayOptions};
 use depthcast::source::{Delivery, FrameSource, SourceError};
-use sha2::{Digest, Sha256};
+
+use crate::reading::sha256;
 
 common::with_data! {
     the_sample_of_a_real_camera_has_the_colour_that_librealsense_reads,
@@ -217,10 +218,6 @@ fn the_colour_camera_and_its_place_are_told() {
         assert!(near(&rotation, &[0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0]), "{rotation:?}");
         assert!(near(&translation_m, &[0.0, -0.1, 0.5]), "{translation_m:?}");
     }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// What librealsense 2.56.5 says of the sample's colour: intrinsics, extrinsics from depth, and the
