@@ -61,7 +61,7 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
 fn drops(outcome: &Outcome) -> [u64; 6] {
     let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
     [
-        stats.continuity.get().frames_missing,
+        stats.drops().source,
         stats.dropped_capture_queue.get(),
         sink.dropped_cloud_queue.get(),
         sink.above_show_rate.get(),
