@@ -1,5 +1,5 @@
 //! A byte flipped, several, or all cut off, at random places in recordings of each kind: nothing
-//! panics, hangs or takes much memory, all that is intact is delivered, and what is lost is reported.
+//! panics, hangs or takes much memory, all that is intact is delivered, what is lost is reported.
 //!
 //! `DEPTHCAST_DAMAGE_PLACES=2000` tries so many places of each kind, and `DEPTHCAST_DAMAGE_SEED=7`
 //! others.
@@ -78,8 +78,7 @@ impl<'a> Wound<'a> {
             Err(_) => return Ok(()),
             Ok(replay) => replay,
         };
-        // It may be about a whole stream, such as the name of the topic with all frames' numbers and
-        // time stamps.
+        // It may be about a whole stream, such as the name of the topic with all numbers and stamps.
         let is_reported = !self.spares(&self.kind.vital) && !damage.is_none();
         for (frame, places) in intact.iter().zip(&self.kind.frames) {
             if is_single
