@@ -78,7 +78,7 @@ impl<'a> Wound<'a> {
             Err(_) => return Ok(()),
             Ok(replay) => replay,
         };
-        // It may be about a whole stream, such as the name of the topic with all numbers and stamps.
+        // It may be about a whole stream, such as the name of the topic with all numbers.
         let is_reported = !self.spares(&self.kind.vital) && !damage.is_none();
         for (frame, places) in intact.iter().zip(&self.kind.frames) {
             if is_single
