@@ -1,9 +1,16 @@
-//! What colours clouds are shown in, and colour maps.
+//! Colours of points, and colour maps.
 //!
-//! The colour of a point is decided in one of two places, as [`Coloring`] says. By texture, it is
-//! the projection that looks the point up in the colour camera's image (`project/texture.rs`). By
-//! depth or height, [`Ramp::colorize`] here does it, which the viewer's sink calls for no more
-//! clouds than are shown. A uniform colour is given to the viewer once.
+//! [`Coloring`], from `[color]` in the configuration (`config/clouds.rs`), says what decides a
+//! point's colour:
+//!
+//! | coloring | decided by |
+//! | --- | --- |
+//! | texture | the projection: its pixel in the colour camera's image (`project/texture.rs`) |
+//! | depth, height | [`Ramp::colorize`], which the viewer's sink calls for the clouds it shows |
+//! | uniform | a colour that the viewer is given once (`sink/rerun/session.rs`) |
+//! | several cameras | depth in a hue of each camera's own, unless configured (`cli/viewer.rs`) |
+//!
+//! Depth images get their colour map from Rerun.
 
 use serde::Deserialize;
 
@@ -70,8 +77,7 @@ impl Ramp {
     /// If there is not one place for each point.
     pub fn colorize(&self, positions_m: &[[f32; 3]], colors_rgba: &mut [u32]) {
         assert_eq!(positions_m.len(), colors_rgba.len(), "colours are one for each point");
-        // Indices first, which the compiler computes several at a time, then colours, which it
-        // cannot look up so.
+        // Indices first, which the compiler vectorises; table look-ups cannot be.
         let mut indices = [0; CHUNK];
         for (colors, points) in colors_rgba.chunks_mut(CHUNK).zip(positions_m.chunks(CHUNK)) {
             for (index, p) in indices.iter_mut().zip(points) {
@@ -86,8 +92,8 @@ impl Ramp {
     }
 }
 
-/// The whole number nearest to a number from 0 to 2^22. `as` would cut off, and care for numbers
-/// that cannot be here, one at a time.
+/// The integer nearest to a number from 0 to 2^22. `as` truncates, and its range checks prevent
+/// vectorisation.
 pub(crate) fn nearest(x: f32) -> u32 {
     // Beyond 2^23 there are only whole numbers, and they are in the lowest bits.
     const BEYOND: f32 = (1 << 23) as f32;

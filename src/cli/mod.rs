@@ -167,9 +167,11 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
     let is_flag = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
     let Some(at) = (1..args.len()).find(|&at| !is_flag(&args[at])) else { return args };
     let is_verbose = |arg: &OsString| {
-        arg == "--verbose" || arg.to_str().is_some_and(|a| a.trim_start_matches("-v").is_empty())
+        let letters = arg.to_str().and_then(|arg| arg.strip_prefix('-'));
+        letters.is_some_and(|v| v == "-verbose" || v.bytes().all(|letter| letter == b'v'))
     };
     let mut cli = Cli::command();
+    cli.build();
     let word = &args[at];
     if cli.find_subcommand(word).is_some() || !args[1..at].iter().all(is_verbose) {
         return args;
@@ -206,7 +208,7 @@ where
     })
 }
 
-/// Rust's own error for a text that is no number says nothing to people.
+/// Rust's own error for text that is not a number does not help users.
 fn whole_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, 0 or more")
 }

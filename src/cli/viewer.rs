@@ -20,7 +20,7 @@ use crate::sink::rerun::{
 use crate::sink::{CameraView, CloudSink, Images};
 use crate::source::SourceInfo;
 
-/// A browser that reloads its page is gone for less than this.
+/// The longest that a browser which reloads its page is disconnected.
 const RELOAD: Duration = Duration::from_secs(10);
 /// How often a server that lingers looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(200);
@@ -199,7 +199,7 @@ impl Stays {
                     }
                     None => "it is closed, or Ctrl-C".into(),
                 };
-                eprintln!("viewer: {} stays there until {until}", server.address());
+                eprintln!("viewer: {} is served until {until}", server.address());
                 is_announced = true;
             }
             std::thread::sleep(LOOK);

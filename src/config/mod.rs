@@ -157,7 +157,7 @@ pub struct Settings {
     pub capture_queue: usize,
     pub cloud_queue: usize,
     pub threads: usize,
-    /// Of clouds, and of depth images.
+    /// What decides the colours of points, and the colour range of depth images.
     pub coloring: Coloring,
     pub depth_colors: ColorRange,
     pub project: ProjectOptions,

@@ -20,7 +20,7 @@ pub(super) fn rerun(system: &System) -> Finding {
             Finding::ok(format!("{version}, {shown}"))
         }
         Ok(Some(version)) => {
-            Finding::warning(format!("{version} ({shown}), and depthcast sends {VERSION}"), install)
+            Finding::warning(format!("{version} ({shown}), but depthcast needs {VERSION}"), install)
         }
         Ok(None) => Finding::warning(format!("{shown} does not report its version"), install),
         Err(error) => Finding::warning(format!("{shown} --version: {error}"), install),

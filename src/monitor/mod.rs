@@ -86,7 +86,7 @@ impl Monitor {
     /// For a source, or several cameras with their serial numbers.
     ///
     /// # Errors
-    /// If the file can't be made or the address not be listened on.
+    /// If the file cannot be made, or nothing can listen on the address.
     pub fn start(
         options: &MonitorOptions,
         sources: &[(Option<&str>, &SourceInfo)],

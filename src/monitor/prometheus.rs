@@ -26,7 +26,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let http = tiny_http::Server::http(address).map_err(|error| {
             anyhow!(
-                "--metrics {address}: cannot be listened on ({error}); choose another port, or 0 \
+                "--metrics {address}: cannot listen there ({error}); choose another port, or 0 \
                  for any free one"
             )
         })?;
@@ -71,7 +71,8 @@ fn answer(request: Request, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()
             let page = Response::from_string("<a href=\"/metrics\">metrics</a> of depthcast\n");
             request.respond(page.with_header(header("Content-Type", "text/html; charset=utf-8")))
         }
-        _ => request.respond(Response::from_string("there is /metrics\n").with_status_code(404)),
+        _ => request
+            .respond(Response::from_string("not found; try /metrics\n").with_status_code(404)),
     }
 }
 
@@ -151,7 +152,7 @@ impl<'a> Page<'a> {
             ];
             self.sample("info", figures, &(labels, 1.0));
         }
-        let metric = ("run_seconds", "gauge", "How long the run has gone on.");
+        let metric = ("run_seconds", "gauge", "Time since the run started, in seconds.");
         self.single(metric, |figures| figures.run_time.as_secs_f64());
         self.metric(("state", "gauge", "1 for the state of the run."), |figures| {
             let is_now = |state| f64::from(u8::from(state == figures.state));
@@ -181,7 +182,7 @@ impl<'a> Page<'a> {
             ];
             by_label("place", lost)
         });
-        let help = "Clouds that the viewer was not shown because its rate was reached.";
+        let help = "Clouds not sent to the viewer because of the show rate.";
         let metric = ("frames_above_show_rate_total", "counter", help);
         self.single(metric, |figures| figures.snapshot.above_show_rate as f64);
         let help = "Frames handed over later than one frame period after their arrival.";

@@ -5,17 +5,23 @@
 //!    └─────[recorder queue]──> recorder                          (where the run is recorded)
 //! ```
 //!
-//! Live, the newest frame wins: a full queue loses its oldest item, so that a slow stage never
-//! delays those before it. In a replay, sends block and nothing is lost.
+//! With [`Policy::Newest`], usual for cameras, the newest frame wins: a full queue loses its oldest
+//! item, so that a slow stage never delays those before it. With [`Policy::Lossless`], usual for
+//! recordings, sends block; only a sink that takes nothing for long loses clouds.
 //!
 //! **Where a frame is dropped and counted:**
 //!
-//! - Before it came: a gap in the source's frame numbers, found by `capture` in `stages` and
-//!   counted in `RunStats::continuity`.
+//! - Before it arrived: a gap in the source's frame numbers, found by `capture` in `stages` and
+//!   counted in `RunStats::continuity`. A camera's own short queue before capture
+//!   (`Arrivals` in `source/realsense`) shows up here too.
+//! - In a damaged recording: `LossCounter` in `recording/reader`, reported as
+//!   `damage.frames_lost`; it may leave a gap in the numbers as well.
 //! - In a full queue (capture, cloud or recorder): `Sender::send` in `queue`, and `Receiver::drop`
 //!   where the thread after it is gone; in the `Count` that the queue was made with.
 //! - At the viewer: `show` in `sinks`, in `SinkStats::{above_show_rate, busy, disconnected}`.
-//! - After the end of a recording: `record` in `stages`, in `RecordingStats::after_end`.
+//! - After the recorder's file has ended: `record` in `stages`, in `RecordingStats::after_end`.
+//! - When its projection fails, which ends the run: `project` in `stages`, as lost in the capture
+//!   queue.
 //! - With a thread that hung: `Run::leave_behind` in `supervise`, in `SinkStats::busy`.
 //!
 //! The run ends when capture ends: because the source has, because of a limit, or because it was

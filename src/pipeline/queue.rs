@@ -33,7 +33,7 @@ pub struct Sender<T> {
 
 pub struct Receiver<T> {
     rx: channel::Receiver<T>,
-    /// Takes what waits also when the run is given up.
+    /// After the run is abandoned it still takes what is queued.
     takes_all: bool,
     shared: Arc<Shared>,
 }

@@ -108,7 +108,7 @@ pub(super) fn show(
     }
 }
 
-/// The newest clouds that were handed over and, for all that is known, are held downstream.
+/// The newest clouds that were handed over and, as far as is known, are still held downstream.
 #[derive(Default)]
 struct Held {
     clouds: [Option<(FrameId, HostTime)>; 16],

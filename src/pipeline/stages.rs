@@ -80,7 +80,7 @@ pub(super) fn capture(
                 stats.continuity.add(found);
                 stats.time.note(&meta, &**clock);
                 if let Some(recorder) = &queues.recorder {
-                    // One that failed has reported why, and the queue counts what it does not get.
+                    // A failed recorder has logged why; the queue counts the frames it misses.
                     let _ = recorder.send(Arc::clone(&frame));
                 }
                 let sent = queues.project.send(frame);
@@ -231,7 +231,7 @@ pub(super) fn record(
             break Some(ending);
         }
     };
-    // That the file could not be finished is more than that a limit was reached.
+    // A failure to finish the file outranks a limit that was reached.
     let Some(ending) = recorder.finish().err().or(ended) else { return Ok(()) };
     let ending = stats.ending.get_or_init(|| ending);
     match ending {

@@ -5,8 +5,11 @@
 //!
 //! 1. Implement [`CloudSink`] in `sink/<name>/`, with `offer` and `name` at least; [`NullSink`] is
 //!    the smallest. Dependencies of its own go behind a Cargo feature.
-//! 2. Add a flag to `ViewArgs` (`cli/flags.rs`), and make the sink where that is opened
-//!    (`cli/viewer.rs`). The report's `frames.shown` is that of the first sink of a run.
+//! 2. Add a flag to `ViewArgs` (`cli/flags.rs`), and make the sink, one for each source, in `open`
+//!    of `cli/viewer.rs`, and of `cli/no_viewer.rs` where it does not need Rerun. The report's
+//!    `frames.shown` is that of the first sink of a run; with `--view none` that may be yours.
+//! 3. If it shows several cameras in one frame, `RunArgs::wants_view` has to know. Points are
+//!    textured only with `--color-by texture`, whatever [`Needs`] says.
 //!
 //! The pipeline does the rest: it gives the sink a thread and a bounded queue, times each cloud,
 //! counts the lost ones, and the report lists them below the sink's name.
@@ -26,7 +29,7 @@ use crate::stats::Snapshot;
 pub mod rerun;
 pub mod rerun_program;
 
-/// Consumes clouds. One thread of the pipeline drives it and calls nothing at the same time.
+/// Consumes clouds. One thread of the pipeline drives it; calls never overlap.
 ///
 /// No call may block for long, since the sink's queue fills meanwhile: what cannot be taken now is
 /// [`Offer::Busy`]. A cloud counts as shown when `offer` returned [`Offer::Taken`], so a sink must

@@ -55,7 +55,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A journal for so many entries; with 0 nothing is written.
+    /// A journal with room for this many entries; with 0 nothing is written.
     pub fn new(capacity: usize) -> Self {
         Self { entries: Vec::with_capacity(capacity), left_out: 0 }
     }

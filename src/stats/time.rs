@@ -43,8 +43,8 @@ pub struct TimeReport {
 pub enum Age {
     Estimate {
         estimate_us: Latency,
-        /// Frames that seem to have arrived before they were made, counted as of age 0: so wrong is
-        /// the estimate.
+        /// Frames that seem to have arrived before they were made, counted with age 0; the
+        /// estimate is wrong by at least this much.
         ahead_of_host: u64,
     },
     Refused {

@@ -1,306 +1,155 @@
 //! The program from outside: reports, exit codes, and one clear line for what is wrong.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use common::bag_writer::{Packing, Spec, Writer, write_bag};
 use common::driver_messages::{CameraInfo, Image};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-common::with_data! { replays_are_whole_and_in_order }
-
-fn depthcast(args: &[&str]) -> Output {
-    // Without a display `--view auto` is the web viewer; tests that don't say so want none.
-    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
-}
-
-fn report(output: &Output) -> Value {
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
-    assert_eq!(report["schema"], "depthcast.report.v1");
-    common::assert_identities(&report);
-    report
-}
-
-/// Runs and expects one line on standard error that contains all of `words`.
-fn refused(args: &[&str], code: i32, words: &[&str]) {
-    let started = Instant::now();
-    let output = depthcast(args);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-    assert!(output.stdout.is_empty(), "{args:?}");
-    assert!(
-        words.iter().all(|word| message.contains(word)),
-        "{args:?} should say {words:?}: {message}"
-    );
-    assert!(!message.contains("panicked") && !message.contains("Caused by"), "{message}");
-    // clap adds its usage below the line that says it.
-    let said = message.split("\n\n").next().unwrap();
-    assert!(said.trim().lines().count() <= 2, "{args:?}: {message}");
-    assert!(started.elapsed() < Duration::from_secs(6), "{args:?}");
-}
+use crate::{Folder, Ran, depthcast, kill, refused};
 
 #[test]
 fn the_demo_reports_what_its_contract_says() {
-    let output =
-        depthcast(&["demo", "--depth", "320x240@50", "--frames", "40", "--view", "none", "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report = report(&output);
-    assert_eq!(
-        (&report["end"], &report["source"]["kind"]),
-        (&"frames".into(), &"synthetic".into())
-    );
-    assert_eq!(report["frames"]["captured"], 40);
+    let demo = "demo --depth 320x240@50 --frames 40 --view none --json";
     // The newest frame wins: a loaded machine may lose some, but none without a count.
-    let count = |of: &str, what: &str| report[of][what].as_u64().unwrap();
-    assert_eq!(
-        count("frames", "captured"),
-        count("frames", "projected") + count("drops", "capture_queue")
-    );
-    assert_eq!(
-        count("frames", "projected"),
-        count("frames", "shown") + count("drops", "cloud_queue") + count("drops", "viewer")
-    );
-    assert_eq!(
-        (&report["source"]["width"], &report["source"]["height"]),
-        (&320.into(), &240.into())
-    );
+    let report = depthcast(demo).ended(0).report();
+    let [source, frames] = [&report["source"], &report["frames"]];
+    assert_eq!([&report["end"], &source["kind"]], ["frames", "synthetic"]);
+    assert_eq!([&frames["captured"], &source["width"], &source["height"]], [40, 320, 240]);
     let fps = report["fps"]["captured"].as_f64().unwrap();
     assert!((45.0..55.0).contains(&fps), "{fps}");
-    assert!(count("points", "total") > count("frames", "projected") * 320 * 240 / 2);
-    assert_eq!(report["damage"]["notes"], Value::Array(Vec::new()));
+    let count = |value: &Value| value.as_u64().unwrap();
+    assert!(count(&report["points"]["total"]) > count(&frames["projected"]) * 320 * 240 / 2);
+    assert_eq!(report["damage"]["notes"], json!([]));
 }
 
 #[test]
 fn flags_choose_colours_and_make_clouds_smaller() {
-    let points = |flags: &[&str]| {
+    let points = |flags: &str| {
         // Slow enough that no frame is lost on a loaded machine: the same frames each time.
-        let demo = [
-            "demo",
-            "--depth",
-            "320x240@10",
-            "--frames",
-            "3",
-            "--view",
-            "none",
-            "--policy",
-            "lossless",
-            "--json",
-        ];
-        let output = depthcast(&[&demo, flags].concat());
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        report(&output)["points"]["total"].as_u64().unwrap()
+        let demo = "demo --depth 320x240@10 --frames 3 --view none --policy lossless --json";
+        let report = depthcast(&format!("{demo} {flags}")).ended(0).report();
+        report["points"]["total"].as_u64().unwrap()
     };
-    let all = points(&[]);
+    let all = points("");
     for by in ["depth", "height", "texture", "uniform"] {
-        assert_eq!(points(&["--color-by", by]), all, "{by}");
+        assert_eq!(points(&format!("--color-by {by}")), all, "{by}");
     }
-    assert!(points(&["--decimate", "2"]) < all / 3);
-    assert!(points(&["--decimate", "4", "--decimate-by", "min"]) < all / 12);
-    assert!(points(&["--roi", "100,60,100x50"]) <= 3 * 100 * 50);
-    let (near, far) = (points(&["--max-m", "2.0"]), points(&["--min-m", "2.000001"]));
-    assert_eq!(near + far, all);
-    assert!(near > 0 && far > 0);
-    assert!(points(&["--voxel-m", "0.2"]) < all / 10);
-    refused(
-        &["demo", "--roi", "800,0,100x100", "--frames", "1", "--view", "none"],
-        2,
-        &["region of interest 800,0,100x100", "848x480"],
-    );
+    for (flags, most) in [
+        ("--decimate 2", all / 3),
+        ("--decimate 4 --decimate-by min", all / 12),
+        ("--roi 100,60,100x50", 3 * 100 * 50 + 1),
+        ("--voxel-m 0.2", all / 10),
+    ] {
+        assert!(points(flags) < most, "{flags}");
+    }
+    let (near, far) = (points("--max-m 2.0"), points("--min-m 2.000001"));
+    assert!(near > 0 && far > 0 && near + far == all);
+    let words = ["region of interest 800,0,100x100", "848x480"];
+    refused("demo --roi 800,0,100x100 --frames 1 --view none", 2, &words);
 }
 
 #[test]
 fn the_bench_has_its_rows() {
-    let output = depthcast(&[
-        "bench",
-        "--sizes",
-        "64x48,160x120",
-        "--rounds",
-        "1",
-        "--threads",
-        "2",
-        "--json",
-    ]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let bench: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&bench["schema"], &bench["threads"]), (&"depthcast.bench.v1".into(), &2.into()));
+    let bench = depthcast("bench --sizes 64x48,160x120 --rounds 1 --threads 2 --json");
+    let bench = bench.ended(0).json("bench");
+    assert_eq!(bench["threads"], 2);
     assert!(!bench["cpu"].as_str().unwrap().is_empty());
     for (width, height) in [(64, 48), (160, 120)] {
-        let rows: Vec<&Value> =
-            bench["rows"].as_array().unwrap().iter().filter(|r| r["width"] == width).collect();
-        assert!(rows.iter().all(|row| row["height"] == height));
+        let rows = bench["rows"].as_array().unwrap().iter().filter(|row| row["width"] == width);
+        let rows: Vec<_> = rows.collect();
         for row in &rows {
-            let figure = |name: &str| row[name].as_f64().unwrap();
-            assert!(
-                0.0 < figure("min_us")
-                    && figure("min_us") <= figure("median_us")
-                    && figure("mpx_per_s") > 0.0,
-                "{row}"
-            );
+            assert_eq!(row["height"], height);
+            let [min, median, rate] =
+                ["min_us", "median_us", "mpx_per_s"].map(|name| row[name].as_f64().unwrap());
+            assert!(0.0 < min && min <= median && rate > 0.0, "{row}");
         }
-        let names: Vec<&str> = rows.iter().map(|row| row["name"].as_str().unwrap()).collect();
-        let mut wanted = vec![
-            "floor copy",
-            "push",
-            "preallocated",
-            "slices",
-            "rayon",
-            "simd",
-            "simd+rayon",
-            "compact",
-        ];
-        if cfg!(feature = "realsense") {
-            wanted.push("librealsense pointcloud");
-        }
-        assert!(wanted.iter().all(|name| names.contains(name)), "{names:?}");
         let threads = |name: &str| {
-            rows.iter()
-                .filter(|r| r["name"] == name)
-                .map(|r| r["threads"].as_u64().unwrap())
-                .collect::<Vec<_>>()
+            let rows = rows.iter().filter(|row| row["name"] == name);
+            rows.map(|row| row["threads"].as_u64().unwrap()).collect::<Vec<_>>()
         };
-        assert_eq!(
-            (threads("floor copy"), threads("simd"), threads("simd+rayon")),
-            (vec![1, 2], vec![1], vec![2])
-        );
+        for name in ["push", "preallocated", "slices", "rayon", "compact"] {
+            assert!(!threads(name).is_empty(), "{name}: {rows:?}");
+        }
+        let sdk = threads("librealsense pointcloud");
+        assert!(!sdk.is_empty() || cfg!(not(feature = "realsense")), "{rows:?}");
+        assert_eq!(["floor copy", "simd", "simd+rayon"].map(threads), [&[1, 2][..], &[1], &[2]]);
     }
-    let markdown = depthcast(&["bench", "--sizes", "320x240", "--rounds", "1", "--markdown"]);
-    let markdown = String::from_utf8(markdown.stdout).unwrap();
-    assert!(
-        markdown.contains("| *origin: memory views* | | *6100* |")
-            && markdown.contains("| simd | 1 |"),
-        "{markdown}"
-    );
+    let markdown = depthcast("bench --sizes 320x240 --rounds 1 --markdown").out;
+    for row in ["| *origin: memory views* | | *6100* |", "| simd | 1 |"] {
+        assert!(markdown.contains(row), "{markdown}");
+    }
     for wrong in ["640", "1x1", "640x15", "5000x480"] {
-        refused(&["bench", "--sizes", wrong], 2, &["--sizes", "640x480", "16x16 to 4096x4096"]);
+        let words = ["--sizes", "640x480", "16x16 to 4096x4096"];
+        refused(&format!("bench --sizes {wrong}"), 2, &words);
     }
-    let help = depthcast(&["bench", "--help"]);
-    let help = String::from_utf8(help.stdout).unwrap();
-    assert!(
-        help.contains("separated by commas")
-            && help.contains("320x240,640x480,848x480,1280x720,1280x960]"),
-        "{help}"
-    );
+    let help = depthcast("bench --help").out;
+    for words in ["separated by commas", "320x240,640x480,848x480,1280x720,1280x960]"] {
+        assert!(help.contains(words), "{help}");
+    }
 }
 
 #[test]
 fn without_json_there_is_a_table() {
-    let output =
-        depthcast(&["demo", "--depth", "64x48@100", "--duration", "300ms", "--view", "none"]);
-    let table = String::from_utf8(output.stdout).unwrap();
-    for word in
-        ["synthetic camera", "captured", "projected", "shown (none)", "capture queue", "p99.9"]
-    {
-        assert!(table.contains(word), "{word}: {table}");
-    }
+    let table = depthcast("demo --depth 64x48@100 --duration 300ms --view none").out;
+    let words = ["synthetic camera", "captured", "projected", "shown (none)", "capture queue"];
+    assert!(words.iter().chain(&["p99.9"]).all(|word| table.contains(word)), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 120), "{table}");
-}
-
-fn replays_are_whole_and_in_order(data: &Path) {
-    for (name, frames, points) in [
-        ("room_640x480_20f.bag", 20, None),
-        ("single_depth_color_640x480.bag", 2, Some(286_520 + 286_603)),
-    ] {
-        let output = depthcast(&[
-            "replay",
-            data.join(name).to_str().unwrap(),
-            "--pace",
-            "max",
-            "--view",
-            "none",
-            "--json",
-        ]);
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        let report = report(&output);
-        assert_eq!(report["end"], "end_of_input");
-        for count in ["captured", "projected", "shown"] {
-            assert_eq!(report["frames"][count], frames);
-        }
-        for place in ["source", "capture_queue", "cloud_queue", "viewer"] {
-            assert_eq!(report["drops"][place], 0);
-        }
-        if let Some(points) = points {
-            assert_eq!(report["points"]["total"], points);
-        }
-    }
 }
 
 #[test]
 fn info_tells_what_is_in_a_recording() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("made.bag");
-    std::fs::write(&path, write_bag(&Spec::default()).bytes).unwrap();
-    let output = depthcast(&["info", path.to_str().unwrap(), "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let info: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(
-        (&info["schema"], &info["format"], &info["complete"]),
-        (&"depthcast.info.v1".into(), &"bag".into(), &true.into())
-    );
-    let table = depthcast(&["info", path.to_str().unwrap()]);
-    assert!(String::from_utf8_lossy(&table.stdout).contains("depth"));
+    let folder = Folder::with_bag(&Spec::default());
+    let info = folder.run("info made.bag --json").ended(0).json("info");
+    assert_eq!((&info["format"], &info["complete"]), (&json!("bag"), &json!(true)));
+    assert!(folder.run("info made.bag").out.contains("depth"));
 }
 
 #[test]
 fn a_recording_that_was_cut_off_is_replayed_as_far_as_it_goes_and_exits_with_3() {
-    let dir = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let bag = write_bag(&Spec::default());
-    let path = dir.path().join("cut.bag");
-    let last = bag.chunks.last().unwrap();
-    std::fs::write(&path, &bag.bytes[..last.record.start + (last.record.len()) / 2]).unwrap();
-    for command in ["replay", "info"] {
-        let mut args = vec![command, path.to_str().unwrap(), "--json"];
-        if command == "replay" {
-            args.extend(["--view", "none", "--pace", "max"]);
-        }
-        let output = depthcast(&args);
-        assert_eq!(output.status.code(), Some(3), "{output:?}");
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let last = &bag.chunks.last().unwrap().record;
+    folder.write("cut.bag", &bag.bytes[..last.start + last.len() / 2]);
+    for (command, schema) in
+        [("replay cut.bag --view none --pace max", "report"), ("info cut.bag", "info")]
+    {
+        let answer = folder.run(&format!("{command} --json")).ended(3).json(schema);
         assert!(!answer["damage"]["notes"].as_array().unwrap().is_empty(), "{answer}");
     }
 }
 
 #[test]
 fn bad_recordings_are_refused_with_one_clear_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, bytes: &[u8]| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let empty = file("empty.bag", b"");
-    let jpeg = file("picture.bag", b"\xff\xd8\xff\xe0\0\x10JFIF\0 and so on and so on and so on");
-    let text = file("hostname", b"room\n");
-    let no_depth = file(
-        "colour.bag",
-        &write_bag(&Spec { has_depth: false, has_color: true, ..Spec::default() }).bytes,
-    );
-    let missing = dir.path().join("missing.bag").to_str().unwrap().to_owned();
-    let folder = dir.path().to_str().unwrap().to_owned();
-    let commands: &[&[&str]] = if cfg!(feature = "realsense") {
-        &[&["replay", "--view", "none"], &["info"], &["live", "--view", "none", "--from-file"]]
-    } else {
-        &[&["replay", "--view", "none"], &["info"]]
-    };
+    let folder = Folder::new();
+    folder.write("empty.bag", b"");
+    folder.write("picture.bag", b"\xff\xd8\xff\xe0\0\x10JFIF\0 and so on and so on and so on");
+    folder.write("hostname", b"room\n");
+    folder.write("cut1.db3", b"S");
+    folder.write("cut13.db3", b"SQLite format");
+    let no_depth = Spec { has_depth: false, has_color: true, ..Spec::default() };
+    folder.write("colour.bag", write_bag(&no_depth).bytes);
+    std::fs::create_dir(folder.path("folder")).unwrap();
+    let mut commands = vec!["replay --view none", "info"];
+    if cfg!(feature = "realsense") {
+        commands.push("live --view none --from-file");
+    }
     for command in commands {
-        let with = |file: &str, words: &[&str]| {
-            let args: Vec<_> = command.iter().copied().chain([file]).collect();
-            refused(&args, 1, &[&[file], words].concat());
-        };
-        with(&empty, &["empty"]);
-        with(&missing, &["there is no such file"]);
-        with(&folder, &["directory"]);
-        with(&jpeg, &["JPEG"]);
-        with(&text, &["(.bag, .db3, .mcap)", "it starts with 72 6f 6f 6d 0a \"room.\""]);
-        for len in [1, 13] {
-            with(
-                &file("cut.db3", &b"SQLite format 3\0"[..len]),
-                &[&format!("is cut off after {len} byte"), "a .db3"],
-            );
-        }
-        if command[0] != "info" {
-            with(&no_depth, &["no depth", "olor"]);
+        let formats = "(.bag, .db3, .mcap)";
+        for (file, words) in [
+            ("empty.bag", ["empty", ""]),
+            ("missing.bag", ["there is no such file", ""]),
+            ("folder", ["directory", ""]),
+            ("picture.bag", ["JPEG", ""]),
+            ("hostname", [formats, "it starts with 72 6f 6f 6d 0a \"room.\""]),
+            ("cut1.db3", ["is cut off after 1 byte", "a .db3"]),
+            ("cut13.db3", ["is cut off after 13 byte", "a .db3"]),
+            ("colour.bag", ["no depth", "olor"]),
+        ] {
+            if (command, file) != ("info", "colour.bag") {
+                folder.refused(&format!("{command} {file}"), 1, &[&[file][..], &words].concat());
+            }
         }
     }
 }
@@ -308,98 +157,79 @@ fn bad_recordings_are_refused_with_one_clear_line() {
 #[test]
 fn the_topic_is_chosen_by_its_name() {
     let mut writer = Writer::new(Packing::Lz4);
-    for (i, topic) in [(1, "/left/depth"), (2, "/right/depth"), (3, "/right/depth")] {
-        let info = format!("{}/camera_info", topic.strip_suffix("/depth").unwrap());
-        writer.typed(&info, "sensor_msgs/CameraInfo", &CameraInfo::default().message());
-        let image =
-            Image::DEPTH.depth_message(i, u64::from(i) * 100_000_000, &[i as u16 * 1000; 16 * 12]);
-        writer.typed(topic, "sensor_msgs/Image", &image);
+    for (i, side) in [(1, "left"), (2, "right"), (3, "right")] {
+        let info = CameraInfo::default().message();
+        writer.typed(&format!("/{side}/camera_info"), "sensor_msgs/CameraInfo", &info);
+        let at_ns = u64::from(i) * 100_000_000;
+        let image = Image::DEPTH.depth_message(i, at_ns, &[i as u16 * 1000; 16 * 12]);
+        writer.typed(&format!("/{side}/depth"), "sensor_msgs/Image", &image);
     }
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("two.bag");
-    std::fs::write(&path, writer.finish(true).bytes).unwrap();
-    let (path, out) = (path.to_str().unwrap(), dir.path().join("out"));
-    let replay = ["replay", path, "--view", "none", "--pace", "max", "--json"];
-    let export = ["export", path, "--out", out.to_str().unwrap(), "--format", "png"];
+    let folder = Folder::new();
+    folder.write("two.bag", writer.finish(true).bytes);
+    let replay = "replay two.bag --view none --pace max --json";
+    let export = "export two.bag --out out --format png";
     let both = "/left/depth (16UC1 16x12, 1 frame), /right/depth (16UC1 16x12, 2 frames)";
-    for command in [&replay[..], &export] {
-        refused(command, 2, &["two.bag: several topics have depth images", "--topic", both]);
-        let wrong = [command, &["--topic", "/rihgt/depth"]].concat();
-        refused(
-            &wrong,
-            2,
-            &["--topic /rihgt/depth: there is no such stream", "depth is on: /right/depth (16UC1"],
-        );
+    for command in [replay, export] {
+        let words = ["two.bag: several topics have depth images", "--topic", both];
+        folder.refused(command, 2, &words);
+        let none = "--topic /rihgt/depth: there is no such stream";
+        let words = [none, "depth is on: /right/depth (16UC1"];
+        folder.refused(&format!("{command} --topic /rihgt/depth"), 2, &words);
     }
     for (topic, frames) in [("/left/depth", 1), ("/right/depth", 2)] {
-        let output = depthcast(&[&replay[..], &["--topic", topic]].concat());
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(report(&output)["frames"]["captured"], frames);
+        let report = folder.run(&format!("{replay} --topic {topic}")).ended(0).report();
+        assert_eq!(report["frames"]["captured"], frames);
     }
-    let output = depthcast(&[&export[..], &["--topic", "/right/depth"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(
-        out.join("two_000002.png").exists()
-            && out.join("two_000003.png").exists()
-            && !out.join("two_000001.png").exists()
-    );
-    let table = String::from_utf8(depthcast(&["info", path]).stdout).unwrap();
+    folder.run(&format!("{export} --topic /right/depth")).ended(0);
+    assert_eq!(folder.names("out"), ["two_000002.png", "two_000003.png"]);
+    let table = folder.run("info two.bag").out;
     assert!(table.contains("depth      /left/depth\ndepth      /right/depth"), "{table}");
 }
 
 #[test]
 fn bad_flags_are_refused_with_one_clear_line() {
-    let demo = |args: &[&str], code, words: &[&str]| {
-        refused(&[&["demo", "--view", "none"], args].concat(), code, words)
-    };
-    demo(&["--preset", "stage"], 2, &["stage", "live-demo"]);
-    demo(&["--config", "nowhere.toml"], 2, &["--config nowhere.toml"]);
-    demo(&["--policy", "best"], 2, &["best", "newest"]);
-    demo(&["--duration", "ten"], 2, &["ten", "--duration"]);
-    demo(&["--frames", "-3"], 2, &["-3"]);
-    demo(&["--depth", "huge"], 2, &["huge", "848x480@90"]);
-    demo(&["--threads", "1000"], 2, &["--threads (pipeline.threads) is 1000"]);
-    demo(&["--show-rate", "nan"], 2, &["show_rate_hz"]);
-    demo(&["--nonsense"], 2, &["--nonsense"]);
-    refused(&["demo", "--view", "window"], 2, &["--view", "window"]);
-    refused(&["fly"], 2, &["fly"]);
-    refused(&["replay", "x.bag", "--speed", "0"], 2, &["--speed"]);
-    refused(&["replay", "x.bag", "--from", "2s", "--to", "1s"], 2, &["--from"]);
-    refused(&["replay", "x.bag", "--pace", "max", "--speed", "2"], 2, &["--speed 2", "--pace max"]);
-    refused(
-        &["live", "--from-file", "x.bag", "--infrared"],
-        2,
-        &["--from-file <FILE>' cannot be used with '--infrared'"],
-    );
-    for format in ["npy", "png"] {
-        let export = ["export", "x.bag", "--out", "x", "--format", format, "--color"];
-        refused(&export, 2, &["--color", format, "ply, pcd and csv"]);
+    let folder = Folder::with_bag(&Spec::default());
+    folder.write("mine.toml", "[pipeline]\nthreads = 1\npolicies = \"newest\"\n");
+    folder.write("filters.toml", "[filters]\nspatial = {}\n");
+    for (flags, words) in [
+        ("--preset stage", &["stage", "live-demo"][..]),
+        ("--config nowhere.toml", &["--config nowhere.toml"]),
+        ("--config mine.toml", &["mine.toml, line 3", "policies"]),
+        ("--config filters.toml", &["[filters]", "live --from-file"]),
+        ("--policy best", &["best", "newest"]),
+        ("--duration ten", &["ten", "--duration"]),
+        ("--frames -3", &["-3"]),
+        ("--depth huge", &["huge", "848x480@90"]),
+        ("--threads 1000", &["--threads (pipeline.threads) is 1000"]),
+        ("--show-rate nan", &["show_rate_hz"]),
+        ("--nonsense", &["--nonsense"]),
+    ] {
+        folder.refused(&format!("demo --view none {flags}"), 2, words);
     }
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("mine.toml");
-    std::fs::write(&config, "[pipeline]\nthreads = 1\npolicies = \"newest\"\n").unwrap();
-    demo(&["--config", config.to_str().unwrap()], 2, &["mine.toml, line 3", "policies"]);
-    std::fs::write(&config, "[filters]\nspatial = {}\n").unwrap();
-    demo(&["--config", config.to_str().unwrap()], 2, &["[filters]", "live --from-file"]);
+    let infrared = "--from-file <FILE>' cannot be used with '--infrared'";
+    for (line, words) in [
+        ("demo --view window", &["--view", "window"][..]),
+        ("fly", &["fly"]),
+        ("replay x.bag --speed 0", &["--speed"]),
+        ("replay x.bag --from 2s --to 1s", &["--from"]),
+        ("replay x.bag --pace max --speed 2", &["--speed 2", "--pace max"]),
+        ("live --from-file x.bag --infrared", &[infrared]),
+        ("export x.bag --out x --format npy --color", &["--color", "npy", "ply, pcd and csv"]),
+        ("export x.bag --out x --format png --color", &["--color", "png", "ply, pcd and csv"]),
+    ] {
+        folder.refused(line, 2, words);
+    }
     if cfg!(feature = "viewer") {
-        let demo = |save: &Path| {
-            demo(&["--save", save.to_str().unwrap()], 1, &["--save", save.to_str().unwrap()])
-        };
-        demo(&dir.path().join("no/such/folder/x.rrd"));
-        demo(dir.path());
-        let bag = dir.path().join("input.bag");
-        let bytes = write_bag(&Spec::default()).bytes;
-        std::fs::write(&bag, &bytes).unwrap();
-        let path = bag.to_str().unwrap();
-        refused(
-            &["replay", path, "--view", "none", "--save", path],
-            2,
-            &["--save", path, "read from"],
-        );
-        assert!(std::fs::read(&bag).unwrap() == bytes, "the recording is untouched");
-        refused(&["demo", "--view", "connect=nonsense"], 1, &["connect=nonsense", "rerun+http"]);
+        for save in ["--save no/such/folder/x.rrd", "--save ."] {
+            folder.refused(&format!("demo --view none {save}"), 1, &[save]);
+        }
+        let bytes = folder.read("made.bag");
+        let words = ["--save", "made.bag", "read from"];
+        folder.refused("replay made.bag --view none --save made.bag", 2, &words);
+        assert!(folder.read("made.bag") == bytes, "the recording is untouched");
+        refused("demo --view connect=nonsense", 1, &["connect=nonsense", "rerun+http"]);
     } else {
-        demo(&["--save", "x.rrd"], 2, &["without a viewer"]);
+        refused("demo --view none --save x.rrd", 2, &["without a viewer"]);
     }
 }
 
@@ -407,18 +237,19 @@ fn bad_flags_are_refused_with_one_clear_line() {
 /// that is none.
 #[test]
 fn numbers_that_do_not_fit_are_told_in_plain_words() {
-    let wrong = |args: &[&str], words: &[&str]| {
-        refused(args, 2, words);
-        let message = String::from_utf8(depthcast(args).stderr).unwrap();
+    let wrong = |line: &str, words: &[&str]| {
+        let ran = depthcast(line);
+        ran.refused(2, words);
         for raw in ["unexpected argument", "tip:", "invalid digit", "invalid float", "non-zero"] {
-            assert!(!message.contains(raw), "{args:?}: {message}");
+            assert!(!ran.err.contains(raw), "{ran:?}");
         }
     };
     let whole = "give a whole number, 0 or more";
+    let negative = "`-1s` is less than nothing";
     for (flag, value, words) in [
-        ("--duration", "-1s", "`-1s` is less than nothing"),
-        ("--linger", "-1s", "`-1s` is less than nothing"),
-        ("--stats-interval", "-1s", "`-1s` is less than nothing"),
+        ("--duration", "-1s", negative),
+        ("--linger", "-1s", negative),
+        ("--stats-interval", "-1s", negative),
         ("--frames", "-5", whole),
         ("--seed", "-5", whole),
         ("--threads", "-1", whole),
@@ -438,131 +269,86 @@ fn numbers_that_do_not_fit_are_told_in_plain_words() {
         ("--duration", "--json", "a value is required for '--duration <TIME>'"),
         ("--frames", "--json", "a value is required for '--frames <N>'"),
     ] {
-        wrong(&["demo", "--view", "none", flag, value], &[flag, words]);
+        wrong(&format!("demo --view none {flag} {value}"), &[flag, words]);
     }
-    wrong(&["replay", "x.bag", "--speed", "-1"], &["--speed", "a speed goes from 0.01 to 1000"]);
-    wrong(&["replay", "x.bag", "--from", "-1s"], &["--from", "`-1s` is less than nothing"]);
-    wrong(&["live", "--gain", "much"], &["--gain", "give a number"]);
-    wrong(
-        &["live", "--reconnect", "-1s"],
-        &["--reconnect", "`-1s` is less than nothing", "or never, or forever"],
-    );
-    wrong(
-        &["export", "x.bag", "--out", "x", "--format", "ply", "--every", "0"],
-        &["--every", "1 or more"],
-    );
-    wrong(&["bench", "--rounds", "-1"], &["--rounds", "-1 is not in 1..=100000"]);
-    wrong(
-        &["profile", "--warm-up", "-1s", "--", "demo"],
-        &["--warm-up", "`-1s` is less than nothing"],
-    );
-    wrong(&["profile", "--warm-up", "--", "demo"], &["a value is required for '--warm-up <TIME>'"]);
-    wrong(
-        &["record", "x.mcap", "--max-size", "-1GB", "--", "demo"],
-        &["--max-size", "`-1GB` is less than nothing"],
-    );
-    wrong(&["profile", "--", "demo", "--frames", "-5"], &["--frames", whole]);
-    wrong(&["demo", "--json", "-1"], &["'-1'", "--json"]);
-    wrong(&["profile", "--fail-over", "-5%", "--", "demo"], &["--fail-over", "`-5%` is no share"]);
+    let ever = "or never, or forever";
+    for (line, words) in [
+        ("replay x.bag --speed -1", &["--speed", "a speed goes from 0.01 to 1000"][..]),
+        ("replay x.bag --from -1s", &["--from", negative]),
+        ("live --gain much", &["--gain", "give a number"]),
+        ("live --reconnect -1s", &["--reconnect", negative, ever]),
+        ("export x.bag --out x --format ply --every 0", &["--every", "1 or more"]),
+        ("bench --rounds -1", &["--rounds", "-1 is not in 1..=100000"]),
+        ("profile --warm-up -1s -- demo", &["--warm-up", negative]),
+        ("profile --warm-up -- demo", &["a value is required for '--warm-up <TIME>'"]),
+        ("record x.mcap --max-size -1GB -- demo", &["--max-size", "`-1GB` is less than nothing"]),
+        ("profile -- demo --frames -5", &["--frames", whole]),
+        ("demo --json -1", &["'-1'", "--json"]),
+        ("profile --fail-over -5% -- demo", &["--fail-over", "`-5%` is no share"]),
+    ] {
+        wrong(line, words);
+    }
 }
 
 #[test]
 fn a_section_behind_the_end_is_a_mistake() {
-    let dir = tempfile::tempdir().unwrap();
-    let bag = dir.path().join("short.bag");
-    let path = bag.to_str().unwrap();
-    std::fs::write(&bag, write_bag(&Spec::default()).bytes).unwrap();
-    let behind = ["short.bag", "--from 10s is past the end", "0.300 s"];
-    let replay = ["replay", path, "--from", "10s", "--view", "none"];
-    refused(&replay, 1, &behind);
-    let (mcap, out) = (dir.path().join("x.mcap"), dir.path().join("profile"));
-    refused(&[&["record", mcap.to_str().unwrap(), "--"], &replay[..]].concat(), 1, &behind);
-    refused(
-        &[&["profile", "--out", out.to_str().unwrap(), "--"], &replay[..]].concat(),
-        1,
-        &behind,
-    );
-    assert!(!mcap.exists() && !out.exists());
+    let folder = Folder::with_bag(&Spec::default());
+    let replay = "replay made.bag --from 10s --view none";
+    for command in ["", "record x.mcap -- ", "profile --out profile -- "] {
+        let words = ["made.bag", "--from 10s is past the end", "0.300 s"];
+        folder.refused(&format!("{command}{replay}"), 1, &words);
+    }
+    assert_eq!(folder.names("."), ["made.bag"]);
     // Of a recording that was cut off nobody knows how long it was.
-    let bytes = std::fs::read(&bag).unwrap();
-    std::fs::write(&bag, &bytes[..bytes.len() - 1]).unwrap();
-    let output = depthcast(&[&replay[..], &["--json"]].concat());
-    assert_eq!(output.status.code(), Some(3), "{output:?}");
-    assert_eq!(report(&output)["frames"]["captured"], 0);
+    let bytes = folder.read("made.bag");
+    folder.write("made.bag", &bytes[..bytes.len() - 1]);
+    let report = folder.run(&format!("{replay} --json")).ended(3).report();
+    assert_eq!(report["frames"]["captured"], 0);
 }
 
 #[cfg(feature = "realsense")]
 #[test]
 fn live_without_a_camera_says_what_to_check() {
-    if !String::from_utf8_lossy(&depthcast(&["devices"]).stdout).is_empty() {
+    if !depthcast("devices").out.is_empty() {
         eprintln!("SKIPPED: there is a camera");
         return;
     }
-    refused(
-        &["live", "--view", "none"],
-        1,
-        &["no RealSense camera found", "USB 3", "udev", "depthcast doctor"],
-    );
-    let output = depthcast(&["devices", "--json"]);
-    assert!(output.status.success());
-    assert_eq!(
-        serde_json::from_slice::<Value>(&output.stdout).unwrap()["cameras"],
-        Value::Array(Vec::new())
-    );
+    let words = ["no RealSense camera found", "USB 3", "udev", "depthcast doctor"];
+    refused("live --view none", 1, &words);
+    let devices = depthcast("devices --json").ended(0).out;
+    assert_eq!(serde_json::from_str::<Value>(&devices).unwrap()["cameras"], json!([]));
 }
 
 #[test]
 fn the_first_signal_drains_and_the_second_ends_at_once() {
-    let start = || {
-        Command::new(env!("CARGO_BIN_EXE_depthcast"))
-            .args(["demo", "--depth", "64x48@30", "--view", "none", "--json"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap()
-    };
-    let kill = |id: u32, signal: &str| {
-        assert!(
-            Command::new("kill").args(["-s", signal, &id.to_string()]).status().unwrap().success()
-        );
-    };
-    for signal in ["INT", "TERM"] {
-        let run = start();
-        std::thread::sleep(Duration::from_millis(500));
-        kill(run.id(), signal);
-        let output = run.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(0));
-        assert_eq!(report(&output)["end"], "interrupted");
-    }
     // Stopped, it can't act on the first signal before the second comes; they must be two different
     // ones not to be merged into one.
-    let run = start();
-    std::thread::sleep(Duration::from_millis(500));
-    kill(run.id(), "STOP");
-    kill(run.id(), "TERM");
-    kill(run.id(), "INT");
-    kill(run.id(), "CONT");
-    assert_eq!(run.wait_with_output().unwrap().status.code(), Some(130));
+    for (signals, code) in
+        [(&["INT"][..], 0), (&["TERM"], 0), (&["STOP", "TERM", "INT", "CONT"], 130)]
+    {
+        let mut command = Folder::new().command("demo --depth 64x48@30 --view none --json");
+        let run = command.current_dir("/").stdout(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(500));
+        signals.iter().for_each(|signal| kill(&run, signal));
+        let ran = Ran::from(run.wait_with_output().unwrap()).ended(code);
+        assert!(code != 0 || ran.report()["end"] == "interrupted", "{ran:?}");
+    }
 }
 
 #[test]
 fn a_bare_file_is_replayed_and_commands_of_other_tools_hint_at_ours() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("made.bag");
-    std::fs::write(&path, write_bag(&Spec::default()).bytes).unwrap();
-    let path = path.to_str().unwrap();
-    for verbose in [&[][..], &["-v"]] {
-        let args = [verbose, &[path, "--pace", "max", "--view", "none", "--json"]].concat();
-        let output = depthcast(&args);
-        assert_eq!(output.status.code(), Some(0), "{output:?}");
-        assert_eq!(report(&output)["end"], "end_of_input");
+    let folder = Folder::with_bag(&Spec::default());
+    for verbose in ["", "-vv"] {
+        let line = format!("{verbose} made.bag --pace max --view none --json");
+        assert_eq!(folder.run(&line).ended(0).report()["end"], "end_of_input");
     }
-    refused(&["gone.mcap", "--view", "none"], 1, &["gone.mcap", "there is no such file"]);
+    refused("gone.mcap --view none", 1, &["gone.mcap", "there is no such file"]);
     for (command, hint) in [
         ("view", "depthcast replay FILE"),
         ("play", "depthcast replay FILE"),
         ("convert", "depthcast record OUT.mcap -- replay FILE"),
     ] {
-        refused(&[command, path], 2, &[command, hint]);
+        folder.refused(&format!("{command} made.bag"), 2, &[command, hint]);
     }
 }
 
@@ -580,7 +366,7 @@ fn flags_are_in_groups() {
         ("live", &[("Camera:", &["--serial", "--reconnect"]), ("Source:", &["--from-file"])]),
         ("replay", &[("Source:", &["--pace", "--from ", "--loop", "--topic"])]),
     ] {
-        let help = String::from_utf8(depthcast(&[command, "--help"]).stdout).unwrap();
+        let help = depthcast(&format!("{command} --help")).out;
         for (group, flags) in own.iter().chain(&run) {
             let (_, after) = help.split_once(&format!("\n{group}\n")).unwrap();
             let lines = after.lines().take_while(|l| l.is_empty() || l.starts_with(' '));

@@ -5,32 +5,24 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::slow_projection::SlowProjection;
+use common::scripted::SlowProjection;
 use depthcast::clock::{Clock, HostTime, MonotonicClock};
 use depthcast::pipeline::{self, PipelineSettings, Policy, Stop};
 use depthcast::profile::compare::{Comparison, Verdict};
 use depthcast::profile::report::{CellReport, Measuring, ProfileReport, SCHEMA};
 use depthcast::profile::{self, Run, environment::Environment};
-use depthcast::project::ProjectOptions;
-use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::FrameSource as _;
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use serde_json::Value;
 
+use crate::{Folder, Ran, kill};
+
 common::with_data! { a_recording_is_measured_whole_and_more_than_once }
-
-pub fn depthcast(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).env_remove("DISPLAY").output().unwrap()
-}
-
-pub fn message(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Trace Event Format: what every event has, slices of a thread apart, arrows that go forward
 /// within slices.
@@ -79,36 +71,23 @@ fn assert_is_a_trace(path: &Path) {
 
 #[test]
 fn a_session_over_a_matrix_writes_its_files() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("lab.toml");
-    std::fs::write(
-        &config,
-        "[profile]\nsizes = [\"64x48\", \"160x120\"]\nthreads = [1, 2]\nwarm_up = \"100ms\"\n",
-    )
-    .unwrap();
-    let out = dir.path().join("out");
-    let (config, out_text) = (config.to_str().unwrap(), out.to_str().unwrap());
-    let args = ["profile", "--out", out_text, "--repetitions", "2", "--json", "--"];
-    let demo = ["demo", "--depth", "640x480@100", "--duration", "300ms", "--config", config];
-    let output = depthcast(&[&args[..], &demo].concat());
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["schema"], "depthcast.profile.v1");
+    let folder = Folder::new();
+    let sizes = "[profile]\nsizes = [\"64x48\", \"160x120\"]\n";
+    folder.write("lab.toml", format!("{sizes}threads = [1, 2]\nwarm_up = \"100ms\"\n"));
+    let demo = "demo --depth 640x480@100 --duration 300ms --config lab.toml";
+    let session = format!("profile --out out --repetitions 2 --json -- {demo}");
+    let report = folder.run(&session).ended(0).json("profile");
     let cells = report["cells"].as_array().unwrap();
     let names: Vec<_> = cells.iter().map(|cell| cell["name"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 4);
-    assert_eq!(
-        (names[0], names[3]),
-        ("64x48@100, 1 thread, newest, viewer none", "160x120@100, 2 threads, newest, viewer none")
-    );
+    assert_eq!(names[0], "64x48@100, 1 thread, newest, viewer none");
+    assert_eq!(names[3], "160x120@100, 2 threads, newest, viewer none");
     for cell in cells {
         let all = &cell["all"];
         let number = |pointer: &str| all.pointer(pointer).and_then(Value::as_u64).unwrap();
         assert_eq!(number("/captured"), number("/projected") + number("/drops/capture_queue"));
-        assert_eq!(
-            number("/projected"),
-            number("/shown") + number("/drops/cloud_queue") + number("/drops/viewer")
-        );
+        let lost = number("/drops/cloud_queue") + number("/drops/viewer");
+        assert_eq!(number("/projected"), number("/shown") + lost);
         assert_eq!(number("/latency_us/total/count"), number("/shown"));
         // 30 frames in each of two repetitions, the warm-up's not among them, but for what a busy
         // machine loses.
@@ -118,13 +97,13 @@ fn a_session_over_a_matrix_writes_its_files() {
         for repetition in repetitions {
             let steps = repetition["histograms_ns"]["total"].as_array().unwrap();
             let counted: u64 = steps.iter().map(|step| step[1].as_u64().unwrap()).sum();
-            assert_eq!(counted, repetition["shown"].as_u64().unwrap());
+            assert_eq!(repetition["shown"], counted);
         }
     }
     let cost = &report["measuring"];
     assert!(cost["percent_at_90_fps"].as_f64().unwrap() < 1.0, "{cost}");
     assert!(report["environment"]["processors"].as_u64().unwrap() > 0);
-    let text = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let text = |name: &str| folder.text(&format!("out/{name}"));
     assert_eq!(serde_json::from_str::<Value>(&text("report.json")).unwrap(), report);
     let (markdown, html) = (text("report.md"), text("report.html"));
     for name in names {
@@ -135,68 +114,45 @@ fn a_session_over_a_matrix_writes_its_files() {
         assert!(!html.contains(text), "the page needs nothing from elsewhere: {text}");
     }
     for cell in 1..=4 {
-        assert_is_a_trace(&out.join(format!("trace-{cell}.json")));
+        assert_is_a_trace(&folder.path(&format!("out/trace-{cell}.json")));
         assert!(text(&format!("total-{cell}.hgrm")).contains("#[Mean"));
     }
-    let again = depthcast(&["profile", "--out", out_text, "--", "demo"]);
-    assert_eq!(again.status.code(), Some(1));
-    assert!(message(&again).contains("--force"), "{}", message(&again));
+    folder.run("profile --out out -- demo").says(1, &["--force"]);
 }
 
 fn a_recording_is_measured_whole_and_more_than_once(data: &Path) {
-    let file = data.join("room_640x480_20f.bag");
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("out");
-    let args = ["profile", "--out", out.to_str().unwrap(), "--repetitions", "3", "--json", "--"];
-    let output =
-        depthcast(&[&args[..], &["replay", file.to_str().unwrap(), "--pace", "max"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let all = &report["cells"][0]["all"];
-    assert_eq!(
-        (&all["captured"], &all["shown"], &all["drops"]["source"]),
-        (&60.into(), &60.into(), &0.into())
-    );
-    assert!(message(&output).contains("warm-up"));
-    assert_is_a_trace(&out.join("trace.json"));
+    let folder = Folder::with_data(data);
+    let replay = "replay data/room_640x480_20f.bag";
+    let session = format!("profile --out out --repetitions 3 --json -- {replay} --pace max");
+    let ran = folder.run(&session).ended(0);
+    let all = &ran.json("profile")["cells"][0]["all"];
+    assert_eq!([&all["captured"], &all["shown"], &all["drops"]["source"]], [60, 60, 0]);
+    assert!(ran.err.contains("warm-up"));
+    assert_is_a_trace(&folder.path("out/trace.json"));
 
-    let sizes = dir.path().join("sizes.toml");
-    std::fs::write(&sizes, "[profile]\nsizes = [\"64x48\"]\n").unwrap();
-    let args = ["profile", "--force", "--", "replay", file.to_str().unwrap(), "--config"];
-    let refused = depthcast(&[&args[..], &[sizes.to_str().unwrap()]].concat());
-    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
-    assert!(message(&refused).contains("a recording has its own"));
+    folder.write("sizes.toml", "[profile]\nsizes = [\"64x48\"]\n");
+    let sizes = folder.run(&format!("profile --force -- {replay} --config sizes.toml"));
+    sizes.says(2, &["a recording has its own"]);
 }
 
 #[test]
 fn what_cannot_be_measured_or_compared_is_reported_in_one_line() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("out");
-    let out = out.to_str().unwrap();
-    let not_a_report = dir.path().join("x.json");
-    std::fs::write(&not_a_report, "{\"schema\": \"depthcast.report.v1\"}").unwrap();
-    let not_a_report = not_a_report.to_str().unwrap();
+    let folder = Folder::new();
+    folder.write("x.json", "{\"schema\": \"depthcast.report.v1\"}");
+    let schemas = ["depthcast.report.v1", "depthcast.profile.v1"];
     for (args, code, words) in [
-        (format!("--out {out}"), 2, "demo|live|replay"),
-        (format!("--out {out} -- demo --json"), 2, "--json goes before"),
-        (format!("--out {out} -- export"), 2, "export"),
-        (format!("--out {out} --repetitions 0 -- demo"), 2, "repetitions"),
-        (format!("--out {out} --warm-up 5s -- demo --frames 3"), 1, "within its warm-up"),
-        ("--compare /nowhere /nowhere".into(), 1, "/nowhere/cannot be read"),
-        (
-            format!("--compare {not_a_report} {not_a_report}"),
-            1,
-            "depthcast.report.v1/depthcast.profile.v1",
-        ),
-        ("--compare a b --fail-over much".into(), 2, "10%"),
+        ("--out out", 2, &["demo|live|replay"][..]),
+        ("--out out -- demo --json", 2, &["--json goes before"]),
+        ("--out out -- export", 2, &["export"]),
+        ("--out out --repetitions 0 -- demo", 2, &["repetitions"]),
+        ("--out out --warm-up 5s -- demo --frames 3", 1, &["within its warm-up"]),
+        ("--compare /nowhere /nowhere", 1, &["/nowhere", "cannot be read"]),
+        ("--compare x.json x.json", 1, &schemas),
+        ("--compare a b --fail-over much", 2, &["10%"]),
     ] {
-        let output = depthcast(&["profile"].into_iter().chain(args.split(' ')).collect::<Vec<_>>());
-        let message = message(&output);
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {message}");
-        let has_all = words.split('/').all(|word| message.contains(word));
-        assert!(has_all && !message.contains("panicked"), "{args:?}: {message}");
+        folder.run(&format!("profile {args}")).says(code, words);
     }
-    assert!(!Path::new(out).exists(), "nothing is written for nothing");
+    assert_eq!(folder.names("."), ["x.json"], "nothing is written for nothing");
 }
 
 /// A clock on which short sleeps are exact: it waits awake.
@@ -230,17 +186,7 @@ fn repetition(
     };
     let options = SyntheticOptions { width: 320, height: 240, fps: 90.0, seed: 1, color: false };
     let camera = SyntheticCamera::new(options, Arc::clone(&clock)).unwrap();
-    let settings = PipelineSettings {
-        policy: Policy::Newest,
-        capture_queue: 4,
-        cloud_queue: 4,
-        threads: 1,
-        duration: None,
-        frames: Some(45),
-        journal: true,
-        realtime: Realtime::default(),
-        project: ProjectOptions::default(),
-    };
+    let settings = PipelineSettings { frames: Some(45), ..common::settings(Policy::Newest, 4, 4) };
     let info = camera.info().clone();
     let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
     let (source, stop) = (Box::new(camera), Stop::default());
@@ -290,12 +236,8 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
 
     // Repetitions are pairs if both reports say that they are of one session of interleaved runs.
     let in_turns = |report: &ProfileReport, at| ProfileReport { in_turns: at, ..report.clone() };
-    for (at, other, paired) in [
-        (Some(1), Some(1), true),
-        (Some(1), Some(2), false),
-        (Some(1), None, false),
-        (None, None, false),
-    ] {
+    let pairs = [(Some(1), Some(1)), (Some(1), Some(2)), (Some(1), None), (None, None)];
+    for ((at, other), paired) in pairs.into_iter().zip([true, false, false, false]) {
         let comparison =
             Comparison::new(&in_turns(&usual, at), &in_turns(&slow, other), 0.1).unwrap();
         assert_eq!(comparison.cells[0].paired, paired, "{at:?} and {other:?}");
@@ -311,43 +253,31 @@ fn two_hundred_microseconds_more_projection_are_found_and_written_down() {
     assert!(error.contains("the runs differ") && error.contains(&of_usual.name), "{error}");
 
     // And from outside.
-    let dir = tempfile::tempdir().unwrap();
-    let write = |name: &str, report: &ProfileReport| {
-        let path = dir.path().join(name);
-        std::fs::write(&path, serde_json::to_string(report).unwrap()).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let (usual, slow) = (write("usual.json", &usual), write("slow.json", &slow));
-    let output = depthcast(&["profile", "--compare", &usual, &slow, "--fail-over", "10%"]);
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("REGRESSION"));
-    let same = depthcast(&["profile", "--compare", &usual, &usual, "--json"]);
-    assert_eq!(same.status.code(), Some(0), "{same:?}");
-    let same: Value = serde_json::from_slice(&same.stdout).unwrap();
-    assert_eq!(same["schema"], "depthcast.compare.v1");
+    let folder = Folder::new();
+    folder.write("usual.json", serde_json::to_string(&usual).unwrap());
+    folder.write("slow.json", serde_json::to_string(&slow).unwrap());
+    let slower = folder.run("profile --compare usual.json slow.json --fail-over 10%").ended(1);
+    assert!(slower.out.contains("REGRESSION"));
+    let same = folder.run("profile --compare usual.json usual.json --json").ended(0);
+    let same = same.json("compare");
     let changes = same["cells"][0]["changes"].as_array().unwrap();
     assert!(changes.iter().all(|change| change["verdict"] == "same"));
 }
 
 #[test]
 fn figures_are_there_while_a_run_goes_on() {
-    let dir = tempfile::tempdir().unwrap();
-    let lines = dir.path().join("stats.jsonl");
-    let mut run = Command::new(env!("CARGO_BIN_EXE_depthcast"))
-        .args("demo --depth 64x48@50 --view none --json --metrics 0".split(' '))
-        .args(["--stats-interval", "200ms"])
-        .args(["--duration", "30s", "--stats-out", lines.to_str().unwrap()])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let folder = Folder::new();
+    let metrics = "--metrics 0 --stats-interval 200ms --stats-out stats.jsonl";
+    let demo = "demo --depth 64x48@50 --duration 30s --view none --json";
+    let mut command = folder.command(&format!("{demo} {metrics}"));
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     BufReader::new(run.stderr.take().unwrap()).read_line(&mut said).unwrap();
     let address = said.trim().strip_prefix("metrics: http://").unwrap();
-    let address = address.strip_suffix("/metrics").unwrap().to_owned();
+    let address = address.strip_suffix("/metrics").unwrap();
     assert!(address.starts_with("127.0.0.1:"), "{said}");
     let ask = || {
-        let mut stream = TcpStream::connect(&address).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
             .unwrap();
         let mut page = String::new();
@@ -362,18 +292,12 @@ fn figures_are_there_while_a_run_goes_on() {
     let page = ask();
     assert!(page.contains("depthcast_state{state=\"streaming\"} 1\n"), "{page}");
     std::thread::sleep(Duration::from_millis(500));
-    assert!(
-        Command::new("kill").args(["-s", "INT", &run.id().to_string()]).status().unwrap().success()
-    );
-    let output = run.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    common::assert_identities(&report);
-    let text = std::fs::read_to_string(&lines).unwrap();
+    kill(&run, "INT");
+    let report = Ran::from(run.wait_with_output().unwrap()).ended(0).report();
+    let text = folder.text("stats.jsonl");
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines.len() >= 2, "{text}");
     let last = lines.last().unwrap();
     assert_eq!((&last["state"], &last["frames"]), (&"ended".into(), &report["frames"]));
-    let times: Vec<_> = lines.iter().map(|line| line["t_s"].as_f64().unwrap()).collect();
-    assert!(times.is_sorted());
+    assert!(lines.is_sorted_by_key(|line| line["t_s"].as_f64().unwrap()));
 }

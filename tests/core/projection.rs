@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use common::recording::{at_once, drain, open};
 use depthcast::camera::{ColorCamera, Distortion, Extrinsics, Intrinsics};
 use depthcast::cloud::Points;
 use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
@@ -12,6 +13,7 @@ use depthcast::project::{
     BackProjector, Decimate, DecimateBy, DepthRange, Layout, ProjectError, ProjectOptions,
     Reduction, Roi, naive,
 };
+use depthcast::source::FrameSource as _;
 use proptest::prelude::*;
 
 common::with_data! { equals_librealsenses_point_cloud_bit_for_bit }
@@ -40,6 +42,13 @@ fn projector(camera: &Intrinsics, options: ProjectOptions) -> BackProjector {
 
 fn reducing(reduction: Reduction) -> ProjectOptions {
     ProjectOptions { reduction, ..Default::default() }
+}
+
+/// The points of one image.
+fn points(camera: &Intrinsics, options: ProjectOptions, image: &DepthFrame) -> Points {
+    let mut points = Points::default();
+    in_threads(2, || projector(camera, options).project(image, &mut points)).unwrap();
+    points
 }
 
 fn in_threads<T: Send>(threads: usize, f: impl FnOnce() -> T + Send) -> T {
@@ -167,9 +176,7 @@ proptest! {
             }
         }
         let options = reducing(Reduction { roi: Some(roi), range, ..Default::default() });
-        let mut points = Points::default();
-        let image = frame(width, height, 0.001, depth);
-        projector(&camera, options).project(&image, &mut points).unwrap();
+        let points = points(&camera, options, &frame(width, height, 0.001, depth));
         let want = naive::within(&masked, &camera, 0.001, range);
         prop_assert_eq!(bits(&points.positions_m), bits(&want));
     }
@@ -182,18 +189,16 @@ fn a_decimated_wall_stays_where_it_is() {
     for factor in 2..=4 {
         let decimate = Some(Decimate { factor, by: DecimateBy::Median });
         let options = reducing(Reduction { decimate, ..Default::default() });
-        let mut projector = projector(&camera, options);
-        let mut points = Points::default();
-        in_threads(2, || projector.project(&wall, &mut points)).unwrap();
+        let points = points(&camera, options, &wall).positions_m;
         let (columns, rows) = (90 / factor, 61 / factor);
-        assert_eq!(points.positions_m.len() as u32, columns * rows);
+        assert_eq!(points.len() as u32, columns * rows);
         // The first point is at the middle of the first block.
         let middle = (factor - 1) as f32 / 2.0;
         let [x, y] = camera.ray(middle, middle);
-        assert_eq!(points.positions_m[0], [x * 2.0, y * 2.0, 2.0]);
+        assert_eq!(points[0], [x * 2.0, y * 2.0, 2.0]);
         let last = |blocks: u32| ((blocks - 1) * factor) as f32 + middle;
         let [x, y] = camera.ray(last(columns), last(rows));
-        assert_eq!(points.positions_m.last(), Some(&[x * 2.0, y * 2.0, 2.0]));
+        assert_eq!(points.last(), Some(&[x * 2.0, y * 2.0, 2.0]));
     }
 }
 
@@ -276,37 +281,29 @@ fn what_does_not_fit_is_refused() {
 
 /// `expected.json` has hashes of librealsense's own point cloud for these recordings.
 fn equals_librealsenses_point_cloud_bit_for_bit(data: &std::path::Path) {
-    use depthcast::clock::{HostTime, MonotonicClock};
-    use depthcast::source::recording::{Pace, RecordingSource, ReplayOptions};
-    use depthcast::source::{Delivery, FrameSource as _};
     use sha2::{Digest as _, Sha256};
 
-    let expected: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
+    let expected = std::fs::read(data.join("expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
     let name = "single_depth_color_640x480";
-    let options = ReplayOptions { pace: Pace::Max, ..Default::default() };
-    let path = data.join(name).with_extension("bag");
-    let mut source =
-        RecordingSource::open(&path, options, std::sync::Arc::new(MonotonicClock::new())).unwrap();
+    let mut source = open(&data.join(name).with_extension("bag"), at_once()).unwrap();
     let intrinsics = source.info().stream.intrinsics;
     let mut compacting = projector(&intrinsics, ProjectOptions::default()).with_bands(8);
     let options = ProjectOptions { layout: Layout::Organized, ..Default::default() };
     let mut organizing = projector(&intrinsics, options).with_bands(8);
-    let mut frame = DepthFrame::new(intrinsics.width, intrinsics.height);
     let mut points = Points::default();
     let hash = |points: &[[f32; 3]]| {
         let bytes: Vec<u8> = points.as_flattened().iter().flat_map(|v| v.to_le_bytes()).collect();
         Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
     };
-    let mut frames = 0;
-    while source.next_frame(&mut frame, HostTime::from_ns(u64::MAX)).unwrap() == Delivery::Frame {
+    let frames = drain(&mut source);
+    for frame in &frames {
         let expected = &expected[name]["frames"][frame.meta.number.to_string()];
-        in_threads(2, || compacting.project(&frame, &mut points)).unwrap();
-        assert_eq!(points.positions_m.len() as u64, expected["valid"].as_u64().unwrap());
-        assert_eq!(hash(&points.positions_m), expected["valid_vertices_sha256"].as_str().unwrap());
-        in_threads(2, || organizing.project(&frame, &mut points)).unwrap();
-        assert_eq!(hash(&points.positions_m), expected["vertices_sha256"].as_str().unwrap());
-        frames += 1;
+        in_threads(2, || compacting.project(frame, &mut points)).unwrap();
+        assert_eq!(expected["valid"], points.positions_m.len());
+        assert_eq!(expected["valid_vertices_sha256"], hash(&points.positions_m));
+        in_threads(2, || organizing.project(frame, &mut points)).unwrap();
+        assert_eq!(expected["vertices_sha256"], hash(&points.positions_m));
     }
-    assert_eq!(frames, 2);
+    assert_eq!(frames.len(), 2);
 }

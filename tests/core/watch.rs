@@ -9,13 +9,12 @@ use common::scripted::{FastClock, Fault, SERIAL, Scripted, info};
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
-use depthcast::project::ProjectOptions;
-use depthcast::realtime::Realtime;
 use depthcast::report::Report;
-use depthcast::sink::NullSink;
+use depthcast::sink::{CloudSink, NullSink};
 use depthcast::source::watch::State::{Reconnecting, Resetting, Stalled, Starting, Streaming};
 use depthcast::source::watch::{HANGS, Health, Reconnect, State, Watched};
 use depthcast::source::{Delivery, FrameSource as _, SourceError};
+use depthcast::stats::Snapshot;
 use depthcast::stats::continuity::{Continuity, ContinuityCounts, SourceContinuity};
 
 /// What came of a camera that was asked for frames for some time.
@@ -70,9 +69,10 @@ fn run_driver<const BLOCKS: bool>(
         (Continuity::new(camera.info().stream.nominal_fps), ContinuityCounts::default());
     let (mut frame, mut frames) = (DepthFrame::new(8, 8), Vec::new());
     let mut error = None;
-    while clock.now() < HostTime::from_ns(seconds * 1_000_000_000) && frames.len() < 100_000 {
-        let (before, until) = (clock.now(), clock.now().plus(Duration::from_millis(50)));
-        match camera.next_frame(&mut frame, until) {
+    let end = HostTime::from_ns(seconds * 1_000_000_000);
+    while clock.now() < end && frames.len() < 100_000 && error.is_none() {
+        let (before, patience) = (clock.now(), Duration::from_millis(50));
+        match camera.next_frame(&mut frame, before.plus(patience)) {
             Ok(Delivery::Frame) => {
                 counts.add(continuity.judge(&frame.meta));
                 frames.push(frame.meta);
@@ -81,30 +81,40 @@ fn run_driver<const BLOCKS: bool>(
             Ok(Delivery::End) => panic!("a camera has no end"),
             Err(e) => error = Some(e),
         }
-        assert!(
-            BLOCKS || clock.now().since(before) <= Duration::from_millis(50),
-            "a wait of {:?}",
-            clock.now().since(before)
-        );
-        if error.is_some() {
-            break;
-        }
+        let waited = clock.now().since(before);
+        assert!(BLOCKS || waited <= patience, "a wait of {waited:?}");
     }
     Ok(Ran { frames, health: monitor.health(clock.now()), continuity: counts.get(), error })
 }
 
+/// A run that ends with an error only if the faults are such.
+fn tried(faults: &[(u64, Fault)], seconds: u64, reconnect: Reconnect) -> Ran {
+    run_with(faults, seconds, reconnect, |_| {}).unwrap()
+}
+
 fn run(faults: &[(u64, Fault)], seconds: u64) -> Ran {
-    let ran = run_with(faults, seconds, Reconnect::default(), |_| {}).unwrap();
+    let ran = tried(faults, seconds, Reconnect::default());
     assert!(ran.error.is_none(), "{:?}", ran.error);
     ran
 }
 
+/// It is well for that many milliseconds; then comes a fault.
+fn well_for(ms: u64, fault: Fault) -> [(u64, Fault); 2] {
+    [(0, Fault::None), (ms, fault)]
+}
+
+#[track_caller]
+fn assert_without_frames(ran: &Ran, seconds: std::ops::Range<f64>) {
+    let got_s = ran.health.without_frames_s;
+    assert!(seconds.contains(&got_s), "{got_s}");
+}
+
 #[test]
 fn a_stall_is_healed_by_a_restart() {
-    let ran = run(&[(0, Fault::None), (3000, Fault::SilentUntilStart)], 10);
+    let ran = run(&well_for(3000, Fault::SilentUntilStart), 10);
     assert_eq!(ran.states(), [(Streaming, 0), (Stalled, 40), (Streaming, 40)]);
     assert_eq!(ran.counts(), [1, 1, 0, 0]);
-    assert!((1.0..1.1).contains(&ran.health.without_frames_s), "{}", ran.health.without_frames_s);
+    assert_without_frames(&ran, 1.0..1.1);
     assert!((880..=900).contains(&ran.frames.len()), "{}", ran.frames.len());
     // Its counter and clock began anew, and nothing was lost that it had counted.
     assert_eq!((ran.restarted_frames(), ran.continuity), (1, SourceContinuity::default()));
@@ -112,62 +122,46 @@ fn a_stall_is_healed_by_a_restart() {
 
 #[test]
 fn a_camera_that_needs_it_is_reset() {
-    let ran = run(&[(0, Fault::None), (3000, Fault::SilentUntilReset)], 20);
+    let ran = run(&well_for(3000, Fault::SilentUntilReset), 20);
     // One second of silence, five after the restart, and two for the camera to come back.
     let want =
         [(Streaming, 0), (Stalled, 40), (Resetting, 90), (Reconnecting, 90), (Streaming, 110)];
     assert_eq!(ran.states(), want);
     assert_eq!(ran.counts(), [1, 1, 1, 1]);
-    assert!((8.0..8.2).contains(&ran.health.without_frames_s), "{}", ran.health.without_frames_s);
+    assert_without_frames(&ran, 8.0..8.2);
 }
 
 #[test]
-fn a_pulled_cable_is_waited_for() {
-    let ran = run(&[(0, Fault::None), (3000, Fault::Unplugged), (13_000, Fault::None)], 20);
-    let states = ran.states();
-    assert_eq!(states[..3], [(Streaming, 0), (Stalled, 40), (Reconnecting, 40)]);
+fn a_pulled_cable_is_waited_for_and_another_camera_is_not_taken_instead() {
+    let unplugged = [(0, Fault::None), (3000, Fault::Unplugged), (13_000, Fault::None)];
+    let other = [&unplugged[..2], &[(6000, Fault::OtherSerial), (12_000, Fault::None)]].concat();
     // At the latest two seconds after it is there again.
-    assert!(
-        states.len() == 4 && states[3].0 == Streaming && (130..=150).contains(&states[3].1),
-        "{states:?}"
-    );
-    assert_eq!(ran.counts(), [1, 0, 0, 1]);
-    assert_eq!((ran.restarted_frames(), ran.continuity), (1, SourceContinuity::default()));
-}
-
-#[test]
-fn another_camera_is_not_taken_instead() {
-    let faults = [
-        (0, Fault::None),
-        (3000, Fault::Unplugged),
-        (6000, Fault::OtherSerial),
-        (12_000, Fault::None),
-    ];
-    let ran = run(&faults, 20);
-    let states: Vec<_> = ran.states().into_iter().map(|s| s.0).collect();
-    assert_eq!(states, [Streaming, Stalled, Reconnecting, Streaming]);
-    assert!(ran.states()[3].1 >= 120, "{:?}", ran.states());
-    assert_eq!(ran.counts(), [1, 0, 0, 1]);
+    for (faults, back) in [(&unplugged[..], 130..=150), (&other, 120..=140)] {
+        let ran = run(faults, 20);
+        let states = ran.states();
+        assert_eq!(states[..3], [(Streaming, 0), (Stalled, 40), (Reconnecting, 40)]);
+        assert!(states[3].0 == Streaming && back.contains(&states[3].1), "{states:?}");
+        assert_eq!((states.len(), ran.counts()), (4, [1, 0, 0, 1]));
+        assert_eq!((ran.restarted_frames(), ran.continuity), (1, SourceContinuity::default()));
+    }
 }
 
 #[test]
 fn another_size_ends_the_run_with_the_reason() {
     let faults = [(0, Fault::None), (3000, Fault::Unplugged), (6000, Fault::OtherSize)];
-    let ran = run_with(&faults, 20, Reconnect::default(), |_| {}).unwrap();
-    let error = ran.error.unwrap().to_string();
+    let error = tried(&faults, 20, Reconnect::default()).error.unwrap().to_string();
     assert!(error.contains("16x16 at 100 fps instead of 8x8 at 100 fps"), "{error}");
 }
 
 #[test]
 fn a_camera_that_fails_at_every_call_is_tried_for_as_long_as_asked() {
-    let faults = [(0, Fault::None), (3000, Fault::Errors)];
-    let ran = run_with(&faults, 1000, Reconnect::For(Duration::from_secs(30)), |_| {}).unwrap();
+    let for_30_s = Reconnect::For(Duration::from_secs(30));
+    let ran = tried(&well_for(3000, Fault::Errors), 1000, for_30_s);
     assert_eq!(ran.states(), [(Streaming, 0), (Stalled, 40), (Resetting, 40), (Reconnecting, 40)]);
     assert_eq!(ran.counts(), [1, 1, 1, 0]);
     let error = ran.error.unwrap().to_string();
-    for want in
-        ["no frame for 30 s, with 1 restarts and 1 resets", "USB fell over", "--reconnect forever"]
-    {
+    let tries = "no frame for 30 s, with 1 restarts and 1 resets";
+    for want in [tries, "USB fell over", "--reconnect forever"] {
         assert!(error.contains(want), "{error}");
     }
 }
@@ -175,8 +169,8 @@ fn a_camera_that_fails_at_every_call_is_tried_for_as_long_as_asked() {
 #[test]
 fn a_first_start_that_fails_is_the_end() {
     for (fault, want) in [(Fault::Errors, "USB fell over"), (Fault::Unplugged, "no camera found")] {
-        let error =
-            run_with(&[(0, fault)], 1000, Reconnect::Forever, |_| {}).err().unwrap().to_string();
+        let failed = run_with(&[(0, fault)], 1000, Reconnect::Forever, |_| {});
+        let error = failed.err().unwrap().to_string();
         assert!(error.contains(want), "{error}");
     }
 }
@@ -187,57 +181,36 @@ fn a_camera_that_is_silent_from_the_start_is_reset() {
     let want = [(Stalled, 50), (Resetting, 100), (Reconnecting, 100), (Streaming, 120)];
     assert_eq!(ran.states(), want);
     assert_eq!((ran.counts(), ran.restarted_frames()), ([1, 1, 1, 1], 1));
-    let mute =
-        run_with(&[(0, Fault::Silent)], 1000, Reconnect::For(Duration::from_secs(60)), |_| {})
-            .unwrap();
+    let mute = tried(&[(0, Fault::Silent)], 1000, Reconnect::For(Duration::from_secs(60)));
     assert!(mute.error.is_some() && mute.frames.is_empty() && mute.counts()[3] == 0);
     assert!((5..=10).contains(&mute.counts()[2]), "{:?}", mute.counts());
-    assert!(
-        (65.0..66.0).contains(&mute.health.without_frames_s),
-        "{}",
-        mute.health.without_frames_s
-    );
+    assert_without_frames(&mute, 65.0..66.0);
 }
 
 #[test]
 fn never_ends_with_the_first_stall() {
-    let ran = run_with(
-        &[(0, Fault::None), (3000, Fault::SilentUntilStart)],
-        20,
-        Reconnect::Never,
-        |_| {},
-    )
-    .unwrap();
+    let ran = tried(&well_for(3000, Fault::SilentUntilStart), 20, Reconnect::Never);
     assert_eq!((ran.states(), ran.counts()), (vec![(Streaming, 0), (Stalled, 40)], [1, 0, 0, 0]));
     assert!(ran.error.unwrap().to_string().contains("no frame for 1.0 s"));
 }
 
 #[test]
 fn a_flood_out_of_order_frames_and_a_counter_that_begins_anew_are_no_stalls() {
-    let flood =
-        run_with(&[(0, Fault::None)], 1, Reconnect::default(), |driver| driver.floods = true)
-            .unwrap();
-    assert_eq!((flood.frames.len(), flood.states()), (100_000, vec![(Streaming, 0)]));
-
-    let disorder = |n| match n {
-        100 => 101,
-        101 => 100,
-        n => n,
+    let well = |seconds, change: fn(&mut Scripted<false>)| {
+        let ran = run_with(&[(0, Fault::None)], seconds, Reconnect::default(), change).unwrap();
+        assert_eq!(ran.states(), [(Streaming, 0)]);
+        ran
     };
-    let ran =
-        run_with(&[(0, Fault::None)], 5, Reconnect::default(), |driver| driver.numbers = disorder)
-            .unwrap();
-    assert_eq!(ran.states(), [(Streaming, 0)]);
-    assert_eq!(
-        ran.continuity,
-        SourceContinuity { gaps: 1, frames_missing: 1, went_back: 1, ..Default::default() }
-    );
-
-    let reset = |n| if n > 200 { n - 200 } else { n };
-    let ran =
-        run_with(&[(0, Fault::None)], 5, Reconnect::default(), |driver| driver.numbers = reset)
-            .unwrap();
-    assert_eq!(ran.continuity, SourceContinuity { went_back: 1, ..Default::default() });
+    let flood = well(1, |driver| driver.floods = true);
+    assert_eq!(flood.frames.len(), 100_000);
+    let disorder = well(5, |driver| {
+        driver.numbers = |n| if n == 100 || n == 101 { 201 - n } else { n };
+    });
+    let (gaps, frames_missing, went_back) = (1, 1, 1);
+    let want = SourceContinuity { gaps, frames_missing, went_back, ..Default::default() };
+    assert_eq!(disorder.continuity, want);
+    let reset = well(5, |driver| driver.numbers = |n| if n > 200 { n - 200 } else { n });
+    assert_eq!(reset.continuity, SourceContinuity { went_back: 1, ..Default::default() });
 }
 
 #[test]
@@ -246,9 +219,8 @@ fn a_loose_contact_for_hours_grows_no_memory_and_is_not_hurried() {
         .flat_map(|k| [(k * 5000, Fault::None), (k * 5000 + 1000, Fault::Unplugged)])
         .chain([(10_000_000, Fault::None)])
         .collect();
-    let ran = run_with(&faults, 10_020, Reconnect::Forever, |_| {}).unwrap();
-    let health = &ran.health;
-    assert!(ran.error.is_none() && health.stalls > 200, "{health:?}");
+    let Ran { health, error, .. } = tried(&faults, 10_020, Reconnect::Forever);
+    assert!(error.is_none() && health.stalls > 200, "{health:?}");
     assert_eq!(health.changes.len(), 64);
     assert!(health.changes_left_out > 500);
     assert_eq!((health.state, health.reconnects + health.restarts), (Streaming, health.stalls));
@@ -257,11 +229,8 @@ fn a_loose_contact_for_hours_grows_no_memory_and_is_not_hurried() {
 #[test]
 fn a_camera_that_never_comes_back_is_not_started_all_the_time() {
     let mut starts = Arc::default();
-    let ran =
-        run_with(&[(0, Fault::None), (1000, Fault::Silent)], 3600, Reconnect::Forever, |driver| {
-            starts = Arc::clone(&driver.starts);
-        })
-        .unwrap();
+    let keep = |driver: &mut Scripted<false>| starts = Arc::clone(&driver.starts);
+    let ran = run_with(&well_for(1000, Fault::Silent), 3600, Reconnect::Forever, keep).unwrap();
     assert!(ran.error.is_none());
     // Five seconds of patience and eight of pause for each.
     assert!((200..=300).contains(&starts.load(Ordering::Relaxed)), "{starts:?}");
@@ -270,32 +239,23 @@ fn a_camera_that_never_comes_back_is_not_started_all_the_time() {
 #[test]
 fn calls_that_never_return_are_left_behind() {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
-    let heals = Scripted::<true>::new(
-        &clock,
-        &[(0, Fault::None), (2000, Fault::Hangs), (30_000, Fault::None)],
-    );
-    let ran = run_driver(heals, 60, Reconnect::Forever, &clock).unwrap();
+    let faults = [(0, Fault::None), (2000, Fault::Hangs), (30_000, Fault::None)];
+    let heals = Scripted::<true>::new(&clock, &faults);
+    let Ran { health, error, frames, .. } =
+        run_driver(heals, 60, Reconnect::Forever, &clock).unwrap();
     // Looking for it hangs for 20 s, and so does the start that began before it was well; then it
     // is reset.
-    let health = &ran.health;
-    assert!(
-        ran.error.is_none() && health.hung_calls >= 2 && health.resets >= 1,
-        "{:?} {health:?}",
-        ran.error
-    );
-    assert_eq!(health.state, Streaming);
-    let after = ran
-        .frames
-        .iter()
-        .filter(|frame| frame.arrived_at > HostTime::from_ns(55_000_000_000))
-        .count();
+    let is_left = health.hung_calls >= 2 && health.resets >= 1 && health.state == Streaming;
+    assert!(error.is_none() && is_left, "{error:?} {health:?}");
+    let late = HostTime::from_ns(55_000_000_000);
+    let after = frames.iter().filter(|frame| frame.arrived_at > late).count();
     assert!(after > 100, "{after}");
 }
 
 #[test]
 fn never_ends_at_once_also_if_the_camera_cannot_be_stopped() {
     let clock: Arc<dyn Clock> = Arc::new(FastClock::default());
-    let hangs = Scripted::<true>::new(&clock, &[(0, Fault::None), (2000, Fault::Hangs)]);
+    let hangs = Scripted::<true>::new(&clock, &well_for(2000, Fault::Hangs));
     let ran = run_driver(hangs, 60, Reconnect::Never, &clock).unwrap();
     let error = ran.error.unwrap().to_string();
     assert!(error.contains("no frame for "), "{error}");
@@ -310,34 +270,17 @@ fn in_pipeline(
     on_state: impl Fn(State, &Stop),
 ) -> (Outcome, PipelineSettings) {
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
-    let camera = Watched::open(
-        Scripted::<true>::new(&clock, faults),
-        Some(SERIAL.into()),
-        Reconnect::Forever,
-        Arc::clone(&clock),
-    )
-    .unwrap();
-    let settings = PipelineSettings {
-        policy: Policy::Newest,
-        capture_queue: 4,
-        cloud_queue: 4,
-        threads: 1,
-        duration: Some(Duration::from_secs(seconds)),
-        frames: None,
-        realtime: Realtime::default(),
-        journal: false,
-        project: ProjectOptions::default(),
-    };
+    let driver = Scripted::<true>::new(&clock, faults);
+    let serial = Some(SERIAL.into());
+    let camera = Watched::open(driver, serial, Reconnect::Forever, Arc::clone(&clock)).unwrap();
+    let duration = Some(Duration::from_secs(seconds));
+    let settings = PipelineSettings { duration, ..common::settings(Policy::Newest, 4, 4) };
     let stop = Stop::default();
     let asked = stop.clone();
-    let mut on_tick =
-        |s: &depthcast::stats::Snapshot| on_state(s.camera.as_ref().unwrap().state(), &asked);
-    let sinks: Vec<Box<dyn depthcast::sink::CloudSink>> = vec![Box::new(NullSink)];
-    (
-        pipeline::run(Box::new(camera), sinks, settings.clone(), clock, stop, &mut on_tick)
-            .unwrap(),
-        settings,
-    )
+    let mut on_tick = |s: &Snapshot| on_state(s.camera.as_ref().unwrap().state(), &asked);
+    let sinks: Vec<Box<dyn CloudSink>> = vec![Box::new(NullSink)];
+    let (camera, copy) = (Box::new(camera), settings.clone());
+    (pipeline::run(camera, sinks, copy, clock, stop, &mut on_tick).unwrap(), settings)
 }
 
 #[test]
@@ -346,9 +289,9 @@ fn a_run_stops_within_two_seconds_in_every_state() {
         (Starting, vec![(0, Fault::Silent)]),
         (Streaming, vec![(0, Fault::None)]),
         // The calls of these hang for an hour.
-        (Stalled, vec![(0, Fault::None), (300, Fault::Hangs)]),
-        (Streaming, vec![(0, Fault::None), (700, Fault::Hangs)]),
-        (Reconnecting, vec![(0, Fault::None), (300, Fault::Unplugged)]),
+        (Stalled, well_for(300, Fault::Hangs).into()),
+        (Streaming, well_for(700, Fault::Hangs).into()),
+        (Reconnecting, well_for(300, Fault::Unplugged).into()),
         // The restart is silent for five seconds, and then the reset hangs.
         (Resetting, vec![(0, Fault::None), (300, Fault::Silent), (5000, Fault::Hangs)]),
     ] {
@@ -363,40 +306,26 @@ fn a_run_stops_within_two_seconds_in_every_state() {
         });
         let took = asked_at.get().unwrap_or_else(|| panic!("{state:?} was not reached")).elapsed();
         assert!(took < Duration::from_secs(2), "{state:?}: {took:?}");
-        assert!(
-            outcome.error.is_none() && outcome.warnings.is_empty(),
-            "{:?} {:?}",
-            outcome.error,
-            outcome.warnings
-        );
+        let Outcome { error, warnings, .. } = outcome;
+        assert!(error.is_none() && warnings.is_empty(), "{error:?} {warnings:?}");
     }
 }
 
 #[test]
 fn the_report_tells_of_an_outage_and_the_frames_are_accounted_for() {
-    let faults = [(0, Fault::None), (300, Fault::SilentUntilStart)];
-    let (outcome, settings) = in_pipeline(&faults, 3, |_, _| {});
+    let (outcome, settings) = in_pipeline(&well_for(300, Fault::SilentUntilStart), 3, |_, _| {});
     let report = Report::new(&info(8), &settings, &outcome, None);
     let json = serde_json::to_value(&report).unwrap();
     common::assert_identities(&json);
     let camera = &json["camera"];
-    assert_eq!(
-        (&camera["state"], &camera["stalls"], &camera["restarts"]),
-        (&"streaming".into(), &1.into(), &1.into())
-    );
-    assert_eq!(
-        (&camera["changes"][1]["from"], &camera["changes"][1]["to"]),
-        (&"streaming".into(), &"stalled".into())
-    );
+    assert_eq!([&camera["stalls"], &camera["restarts"]], [1, 1]);
+    let change = &camera["changes"][1];
+    let states = [&camera["state"], &change["from"], &change["to"]];
+    assert_eq!(states, ["streaming", "streaming", "stalled"]);
     assert!(camera["without_frames_s"].as_f64().unwrap() >= 1.0, "{camera}");
-    assert_eq!(
-        (&json["source_continuity"]["gaps"], &json["drops"]["source"]),
-        (&0.into(), &0.into())
-    );
+    assert_eq!([&json["source_continuity"]["gaps"], &json["drops"]["source"]], [0, 0]);
     let table = report.table();
-    assert!(
-        table.contains("the camera: 1 stall, ")
-            && table.contains("streaming -> stalled: no frame for "),
-        "{table}"
-    );
+    for words in ["the camera: 1 stall, ", "streaming -> stalled: no frame for "] {
+        assert!(table.contains(words), "{table}");
+    }
 }

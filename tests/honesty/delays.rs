@@ -17,15 +17,13 @@ fn in_step(
     delays: Delays,
     count: u64,
 ) -> Outcome {
-    let arrive = {
-        let (clock, sleep) = (Arc::clone(&clock), sleep.clone());
-        move |_| {
-            sleep(ms(100).saturating_sub(delays.source + delays.project + delays.sink));
-            let arrived_at = clock.now();
-            // A frame that has arrived, and whose delivery takes its time.
-            sleep(delays.source);
-            arrived_at
-        }
+    let (time, pause) = (Arc::clone(&clock), sleep.clone());
+    let arrive = move |_| {
+        pause(ms(100).saturating_sub(delays.source + delays.project + delays.sink));
+        let arrived_at = time.now();
+        // A frame that has arrived, and whose delivery takes its time.
+        pause(delays.source);
+        arrived_at
     };
     let probe = Probe::new(move |_| {
         sleep(delays.sink);
@@ -43,11 +41,8 @@ fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond()
     {
         let delays = Delays { source: us(source), project: us(project), sink: us(sink) };
         let clock = TestClock::new(None);
-        let sleep = {
-            let clock = Arc::clone(&clock);
-            move |duration| clock.time.advance(duration)
-        };
-        let outcome = in_step(clock, sleep, delays, 30);
+        let time = Arc::clone(&clock);
+        let outcome = in_step(clock, move |duration| time.time.advance(duration), delays, 30);
         let [capture_queue, project, log] = [source, project, sink].map(|us| us * 1000);
         let total = capture_queue + project + log;
         let want: Vec<_> = (1..=30)
@@ -95,14 +90,12 @@ fn in_real_time_too_a_delay_is_in_its_stage_and_nowhere_else() {
     ] {
         // How long the sleeps really were; a busy machine makes them longer.
         let slept = Arc::new(Mutex::new(Vec::new()));
-        let sleep = {
-            let slept = Arc::clone(&slept);
-            move |duration| {
-                let started = std::time::Instant::now();
-                std::thread::sleep(duration);
-                if duration == DELAY {
-                    slept.lock().unwrap().push(started.elapsed().as_nanos() as u64);
-                }
+        let all_slept = Arc::clone(&slept);
+        let sleep = move |duration| {
+            let started = std::time::Instant::now();
+            std::thread::sleep(duration);
+            if duration == DELAY {
+                all_slept.lock().unwrap().push(started.elapsed().as_nanos() as u64);
             }
         };
         let outcome = in_step(Arc::new(MonotonicClock::new()), sleep, delays, FRAMES);

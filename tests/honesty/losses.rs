@@ -15,9 +15,8 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
             next += 1;
             if meta.number > 20 + lost { Delivery::End } else { Delivery::Frame }
         });
-        let taking = || Probe::new(|_| Offer::Taken);
-        let outcome =
-            run(source, [taking()], settings(Policy::Lossless, 2, 2), TestClock::new(None));
+        let lossless = settings(Policy::Lossless, 2, 2);
+        let outcome = run(source, [Probe::taking()], lossless, TestClock::new(None));
         assert_eq!(drops(&outcome), [lost, 0, 0, 0, 0, 0]);
 
         // In the capture queue: the projection is blocked with the first frame until more have come
@@ -26,28 +25,17 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
         let clock = TestClock::new(Some(&gate));
         let source = held_up(4 + lost, gate, Arc::clone(&clock), || ());
         let clock = SlowProjection::new(clock, ms(1));
-        let outcome = run(source, [taking()], settings(Policy::Newest, 3, 64), clock);
+        let outcome = run(source, [Probe::taking()], settings(Policy::Newest, 3, 64), clock);
         assert_eq!(drops(&outcome), [0, lost, 0, 0, 0, 0]);
         assert_eq!(numbers(&outcome), [1, 2 + lost, 3 + lost, 4 + lost], "the newest ones stay");
 
         // In the cloud queue: the sink is blocked with the first cloud. A second sink signals when
         // the others are made.
         let gate = Arc::new(Gate::default());
-        let blocked = Arc::clone(&gate);
-        let (made_tx, made) = channel();
+        let first = Probe::blocked(&gate, || ());
+        let (second, made) = Probe::signalling();
         let clock = TestClock::new(None);
-        let before_next = move || made.recv().unwrap();
-        let source = held_up(4 + lost, gate, Arc::clone(&clock), before_next);
-        let first = Probe::new(move |cloud| {
-            if cloud.meta.number == 1 {
-                blocked.pass();
-            }
-            Offer::Taken
-        });
-        let second = Probe::new(move |_| {
-            made_tx.send(()).unwrap();
-            Offer::Taken
-        });
+        let source = held_up(4 + lost, gate, Arc::clone(&clock), move || made.recv().unwrap());
         let outcome = run(source, [first, second], settings(Policy::Newest, 64, 3), clock);
         assert_eq!(drops(&outcome), [0, 0, lost, 0, 0, 0]);
         assert_eq!(outcome.stats.sinks[1].shown.count(), 4 + lost, "the other sink loses nothing");
@@ -63,7 +51,7 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
     }
     // At the viewer: of 20 frames 10 ms apart, those at 10, 40, 80, 120, 160 and 200 ms are shown
     // at 25 Hz.
-    let probe = Probe { max_rate_hz: Some(25.0), ..Probe::new(|_| Offer::Taken) };
+    let probe = Probe { max_rate_hz: Some(25.0), ..Probe::taking() };
     let outcome = every_10_ms(20, probe);
     assert_eq!(drops(&outcome), [0, 0, 0, 14, 0, 0]);
     assert_eq!(numbers(&outcome), [1, 4, 8, 12, 16, 20]);
@@ -73,7 +61,7 @@ fn losses_are_found_where_they_were_made_to_the_frame() {
 fn drops(outcome: &Outcome) -> [u64; 6] {
     let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
     [
-        stats.continuity.get().frames_missing,
+        stats.drops().source,
         stats.dropped_capture_queue.get(),
         sink.dropped_cloud_queue.get(),
         sink.above_show_rate.get(),

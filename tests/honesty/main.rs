@@ -15,13 +15,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use common::slow_projection::SlowProjection;
+use common::scripted::SlowProjection;
+use common::{assert_accounted, settings};
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::cloud::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
-use depthcast::project::ProjectOptions;
-use depthcast::realtime::Realtime;
 use depthcast::sink::{CloudSink, Offer, Released};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::source::{Delivery, FrameSource, SourceError, SourceInfo};
@@ -153,12 +152,10 @@ fn held_up(
     })
 }
 
-type OnCloud = Box<dyn FnMut(&Cloud) -> Offer + Send>;
-
 /// Does with each cloud what its function says, and signals when all that the pipeline records of a
 /// cloud is recorded.
 struct Probe {
-    on_cloud: OnCloud,
+    on_cloud: Box<dyn FnMut(&Cloud) -> Offer + Send>,
     done: Option<Sender<()>>,
     offered: bool,
     readings: u64,
@@ -169,6 +166,32 @@ impl Probe {
     fn new(on_cloud: impl FnMut(&Cloud) -> Offer + Send + 'static) -> Self {
         let on_cloud = Box::new(on_cloud);
         Self { on_cloud, done: None, offered: false, readings: 0, max_rate_hz: None }
+    }
+
+    fn taking() -> Self {
+        Self::new(|_| Offer::Taken)
+    }
+
+    /// Waits at the gate with the first cloud, and calls `others` for each of the others.
+    fn blocked(gate: &Arc<Gate>, others: impl Fn() + Send + 'static) -> Self {
+        let gate = Arc::clone(gate);
+        Self::new(move |cloud| {
+            match cloud.meta.number {
+                1 => gate.pass(),
+                _ => others(),
+            }
+            Offer::Taken
+        })
+    }
+
+    /// Signals each cloud: one that is served after another sink tells when clouds are made.
+    fn signalling() -> (Self, Receiver<()>) {
+        let (made_tx, made) = channel();
+        let probe = Self::new(move |_| {
+            made_tx.send(()).unwrap();
+            Offer::Taken
+        });
+        (probe, made)
     }
 }
 
@@ -194,28 +217,14 @@ impl CloudSink for Probe {
     }
 }
 
-fn settings(policy: Policy, capture_queue: usize, cloud_queue: usize) -> PipelineSettings {
-    PipelineSettings {
-        policy,
-        capture_queue,
-        cloud_queue,
-        threads: 1,
-        duration: None,
-        frames: None,
-        journal: true,
-        realtime: Realtime::default(),
-        project: ProjectOptions::default(),
-    }
-}
-
 fn run(
     source: Box<dyn FrameSource>,
     sinks: impl IntoIterator<Item = Probe>,
     settings: PipelineSettings,
     clock: Arc<dyn Clock>,
 ) -> Outcome {
-    let sinks: Vec<_> =
-        sinks.into_iter().map(|sink| Box::new(sink) as Box<dyn CloudSink>).collect();
+    let boxed = |sink| Box::new(sink) as Box<dyn CloudSink>;
+    let sinks: Vec<_> = sinks.into_iter().map(boxed).collect();
     let outcome =
         pipeline::run(source, sinks, settings, clock, Stop::default(), &mut |_| {}).unwrap();
     assert_eq!(outcome.error.as_ref().map(|error| format!("{error:#}")), None);
@@ -260,10 +269,7 @@ fn numbers(outcome: &Outcome) -> Vec<u64> {
 /// total once, and the figures of the stages are those of the single frames.
 fn assert_frames_add_up(outcome: &Outcome) {
     let (stats, sink) = (&outcome.stats, &outcome.stats.sinks[0]);
-    let (captured, projected) = (stats.captured.count(), stats.projected.count());
-    let lost_at_sink = sink.dropped_cloud_queue.get() + sink.dropped_viewer();
-    assert_eq!(captured, projected + stats.dropped_capture_queue.get());
-    assert_eq!(projected, sink.shown.count() + lost_at_sink);
+    assert_accounted(outcome);
     let frames = shown(outcome);
     assert_eq!(frames.len() as u64, sink.shown.count());
     for f in &frames {
@@ -279,7 +285,7 @@ fn assert_frames_add_up(outcome: &Outcome) {
     };
     assert_same(sink.log.latency(), |f| f.log);
     assert_same(sink.total.latency(), |f| f.total);
-    if captured == sink.shown.count() {
+    if stats.captured.count() == sink.shown.count() {
         assert_same(stats.capture_queue.latency(), |f| f.capture_queue);
         assert_same(stats.project.latency(), |f| f.project);
         assert_same(sink.cloud_queue.latency(), |f| f.cloud_queue);

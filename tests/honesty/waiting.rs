@@ -9,8 +9,7 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
     // The projection is blocked with frame 1.
     let source = held_up(5, gate, Arc::clone(&clock), || ());
     let clock = SlowProjection::new(clock, ms(1));
-    let outcome =
-        run(source, [Probe::new(|_| Offer::Taken)], settings(Policy::Lossless, 4, 8), clock);
+    let outcome = run(source, [Probe::taking()], settings(Policy::Lossless, 4, 8), clock);
     let got: Vec<_> =
         shown(&outcome).iter().map(|f| (f.capture_queue / MS, f.project / MS)).collect();
     assert_eq!(got, [(0, 100), (90, 1), (81, 1), (72, 1), (63, 1)]);
@@ -20,27 +19,12 @@ fn frames_that_wait_in_the_capture_queue_count_with_their_waiting() {
 fn clouds_that_wait_for_the_sink_count_with_their_waiting() {
     let gate = Arc::new(Gate::default());
     let clock = TestClock::new(None);
-    let (made_tx, made) = channel();
-    let before_next = move || made.recv().unwrap();
-    let source = held_up(5, Arc::clone(&gate), Arc::clone(&clock), before_next);
-    // The sink is blocked with cloud 1.
-    let first = Probe::new({
-        let clock = Arc::clone(&clock);
-        move |cloud| {
-            if cloud.meta.number == 1 {
-                gate.pass();
-            } else {
-                clock.time.advance(ms(1));
-            }
-            Offer::Taken
-        }
-    });
-    // A second sink, which is not blocked, signals when clouds are made: it is served after the
-    // first.
-    let second = Probe::new(move |_| {
-        made_tx.send(()).unwrap();
-        Offer::Taken
-    });
+    // The sink is blocked with cloud 1. A second sink, which is not blocked, signals when clouds
+    // are made.
+    let time = Arc::clone(&clock);
+    let first = Probe::blocked(&gate, move || time.time.advance(ms(1)));
+    let (second, made) = Probe::signalling();
+    let source = held_up(5, gate, Arc::clone(&clock), move || made.recv().unwrap());
     let outcome = run(source, [first, second], settings(Policy::Lossless, 2, 4), clock);
     let got: Vec<_> =
         shown(&outcome).iter().map(|f| (f.cloud_queue / MS, f.log / MS, f.total / MS)).collect();
@@ -112,7 +96,7 @@ fn a_camera_that_cannot_deliver_counts_what_it_waited_and_what_it_lost() {
             camera.next_frame(frame, HostTime::from_ns(u64::MAX)).unwrap()
         }
     });
-    let probe = Probe { done: Some(done_tx), ..Probe::new(|_| Offer::Taken) };
+    let probe = Probe { done: Some(done_tx), ..Probe::taking() };
     let outcome = run(Box::new(source), [probe], settings(Policy::Lossless, 2, 2), clock);
     let got: Vec<_> = shown(&outcome).iter().map(|f| (f.number, f.total / MS)).collect();
     assert_eq!(got, [(1, 0), (18, 30), (19, 20), (20, 10), (21, 0), (22, 0)]);

@@ -1,5 +1,5 @@
 //! A byte flipped, several, or all cut off, at random places in recordings of each kind: nothing
-//! panics, hangs or takes much memory, all that is intact is delivered, and what is lost is reported.
+//! panics, hangs or takes much memory, all that is intact is delivered, what is lost is reported.
 //!
 //! `DEPTHCAST_DAMAGE_PLACES=2000` tries so many places of each kind, and `DEPTHCAST_DAMAGE_SEED=7`
 //! others.
@@ -11,10 +11,10 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use common::kinds::{self, Kind};
-use common::recording::{File, at_once, drain, open, read};
+use common::recording::{File, drain, numbers, open, random_below, read, with_color};
 use depthcast::frame::DepthFrame;
 use depthcast::recording::{Damage, RecordingInfo, inspect};
-use depthcast::source::recording::ReplayOptions;
+use depthcast::source::FrameSource;
 
 const MAX_MORE_BYTES: u64 = 64 << 20;
 /// Far more than one damaged recording of this size takes on any machine.
@@ -78,8 +78,7 @@ impl<'a> Wound<'a> {
             Err(_) => return Ok(()),
             Ok(replay) => replay,
         };
-        // It may be about a whole stream, such as the name of the topic with all frames' numbers and
-        // time stamps.
+        // It may be about a whole stream, such as the name of the topic with all numbers.
         let is_reported = !self.spares(&self.kind.vital) && !damage.is_none();
         for (frame, places) in intact.iter().zip(&self.kind.frames) {
             if is_single
@@ -87,10 +86,8 @@ impl<'a> Wound<'a> {
                 && !is_reported
                 && !frames.iter().any(|found| is_same(found, frame))
             {
-                return Err(format!(
-                    "frame {}, which is whole, is not delivered: {damage:?}",
-                    frame.meta.number
-                ));
+                let number = frame.meta.number;
+                return Err(format!("frame {number} is whole and not delivered: {damage:?}"));
             }
         }
         let wrong =
@@ -122,10 +119,6 @@ fn is_same(a: &DepthFrame, b: &DepthFrame) -> bool {
     facts(a) == facts(b) && a.depth == b.depth
 }
 
-fn with_color() -> ReplayOptions {
-    ReplayOptions { color: true, ..at_once() }
-}
-
 /// In a process of its own, since the memory that it looks at is the whole process's.
 #[test]
 fn damage_costs_only_what_it_hits() {
@@ -146,13 +139,7 @@ fn damage_recordings() {
     let places: usize = from_environment("DEPTHCAST_DAMAGE_PLACES", 100);
     let seed: u64 = from_environment("DEPTHCAST_DAMAGE_SEED", 1);
     let only: String = from_environment("DEPTHCAST_DAMAGE_KIND", String::new());
-    let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random as usize % below
-    };
+    let mut next = random_below(seed);
     // A test that hangs does not report it.
     let (start, started) = mpsc::channel::<String>();
     std::thread::spawn(move || {
@@ -176,7 +163,7 @@ fn damage_recordings() {
         inspect(&file.put(&kind.bytes)).unwrap();
         let most_bytes = peak_bytes() + MAX_MORE_BYTES;
         let len = kind.bytes.len();
-        let (mut opened, mut kept) = (0, 0);
+        let (mut opened, mut kept, mut colors) = (0, 0, 0);
         for _ in 0..places {
             let bits = [(); 3].map(|()| (next(len), next(8)));
             let cut_at = next(len);
@@ -190,7 +177,15 @@ fn damage_recordings() {
                 let replay = read(&file, &wound.bytes);
                 let path = file.put(&wound.bytes);
                 let info = inspect(&path);
-                let _ = open(&path, with_color()).map(|mut source| drain(&mut source));
+                if let Ok(mut source) = open(&path, with_color()) {
+                    let frames = drain(&mut source);
+                    colors += frames.iter().filter(|frame| frame.color.is_some()).count();
+                    if kind.name.starts_with("bag")
+                        && !costs_the_same(&wound, &replay, &frames, &source.damage())
+                    {
+                        problems.push(format!("{what}: with colour {:?}", source.damage()));
+                    }
+                }
                 if let Ok((frames, damage)) = &replay {
                     (opened, kept) = (opened + 1, kept + frames.len());
                     match &info {
@@ -209,24 +204,32 @@ fn damage_recordings() {
                 if let Err(problem) = wound.check(&intact, &replay) {
                     problems.push(format!("{what}: {problem}"));
                 }
-                assert!(
-                    peak_bytes() <= most_bytes,
-                    "{what}: it takes {} MB more",
-                    (peak_bytes() - most_bytes) >> 20
-                );
+                let more_mb = peak_bytes().saturating_sub(most_bytes) >> 20;
+                assert!(peak_bytes() <= most_bytes, "{what}: it takes {more_mb} MB more");
             }
         }
         println!("{}: {opened} of {} open, with {kept} frames", kind.name, 3 * places);
         // Where the start is damaged, the intrinsics may be lost.
         assert!(opened > 2 * places, "{}: {opened} of {} open", kind.name, 3 * places);
         assert!(kept > 7 * opened, "{}: {kept} frames of {opened}", kind.name);
+        assert!(colors > 5 * opened, "{}: {colors} colour images of {opened}", kind.name);
     }
-    assert!(
-        problems.is_empty(),
-        "{} problems:\n{}",
-        problems.len(),
-        problems[..problems.len().min(30)].join("\n")
-    );
+    let first = problems[..problems.len().min(30)].join("\n");
+    assert!(problems.is_empty(), "{} problems:\n{first}", problems.len());
+}
+
+/// Damage costs with colour what it costs without.
+fn costs_the_same(
+    wound: &Wound<'_>,
+    replay: &Replay,
+    colored: &[DepthFrame],
+    damage: &Damage,
+) -> bool {
+    replay.as_ref().is_ok_and(|(frames, plain)| {
+        numbers(frames) == numbers(colored)
+            && plain.frames_lost == damage.frames_lost
+            && (!wound.is_cut() || plain == damage)
+    })
 }
 
 /// `info` counts the same frames as a replay.

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, write_db3};
-use common::recording::{at_once, drain, numbers, open};
+use common::db3_writer::{Pixels, Spec, Writer, color_of, depth_of, number_of, png_of, write_db3};
+use common::mcap_writer::Cdr;
+use common::recording::{self, at_once, counts, drain, numbers, open, stream, with_color};
 use depthcast::clock::TimestampDomain;
-use depthcast::frame::DepthFrame;
-use depthcast::recording::Damage;
-use depthcast::recording::inspect;
+use depthcast::frame::{DepthFrame, FrameMeta};
+use depthcast::recording::{Damage, StreamInfo, inspect};
 use depthcast::source::FrameSource;
 use depthcast::source::recording::ReplayOptions;
 use tempfile::TempDir;
@@ -29,30 +29,12 @@ fn read(path: &Path, options: ReplayOptions) -> Result<(Vec<DepthFrame>, Damage)
     Ok((frames, source.damage()))
 }
 
-fn read_spec(spec: &Spec) -> (Vec<DepthFrame>, Damage) {
-    let dir = TempDir::new().unwrap();
-    read(&written(&dir, spec), at_once()).unwrap()
-}
-
-fn with_color() -> ReplayOptions {
-    ReplayOptions { color: true, ..at_once() }
-}
-
-/// Each frame is one of the recording's, and they ascend.
 fn assert_genuine(spec: &Spec, frames: &[DepthFrame]) {
-    assert!(
-        frames.windows(2).all(|pair| pair[0].meta.number < pair[1].meta.number),
-        "{:?}",
-        numbers(frames)
-    );
-    for frame in frames {
-        assert!(
-            frame.depth == depth_of(spec, frame.meta.number - 100),
-            "frame {}",
-            frame.meta.number
-        );
-    }
+    recording::assert_genuine(frames, |i| depth_of(spec, i));
 }
+
+const INSERT_DEPTH: &str = "INSERT INTO messages(topic_id, timestamp, data) \
+                            SELECT id, 77, ?1 FROM topics WHERE name LIKE '%compressedDepth'";
 
 fn librealsenses_files_give_what_their_twins_give(data: &Path) {
     for (name, count) in [("single_depth_color_640x480", 2), ("room_640x480_20f", 20)] {
@@ -60,31 +42,25 @@ fn librealsenses_files_give_what_their_twins_give(data: &Path) {
         let mut sources = [&bag, &db3].map(|path| open(path, with_color()).unwrap());
         let [a, b] = [0, 1].map(|i| sources[i].info().clone());
         assert_eq!(a.stream, b.stream);
-        assert_eq!((a.expected_frames, b.expected_frames), (Some(count), Some(count)));
+        assert_eq!([a.expected_frames, b.expected_frames], [Some(count); 2]);
         let (from_a, from_b) = (a.color.unwrap(), b.color.unwrap());
         assert_eq!((from_a.intrinsics, from_a.format), (from_b.intrinsics, from_b.format));
         // The text has six digits.
         let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 3e-6);
         let (a, b) = (from_a.from_depth, from_b.from_depth);
-        assert!(
-            near(&a.rotation, &b.rotation) && near(&a.translation_m, &b.translation_m),
-            "{a:?} {b:?}"
-        );
+        let is_near = near(&a.rotation, &b.rotation) && near(&a.translation_m, &b.translation_m);
+        assert!(is_near, "{a:?} {b:?}");
 
         let [frames_a, frames_b] = [0, 1].map(|i| drain(&mut sources[i]));
         assert_eq!(frames_a.len() as u64, count);
         assert_eq!(numbers(&frames_a), numbers(&frames_b));
         for (a, b) in frames_a.iter().zip(&frames_b) {
             assert!(a.depth == b.depth, "frame {}", a.meta.number);
-            assert_eq!(
-                (a.meta.depth_units_m, a.meta.metadata),
-                (b.meta.depth_units_m, b.meta.metadata)
-            );
-            let (at_a, at_b) = (a.meta.device_time.unwrap(), b.meta.device_time.unwrap());
-            assert!(
-                (at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain,
-                "{at_a:?} {at_b:?}"
-            );
+            let facts = |meta: &FrameMeta| (meta.depth_units_m, meta.metadata);
+            assert_eq!(facts(&a.meta), facts(&b.meta));
+            let [at_a, at_b] = [a, b].map(|frame| frame.meta.device_time.unwrap());
+            let is_near = (at_a.ms - at_b.ms).abs() < 2e-6 && at_a.domain == at_b.domain;
+            assert!(is_near, "{at_a:?} {at_b:?}");
             let (color_a, color_b) = (a.color.as_ref().unwrap(), b.color.as_ref().unwrap());
             assert_eq!(color_a.number, color_b.number);
             assert!(color_a.bytes == color_b.bytes, "colour of frame {}", a.meta.number);
@@ -99,27 +75,10 @@ fn librealsenses_files_give_what_their_twins_give(data: &Path) {
         assert_eq!((a.timestamp_domain, a.streams.len()), (b.timestamp_domain, b.streams.len()));
         assert!((a.duration_s - b.duration_s).abs() < 1e-8);
         for (a, b) in a.streams.iter().zip(&b.streams) {
-            let facts = |s: &depthcast::recording::StreamInfo| {
-                let numbers = (s.first_frame_number, s.last_frame_number);
-                let lens = (s.fx, s.fy, s.ppx, s.ppy, s.distortion);
-                (
-                    s.kind.clone(),
-                    s.topic.clone(),
-                    s.width,
-                    s.height,
-                    s.nominal_fps,
-                    s.frames,
-                    numbers,
-                    lens,
-                    s.depth_units_m,
-                )
-            };
-            assert_eq!(facts(a), facts(b));
-            assert_eq!(
-                (&a.metadata, a.timestamp_domain, a.coeffs),
-                (&b.metadata, b.timestamp_domain, b.coeffs)
-            );
             assert_eq!(a.from_depth.is_some(), b.from_depth.is_some());
+            let encoding = a.encoding.clone();
+            let from_depth = a.from_depth;
+            assert_eq!(*a, StreamInfo { encoding, from_depth, ..b.clone() });
         }
     }
 }
@@ -129,24 +88,14 @@ fn raw_sums_are_librealsenses(data: &Path) {
         serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).unwrap())
             .unwrap();
     let (frames, _) = read(&data.join("room_640x480_20f.db3"), at_once()).unwrap();
-    let sums: Vec<u64> =
-        frames.iter().map(|f| f.depth.iter().map(|&v| u64::from(v)).sum()).collect();
-    let want: Vec<u64> = expected["room_640x480_20f"]["raw_sums"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| v.as_u64().unwrap())
-        .collect();
-    assert_eq!(sums, want);
-    let mut source = open(&data.join("single_depth_color_640x480.db3"), at_once()).unwrap();
-    let frames = drain(&mut source);
+    let sum = |frame: &DepthFrame| frame.depth.iter().map(|&v| u64::from(v)).sum::<u64>();
+    let sums = serde_json::json!(frames.iter().map(sum).collect::<Vec<u64>>());
+    assert_eq!(sums, expected["room_640x480_20f"]["raw_sums"]);
+    let (frames, _) = read(&data.join("single_depth_color_640x480.db3"), at_once()).unwrap();
     assert_eq!(frames[0].meta.device_time.unwrap().ms, 360_815.089);
     for frame in frames {
         let want = &expected["single_depth_color_640x480"]["frames"][frame.meta.number.to_string()];
-        assert_eq!(
-            frame.depth.iter().map(|&v| u64::from(v)).sum::<u64>(),
-            want["raw_sum"].as_u64().unwrap()
-        );
+        assert_eq!(want["raw_sum"], sum(&frame));
     }
 }
 
@@ -156,14 +105,9 @@ fn every_way_to_pack_gives_every_frame_once() {
         for (has_color, is_packed, page_bytes) in
             [(false, false, 4096), (true, false, 512), (true, true, 65536)]
         {
-            let spec = Spec {
-                pixels,
-                has_color,
-                is_packed,
-                page_bytes,
-                first_ms: 1_534_232_519_732,
-                ..Spec::default()
-            };
+            let first_ms = 1_534_232_519_732;
+            let spec =
+                Spec { pixels, has_color, is_packed, page_bytes, first_ms, ..Spec::default() };
             let dir = TempDir::new().unwrap();
             let path = written(&dir, &spec);
             let mut source = open(&path, ReplayOptions { color: has_color, ..at_once() }).unwrap();
@@ -175,10 +119,8 @@ fn every_way_to_pack_gives_every_frame_once() {
             for (i, frame) in frames.iter().enumerate() {
                 assert_eq!(frame.meta.depth_units_m, 0.001, "a frame's own units come first");
                 let time = frame.meta.device_time.unwrap();
-                assert_eq!(
-                    (time.ms, time.domain),
-                    (1_534_232_519_732.25 + 33.0 * i as f64, TimestampDomain::HardwareClock)
-                );
+                let ms = 1_534_232_519_732.25 + 33.0 * i as f64;
+                assert_eq!((time.ms, time.domain), (ms, TimestampDomain::HardwareClock));
                 assert_eq!(frame.color.is_some(), has_color);
                 if let Some(color) = &frame.color {
                     assert_eq!(color.number, frame.meta.number);
@@ -189,21 +131,15 @@ fn every_way_to_pack_gives_every_frame_once() {
             let info = inspect(&path).unwrap();
             assert!(info.complete, "{:?}", info.damage);
             assert_eq!(info.compression, is_packed.then_some("zstd"));
-            assert_eq!(
-                (info.device.as_deref(), info.serial.as_deref()),
-                (Some("Test camera"), Some("1234"))
-            );
-            let depth = info.streams.iter().find(|s| s.kind == "depth").unwrap();
-            assert_eq!(
-                (depth.frames, depth.first_frame_number, depth.last_frame_number),
-                (10, Some(100), Some(109))
-            );
+            let device = (info.device.as_deref(), info.serial.as_deref());
+            assert_eq!(device, (Some("Test camera"), Some("1234")));
+            assert_eq!(counts(stream(&info, "depth")), (10, Some(100), Some(109)));
         }
     }
 }
 
 #[test]
-fn a_section_begins_and_ends_at_its_frames() {
+fn a_section_starts_and_ends_at_its_frames() {
     let dir = TempDir::new().unwrap();
     let spec = Spec { frames: 200, width: 16, height: 12, has_color: true, ..Spec::default() };
     let path = written(&dir, &spec);
@@ -215,61 +151,47 @@ fn a_section_begins_and_ends_at_its_frames() {
             let (frames, damage) = read(&path, options).unwrap();
             let want: Vec<u64> = (from..(from + 7).min(200)).map(number_of).collect();
             assert_eq!(numbers(&frames), want);
-            assert!(
-                frames.iter().all(|f| f.color.as_ref().is_none_or(|c| c.number == f.meta.number))
-            );
+            let is_its_own =
+                |f: &DepthFrame| f.color.as_ref().is_none_or(|c| c.number == f.meta.number);
+            assert!(frames.iter().all(is_its_own));
             assert!(damage.is_none(), "{damage:?}");
         }
     }
 }
 
 #[test]
-fn an_image_without_metadata_is_delivered_and_told() {
-    for no_metadata in [vec![3], vec![9], vec![4, 5]] {
-        let spec = Spec { no_metadata: no_metadata.clone(), ..Spec::default() };
-        let (frames, damage) = read_spec(&spec);
-        assert_eq!(numbers(&frames), (100..110).collect::<Vec<u64>>());
-        assert_genuine(&spec, &frames);
-        assert_eq!(damage.frames_lost, 0);
-        assert_eq!(damage.notes.len(), no_metadata.len(), "{damage:?}");
-        assert!(damage.notes[0].contains("metadata"), "{damage:?}");
-        let stamps: Vec<f64> = frames.iter().map(|f| f.meta.device_time.unwrap().ms).collect();
-        assert!(stamps.is_sorted(), "{stamps:?}");
-    }
-}
-
-#[test]
-fn metadata_without_an_image_count_a_lost_frame() {
+fn what_is_without_its_other_half_or_broken_costs_itself() {
+    let base = Spec::default;
     let dir = TempDir::new().unwrap();
-    let path = written(&dir, &Spec { no_image: vec![0, 3, 9], ..Spec::default() });
-    let (frames, damage) = read(&path, at_once()).unwrap();
-    assert_eq!(numbers(&frames), [101, 102, 104, 105, 106, 107, 108]);
-    assert_eq!(damage.frames_lost, 3, "{damage:?}");
-    assert_eq!(inspect(&path).unwrap().damage.frames_lost, 3);
-    // Metadata that come when another image waits for its own are not taken for that image's.
-    let (frames, damage) =
-        read_spec(&Spec { no_metadata: vec![3], no_image: vec![4], ..Spec::default() });
-    assert_eq!(numbers(&frames), [100, 101, 102, 103, 105, 106, 107, 108, 109]);
-    assert_eq!(damage.frames_lost, 1, "{damage:?}");
-}
-
-#[test]
-fn a_broken_image_costs_itself() {
-    for pixels in [Pixels::Png, Pixels::Zstd] {
-        let spec = Spec { bad_image: vec![0, 4], pixels, ..Spec::default() };
-        let dir = TempDir::new().unwrap();
+    // The frames that are lost, and the number of notes.
+    for (spec, lost, notes) in [
+        (Spec { no_metadata: vec![3], ..base() }, &[][..], Some(1)),
+        (Spec { no_metadata: vec![9], ..base() }, &[], Some(1)),
+        (Spec { no_metadata: vec![4, 5], ..base() }, &[], Some(2)),
+        (Spec { no_image: vec![0, 3, 9], ..base() }, &[0, 3, 9], None),
+        // Metadata that come when another image waits for its own are not taken for that image's.
+        (Spec { no_metadata: vec![3], no_image: vec![4], ..base() }, &[4], None),
+        (Spec { bad_image: vec![0, 4], ..base() }, &[0, 4], None),
+    ] {
         let path = written(&dir, &spec);
         let (frames, damage) = read(&path, at_once()).unwrap();
-        if pixels == Pixels::Png {
-            assert_eq!(numbers(&frames), [101, 102, 103, 105, 106, 107, 108, 109]);
-            assert_genuine(&spec, &frames);
-            assert_eq!(damage.frames_lost, 2);
-            let info = inspect(&path).unwrap();
-            assert_eq!((info.damage.frames_lost, info.complete), (2, false));
+        let want: Vec<u64> = (0..10).filter(|i| !lost.contains(i)).map(number_of).collect();
+        assert_eq!(numbers(&frames), want);
+        assert_genuine(&spec, &frames);
+        assert!(frames.is_sorted_by_key(|frame| frame.meta.device_time.unwrap().ms));
+        assert_eq!(damage.frames_lost, lost.len() as u64, "{damage:?}");
+        if let Some(notes) = notes {
+            assert_eq!(damage.notes.len(), notes, "{damage:?}");
+            assert!(damage.notes[0].contains("metadata"), "{damage:?}");
         } else {
-            assert_eq!(frames.len() as u64 + damage.frames_lost, 10);
+            let info = inspect(&path).unwrap();
+            assert_eq!((info.damage.frames_lost, info.complete), (damage.frames_lost, false));
         }
     }
+    // The bit that breaks it may be a pixel's.
+    let spec = Spec { bad_image: vec![0, 4], pixels: Pixels::Zstd, ..base() };
+    let (frames, damage) = read(&written(&dir, &spec), at_once()).unwrap();
+    assert_eq!(frames.len() as u64 + damage.frames_lost, 10);
 }
 
 /// The pages of a file that lead to others: the schema, the topics, and inner pages of the table.
@@ -363,44 +285,20 @@ fn lengths_that_are_too_big_are_not_believed() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("some.db3");
     write_db3(&path, &Spec { frames: 2, ..Spec::default() });
-    // A frame of zstd that says it holds four gigabytes, and one that holds more than it says.
+    // A frame of zstd that says it holds four gigabytes, and an image that holds more than it says.
     let huge =
         [&[0x28, 0xb5, 0x2f, 0xfd, 0xe0][..], &(1u64 << 32).to_le_bytes(), &[0; 20]].concat();
+    let (grey, one_bit) = (png::ColorType::Grayscale, png::BitDepth::One);
+    let wide = png_of(grey, one_bit, 16384, 16384, &vec![0; 2048 * 16384]);
+    let wide = Cdr::stamped(0, "Depth").string("16UC1; png").bytes(&wide).0;
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let topic = "(SELECT id FROM topics WHERE name LIKE '%compressedDepth')";
-    connection
-        .execute(
-            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
-            [huge],
-        )
-        .unwrap();
-    let wide = common::db3_writer::png_of(
-        png::ColorType::Grayscale,
-        png::BitDepth::One,
-        16384,
-        16384,
-        &vec![0; 2048 * 16384],
-    );
-    let wide = common::db3_writer::Cdr::default()
-        .u32(0)
-        .u32(0)
-        .string("Depth")
-        .string("16UC1; png")
-        .bytes(&wide)
-        .end();
-    connection
-        .execute(
-            &format!("INSERT INTO messages(topic_id, timestamp, data) VALUES ({topic}, 1, ?1)"),
-            [wide],
-        )
-        .unwrap();
+    connection.execute(INSERT_DEPTH, [huge]).unwrap();
+    connection.execute(INSERT_DEPTH, [wide]).unwrap();
     drop(connection);
     let (frames, damage) = read(&path, at_once()).unwrap();
     assert_eq!((numbers(&frames), damage.frames_lost), (vec![100, 101], 2), "{damage:?}");
-    assert!(
-        damage.notes[0].contains("4294967296") || damage.notes[0].contains("more than"),
-        "{damage:?}"
-    );
+    let is_reported = ["4294967296", "more than"].iter().any(|word| damage.notes[0].contains(word));
+    assert!(is_reported, "{damage:?}");
 }
 
 #[test]
@@ -411,31 +309,22 @@ fn messages_that_are_still_in_the_wal_are_read() {
     write_db3(&path, &spec);
     let connection = rusqlite::Connection::open(&path).unwrap();
     connection.pragma_update(None, "journal_mode", "wal").unwrap();
-    let depth: Vec<u8> = connection
-        .query_row(
-            "SELECT data FROM messages JOIN topics t ON t.id = topic_id WHERE t.name LIKE '%compressedDepth' LIMIT 1",
-            [],
-            |r| r.get(0),
-        )
-        .unwrap();
-    connection
-        .execute(
-            "INSERT INTO messages(topic_id, timestamp, data) SELECT id, 77, ?1 FROM topics WHERE name LIKE '%compressedDepth'",
-            [depth],
-        )
-        .unwrap();
+    let depth = "SELECT data FROM messages JOIN topics t ON t.id = topic_id \
+                 WHERE t.name LIKE '%compressedDepth' LIMIT 1";
+    let depth: Vec<u8> = connection.query_row(depth, [], |row| row.get(0)).unwrap();
+    connection.execute(INSERT_DEPTH, [depth]).unwrap();
     // As if it were killed here: the files stay as they are.
     let killed = dir.path().join("copy #1 100%.db3");
     let ending = |path: &Path, ending: &str| PathBuf::from(format!("{}{ending}", path.display()));
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(ending(&path, "-wal"), ending(&killed, "-wal")).unwrap();
-    let before = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
+    let contents = || ["", "-wal"].map(|end| std::fs::read(ending(&killed, end)).unwrap());
+    let before = contents();
     let (frames, damage) = read(&killed, at_once()).unwrap();
     assert_eq!(numbers(&frames), [100, 101, 102, 103, 104, 105]);
     assert_eq!(damage.frames_lost, 0, "{damage:?}");
     assert!(damage.notes[0].contains("metadata"), "{damage:?}");
-    let after = [std::fs::read(&killed).unwrap(), std::fs::read(ending(&killed, "-wal")).unwrap()];
-    assert!(before == after, "the recording is not changed");
+    assert!(before == contents(), "the recording is not changed");
     assert!(!ending(&killed, "-shm").exists(), "nothing is written beside it");
 }
 

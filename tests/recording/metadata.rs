@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use common::bag_writer::{ALL_PACKINGS, Packing, Spec, Writer, depth_of, messages_of, string};
-use common::recording::{File, at_once, drain, numbers, open};
+use common::recording::{File, at_once, drain, numbers, open, stream};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{DepthFrame, FrameMetadata};
 use depthcast::recording::inspect;
@@ -55,18 +55,12 @@ fn assert_told(frame: &DepthFrame, without: usize) {
     let i = frame.meta.number as usize - 100;
     assert_eq!(frame.depth, depth_of(&Spec::default(), i));
     let counter = Some(1000 + i as u64).filter(|_| i != without);
-    let want = FrameMetadata {
-        frame_counter: counter,
-        exposure_us: counter.map(|_| 8500),
-        ..Default::default()
-    };
+    let exposure_us = counter.map(|_| 8500);
+    let want = FrameMetadata { frame_counter: counter, exposure_us, ..Default::default() };
     assert_eq!(frame.meta.metadata, want, "frame {i}");
     // Without a word about its clock a frame has the recording's.
-    let domain = if i < 5 || i == without {
-        TimestampDomain::SystemTime
-    } else {
-        TimestampDomain::GlobalTime
-    };
+    let is_system = i < 5 || i == without;
+    let domain = if is_system { TimestampDomain::SystemTime } else { TimestampDomain::GlobalTime };
     assert_eq!(frame.meta.device_time.unwrap().domain, domain, "frame {i}");
 }
 
@@ -81,10 +75,8 @@ fn metadata_come_with_their_frames_wherever_chunks_end() {
                     assert_eq!(numbers(&frames), (100..110).collect::<Vec<_>>());
                     for frame in &frames {
                         assert_told(frame, without);
-                        assert!(
-                            !color
-                                || frame.color.as_ref().unwrap().number == frame.meta.number - 100
-                        );
+                        let number = frame.color.as_ref().map(|color| color.number + 100);
+                        assert_eq!(number, color.then_some(frame.meta.number));
                     }
                 }
             }
@@ -106,17 +98,11 @@ fn a_section_has_the_metadata_of_its_own_frames() {
 #[test]
 fn info_names_what_is_told_of_frames() {
     let info = inspect(&File::new().put(&bag(Packing::Lz4, true, true, 0))).unwrap();
-    let [color, depth] =
-        ["color", "depth"].map(|kind| info.streams.iter().find(|s| s.kind == kind).unwrap());
+    let [color, depth] = ["color", "depth"].map(|kind| stream(&info, kind));
     assert_eq!(depth.metadata, ["actual_exposure", "frame_counter", "gain_level", "temperature"]);
-    assert_eq!(
-        (depth.timestamp_domain, depth.from_depth),
-        (Some(TimestampDomain::SystemTime), None)
-    );
-    assert_eq!(
-        (color.metadata.len(), color.from_depth.unwrap().translation_m),
-        (0, [0.015, 0.0, 0.0])
-    );
+    assert_eq!(depth.timestamp_domain, Some(TimestampDomain::SystemTime));
+    assert!(depth.from_depth.is_none() && color.metadata.is_empty());
+    assert_eq!(color.from_depth.unwrap().translation_m, [0.015, 0.0, 0.0]);
     assert_eq!(depth.coeffs, Some([0.0; 5]));
     assert_eq!(color.coeffs, Some([0.1, -0.2, 0.001, 0.002, 0.3]));
 }

@@ -15,35 +15,25 @@ const SECOND: i64 = 1_000_000_000;
 
 /// A recording that is played by a clock which only waiting moves. The frame with the number 100 +
 /// n stands at n tenths of a second.
-struct Playing {
-    source: RecordingSource,
+pub struct Playing {
+    pub source: RecordingSource,
     remote: Remote,
-    clock: Arc<ManualClock>,
+    pub clock: Arc<ManualClock>,
     frame: DepthFrame,
     _file: File,
 }
 
 fn spec(frames: u64) -> Spec {
-    Spec {
-        stamps_ns: (0..frames).map(|n| 50_000_000_000 + n * 100_000_000).collect(),
-        fps: 10,
-        ..Spec::default()
-    }
+    let stamps_ns = (0..frames).map(|n| 50_000_000_000 + n * 100_000_000).collect();
+    Spec { stamps_ns, fps: 10, ..Spec::default() }
 }
 
-fn play_with(spec: &Spec, options: ReplayOptions) -> Playing {
-    let file = File::new();
-    let clock = Arc::new(ManualClock::new());
+pub fn play_with(spec: &Spec, options: ReplayOptions) -> Playing {
+    let (file, clock) = (File::new(), Arc::new(ManualClock::new()));
     let path = file.put(&write_bag(spec).bytes);
-    let source =
-        RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    Playing {
-        remote: source.remote(),
-        source,
-        clock,
-        frame: DepthFrame::new(spec.width, spec.height),
-        _file: file,
-    }
+    let source = RecordingSource::open(&path, options, clock.clone()).unwrap();
+    let frame = DepthFrame::new(spec.width, spec.height);
+    Playing { remote: source.remote(), source, clock, frame, _file: file }
 }
 
 fn play(frames: u64, options: ReplayOptions) -> Playing {
@@ -51,16 +41,8 @@ fn play(frames: u64, options: ReplayOptions) -> Playing {
 }
 
 impl Playing {
-    fn ask(&self, command: Command) {
-        self.remote.ask(command);
-    }
-
     fn seek(&self, seconds: f64) {
-        self.ask(Command::SeekBy { ns: (seconds * SECOND as f64) as i64 });
-    }
-
-    fn state(&self) -> PlayState {
-        self.remote.state()
+        self.remote.ask(Command::SeekBy { ns: (seconds * SECOND as f64) as i64 });
     }
 
     fn now_ms(&self) -> u64 {
@@ -68,13 +50,16 @@ impl Playing {
     }
 
     /// As the pipeline asks, in slices, for so long. Numbers and times of arrival; a 0 for the end.
-    fn for_ms(&mut self, ms: u64) -> Vec<(u64, u64)> {
+    pub fn for_ms(&mut self, ms: u64) -> Vec<(u64, u64)> {
         let end = self.clock.now().plus(Duration::from_millis(ms));
         let mut got = vec![];
         loop {
             let until = end.min(self.clock.now().plus(Duration::from_millis(50)));
             match self.source.next_frame(&mut self.frame, until).unwrap() {
-                Delivery::Frame => got.push((self.frame.meta.number, self.now_ms())),
+                Delivery::Frame => {
+                    assert_eq!(self.frame.meta.arrived_at, self.clock.now());
+                    got.push((self.frame.meta.number, self.now_ms()));
+                }
                 Delivery::Idle => {
                     assert!(self.clock.now() >= until, "idle only when the time is up")
                 }
@@ -98,12 +83,12 @@ impl Playing {
 fn a_pause_lasts_until_it_is_ended_and_is_not_caught_up() {
     let mut playing = play(100, ReplayOptions::default());
     assert_eq!(playing.for_ms(250), [(100, 0), (101, 100), (102, 200)]);
-    playing.ask(Command::PauseOrGo);
+    playing.remote.ask(Command::PauseOrGo);
     assert_eq!(playing.for_ms(60_000), []);
-    assert!(playing.state().is_paused);
-    playing.ask(Command::PauseOrGo);
+    assert!(playing.remote.state().is_paused);
+    playing.remote.ask(Command::PauseOrGo);
     assert_eq!(playing.for_ms(250), [(103, 60_250), (104, 60_350), (105, 60_450)]);
-    assert!(!playing.state().is_paused);
+    assert!(!playing.remote.state().is_paused);
     assert_eq!(playing.source.info().expected_frames, Some(100), "a pause loses nothing");
 }
 
@@ -124,11 +109,8 @@ impl Clock for AskingClock {
         self.time.sleep_until(t);
         if let Some(remote) = &*self.remote.lock().unwrap() {
             let is_past = |command: &mut (u64, Command)| command.0 * 1_000_000 <= t.as_ns();
-            self.commands
-                .lock()
-                .unwrap()
-                .extract_if(.., is_past)
-                .for_each(|(_, command)| remote.ask(command));
+            let mut commands = self.commands.lock().unwrap();
+            commands.extract_if(.., is_past).for_each(|(_, command)| remote.ask(command));
         }
     }
     fn unix_ns(&self, t: HostTime) -> i64 {
@@ -143,17 +125,12 @@ fn a_command_is_answered_within_30_ms() {
     let path = file.put(&write_bag(&spec(300)).bytes);
     // A second between frames.
     let options = ReplayOptions { speed: 0.1, ..ReplayOptions::default() };
-    let mut source =
-        RecordingSource::open(&path, options, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
+    let mut source = RecordingSource::open(&path, options, clock.clone()).unwrap();
     *clock.remote.lock().unwrap() = Some(source.remote());
     let seek = Command::SeekBy { ns: 5 * SECOND };
-    *clock.commands.lock().unwrap() = vec![
-        (1500, Command::Step),
-        (1777, Command::Step),
-        (5555, seek),
-        (9999, Command::PauseOrGo),
-        (10_100, seek),
-    ];
+    let steps = [(1500, Command::Step), (1777, Command::Step)];
+    let others = [(5555, seek), (9999, Command::PauseOrGo), (10_100, seek)];
+    *clock.commands.lock().unwrap() = [&steps[..], &others].concat();
     let mut frame = DepthFrame::default();
     let want =
         [(100, 0), (101, 1000), (102, 1500), (103, 1777), (153, 5555), (154, 9999), (204, 10_100)];
@@ -161,10 +138,8 @@ fn a_command_is_answered_within_30_ms() {
         assert_eq!(source.next_frame(&mut frame, FOREVER).unwrap(), Delivery::Frame);
         let at_ms = clock.now().as_ns() / 1_000_000;
         assert_eq!(frame.meta.number, number);
-        assert!(
-            (asked_ms..=asked_ms + 30).contains(&at_ms),
-            "{number}: asked for at {asked_ms}, came at {at_ms}"
-        );
+        let is_soon = (asked_ms..=asked_ms + 30).contains(&at_ms);
+        assert!(is_soon, "{number}: asked for at {asked_ms}, came at {at_ms}");
     }
 }
 
@@ -172,26 +147,23 @@ fn a_command_is_answered_within_30_ms() {
 fn a_step_delivers_one_frame_in_order_and_stays_paused() {
     let mut playing = play(100, ReplayOptions::default());
     assert_eq!(playing.numbers_for_ms(150), [100, 101]);
-    playing.ask(Command::Step);
+    playing.remote.ask(Command::Step);
     assert_eq!(playing.for_ms(1000), [(102, 150)], "at once, also where it was not due yet");
-    assert!(playing.state().is_paused);
+    assert!(playing.remote.state().is_paused);
     for number in [103, 104] {
-        playing.ask(Command::Step);
+        playing.remote.ask(Command::Step);
         assert_eq!(playing.numbers_for_ms(1000), [number]);
     }
-    (0..3).for_each(|_| playing.ask(Command::Step));
-    assert_eq!(
-        playing.numbers_for_ms(1000),
-        [105, 106, 107],
-        "of three steps at once none is lost"
-    );
-    assert_eq!(playing.state().number, Some(107));
-    playing.ask(Command::PauseOrGo);
+    (0..3).for_each(|_| playing.remote.ask(Command::Step));
+    // Of three steps at once none is lost.
+    assert_eq!(playing.numbers_for_ms(1000), [105, 106, 107]);
+    assert_eq!(playing.remote.state().number, Some(107));
+    playing.remote.ask(Command::PauseOrGo);
     let from_ms = playing.now_ms();
     assert_eq!(playing.for_ms(150), [(108, from_ms), (109, from_ms + 100)]);
 
     let mut short = play(2, ReplayOptions::default());
-    (0..3).for_each(|_| short.ask(Command::Step));
+    (0..3).for_each(|_| short.remote.ask(Command::Step));
     assert_eq!(short.numbers_for_ms(1000), [100, 101, 0], "a step from the last frame is the end");
 }
 
@@ -202,7 +174,7 @@ fn a_seek_leads_to_the_first_frame_at_that_time() {
     playing.seek(5.0);
     let from_ms = playing.now_ms();
     assert_eq!(playing.for_ms(150), [(152, from_ms), (153, from_ms + 100)]);
-    assert_eq!(playing.state().position, Duration::from_millis(5300));
+    assert_eq!(playing.remote.state().position, Duration::from_millis(5300));
     assert_eq!(playing.source.info().expected_frames, None);
     playing.seek(-2.05);
     assert_eq!(playing.numbers_for_ms(50), [133], "between two frames, the later one");
@@ -210,26 +182,26 @@ fn a_seek_leads_to_the_first_frame_at_that_time() {
     assert_eq!(playing.numbers_for_ms(50), [233], "two at once lead twice as far");
     playing.seek(-5.0);
     playing.seek(-60.0);
-    assert_eq!(playing.numbers_for_ms(150), [100, 101], "the begin is as far as it goes");
+    assert_eq!(playing.numbers_for_ms(150), [100, 101], "the start is as far as it goes");
     playing.seek(1000.0);
-    assert_eq!(playing.numbers_for_ms(150), [0], "and behind the end is the end");
+    assert_eq!(playing.numbers_for_ms(150), [0], "and past the end is the end");
 }
 
 #[test]
 fn a_seek_while_paused_shows_the_frame_there() {
     let mut playing = play(200, ReplayOptions::default());
     assert_eq!(playing.numbers_for_ms(50), [100]);
-    playing.ask(Command::PauseOrGo);
+    playing.remote.ask(Command::PauseOrGo);
     playing.seek(5.0);
     assert_eq!(playing.numbers_for_ms(1000), [150]);
-    assert!(playing.state().is_paused);
+    assert!(playing.remote.state().is_paused);
     playing.seek(5.0);
-    playing.ask(Command::Step);
+    playing.remote.ask(Command::Step);
     assert_eq!(playing.numbers_for_ms(1000), [200, 201]);
     playing.seek(-5.0);
     playing.seek(-5.0);
     assert_eq!(playing.numbers_for_ms(1000), [101]);
-    playing.ask(Command::PauseOrGo);
+    playing.remote.ask(Command::PauseOrGo);
     assert_eq!(playing.numbers_for_ms(150), [102, 103]);
 }
 
@@ -237,42 +209,39 @@ fn a_seek_while_paused_shows_the_frame_there() {
 fn the_speed_changes_from_the_next_frame_on() {
     let mut playing = play(1000, ReplayOptions::default());
     assert_eq!(playing.for_ms(250), [(100, 0), (101, 100), (102, 200)]);
-    playing.ask(Command::SpeedBy(2.0));
+    playing.remote.ask(Command::SpeedBy(2.0));
     assert_eq!(playing.for_ms(120), [(103, 250), (104, 300), (105, 350)]);
-    assert_eq!(playing.state().speed, Some(2.0));
-    (0..3).for_each(|_| playing.ask(Command::SpeedBy(0.5)));
+    assert_eq!(playing.remote.state().speed, Some(2.0));
+    (0..3).for_each(|_| playing.remote.ask(Command::SpeedBy(0.5)));
     assert_eq!(playing.for_ms(800), [(106, 370), (107, 770), (108, 1170)]);
-    (0..20).for_each(|_| playing.ask(Command::SpeedBy(2.0)));
+    (0..20).for_each(|_| playing.remote.ask(Command::SpeedBy(2.0)));
     // 0.195 ms from frame to frame.
     assert_eq!(playing.for_ms(3).len(), 16);
-    assert_eq!(playing.state().speed, Some(512.0), "what would leave the range is not done");
+    assert_eq!(playing.remote.state().speed, Some(512.0), "what would leave the range is not done");
 
     let mut at_once = play(3, ReplayOptions { pace: Pace::Max, ..ReplayOptions::default() });
-    at_once.ask(Command::SpeedBy(0.5));
+    at_once.remote.ask(Command::SpeedBy(0.5));
     assert_eq!(at_once.for_ms(10), [(100, 0), (101, 0), (102, 0), (0, 0)]);
-    assert_eq!(at_once.state().speed, None);
+    assert_eq!(at_once.remote.state().speed, None);
 }
 
 #[test]
 fn frames_that_are_delivered_at_once_can_be_paused_too() {
     let mut playing = play(100, ReplayOptions { pace: Pace::Max, ..ReplayOptions::default() });
-    playing.ask(Command::Step);
+    playing.remote.ask(Command::Step);
     assert_eq!(playing.numbers_for_ms(100), [100]);
     playing.seek(9.8);
     assert_eq!(playing.numbers_for_ms(100), [198]);
-    playing.ask(Command::PauseOrGo);
+    playing.remote.ask(Command::PauseOrGo);
     assert_eq!(playing.numbers_for_ms(100), [199, 0]);
 }
 
 #[test]
 fn a_section_is_not_left() {
-    let section = ReplayOptions {
-        from: Some(Duration::from_secs(2)),
-        to: Some(Duration::from_secs(4)),
-        ..ReplayOptions::default()
-    };
+    let [from, to] = [2, 4].map(|s| Some(Duration::from_secs(s)));
+    let section = ReplayOptions { from, to, ..ReplayOptions::default() };
     let mut playing = play(100, section.clone());
-    let PlayState { start, end, position, .. } = playing.state();
+    let PlayState { start, end, position, .. } = playing.remote.state();
     assert_eq!((start.as_secs(), position.as_secs()), (2, 2));
     assert!(end.is_some_and(|end| end.at.as_secs() == 4 && !end.is_estimate));
     assert_eq!(playing.numbers_for_ms(150), [120, 121]);
@@ -337,8 +306,9 @@ fn how_long_it_is_becomes_certain_at_the_end() {
     let stamps_ns = (0..21).map(|n| n * 50_000_000).collect();
     let options = ReplayOptions { looped: true, ..ReplayOptions::default() };
     let mut playing = play_with(&Spec { stamps_ns, ..spec(0) }, options);
-    let end =
-        |playing: &Playing| playing.state().end.map(|end| (end.at.as_millis(), end.is_estimate));
+    let end = |playing: &Playing| {
+        playing.remote.state().end.map(|end| (end.at.as_millis(), end.is_estimate))
+    };
     assert_eq!(end(&playing), Some((2000, true)));
     assert_eq!(playing.for_ms(1140).len(), 22);
     assert_eq!(end(&playing), Some((1000, false)));
@@ -347,10 +317,8 @@ fn how_long_it_is_becomes_certain_at_the_end() {
 #[test]
 fn colours_stay_with_their_frames() {
     let base = spec(100);
-    let color = Color {
-        stamps_ns: base.stamps_ns.iter().map(|ns| ns + 3_000_000).collect(),
-        ..Color::default()
-    };
+    let stamps_ns = base.stamps_ns.iter().map(|ns| ns + 3_000_000).collect();
+    let color = Color { stamps_ns, ..Color::default() };
     let spec = Spec { has_color: true, color, ..base };
     let options = ReplayOptions { color: true, looped: true, ..ReplayOptions::default() };
     let mut playing = play_with(&spec, options);
@@ -360,8 +328,7 @@ fn colours_stay_with_their_frames() {
         let mut numbers = vec![];
         while playing.clock.now() < end {
             if playing.source.next_frame(&mut playing.frame, end).unwrap() == Delivery::Frame {
-                let (meta, color) =
-                    (playing.frame.meta, playing.frame.color.take().expect("each has one"));
+                let (meta, color) = (playing.frame.meta, playing.frame.color.take().unwrap());
                 assert_eq!(color.number, meta.number - 100);
                 let apart_ms = color.device_time.unwrap().ms - meta.device_time.unwrap().ms;
                 assert!((apart_ms - 3.0).abs() < 1e-3, "{}: {apart_ms}", meta.number);
@@ -378,8 +345,8 @@ fn colours_stay_with_their_frames() {
 
 #[test]
 fn damage_that_was_seen_is_told_whatever_is_sought_later() {
-    let mut playing =
-        play_with(&Spec { short_frames: vec![3], ..spec(100) }, ReplayOptions::default());
+    let damaged = Spec { short_frames: vec![3], ..spec(100) };
+    let mut playing = play_with(&damaged, ReplayOptions::default());
     assert_eq!(playing.numbers_for_ms(450), [100, 101, 102, 104]);
     assert_eq!(playing.source.damage().frames_lost, 1);
     for seconds in [5.0, -60.0, 5.0] {

@@ -27,23 +27,11 @@ fn the_index_and_the_ends_tell_what_all_of_the_file_tells() {
         for (has_own_chunks, images, restart_after) in
             [(true, 60, 1000), (false, 7, 1000), (true, 20, 50)]
         {
-            let color = Color {
-                has_own_chunks,
-                stamps_ns: stamps_ns[..images].to_vec(),
-                ..Color::default()
-            };
-            let spec = Spec {
-                packing,
-                has_color: true,
-                color,
-                stamps_ns: stamps_ns.clone(),
-                restart_after,
-                ..Spec::default()
-            };
-            assert_alike(
-                &file.put(&write_bag(&spec).bytes),
-                &format!("{packing:?} {has_own_chunks} {images}"),
-            );
+            let image_stamps_ns = stamps_ns[..images].to_vec();
+            let color = Color { has_own_chunks, stamps_ns: image_stamps_ns, ..Color::default() };
+            let spec = Spec { packing, has_color: true, color, restart_after, ..Spec::default() };
+            let path = file.put(&write_bag(&Spec { stamps_ns: stamps_ns.clone(), ..spec }).bytes);
+            assert_alike(&path, &format!("{packing:?} {has_own_chunks} {images}"));
         }
     }
 }
@@ -89,11 +77,10 @@ fn damage_between_the_ends_is_found_where_all_is_read() {
 
 #[test]
 fn stamps_that_go_back_take_no_time_away() {
-    let ms = |stamps: &[u64]| stamps.iter().map(|ms| ms * 1_000_000).collect::<Vec<_>>();
     let file = File::new();
     let duration_s = |stamps_ms: &[u64]| {
-        let path =
-            file.put(&write_bag(&Spec { stamps_ns: ms(stamps_ms), ..Spec::default() }).bytes);
+        let stamps_ns = stamps_ms.iter().map(|ms| ms * 1_000_000).collect();
+        let path = file.put(&write_bag(&Spec { stamps_ns, ..Spec::default() }).bytes);
         (quick_inspect(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
     };
     // A camera that was unplugged, and began again at nothing.

@@ -1,25 +1,23 @@
 //! The seeds of the fuzz targets: small recordings of every kind. Written to the folder that
 //! `DEPTHCAST_WRITE_SEEDS` names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::bag_writer::{self, ALL_PACKINGS, Color, messages_of, write_bag};
-use common::db3_writer::{self, Pixels, png_of, write_db3};
-use common::driver_messages::{
-    CameraInfo, Image, compressed_image, extrinsics, metadata, rvl_of, transforms,
-};
+use common::db3_writer::{self, Pixels, write_db3};
+use common::driver_messages::{Image, metadata, transforms};
 use common::kinds::{self, converted};
 use common::mcap_writer::{
     self, Channel, Layout, ros2, ros2_camera_info, ros2_image, unclosed, write_mcap,
 };
 use common::recording::{File, read};
 
+use crate::driver::{self, DEPTH, DEPTH_INFO, Transport};
+
 const FRAMES: usize = 4;
 /// Images as small as they can be, so that most bytes mean something.
 const WIDTH: u32 = 4;
 const HEIGHT: u32 = 3;
-const DEPTH: &str = "/camera/depth/image_raw";
-const DEPTH_INFO: &str = "/camera/depth/camera_info";
 
 fn small() -> bag_writer::Spec {
     let stamps_ns = (0..FRAMES as u64).map(|i| 1_000_000_000 + i * 33_000_000).collect();
@@ -27,9 +25,7 @@ fn small() -> bag_writer::Spec {
 }
 
 fn depth(frame: usize) -> Vec<u8> {
-    (0..(WIDTH * HEIGHT) as usize)
-        .flat_map(|i| (((i * 31) ^ (frame * 977)) as u16).to_le_bytes())
-        .collect()
+    bag_writer::depth_of(&small(), frame).into_iter().flat_map(u16::to_le_bytes).collect()
 }
 
 fn bags() -> Vec<Vec<u8>> {
@@ -50,101 +46,19 @@ fn bags() -> Vec<Vec<u8>> {
     drivers.chain([write_bag(&odd).bytes]).collect()
 }
 
-/// How the images of a driver are compressed.
-#[derive(Clone, Copy, PartialEq)]
-enum Transport {
-    Raw,
-    Png,
-    /// Depth and colour.
-    RvlAndJpeg,
-}
-
-/// 16x12 pixels, written by libjpeg.
-const JPEG: &[u8] = include_bytes!("../data/color_16x12.jpg");
-
-/// What ROS 1 drivers record, with raw or compressed images.
+/// Four frames of a ROS 1 driver, with raw or compressed images.
 fn driver_bag(packing: bag_writer::Packing, transport: Transport) -> Vec<u8> {
     let mut writer = bag_writer::Writer::new(packing);
-    let links = [("camera", Image::DEPTH.frame_id, [0.0; 3], [0.0, 0.0, 0.0, 1.0])];
-    writer.typed("/tf_static", "tf2_msgs/TFMessage", &transforms(&links));
-    let place = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.014, 0.5, 0.25];
-    writer.typed(
-        "/camera/extrinsics/depth_to_color",
-        "realsense2_camera/Extrinsics",
-        &extrinsics(place),
-    );
-    let info = CameraInfo { width: WIDTH, height: HEIGHT, ..Default::default() };
+    let links = [("camera", Image::DEPTH.frame_id, [0.0; 3], driver::STRAIGHT)];
+    writer.typed("/tf_static", driver::TF, &transforms(&links));
+    driver::put_extrinsics(&mut writer);
     for i in 0..FRAMES {
-        let (seq, stamp_ns) = (i as u32, 1_000_000_000 + i as u64 * 33_000_000);
-        for (camera, image, rows) in [
-            ("depth", Image::DEPTH, depth(i)),
-            ("color", Image::COLOR, vec![9; (WIDTH * HEIGHT * 3) as usize]),
-        ] {
-            let is_jpeg = transport == Transport::RvlAndJpeg && camera == "color";
-            let (width, height) = if is_jpeg { (16, 12) } else { (WIDTH, HEIGHT) };
-            let image = Image { width, height, ..image };
-            let info = CameraInfo { frame_id: image.frame_id, width, height, ..info.clone() };
-            writer.typed(
-                &format!("/camera/{camera}/camera_info"),
-                "sensor_msgs/CameraInfo",
-                &info.message(),
-            );
-            let topic = format!("/camera/{camera}/image_raw");
-            match packed(transport, camera, &rows) {
-                Some((name, format, packed)) => {
-                    let message = compressed_image(seq, stamp_ns, image.frame_id, format, &packed);
-                    writer.typed(
-                        &format!("{topic}/{name}"),
-                        "sensor_msgs/CompressedImage",
-                        &message,
-                    );
-                }
-                None => {
-                    writer.typed(&topic, "sensor_msgs/Image", &image.message(seq, stamp_ns, &rows))
-                }
-            }
-        }
-        writer.typed(
-            "/camera/depth/metadata",
-            "realsense2_camera/Metadata",
-            &metadata(r#"{"clock_domain":"global_time"}"#),
-        );
+        driver::put_frame(&mut writer, i, transport);
+        let clock = metadata(r#"{"clock_domain":"global_time"}"#);
+        writer.typed("/camera/depth/metadata", "realsense2_camera/Metadata", &clock);
         writer.end_chunk();
     }
     writer.finish(true).bytes
-}
-
-/// As image_transport packs images: the last part of the topic, the format, the bytes.
-fn packed(
-    transport: Transport,
-    camera: &str,
-    rows: &[u8],
-) -> Option<(&'static str, &'static str, Vec<u8>)> {
-    // The transport's own header of depth.
-    let behind_header = |packed: Vec<u8>| [&[0; 12][..], &packed].concat();
-    Some(match (transport, camera) {
-        (Transport::Raw, _) => return None,
-        (Transport::Png, "depth") => {
-            let big: Vec<u8> = rows.chunks(2).flat_map(|v| [v[1], v[0]]).collect();
-            let png =
-                png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, WIDTH, HEIGHT, &big);
-            ("compressedDepth", "16UC1; compressedDepth png", behind_header(png))
-        }
-        (Transport::Png, _) => {
-            let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, WIDTH, HEIGHT, rows);
-            ("compressed", "rgb8; png compressed bgr8", png)
-        }
-        (Transport::RvlAndJpeg, "depth") => {
-            let values: Vec<u16> =
-                rows.chunks(2).map(|v| u16::from_le_bytes([v[0], v[1]])).collect();
-            (
-                "compressedDepth",
-                "16UC1; compressedDepth rvl",
-                behind_header(rvl_of(WIDTH, HEIGHT, &values)),
-            )
-        }
-        (Transport::RvlAndJpeg, _) => ("compressed", "rgb8; jpeg compressed bgr8", JPEG.to_vec()),
-    })
 }
 
 fn mcaps() -> Vec<Vec<u8>> {
@@ -163,7 +77,10 @@ fn mcaps() -> Vec<Vec<u8>> {
     mcap_writer::ALL_PACKINGS.into_iter().flat_map(of_packing).collect()
 }
 
-/// Channel (the camera info's or the depth's) and message, as ROS 2 has them.
+const CHANNELS: [Channel<'_>; 2] =
+    [ros2(DEPTH_INFO, "sensor_msgs/msg/CameraInfo"), ros2(DEPTH, "sensor_msgs/msg/Image")];
+
+/// Channel and message, as ROS 2 has them.
 fn driver_messages() -> Vec<(usize, Vec<u8>)> {
     let (size, k) = ((WIDTH, HEIGHT), [20.0, 0.0, 1.5, 0.0, 20.0, 1.0, 0.0, 0.0, 1.0]);
     let frame = |i: usize| {
@@ -179,43 +96,36 @@ fn driver_messages() -> Vec<(usize, Vec<u8>)> {
 fn driver_mcap(layout: &Layout) -> Vec<u8> {
     const NOTES: &[(&str, &str)] =
         &[("depth_units_m", "0.0001"), ("nominal_fps", "30"), ("timestamp_domain", "global_time")];
-    let info = ros2(DEPTH_INFO, "sensor_msgs/msg/CameraInfo");
-    let images = Channel { notes: NOTES, ..ros2(DEPTH, "sensor_msgs/msg/Image") };
-    write_mcap(layout, &[info, images], &driver_messages())
+    let [info, images] = CHANNELS;
+    write_mcap(layout, &[info, Channel { notes: NOTES, ..images }], &driver_messages())
 }
 
 fn db3s() -> Vec<Vec<u8>> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("some.db3");
-    let taken = |path: &Path| {
-        let bytes = std::fs::read(path).unwrap();
-        std::fs::remove_file(path).unwrap();
+    let taken = || {
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
         bytes
     };
-    let mut db3s = vec![];
-    let small = db3_writer::Spec {
-        width: WIDTH,
-        height: HEIGHT,
-        frames: FRAMES as u64,
-        page_bytes: 512,
-        ..Default::default()
-    };
-    for pixels in [Pixels::Raw, Pixels::Png, Pixels::Zstd] {
-        write_db3(&path, &db3_writer::Spec { pixels, is_packed: true, ..small.clone() });
-        db3s.push(taken(&path));
-    }
+    let (width, height, frames) = (WIDTH, HEIGHT, FRAMES as u64);
+    let small = db3_writer::Spec { width, height, frames, page_bytes: 512, ..Default::default() };
+    let packed = |pixels| db3_writer::Spec { pixels, is_packed: true, ..small.clone() };
     // Images that go on from page to page.
-    write_db3(&path, &db3_writer::Spec { width: 32, height: 24, pixels: Pixels::Raw, ..small });
-    db3s.push(taken(&path));
+    let long = db3_writer::Spec { width: 32, height: 24, pixels: Pixels::Raw, ..small.clone() };
+    let specs = [packed(Pixels::Raw), packed(Pixels::Png), packed(Pixels::Zstd), long];
+    let written = |spec: &db3_writer::Spec| {
+        write_db3(&path, spec);
+        taken()
+    };
+    let mut db3s: Vec<_> = specs.iter().map(written).collect();
     let mut writer = db3_writer::Writer::new(&path, 512, false);
     for (i, (channel, message)) in driver_messages().iter().enumerate() {
-        let (topic, schema) =
-            [(DEPTH_INFO, "sensor_msgs/msg/CameraInfo"), (DEPTH, "sensor_msgs/msg/Image")]
-                [*channel];
+        let Channel { topic, schema, .. } = CHANNELS[*channel];
         writer.message(topic, schema, i as i64, message);
     }
     drop(writer.finish());
-    db3s.push(taken(&path));
+    db3s.push(taken());
     db3s
 }
 

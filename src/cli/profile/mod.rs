@@ -79,7 +79,7 @@ pub(super) struct ProfileArgs {
     #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["run", "warm_up", "repetitions", "force"])]
     compare: Option<Vec<PathBuf>>,
     /// Measure another build of depthcast and this one in turns, and say whether this one is
-    /// worse, as --compare does; exit codes are its
+    /// worse, as --compare does, with the same exit codes
     #[arg(long, value_name = "PROGRAM", conflicts_with = "compare")]
     against: Option<PathBuf>,
     /// By how much a figure may become worse; of lost frames at most one in a hundred
@@ -129,7 +129,7 @@ fn source_of(args: &ProfileArgs) -> anyhow::Result<SourceCommand> {
     Ok(source)
 }
 
-/// What decides about the figures, to be run again.
+/// The settings that affect the figures, to repeat the run.
 fn command_line(args: &ProfileArgs) -> String {
     let mut words = vec!["depthcast profile".to_owned()];
     words.extend(args.against.iter().map(|other| format!("--against {}", other.display())));

@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::words::count;
 
-/// DamageLog beyond this many are only counted.
+/// Notes beyond this many are dropped; a last one says so.
 const MAX_NOTES: usize = 50;
 
-/// What a damaged recording has lost, as far as that is known: what came after the place where a
-/// file was cut off nobody can tell.
+/// What a damaged recording has lost, as far as that is known: nobody can tell what came after the
+/// place where a file was cut off.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Damage {
     pub bytes_skipped: u64,

@@ -15,8 +15,10 @@
 //! its recordings tells them apart, so its word is taken; they differ by the product of two small
 //! terms.
 //!
-//! librealsense's streams have a topic with their own camera info. For those of drivers, [`choose`]
-//! looks for one.
+//! "Lens" is short for intrinsics with distortion: `K`, `D` and the model. `R`, `P`, `binning` and
+//! `roi` are not read. librealsense's streams have a topic with their own camera info; for drivers'
+//! streams (those of any ROS camera node) [`choose`] looks for one. The first camera info of a topic
+//! that is not all zeros counts (`Driver::learn_lens`).
 
 use std::collections::BTreeMap;
 
@@ -50,7 +52,7 @@ impl DriverLens {
 }
 
 /// The lens of a driver's image topic: `<parent>/camera_info`, else the only camera info of the
-/// same frame and size. `camera_infos` are by the names of their topics.
+/// same tf frame and size; none where several fit. `camera_infos` are by the names of their topics.
 pub fn choose(
     image_topic: &str,
     frame_id: &str,

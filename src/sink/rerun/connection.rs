@@ -76,7 +76,7 @@ impl Connection {
             }
             Self::Viewer { buffer, .. } if buffer.viewers() == 0 => return Offer::Disconnected,
             Self::File { .. } => MAX_IN_FLIGHT,
-            // The newest is kept for who comes.
+            // The newest is kept for whoever connects next.
             Self::Pages(buffer) if buffer.viewers() == 0 => MAX_IN_FLIGHT,
             // A cloud is in flight until a viewer has asked for it. So each is asked for before the
             // next one is offered.

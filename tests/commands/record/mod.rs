@@ -2,12 +2,11 @@
 
 mod ends;
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use common::bag_writer::{Color, Spec, write_bag};
+use common::bag_writer::{Color, Spec};
 use common::recording::{at_once, drain, open};
 use common::ros2::{CameraInfo, Cdr, Image, Message, messages, of_topic};
 use depthcast::camera::{Distortion, Extrinsics, Intrinsics};
@@ -15,59 +14,27 @@ use depthcast::clock::{DeviceTime, HostTime, ManualClock, TimestampDomain};
 use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMetadata};
 use depthcast::record::{
     COLOR_FRAME, COLOR_IMAGE, COLOR_INFO, Compression, DEPTH_FRAME, DEPTH_IMAGE, DEPTH_INFO,
-    Ending, RecordOptions, Recorder, STATIC_TRANSFORMS,
+    RecordOptions, Recorder, STATIC_TRANSFORMS,
 };
-use depthcast::source::{ColorStream, DepthStream, FrameSource, SourceInfo, SourceKind};
+use depthcast::source::recording::ReplayOptions;
+use depthcast::source::{ColorStream, DepthStream, FrameSource, SourceInfo};
 use serde_json::Value;
+
+use crate::{Folder, Ran};
 
 common::with_data! { the_sample_recordings_keep_their_sums }
 
 /// Small images at a rate that a loaded machine keeps.
-const SMALL_DEMO: [&str; 7] = ["--", "demo", "--depth", "64x48@30", "--view", "none", "--json"];
+const SMALL_DEMO: &str = "demo --depth 64x48@30 --view none --json";
 
-fn record(out: &Path, options: &[&str], run: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_depthcast"));
-    command.arg("record").arg(out).args(options).args(run).env_remove("DISPLAY").output().unwrap()
+/// Converts `made.bag`.
+fn convert(folder: &Folder, out_and_options: &str) -> Value {
+    convert_bag(folder, "made.bag", out_and_options)
 }
 
-/// The run's report, whose figures must add up.
-fn report(output: &Output) -> Value {
-    let report: Value =
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
-    common::assert_identities(&report);
-    let number = |pointer: &str| {
-        report
-            .pointer(pointer)
-            .and_then(Value::as_u64)
-            .unwrap_or_else(|| panic!("{pointer}: {report}"))
-    };
-    assert_eq!(
-        number("/frames/captured"),
-        number("/recording/frames") + number("/recording/dropped") + number("/recording/after_end"),
-        "{report}"
-    );
-    report
-}
-
-fn said(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn made_bag(dir: &Path, spec: &Spec) -> PathBuf {
-    let path = dir.join("made.bag");
-    std::fs::write(&path, write_bag(spec).bytes).unwrap();
-    path
-}
-
-/// Converts a bag.
-fn convert(bag: &Path, out: &Path, options: &[&str]) -> Value {
-    let output = record(
-        out,
-        options,
-        &["--", "replay", bag.to_str().unwrap(), "--pace", "max", "--view", "none", "--json"],
-    );
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    report(&output)
+fn convert_bag(folder: &Folder, bag: &str, out_and_options: &str) -> Value {
+    let replay = format!("replay {bag} --pace max --view none --json");
+    folder.run(&format!("record {out_and_options} -- {replay}")).ended(0).report()
 }
 
 fn ns(time: Option<DeviceTime>) -> u64 {
@@ -76,49 +43,34 @@ fn ns(time: Option<DeviceTime>) -> u64 {
 
 #[test]
 fn a_converted_recording_has_every_frame_bit_for_bit() {
-    let dir = tempfile::tempdir().unwrap();
-    let color = Color {
-        stamps_ns: (0..5).map(|i| 5_000_000_000 + i * 66_666_666).collect(),
-        ..Color::default()
-    };
+    let stamps_ns = (0..5).map(|i| 5_000_000_000 + i * 66_666_666).collect();
+    let color = Color { stamps_ns, ..Color::default() };
     let spec = Spec { has_color: true, color, units_in_frames: Some(0.0001), ..Spec::default() };
-    let bag = made_bag(dir.path(), &spec);
-    let mut source =
-        open(&bag, depthcast::source::recording::ReplayOptions { color: true, ..at_once() })
-            .unwrap();
+    let folder = Folder::with_bag(&spec);
+    let options = ReplayOptions { color: true, ..at_once() };
+    let mut source = open(&folder.path("made.bag"), options).unwrap();
     let (info, frames) = (source.info().clone(), drain(&mut source));
     for compression in ["zstd", "lz4", "none"] {
-        let out = dir.path().join(format!("{compression}.mcap"));
-        let report = convert(&bag, &out, &["--color", "--compression", compression]);
-        assert_eq!(
-            (&report["recording"]["frames"], &report["recording"]["color_images"]),
-            (&10.into(), &5.into())
-        );
-        assert_eq!(report["recording"]["bytes"], std::fs::metadata(&out).unwrap().len());
+        let report =
+            convert(&folder, &format!("x.mcap --force --color --compression {compression}"));
+        let recording = &report["recording"];
+        assert_eq!([&recording["frames"], &recording["color_images"]], [10, 5]);
+        assert_eq!(recording["bytes"], folder.read("x.mcap").len());
 
-        let messages = messages(&out);
+        let messages = messages(&folder.path("x.mcap"));
         let depth = of_topic(&messages, DEPTH_IMAGE);
         assert_eq!(depth.len(), frames.len());
         for (message, frame) in depth.iter().zip(&frames) {
             let image = Image::parse(&message.data);
-            assert_eq!(
-                (u64::from(message.sequence), image.depth()),
-                (frame.meta.number, frame.depth.clone())
-            );
+            assert_eq!(u64::from(message.sequence), frame.meta.number);
+            assert_eq!(image.depth(), frame.depth);
             let stamp_ns = ns(frame.meta.device_time);
-            assert_eq!(
-                (image.header, message.publish_ns, message.log_ns),
-                ((stamp_ns, DEPTH_FRAME.into()), stamp_ns, stamp_ns)
-            );
+            assert_eq!([message.publish_ns, message.log_ns], [stamp_ns; 2]);
+            assert_eq!(image.header, (stamp_ns, DEPTH_FRAME.into()));
             assert_eq!((image.size, image.encoding.as_str(), image.step), ((16, 12), "16UC1", 32));
             assert_eq!(message.metadata["depth_units_m"].parse(), Ok(frame.meta.depth_units_m));
-            assert_eq!(
-                (
-                    message.metadata["timestamp_domain"].as_str(),
-                    message.metadata["nominal_fps"].as_str()
-                ),
-                ("hardware_clock", "30")
-            );
+            let told = ["timestamp_domain", "nominal_fps"].map(|key| &message.metadata[key]);
+            assert_eq!(told, ["hardware_clock", "30"]);
         }
         let mut images: Vec<_> = frames.iter().map(|frame| frame.color.clone().unwrap()).collect();
         images.dedup_by_key(|image| image.number);
@@ -132,10 +84,8 @@ fn a_converted_recording_has_every_frame_bit_for_bit() {
         }
         let lens = CameraInfo::parse(&of_topic(&messages, DEPTH_INFO)[0].data);
         let i = &info.stream.intrinsics;
-        assert_eq!(
-            [lens.k[0], lens.k[2], lens.k[4], lens.k[5]],
-            [i.fx, i.ppx, i.fy, i.ppy].map(f64::from)
-        );
+        let k = [0, 2, 4, 5].map(|i| lens.k[i]);
+        assert_eq!(k, [i.fx, i.ppx, i.fy, i.ppy].map(f64::from));
         assert_eq!((lens.model.as_str(), lens.d, lens.size), ("plumb_bob", vec![0.0; 5], (16, 12)));
         let color_info = of_topic(&messages, COLOR_INFO)[0];
         let lens = CameraInfo::parse(&color_info.data);
@@ -147,8 +97,9 @@ fn a_converted_recording_has_every_frame_bit_for_bit() {
 
 #[test]
 fn metadata_of_frames_is_kept_also_where_the_recorder_was_killed() {
-    let dir = tempfile::tempdir().unwrap();
-    let stream = stream(Distortion::None, [0.0; 5]);
+    let folder = Folder::new();
+    let path = folder.path("out.mcap");
+    let info = source(stream(Distortion::None, [0.0; 5]), None);
     let frames: Vec<DepthFrame> = (1..=6)
         .map(|number| {
             let mut frame = frame(number, 100 + 33 * number);
@@ -162,54 +113,38 @@ fn metadata_of_frames_is_kept_also_where_the_recorder_was_killed() {
             };
             // The third frame has none, and the clock changes.
             frame.meta.metadata = if number == 3 { FrameMetadata::default() } else { metadata };
-            let domain =
-                if number < 5 { stream.timestamp_domain } else { TimestampDomain::SystemTime };
-            frame.meta.device_time = Some(DeviceTime { ms: 100.0 + 33.0 * number as f64, domain });
+            let domains = [info.stream.timestamp_domain, TimestampDomain::SystemTime];
+            let (ms, domain) = (100.0 + 33.0 * number as f64, domains[usize::from(number >= 5)]);
+            frame.meta.device_time = Some(DeviceTime { ms, domain });
             frame
         })
         .collect();
-    let path = dir.path().join("out.mcap");
-    let mut recorder = Recorder::create(
-        &path,
-        &source(stream, None),
-        RecordOptions::default(),
-        Arc::new(ManualClock::new()),
-    )
-    .unwrap();
+    let options = RecordOptions::default();
+    let mut recorder =
+        Recorder::create(&path, &info, options, Arc::new(ManualClock::new())).unwrap();
     frames.iter().for_each(|frame| assert_eq!(recorder.record(frame), Ok(())));
     recorder.finish().unwrap();
-    let whole = std::fs::read(&path).unwrap();
+    let whole = folder.read("out.mcap");
     for len in [whole.len(), whole.len() - 60] {
-        std::fs::write(&path, &whole[..len]).unwrap();
-        let got = drain(&mut open(&path, at_once()).unwrap());
-        assert_eq!(got.len(), frames.len());
-        for (got, want) in got.iter().zip(&frames) {
-            assert_eq!(
-                (got.meta.number, got.meta.metadata),
-                (want.meta.number, want.meta.metadata)
-            );
-            assert_eq!(got.meta.device_time, want.meta.device_time);
-        }
+        folder.write("out.mcap", &whole[..len]);
+        let read = drain(&mut open(&path, at_once()).unwrap());
+        let told = |frames: &[DepthFrame]| -> Vec<_> {
+            let told = |f: &DepthFrame| (f.meta.number, f.meta.metadata, f.meta.device_time);
+            frames.iter().map(told).collect()
+        };
+        assert_eq!(told(&read), told(&frames));
         let info = depthcast::recording::inspect(&path).unwrap();
-        let names = [
-            "actual_exposure",
-            "backend_timestamp",
-            "frame_counter",
-            "hw_timestamp",
-            "sensor_timestamp",
-        ];
-        assert_eq!(info.streams[0].metadata, names);
+        let names = "actual_exposure backend_timestamp frame_counter hw_timestamp sensor_timestamp";
+        assert_eq!(info.streams[0].metadata.join(" "), names);
     }
 }
 
 #[test]
 fn the_same_recording_becomes_the_same_bytes() {
-    let dir = tempfile::tempdir().unwrap();
-    let bag = made_bag(dir.path(), &Spec::default());
+    let folder = Folder::with_bag(&Spec::default());
     let bytes = |name: &str| {
-        let out = dir.path().join(name);
-        convert(&bag, &out, &[]);
-        std::fs::read(out).unwrap()
+        convert(&folder, name);
+        folder.read(name)
     };
     // The footer starts with where the index is, whose order is left to chance by the library.
     let (a, b) = (bytes("a.mcap"), bytes("b.mcap"));
@@ -220,88 +155,62 @@ fn the_same_recording_becomes_the_same_bytes() {
 }
 
 fn the_sample_recordings_keep_their_sums(data: &Path) {
-    let expected: Value =
-        serde_json::from_slice(&std::fs::read(data.join("expected.json")).unwrap()).unwrap();
-    let dir = tempfile::tempdir().unwrap();
-    let sums = |name: &str| {
-        let out = dir.path().join(name).with_extension("mcap");
-        convert(&data.join(name), &out, &[]);
-        let sum =
-            |m: &&Message| Image::parse(&m.data).depth().iter().map(|&d| u64::from(d)).sum::<u64>();
-        of_topic(&messages(&out), DEPTH_IMAGE)
-            .iter()
-            .map(|m| (m.sequence, sum(m)))
-            .collect::<Vec<_>>()
+    let folder = Folder::with_data(data);
+    let expected: Value = serde_json::from_slice(&folder.read("data/expected.json")).unwrap();
+    let sums = |name: &str, frames: u64, points: Option<u64>| -> Vec<(u32, u64)> {
+        let report = convert_bag(&folder, &format!("data/{name}.bag"), "x.mcap --force");
+        assert_eq!(report["end"], "end_of_input");
+        assert_eq!(["captured", "projected", "shown"].map(|n| &report["frames"][n]), [frames; 3]);
+        let places = ["source", "capture_queue", "cloud_queue", "viewer"];
+        assert_eq!(places.map(|place| &report["drops"][place]), [0; 4]);
+        assert!(points.is_none_or(|points| report["points"]["total"] == points), "{report}");
+        let sum = |depth: Vec<u16>| depth.into_iter().map(u64::from).sum();
+        let messages = messages(&folder.path("x.mcap"));
+        let depth = of_topic(&messages, DEPTH_IMAGE);
+        depth.iter().map(|m| (m.sequence, sum(Image::parse(&m.data).depth()))).collect()
     };
-    let room: Vec<_> = expected["room_640x480_20f"]["raw_sums"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|s| s.as_u64().unwrap())
-        .collect();
-    assert_eq!(sums("room_640x480_20f.bag"), (1..).zip(room).collect::<Vec<_>>());
+    let room = expected["room_640x480_20f"]["raw_sums"].as_array().unwrap();
+    let room = room.iter().map(|sum| sum.as_u64().unwrap());
+    assert_eq!(sums("room_640x480_20f", 20, None), (1..).zip(room).collect::<Vec<_>>());
     let single = &expected["single_depth_color_640x480"]["frames"];
     let want = [169u32, 170].map(|n| (n, single[n.to_string()]["raw_sum"].as_u64().unwrap()));
-    assert_eq!(sums("single_depth_color_640x480.bag"), want);
+    assert_eq!(sums("single_depth_color_640x480", 2, Some(286_520 + 286_603)), want);
 }
 
 #[test]
 fn every_chunk_starts_with_all_that_is_needed_to_understand_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let out = dir.path().join("demo.mcap");
+    let folder = Folder::new();
     let before = unix_ns();
-    let output = record(&out, &["--color"], &[&SMALL_DEMO[..], &["--frames", "60"]].concat());
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let report = report(&output);
-    assert_eq!(report["recording"]["dropped"], 0);
-    let bytes = std::fs::read(&out).unwrap();
+    let ran = folder.run(&format!("record demo.mcap --color -- {SMALL_DEMO} --frames 60"));
+    assert_eq!(ran.ended(0).report()["recording"]["dropped"], 0);
+    let bytes = folder.read("demo.mcap");
     let summary = mcap::Summary::read(&bytes).unwrap().unwrap();
-    assert!(
-        summary.chunk_indexes.len() >= 4,
-        "two seconds in chunks of half a second: {}",
-        summary.chunk_indexes.len()
-    );
-    for chunk in &summary.chunk_indexes {
-        let topics: Vec<_> = summary
-            .stream_chunk(&bytes, chunk)
-            .unwrap()
-            .map(|m| m.unwrap().channel.topic.clone())
-            .collect();
-        assert_eq!(
-            topics[..4],
-            [DEPTH_INFO, COLOR_INFO, STATIC_TRANSFORMS, DEPTH_IMAGE],
-            "{topics:?}"
-        );
+    let chunks = &summary.chunk_indexes;
+    assert!(chunks.len() >= 4, "two seconds in chunks of half a second: {}", chunks.len());
+    for chunk in chunks {
+        let messages = summary.stream_chunk(&bytes, chunk).unwrap();
+        let topics: Vec<_> = messages.map(|m| m.unwrap().channel.topic.clone()).collect();
+        assert_eq!(topics[..4], [DEPTH_INFO, COLOR_INFO, STATIC_TRANSFORMS, DEPTH_IMAGE]);
         assert!(chunk.message_end_time - chunk.message_start_time < 700_000_000);
     }
-    let messages = messages(&out);
+    let messages = messages(&folder.path("demo.mcap"));
     assert_eq!(of_topic(&messages, COLOR_IMAGE).len(), 60);
     let arrived = before..unix_ns();
     for message in of_topic(&messages, DEPTH_IMAGE) {
         assert!(arrived.contains(&message.log_ns), "log_time is the host's");
-        assert_eq!(
-            message.publish_ns,
-            (f64::from(message.sequence - 1) / 30.0 * 1e9).round() as u64,
-            "publish_time is the camera's"
-        );
+        let want_ns = (f64::from(message.sequence - 1) / 30.0 * 1e9).round() as u64;
+        assert_eq!(message.publish_ns, want_ns, "publish_time is the camera's");
     }
-    let metadata =
-        mcap::read::LinearReader::new(&bytes).unwrap().find_map(|record| match record.unwrap() {
-            mcap::records::Record::Metadata(metadata) => Some(metadata),
-            _ => None,
-        });
+    let mut records = mcap::read::LinearReader::new(&bytes).unwrap();
+    let metadata = records.find_map(|record| match record.unwrap() {
+        mcap::records::Record::Metadata(metadata) => Some(metadata),
+        _ => None,
+    });
     let metadata = metadata.unwrap();
-    assert_eq!(
-        (metadata.name.as_str(), metadata.metadata["kind"].as_str()),
-        ("depthcast", "synthetic")
-    );
-    assert_eq!(
-        (metadata.metadata["version"].as_str(), metadata.metadata["seed"].as_str()),
-        (env!("CARGO_PKG_VERSION"), "1")
-    );
-    for schema in summary.schemas.values() {
-        assert_eq!(schema.encoding, "ros2msg");
-    }
+    assert_eq!(metadata.name, "depthcast");
+    let told = ["kind", "version", "seed"].map(|key| metadata.metadata[key].as_str());
+    assert_eq!(told, ["synthetic", env!("CARGO_PKG_VERSION"), "1"]);
+    assert!(summary.schemas.values().all(|schema| schema.encoding == "ros2msg"));
 }
 
 fn unix_ns() -> u64 {
@@ -309,18 +218,9 @@ fn unix_ns() -> u64 {
 }
 
 fn stream(distortion: Distortion, coeffs: [f32; 5]) -> DepthStream {
-    let intrinsics = Intrinsics {
-        width: 4,
-        height: 3,
-        fx: 4.1,
-        fy: 4.2,
-        ppx: 1.5,
-        ppy: 1.25,
-        distortion,
-        coeffs,
-    };
+    let (fx, fy, ppx, ppy) = (4.1, 4.2, 1.5, 1.25);
     DepthStream {
-        intrinsics,
+        intrinsics: Intrinsics { width: 4, height: 3, fx, fy, ppx, ppy, distortion, coeffs },
         nominal_fps: 29.97,
         depth_units_m: 0.001,
         timestamp_domain: TimestampDomain::GlobalTime,
@@ -328,30 +228,24 @@ fn stream(distortion: Distortion, coeffs: [f32; 5]) -> DepthStream {
 }
 
 fn source(stream: DepthStream, color: Option<ColorStream>) -> SourceInfo {
-    SourceInfo {
-        kind: SourceKind::Realsense,
-        name: "camera".into(),
-        facts: vec![],
-        stream,
-        color,
-        expected_frames: None,
-    }
+    SourceInfo { stream, color, ..common::scripted::info(4) }
 }
 
-/// Records frames with a clock that does not move.
+/// Records frames of a camera with a clock that does not move.
 fn record_frames(
-    source: &SourceInfo,
-    options: RecordOptions,
+    stream: DepthStream,
+    color: Option<ColorStream>,
     frames: &[DepthFrame],
-) -> (Vec<Message>, Vec<Result<(), Ending>>) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("x.mcap");
-    let options = RecordOptions { min_free_bytes: 0, ..options };
-    let mut recorder =
-        Recorder::create(&path, source, options, Arc::new(ManualClock::new())).unwrap();
-    let results = frames.iter().map(|frame| recorder.record(frame)).collect();
+) -> Vec<Message> {
+    let folder = Folder::new();
+    let path = folder.path("x.mcap");
+    let options =
+        RecordOptions { min_free_bytes: 0, color: color.is_some(), ..RecordOptions::default() };
+    let clock = Arc::new(ManualClock::new());
+    let mut recorder = Recorder::create(&path, &source(stream, color), options, clock).unwrap();
+    frames.iter().for_each(|frame| recorder.record(frame).unwrap());
     recorder.finish().unwrap();
-    (messages(&path), results)
+    messages(&path)
 }
 
 fn frame(number: u64, at_ms: u64) -> DepthFrame {
@@ -364,43 +258,21 @@ fn frame(number: u64, at_ms: u64) -> DepthFrame {
 }
 
 #[test]
-fn frames_with_other_units_have_another_channel() {
+fn frames_with_other_units_have_another_channel_and_without_a_stamp_the_arrival_counts() {
     let units = [0.001, 0.001, 0.0001, 0.001, 0.1 / 3.0];
-    let frames: Vec<_> = (0..)
-        .zip(units)
-        .map(|(i, units_m)| {
-            let mut frame = frame(i, i);
-            frame.meta.depth_units_m = units_m;
-            frame
-        })
-        .collect();
-    let (messages, _) = record_frames(
-        &source(stream(Distortion::None, [0.0; 5]), None),
-        RecordOptions::default(),
-        &frames,
-    );
+    let mut frames: Vec<_> = (6..11).map(|number| frame(number, 90)).collect();
+    frames.iter_mut().zip(units).for_each(|(frame, units)| frame.meta.depth_units_m = units);
+    let (ms, domain) = (1_732_420_000_123.25, TimestampDomain::GlobalTime);
+    frames[4].meta.device_time = Some(DeviceTime { ms, domain });
+    let messages = record_frames(stream(Distortion::None, [0.0; 5]), None, &frames);
     let depth = of_topic(&messages, DEPTH_IMAGE);
-    let got: Vec<f32> =
-        depth.iter().map(|m| m.metadata["depth_units_m"].parse().unwrap()).collect();
-    assert_eq!(got, units);
+    let got = depth.iter().map(|m| m.metadata["depth_units_m"].parse::<f32>().unwrap());
+    assert_eq!(got.collect::<Vec<_>>(), units);
     assert_eq!(depth[0].metadata["nominal_fps"], "29.97");
-}
-
-#[test]
-fn without_a_stamp_of_the_device_the_arrival_counts() {
-    let mut stamped = frame(7, 100);
-    stamped.meta.device_time =
-        Some(DeviceTime { ms: 1_732_420_000_123.25, domain: TimestampDomain::GlobalTime });
-    let frames = [frame(6, 90), stamped];
-    let (messages, _) = record_frames(
-        &source(stream(Distortion::None, [0.0; 5]), None),
-        RecordOptions::default(),
-        &frames,
-    );
-    let depth: Vec<_> = of_topic(&messages, DEPTH_IMAGE);
-    assert_eq!((depth[0].publish_ns, depth[0].log_ns), (90_000_000, 90_000_000));
-    assert_eq!((depth[1].publish_ns, depth[1].log_ns), (1_732_420_000_123_250_000, 100_000_000));
-    assert_eq!(Image::parse(&depth[1].data).header.0, depth[1].publish_ns);
+    let [arrived, stamped] = [0, 4].map(|i| (depth[i].publish_ns, depth[i].log_ns));
+    assert_eq!(arrived, (90_000_000, 90_000_000));
+    assert_eq!(stamped, (1_732_420_000_123_250_000, 90_000_000));
+    assert_eq!(Image::parse(&depth[4].data).header.0, stamped.0);
 }
 
 #[test]
@@ -417,20 +289,13 @@ fn every_lens_is_written_exactly() {
         // No ray is bent.
         (Distortion::InverseBrownConrady, [0.0; 5], "plumb_bob", 5),
     ] {
-        let stream = stream(distortion, coeffs);
-        let (messages, _) =
-            record_frames(&source(stream, None), RecordOptions::default(), &[frame(1, 1)]);
+        let messages = record_frames(stream(distortion, coeffs), None, &[frame(1, 1)]);
         let message = of_topic(&messages, DEPTH_INFO)[0];
         let lens = CameraInfo::parse(&message.data);
-        assert_eq!(
-            (lens.model.as_str(), lens.d),
-            (model, coeffs[..count].iter().map(|&c| f64::from(c)).collect())
-        );
+        assert_eq!((lens.model.as_str(), &lens.d[..]), (model, &coeffs.map(f64::from)[..count]));
         assert_eq!(lens.k.map(|v| v as f32), [4.1, 0.0, 1.5, 0.0, 4.2, 1.25, 0.0, 0.0, 1.0]);
-        assert_eq!(
-            (message.metadata["distortion"].as_str(), lens.header.1.as_str()),
-            (distortion.as_str(), DEPTH_FRAME)
-        );
+        assert_eq!(message.metadata["distortion"], distortion.as_str());
+        assert_eq!(lens.header.1, DEPTH_FRAME);
     }
 }
 
@@ -443,25 +308,17 @@ fn the_transform_puts_the_colour_camera_where_it_is() {
         translation_m: [0.015, 0.002, -0.001],
     };
     let stream = stream(Distortion::None, [0.0; 5]);
-    let color = ColorStream {
-        intrinsics: stream.intrinsics,
-        format: ColorFormat::Yuyv,
-        nominal_fps: 15.0,
-        from_depth,
-    };
+    let (intrinsics, format) = (stream.intrinsics, ColorFormat::Yuyv);
+    let color = ColorStream { intrinsics, format, nominal_fps: 15.0, from_depth };
     let mut frames = [frame(1, 1), frame(2, 2), frame(3, 3)];
-    let image = Arc::new(ColorImage { number: 40, ..ColorImage::new(4, 3, ColorFormat::Yuyv) });
+    let image = Arc::new(ColorImage { number: 40, ..ColorImage::new(4, 3, format) });
     frames[1].color = Some(Arc::clone(&image));
     frames[2].color = Some(image);
-    let options = RecordOptions { color: true, ..RecordOptions::default() };
-    let (messages, _) = record_frames(&source(stream, Some(color)), options, &frames);
+    let messages = record_frames(stream, Some(color), &frames);
     let colors = of_topic(&messages, COLOR_IMAGE);
     assert_eq!((colors.len(), colors[0].metadata["nominal_fps"].as_str()), (1, "15"));
-    let image = Image::parse(&colors[0].data);
-    assert_eq!(
-        (image.encoding.as_str(), image.step, image.header.0),
-        ("yuv422_yuy2", 8, 2_000_000)
-    );
+    let Image { encoding, step, header, .. } = Image::parse(&colors[0].data);
+    assert_eq!((encoding.as_str(), step, header.0), ("yuv422_yuy2", 8, 2_000_000));
 
     let mut cdr = Cdr::new(&of_topic(&messages, STATIC_TRANSFORMS)[0].data);
     assert_eq!(cdr.u32(), 1);
@@ -469,18 +326,15 @@ fn the_transform_puts_the_colour_camera_where_it_is() {
     let [tx, ty, tz, x, y, z, w] = cdr.f64s();
     cdr.end();
     // A point of the colour camera's frame p is q p q* + t in the depth camera's.
-    let to_depth = |p: [f64; 3]| {
-        let cross = |a: [f64; 3], b: [f64; 3]| {
-            [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-        };
-        let u = [x, y, z];
-        let uv = cross(u, p);
-        let uuv = cross(u, uv);
-        let t = [tx, ty, tz];
-        [0, 1, 2].map(|i| p[i] + 2.0 * (w * uv[i] + uuv[i]) + t[i])
+    let cross = |a: [f64; 3], b: [f64; 3]| {
+        [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
     };
     for p in [[0.0, 0.0, 0.0], [0.3, -0.2, 1.5], [-1.0, 0.7, 4.0]] {
-        let back = to_depth(from_depth.apply(p).map(f64::from));
+        let q = from_depth.apply(p).map(f64::from);
+        let (u, t) = ([x, y, z], [tx, ty, tz]);
+        let uv = cross(u, q);
+        let uuv = cross(u, uv);
+        let back = [0, 1, 2].map(|i| q[i] + 2.0 * (w * uv[i] + uuv[i]) + t[i]);
         assert!(back.iter().zip(p).all(|(a, b)| (a - f64::from(b)).abs() < 1e-6), "{back:?} {p:?}");
     }
 }

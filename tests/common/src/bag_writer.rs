@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::ops::Range;
 
+use super::driver_messages::{CameraInfo, Image};
+use bzip2::write::BzEncoder;
 use lz4::liblz4::BlockChecksum;
 use lz4::{BlockMode, BlockSize, ContentChecksum, EncoderBuilder};
 
@@ -78,10 +80,7 @@ impl Default for Color {
             row_padding: 0,
             short_images: vec![],
             distortion: ("Inverse Brown Conrady", [0.1, -0.2, 0.001, 0.002, 0.3]),
-            places: Some([
-                [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-                [0.015, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-            ]),
+            places: Some([0.0, 0.015].map(|x| [x, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0])),
         }
     }
 }
@@ -158,14 +157,14 @@ fn write(spec: &Spec) -> Writer {
     }
     if spec.has_color {
         writer.message(&format!("{color}/info"), &stream_info(spec.fps, spec.color.encoding));
-        writer.message(
-            &format!("{color}/info/camera_info"),
-            &camera_info(spec, spec.color.distortion),
-        );
+        let info = camera_info(spec, spec.color.distortion);
+        writer.message(&format!("{color}/info/camera_info"), &info);
     }
-    writer.message("/device_0/info", &[string("Name"), string("Test camera")].concat());
-    writer.message("/device_0/info", &[string("Serial Number"), string("0815")].concat());
-    writer.message("/device_0/info", &[string("Firmware Version"), string("5.16.0.1")].concat());
+    let facts =
+        [("Name", "Test camera"), ("Serial Number", "0815"), ("Firmware Version", "5.16.0.1")];
+    for (name, value) in facts {
+        writer.message("/device_0/info", &[string(name), string(value)].concat());
+    }
     if let Some((name, value)) = spec.units_option {
         writer.message(&format!("{sensor}/option/{name}/value"), &value.to_le_bytes());
     }
@@ -183,11 +182,9 @@ fn write(spec: &Spec) -> Writer {
             writer.message(&format!("{stream}/tf/0"), &values);
         }
     };
-    for i in 0..spec.stamps_ns.len().max(if spec.has_color {
-        color_stamps_ns.len() + spec.color.frames_behind
-    } else {
-        0
-    }) {
+    let images = color_stamps_ns.len() + spec.color.frames_behind;
+    let images = if spec.has_color { images } else { 0 };
+    for i in 0..images.max(spec.stamps_ns.len()) {
         if let Some(&stamp_ns) = spec.stamps_ns.get(i).filter(|_| spec.has_depth) {
             writer.message(&format!("{depth}/image/data"), &depth_image(spec, i, stamp_ns));
             writer.frames += 1;
@@ -197,9 +194,8 @@ fn write(spec: &Spec) -> Writer {
         if spec.color.has_own_chunks {
             writer.end_chunk();
         }
-        if let Some((image, &stamp_ns)) =
-            image.and_then(|image| Some((image, color_stamps_ns.get(image)?)))
-        {
+        let stamp_ns = image.and_then(|image| color_stamps_ns.get(image));
+        if let (Some(image), Some(&stamp_ns)) = (image, stamp_ns) {
             writer.message(&format!("{color}/image/data"), &color_image(spec, image, stamp_ns));
             about(&mut writer, color, image == 0, 1);
         }
@@ -211,101 +207,49 @@ fn write(spec: &Spec) -> Writer {
 }
 
 pub fn string(s: &str) -> Vec<u8> {
-    [&(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat()
+    with_len(s.as_bytes())
+}
+
+pub fn with_len(bytes: &[u8]) -> Vec<u8> {
+    [&(bytes.len() as u32).to_le_bytes()[..], bytes].concat()
 }
 
 fn stream_info(fps: u32, encoding: &str) -> Vec<u8> {
     [&fps.to_le_bytes()[..], &string(encoding)].concat()
 }
 
-fn header(seq: u32, stamp_ns: u64) -> Vec<u8> {
-    let (sec, nsec) = ((stamp_ns / 1_000_000_000) as u32, (stamp_ns % 1_000_000_000) as u32);
-    [&seq.to_le_bytes()[..], &sec.to_le_bytes(), &nsec.to_le_bytes(), &string("1")].concat()
-}
-
-fn camera_info(spec: &Spec, (model, coeffs): (&str, [f64; 5])) -> Vec<u8> {
-    let k = [spec.focal_px, 0.0, 7.5, 0.0, spec.focal_px, 5.5, 0.0, 0.0, 1.0];
-    let mut body = [
-        header(0, 0),
-        spec.height.to_le_bytes().to_vec(),
-        spec.width.to_le_bytes().to_vec(),
-        string(model),
-    ]
-    .concat();
-    body.extend_from_slice(&5u32.to_le_bytes());
-    for value in coeffs.iter().chain(&k).chain(&[0.0; 21]) {
-        body.extend_from_slice(&value.to_le_bytes());
-    }
-    // No binning, and an empty region of interest.
-    body.extend_from_slice(&[0; 25]);
-    body
-}
-
-fn image(
-    seq: u32,
-    stamp_ns: u64,
-    size: (u32, u32),
-    encoding: &str,
-    is_bigendian: bool,
-    step: u32,
-    data: &[u8],
-) -> Vec<u8> {
-    let mut body = [
-        header(seq, stamp_ns),
-        size.1.to_le_bytes().to_vec(),
-        size.0.to_le_bytes().to_vec(),
-        string(encoding),
-    ]
-    .concat();
-    body.push(u8::from(is_bigendian));
-    body.extend_from_slice(&step.to_le_bytes());
-    body.extend_from_slice(&(data.len() as u32).to_le_bytes());
-    body.extend_from_slice(data);
-    body
+fn camera_info(spec: &Spec, (model, coeffs): (&'static str, [f64; 5])) -> Vec<u8> {
+    let (width, height, k) = (spec.width, spec.height, [spec.focal_px, spec.focal_px, 7.5, 5.5]);
+    CameraInfo { frame_id: "1", width, height, model, d: coeffs.into(), k }.message()
 }
 
 fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
-    let mut data = Vec::new();
-    for row in depth_of(spec, i).chunks(spec.width as usize) {
-        for value in row {
-            data.extend_from_slice(&if spec.is_bigendian {
-                value.to_be_bytes()
-            } else {
-                value.to_le_bytes()
-            });
-        }
-        data.resize(data.len() + spec.row_padding as usize, 0xee);
-    }
-    let step = spec.width * 2 + spec.row_padding;
-    if spec.short_frames.contains(&i) {
-        data.truncate(data.len() - step as usize);
-    }
-    let size = (spec.width, spec.height);
-    let mut body = image(
-        100 + (i % spec.restart_after) as u32,
-        stamp_ns,
-        size,
-        "mono16",
-        spec.is_bigendian,
-        step,
-        &data,
-    );
+    let image = Image {
+        encoding: "mono16",
+        is_bigendian: spec.is_bigendian,
+        row_padding: spec.row_padding as usize,
+        is_short: spec.short_frames.contains(&i),
+        ..image(spec)
+    };
+    let number = 100 + (i % spec.restart_after) as u32;
+    let mut body = image.depth_message(number, stamp_ns, &depth_of(spec, i));
     body.extend(spec.units_in_frames.iter().flat_map(|u| u.to_le_bytes()));
     body
 }
 
 fn color_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {
-    let row_bytes = spec.width * spec.color.bytes_per_pixel;
-    let step = row_bytes + spec.color.row_padding;
-    let mut data = Vec::new();
-    for row in color_of(spec, i).chunks(row_bytes as usize) {
-        data.extend_from_slice(row);
-        data.resize(data.len() + spec.color.row_padding as usize, 0xee);
-    }
-    if spec.color.short_images.contains(&i) {
-        data.truncate(data.len() - step as usize);
-    }
-    image(i as u32, stamp_ns, (spec.width, spec.height), spec.color.encoding, false, step, &data)
+    let color = &spec.color;
+    let image = Image {
+        encoding: color.encoding,
+        row_padding: color.row_padding as usize,
+        is_short: color.short_images.contains(&i),
+        ..image(spec)
+    };
+    image.message(i as u32, stamp_ns, &color_of(spec, i))
+}
+
+fn image(spec: &Spec) -> Image {
+    Image { frame_id: "1", width: spec.width, height: spec.height, ..Image::DEPTH }
 }
 
 /// Writes any messages into a bag.
@@ -347,19 +291,15 @@ impl Writer {
     }
 
     pub fn typed(&mut self, topic: &str, message_type: &str, body: &[u8]) {
-        let conn = match self.topics.iter().position(|(name, _)| name == topic) {
-            Some(conn) => conn as u32,
-            None => {
-                self.topics.push((topic.to_owned(), message_type.to_owned()));
-                let conn = self.topics.len() as u32 - 1;
-                self.chunk.extend(connection(conn, topic, message_type));
-                conn
-            }
-        };
-        self.chunk.extend(record(
-            &[("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])],
-            body,
-        ));
+        let known = self.topics.iter().position(|(name, _)| name == topic);
+        let conn = known.unwrap_or(self.topics.len()) as u32;
+        if known.is_none() {
+            self.topics.push((topic.to_owned(), message_type.to_owned()));
+            self.chunk.extend(connection(conn, topic, message_type));
+        }
+        let fields: [(&str, &[u8]); 3] =
+            [("conn", &conn.to_le_bytes()), ("op", &[2]), ("time", &[0; 8])];
+        self.chunk.extend(record(&fields, body));
         *self.counts.entry(conn).or_default() += 1;
         self.messages.push((topic.to_owned(), body.to_vec()));
     }
@@ -377,30 +317,24 @@ impl Writer {
                     .block_checksum(BlockChecksum::NoBlockChecksum)
                     .checksum(ContentChecksum::ChecksumEnabled)
                     .build(Vec::new())
-                    .expect("memory takes it");
-                encoder.write_all(&self.chunk).expect("memory takes it");
+                    .unwrap();
+                encoder.write_all(&self.chunk).unwrap();
                 ("lz4", encoder.finish().0)
             }
             Packing::Bz2 => {
-                let mut encoder =
-                    bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-                encoder.write_all(&self.chunk).expect("memory takes it");
-                ("bz2", encoder.finish().expect("memory takes it"))
+                let mut encoder = BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+                encoder.write_all(&self.chunk).unwrap();
+                ("bz2", encoder.finish().unwrap())
             }
         };
         let size = (self.chunk.len() as u32).to_le_bytes();
         let start = self.out.len();
-        self.out.extend(record(
-            &[("compression", name.as_bytes()), ("op", &[5]), ("size", &size)],
-            &data,
-        ));
+        let fields: [(&str, &[u8]); 3] =
+            [("compression", name.as_bytes()), ("op", &[5]), ("size", &size)];
+        self.out.extend(record(&fields, &data));
         let end = self.out.len();
-        let place = ChunkPlace {
-            record: start..end,
-            data: end - data.len()..end,
-            frames_up_to_here: self.frames,
-        };
-        self.places.push(place);
+        let data = end - data.len()..end;
+        self.places.push(ChunkPlace { record: start..end, data, frames_up_to_here: self.frames });
         for (conn, count) in &self.counts {
             let fields: [(&str, &[u8]); 4] = [
                 ("conn", &conn.to_le_bytes()),
@@ -430,10 +364,8 @@ impl Writer {
                     ("start_time", &[0; 8]),
                     ("ver", &[1, 0, 0, 0]),
                 ];
-                let pairs: Vec<u8> = counts
-                    .iter()
-                    .flat_map(|(conn, n)| [conn.to_le_bytes(), n.to_le_bytes()].concat())
-                    .collect();
+                let pairs = counts.iter().flat_map(|(conn, count)| [*conn, *count]);
+                let pairs: Vec<u8> = pairs.flat_map(u32::to_le_bytes).collect();
                 self.out.extend(record(&fields, &pairs));
             }
             let bag_header = self.bag_header(index_pos);
@@ -464,21 +396,10 @@ fn connection(conn: u32, topic: &str, message_type: &str) -> Vec<u8> {
 }
 
 fn record(header: &[(&str, &[u8])], data: &[u8]) -> Vec<u8> {
-    let header = fields(header);
-    let mut all = (header.len() as u32).to_le_bytes().to_vec();
-    all.extend(header);
-    all.extend((data.len() as u32).to_le_bytes());
-    all.extend(data);
-    all
+    [with_len(&fields(header)), with_len(data)].concat()
 }
 
 fn fields(fields: &[(&str, &[u8])]) -> Vec<u8> {
-    let mut all = vec![];
-    for (name, value) in fields {
-        all.extend(((name.len() + 1 + value.len()) as u32).to_le_bytes());
-        all.extend(name.as_bytes());
-        all.push(b'=');
-        all.extend(*value);
-    }
-    all
+    let field = |(name, value): &(&str, &[u8])| with_len(&[name.as_bytes(), b"=", value].concat());
+    fields.iter().flat_map(field).collect()
 }

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, params};
 
+use super::mcap_writer::Cdr;
+
 /// How the depth images stand in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pixels {
@@ -72,47 +74,6 @@ pub fn color_of(spec: &Spec, i: u64) -> Vec<u8> {
     (0..spec.width * spec.height * 3).map(|k| (u64::from(k) * 7 + i * 31) as u8).collect()
 }
 
-/// Fields of CDR, little endian, behind the four bytes that say so.
-#[derive(Default)]
-pub struct Cdr(Vec<u8>);
-
-impl Cdr {
-    pub fn u32(mut self, value: u32) -> Self {
-        while !self.0.len().is_multiple_of(4) {
-            self.0.push(0);
-        }
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    pub fn u8(mut self, value: u8) -> Self {
-        self.0.push(value);
-        self
-    }
-
-    pub fn bytes(self, bytes: &[u8]) -> Self {
-        let mut this = self.u32(bytes.len() as u32);
-        this.0.extend(bytes);
-        this
-    }
-
-    pub fn string(self, text: &str) -> Self {
-        self.bytes(format!("{text}\0").as_bytes())
-    }
-
-    fn header(self, stamp_ns: u32, frame: &str) -> Self {
-        self.u32(0).u32(stamp_ns).string(frame)
-    }
-
-    pub fn end(self) -> Vec<u8> {
-        [&[0, 1, 0, 0][..], &self.0].concat()
-    }
-}
-
-pub fn text(text: &str) -> Vec<u8> {
-    Cdr::default().string(text).end()
-}
-
 pub fn png_of(
     color: png::ColorType,
     depth: png::BitDepth,
@@ -128,29 +89,31 @@ pub fn png_of(
     out
 }
 
-fn depth_message(spec: &Spec, i: u64, stamp_ns: u32) -> Vec<u8> {
-    let depth = depth_of(spec, i);
-    let (width, height) = (spec.width, spec.height);
-    let begin = Cdr::default().header(stamp_ns, "Depth");
+fn depth_message(spec: &Spec, i: u64, stamp_ns: u64) -> Vec<u8> {
+    let (width, height, depth) = (spec.width, spec.height, depth_of(spec, i));
+    let start = Cdr::stamped(stamp_ns, "Depth");
     let little: Vec<u8> = depth.iter().flat_map(|v| v.to_le_bytes()).collect();
-    match spec.pixels {
+    let message = match spec.pixels {
         Pixels::Raw => {
-            begin.u32(height).u32(width).string("mono16").u8(0).u32(2 * width).bytes(&little).end()
+            let start = start.u32(height).u32(width).string("mono16").put([0]);
+            start.u32(2 * width).bytes(&little)
         }
         Pixels::Png => {
-            let big: Vec<u8> = depth.iter().flat_map(|v| v.to_be_bytes()).collect();
-            let png =
-                png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, width, height, &big);
-            begin.string("16UC1; compressedDepth png").bytes(&[&[0; 12][..], &png].concat()).end()
+            let png = depth_png(width, height, &depth);
+            start.string("16UC1; compressedDepth png").bytes(&[&[0; 12][..], &png].concat())
         }
         Pixels::Zstd => {
-            let packed = zstd::bulk::compress(&little, 1).unwrap();
-            begin
-                .string(&format!("Z16; zstd; {width}x{height} step={}", 2 * width))
-                .bytes(&packed)
-                .end()
+            let format = format!("Z16; zstd; {width}x{height} step={}", 2 * width);
+            start.string(&format).bytes(&zstd::bulk::compress(&little, 1).unwrap())
         }
-    }
+    };
+    message.0
+}
+
+/// A PNG image of depth.
+pub fn depth_png(width: u32, height: u32, depth: &[u16]) -> Vec<u8> {
+    let big: Vec<u8> = depth.iter().flat_map(|v| v.to_be_bytes()).collect();
+    png_of(png::ColorType::Grayscale, png::BitDepth::Sixteen, width, height, &big)
 }
 
 pub struct Writer {
@@ -165,16 +128,18 @@ impl Writer {
         connection.pragma_update(None, "page_size", page_bytes).unwrap();
         connection
             .execute_batch(
-                "BEGIN; CREATE TABLE topics(id INTEGER PRIMARY KEY,name TEXT NOT NULL,type TEXT NOT NULL,\
-                 serialization_format TEXT NOT NULL,offered_qos_profiles TEXT NOT NULL);\
-                 CREATE TABLE messages(id INTEGER PRIMARY KEY,topic_id INTEGER NOT NULL,timestamp INTEGER NOT NULL, data BLOB NOT NULL);\
+                "BEGIN; CREATE TABLE topics(id INTEGER PRIMARY KEY,name TEXT NOT NULL,\
+                 type TEXT NOT NULL,serialization_format TEXT NOT NULL,\
+                 offered_qos_profiles TEXT NOT NULL);\
+                 CREATE TABLE messages(id INTEGER PRIMARY KEY,topic_id INTEGER NOT NULL,\
+                 timestamp INTEGER NOT NULL, data BLOB NOT NULL);\
                  CREATE INDEX timestamp_idx ON messages (timestamp ASC);",
             )
             .unwrap();
         Self { connection, topics: vec![], is_packed }
     }
 
-    pub fn topic(&mut self, name: &str, schema: &str) -> i64 {
+    fn topic(&mut self, name: &str, schema: &str) -> i64 {
         if let Some(i) = self.topics.iter().position(|topic| topic == name) {
             return i as i64 + 1;
         }
@@ -199,7 +164,7 @@ impl Writer {
     }
 
     pub fn text(&mut self, topic: &str, recorded_ns: i64, value: &str) {
-        self.message(topic, "std_msgs/msg/String", recorded_ns, &text(value));
+        self.message(topic, "std_msgs/msg/String", recorded_ns, &Cdr::new().string(value).0);
     }
 
     pub fn finish(self) -> Connection {
@@ -210,6 +175,7 @@ impl Writer {
 
 const DEPTH: &str = "/device_0/sensor_0/Depth_0";
 const COLOR: &str = "/device_0/sensor_1/Color_0";
+const COMPRESSED: &str = "sensor_msgs/msg/CompressedImage";
 
 /// What `spec` says, at `path`.
 pub fn write_db3(path: &Path, spec: &Spec) {
@@ -224,65 +190,50 @@ pub fn write_db3(path: &Path, spec: &Spec) {
         }
         writer.text(&format!("{stream}/info"), 0, &format!("encoding={encoding};fps=30"));
         let camera = format!(
-            "width={width};height={height};fx=20;ppx=8.5;fy=21;ppy=6.5;model=Brown Conrady;coeffs=0,0,0,0,0"
+            "width={width};height={height};fx=20;ppx=8.5;fy=21;ppy=6.5;model=Brown Conrady;\
+             coeffs=0,0,0,0,0"
         );
         writer.text(&format!("{stream}/camera_info"), 0, &camera);
         let x = if stream == DEPTH { "0" } else { "0.25" };
-        writer.text(
-            &format!("{stream}/tf/ref_1"),
-            0,
-            &format!("rotation=1,0,0,0,1,0,0,0,1;translation={x},0,0"),
-        );
+        let place = format!("rotation=1,0,0,0,1,0,0,0,1;translation={x},0,0");
+        writer.text(&format!("{stream}/tf/ref_1"), 0, &place);
     }
     for i in 0..spec.frames {
         let recorded_ns = 1000 + 1_000_000 * i as i64;
         if !spec.no_image.contains(&i) {
-            let mut message = depth_message(spec, i, recorded_ns as u32);
+            let mut message = depth_message(spec, i, recorded_ns as u64);
             if spec.bad_image.contains(&i) {
                 let middle = message.len() / 2;
                 message[middle] ^= 0x40;
             }
             let (name, schema) = match spec.pixels {
                 Pixels::Raw => ("image/data", "sensor_msgs/msg/Image"),
-                Pixels::Png => ("image/data/compressedDepth", "sensor_msgs/msg/CompressedImage"),
-                Pixels::Zstd => ("image/data/compressed", "sensor_msgs/msg/CompressedImage"),
+                Pixels::Png => ("image/data/compressedDepth", COMPRESSED),
+                Pixels::Zstd => ("image/data/compressed", COMPRESSED),
             };
             writer.message(&format!("{DEPTH}/{name}"), schema, recorded_ns, &message);
         }
         let metadata = |units: &str| {
             format!(
-                "Frame number={};timestamp_domain=Hardware Clock;system_time=0.000000;timestamp={}.250000;{units}Actual Fps=30;",
+                "Frame number={};timestamp_domain=Hardware Clock;system_time=0.000000;\
+                 timestamp={}.250000;{units}Actual Fps=30;",
                 number_of(i),
                 spec.first_ms + 33 * i
             )
         };
         if !spec.no_metadata.contains(&i) {
-            writer.text(
-                &format!("{DEPTH}/image/metadata"),
-                recorded_ns,
-                &metadata("depth_units=0.001000;"),
-            );
+            let text = metadata("depth_units=0.001000;");
+            writer.text(&format!("{DEPTH}/image/metadata"), recorded_ns, &text);
         }
         if spec.has_color {
-            let png = png_of(
-                png::ColorType::Rgb,
-                png::BitDepth::Eight,
-                *width,
-                *height,
-                &color_of(spec, i),
-            );
-            let message = Cdr::default()
-                .header(recorded_ns as u32 + 7, "Color")
-                .string("rgb8; png compressed bgr8")
-                .bytes(&png)
-                .end();
-            writer.message(
-                &format!("{COLOR}/image/data/compressed"),
-                "sensor_msgs/msg/CompressedImage",
-                recorded_ns + 7,
-                &message,
-            );
-            writer.text(&format!("{COLOR}/image/metadata"), recorded_ns + 7, &metadata(""));
+            let (rgb, eight) = (png::ColorType::Rgb, png::BitDepth::Eight);
+            let png = png_of(rgb, eight, *width, *height, &color_of(spec, i));
+            let recorded_ns = recorded_ns + 7;
+            let start = Cdr::stamped(recorded_ns as u64, "Color");
+            let message = start.string("rgb8; png compressed bgr8").bytes(&png).0;
+            let topic = format!("{COLOR}/image/data/compressed");
+            writer.message(&topic, COMPRESSED, recorded_ns, &message);
+            writer.text(&format!("{COLOR}/image/metadata"), recorded_ns, &metadata(""));
         }
     }
     writer.finish();

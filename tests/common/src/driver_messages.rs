@@ -1,6 +1,6 @@
 //! The messages of camera drivers, as ROS 1 writes them.
 
-use super::bag_writer::string;
+use super::bag_writer::{string, with_len};
 
 /// `std_msgs/Header`.
 pub fn header(seq: u32, stamp_ns: u64, frame_id: &str) -> Vec<u8> {
@@ -18,6 +18,8 @@ pub struct Image {
     pub is_bigendian: bool,
     /// Bytes at the end of each row that are no pixels.
     pub row_padding: usize,
+    /// The last row is missing.
+    pub is_short: bool,
 }
 
 impl Image {
@@ -28,6 +30,7 @@ impl Image {
         encoding: "16UC1",
         is_bigendian: false,
         row_padding: 0,
+        is_short: false,
     };
     pub const COLOR: Self =
         Self { frame_id: "camera_color_optical_frame", encoding: "rgb8", ..Self::DEPTH };
@@ -39,16 +42,14 @@ impl Image {
             data.extend_from_slice(row);
             data.resize(data.len() + self.row_padding, 0xee);
         }
-        let step = data.len() as u32 / self.height;
-        let mut body = header(seq, stamp_ns, self.frame_id);
-        body.extend(self.height.to_le_bytes());
-        body.extend(self.width.to_le_bytes());
-        body.extend(string(self.encoding));
-        body.push(u8::from(self.is_bigendian));
-        body.extend(step.to_le_bytes());
-        body.extend((data.len() as u32).to_le_bytes());
-        body.extend(data);
-        body
+        let step = data.len() / self.height as usize;
+        if self.is_short {
+            data.truncate(data.len() - step);
+        }
+        let size = [self.height, self.width].map(u32::to_le_bytes).concat();
+        let start = [header(seq, stamp_ns, self.frame_id), size, string(self.encoding)].concat();
+        let layout = [&[u8::from(self.is_bigendian)][..], &(step as u32).to_le_bytes()].concat();
+        [start, layout, with_len(&data)].concat()
     }
 
     /// 16-bit values in the image's byte order.
@@ -66,13 +67,7 @@ pub fn compressed_image(
     format: &str,
     data: &[u8],
 ) -> Vec<u8> {
-    [
-        header(seq, stamp_ns, frame_id),
-        string(format),
-        (data.len() as u32).to_le_bytes().to_vec(),
-        data.to_vec(),
-    ]
-    .concat()
+    [header(seq, stamp_ns, frame_id), string(format), with_len(data)].concat()
 }
 
 /// Width, height and depth as RVL has it: runs of zeros and of others in turn, of these the
@@ -121,15 +116,9 @@ pub struct CameraInfo {
 
 impl Default for CameraInfo {
     fn default() -> Self {
-        let frame_id = Image::DEPTH.frame_id;
-        Self {
-            frame_id,
-            width: 16,
-            height: 12,
-            model: "plumb_bob",
-            d: vec![0.0; 5],
-            k: [20.0, 21.0, 7.5, 5.5],
-        }
+        let Image { frame_id, width, height, .. } = Image::DEPTH;
+        let (d, k) = (vec![0.0; 5], [20.0, 21.0, 7.5, 5.5]);
+        Self { frame_id, width, height, model: "plumb_bob", d, k }
     }
 }
 
@@ -137,19 +126,15 @@ impl CameraInfo {
     pub fn message(&self) -> Vec<u8> {
         let [fx, fy, ppx, ppy] = self.k;
         let last = if fx == 0.0 { 0.0 } else { 1.0 };
-        let mut body = header(0, 0, self.frame_id);
-        body.extend(self.height.to_le_bytes());
-        body.extend(self.width.to_le_bytes());
-        body.extend(string(self.model));
-        body.extend((self.d.len() as u32).to_le_bytes());
+        let k = [fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last];
         let r = [last, 0.0, 0.0, 0.0, last, 0.0, 0.0, 0.0, last];
         // P is another camera's on purpose: what counts is K.
         let p = [99.0, 0.0, 98.0, 0.0, 0.0, 97.0, 96.0, 0.0, 0.0, 0.0, last, 0.0];
-        for value in
-            self.d.iter().chain(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last]).chain(&r).chain(&p)
-        {
-            body.extend(value.to_le_bytes());
-        }
+        let size = [self.height, self.width].map(u32::to_le_bytes).concat();
+        let mut body = [header(0, 0, self.frame_id), size, string(self.model)].concat();
+        body.extend((self.d.len() as u32).to_le_bytes());
+        let values = self.d.iter().chain(&k).chain(&r).chain(&p);
+        body.extend(values.flat_map(|value| value.to_le_bytes()));
         // No binning, and an empty region of interest.
         body.extend([0; 25]);
         body
@@ -169,11 +154,8 @@ pub fn transforms(links: &[(&str, &str, [f64; 3], [f64; 4])]) -> Vec<u8> {
 
 /// `realsense2_camera/Extrinsics`.
 pub fn extrinsics(values: [f64; 12]) -> Vec<u8> {
-    [
-        header(0, 0, "depth_to_color_extrinsics"),
-        values.iter().flat_map(|v| v.to_le_bytes()).collect(),
-    ]
-    .concat()
+    let values = values.map(f64::to_le_bytes).concat();
+    [header(0, 0, "depth_to_color_extrinsics"), values].concat()
 }
 
 /// `realsense2_camera/Metadata`.

@@ -54,15 +54,9 @@ pub fn read_pcd(bytes: &[u8]) -> Read {
         line.split(' ').skip(1).collect::<Vec<_>>().join(" ")
     };
     let n: usize = field("POINTS").parse().unwrap();
-    assert_eq!(
-        (field("VERSION"), field("WIDTH"), field("HEIGHT")),
-        ("0.7".into(), n.to_string(), "1".into())
-    );
-    assert_eq!(field("VIEWPOINT"), "0 0 0 1 0 0 0");
-    match [field("FIELDS"), field("SIZE"), field("TYPE"), field("COUNT")]
-        .each_ref()
-        .map(String::as_str)
-    {
+    let layout = ["VERSION", "WIDTH", "HEIGHT", "VIEWPOINT"].map(field);
+    assert_eq!(layout, ["0.7", &n.to_string(), "1", "0 0 0 1 0 0 0"]);
+    match ["FIELDS", "SIZE", "TYPE", "COUNT"].map(field).each_ref().map(String::as_str) {
         ["x y z", "4 4 4", "F F F", "1 1 1"] => read_rows(data, n, 0, None),
         ["x y z rgb", "4 4 4 4", "F F F F", "1 1 1 1"] => read_rows(data, n, 4, Some([2, 1, 0])),
         other => panic!("{other:?}"),
@@ -74,11 +68,10 @@ pub fn read_npy(bytes: &[u8]) -> Read {
     let end = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
     assert!(end.is_multiple_of(64) && bytes[end - 1] == b'\n', "{end}");
     let header = std::str::from_utf8(&bytes[10..end]).unwrap();
-    let data = &bytes[end..];
-    let want =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, 3), }}", data.len() / 12);
+    let (data, n) = (&bytes[end..], (bytes.len() - end) / 12);
+    let want = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({n}, 3), }}");
     assert_eq!(header.trim_end(), want);
-    read_rows(data, data.len() / 12, 0, None)
+    read_rows(data, n, 0, None)
 }
 
 pub fn read_csv(bytes: &[u8]) -> Read {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::bag_writer::{self, Bag, messages_of, write_bag};
 use super::db3_writer::{self, Pixels, write_db3};
-use super::mcap_writer::{self, Channel, Layout, records, write_mcap};
+use super::mcap_writer::{self, Channel, Layout, write_mcap};
 
 /// A recording of librealsense's messages with depth and colour.
 pub struct Kind {
@@ -52,13 +52,8 @@ fn bags() -> Vec<Kind> {
             chunks.iter().find(|chunk| frame < chunk.frames_up_to_here).unwrap().record.clone()
         };
         let frames = (0..FRAMES).map(|frame| vec![chunk_of(frame)]).collect();
-        Kind {
-            name,
-            bytes,
-            vital: vec![0..13, chunk_of(0)],
-            frames,
-            has_checksums: packing != None,
-        }
+        let vital = vec![0..13, chunk_of(0)];
+        Kind { name, bytes, vital, frames, has_checksums: packing != None }
     };
     [("bag none", None), ("bag lz4", Lz4), ("bag bz2", Bz2)].map(kind).into()
 }
@@ -66,24 +61,14 @@ fn bags() -> Vec<Kind> {
 fn mcaps() -> Vec<Kind> {
     use mcap_writer::Packing::{Lz4, None, Zstd};
     const MESSAGES_A_CHUNK: usize = 9;
-    const CHUNK: u8 = 6;
     let messages = messages_of(&spec());
-    let is_depth =
-        |(_, (topic, _)): &(usize, &(String, Vec<u8>))| topic.ends_with("Depth_0/image/data");
-    let chunks_of_frames: Vec<usize> = messages
-        .iter()
-        .enumerate()
-        .filter(is_depth)
-        .map(|(message, _)| message / MESSAGES_A_CHUNK)
-        .collect();
+    let is_depth = |&i: &usize| messages[i].0.ends_with("Depth_0/image/data");
+    let depth = (0..messages.len()).filter(is_depth);
+    let chunks_of_frames: Vec<usize> = depth.map(|i| i / MESSAGES_A_CHUNK).collect();
     let kind = |(name, packing)| {
         let layout = Layout { packing, messages_a_chunk: MESSAGES_A_CHUNK, ..Layout::default() };
         let bytes = converted(messages.clone(), &layout);
-        let chunks: Vec<_> = records(&bytes)
-            .into_iter()
-            .filter(|(op, _)| *op == CHUNK)
-            .map(|(_, place)| place)
-            .collect();
+        let chunks = mcap_writer::chunks(&bytes);
         // What comes before the first frame may fill chunks of its own.
         let vital =
             std::iter::once(0..8).chain(chunks[..=chunks_of_frames[0]].iter().cloned()).collect();
@@ -113,36 +98,22 @@ fn db3s() -> Vec<Kind> {
     let kind = |(name, pixels)| {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("some.db3");
-        let frames = FRAMES as u64;
-        write_db3(
-            &path,
-            &db3_writer::Spec {
-                width: 32,
-                height: 24,
-                frames,
-                pixels,
-                has_color: true,
-                ..Default::default()
-            },
-        );
+        let spec = db3_writer::Spec { width: 32, height: 24, pixels, ..Default::default() };
+        write_db3(&path, &db3_writer::Spec { frames: FRAMES as u64, has_color: true, ..spec });
         let pages = Pages::of(&Connection::open(&path).unwrap());
         let [images, metadata] =
             ["/image/data", "/image/metadata"].map(|part| pages.rows_of(&format!("Depth_0{part}")));
-        let frames = images
-            .iter()
-            .zip(&metadata)
-            .map(|(&image, &text)| pages.of_rows([image, text]))
-            .collect();
-        // The begin of the header, the topics, and the rows before the first image.
+        let rows = images.iter().zip(&metadata);
+        let frames = rows.map(|(&image, &text)| pages.of_rows([image, text])).collect();
+        // The start of the header, the topics, and the rows before the first image.
         let vital = std::iter::once(0..100)
             .chain(pages.topics.clone())
             .chain(pages.of_rows(0..images[0]))
             .collect();
         Kind { name, bytes: std::fs::read(path).unwrap(), vital, frames, has_checksums: false }
     };
-    [("db3 raw", Pixels::Raw), ("db3 PNG", Pixels::Png), ("db3 zstd", Pixels::Zstd)]
-        .map(kind)
-        .into()
+    let kinds = [("db3 raw", Pixels::Raw), ("db3 PNG", Pixels::Png), ("db3 zstd", Pixels::Zstd)];
+    kinds.map(kind).into()
 }
 
 /// On which pages of an SQLite file the rows of a recording are, by SQLite itself.
@@ -155,12 +126,9 @@ struct Pages {
 
 impl Pages {
     fn of(connection: &Connection) -> Self {
-        let mut statement = connection
-            .prepare(
-                "SELECT name, path, pageno, pgsize, ncell, pagetype FROM dbstat \
-                 ORDER BY name, path",
-            )
-            .unwrap();
+        let pages = "SELECT name, path, pageno, pgsize, ncell, pagetype FROM dbstat \
+                     ORDER BY name, path";
+        let mut statement = connection.prepare(pages).unwrap();
         let mut stat = statement.query([]).unwrap();
         // The path of a leaf, and for each of its cells the pages where it goes on: `/000/` and
         // `/000/002+000000`.
@@ -184,9 +152,9 @@ impl Pages {
                 _ => {}
             }
         }
-        let mut statement = connection
-            .prepare("SELECT topics.name FROM messages JOIN topics ON topics.id = topic_id ORDER BY messages.id")
-            .unwrap();
+        let names = "SELECT topics.name FROM messages JOIN topics ON topics.id = topic_id \
+                     ORDER BY messages.id";
+        let mut statement = connection.prepare(names).unwrap();
         let names: Vec<String> =
             statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         // SQLite finds a row by the pages that lead to it.
@@ -202,12 +170,7 @@ impl Pages {
 
     /// The rows with messages of topics whose names have this part.
     fn rows_of(&self, part: &str) -> Vec<usize> {
-        self.rows
-            .iter()
-            .enumerate()
-            .filter(|(_, (name, _))| name.contains(part))
-            .map(|(row, _)| row)
-            .collect()
+        (0..self.rows.len()).filter(|&row| self.rows[row].0.contains(part)).collect()
     }
 
     fn of_rows(&self, rows: impl IntoIterator<Item = usize>) -> Vec<Range<usize>> {

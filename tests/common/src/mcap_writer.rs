@@ -1,7 +1,6 @@
 //! Writes small MCAP files, in all the ways that recorders write them, and ROS 2 messages to put
 //! into them.
 
-use std::collections::BTreeMap;
 use std::io::Cursor;
 use std::ops::Range;
 
@@ -85,23 +84,16 @@ pub fn write_mcap(
     let mut writer = options.create(Cursor::new(Vec::new())).unwrap();
     let device =
         [("serial", "0815"), ("device", "Test camera")].map(|(k, v)| (k.to_owned(), v.to_owned()));
-    writer
-        .write_metadata(&Metadata { name: "depthcast".to_owned(), metadata: device.into() })
-        .unwrap();
-    let ids: Vec<u16> = channels
-        .iter()
-        .map(|channel| {
-            let encoding = if channel.encoding == "ros1" { "ros1msg" } else { "ros2msg" };
-            let schema =
-                writer.add_schema(channel.schema, encoding, b"uint32 height # and so on").unwrap();
-            let notes = channel
-                .notes
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect::<BTreeMap<_, _>>();
-            writer.add_channel(schema, channel.topic, channel.encoding, &notes).unwrap()
-        })
-        .collect();
+    let device = Metadata { name: "depthcast".to_owned(), metadata: device.into() };
+    writer.write_metadata(&device).unwrap();
+    let mut add = |&Channel { topic, schema, encoding, notes }: &Channel<'_>| {
+        let schema_encoding = if encoding == "ros1" { "ros1msg" } else { "ros2msg" };
+        let text = b"uint32 height # and so on";
+        let schema = writer.add_schema(schema, schema_encoding, text).unwrap();
+        let notes = notes.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
+        writer.add_channel(schema, topic, encoding, &notes).unwrap()
+    };
+    let ids: Vec<u16> = channels.iter().map(&mut add).collect();
     let mut sequences = vec![0; channels.len()];
     for (i, (channel, body)) in messages.iter().enumerate() {
         sequences[*channel] += 1;
@@ -118,9 +110,8 @@ pub fn write_mcap(
             if layout.has_extras {
                 let data = vec![5; 300].into();
                 let (name, media_type) = ("a file".to_owned(), "text/plain".to_owned());
-                writer
-                    .attach(&Attachment { log_time: 1, create_time: 1, name, media_type, data })
-                    .unwrap();
+                let file = Attachment { log_time: 1, create_time: 1, name, media_type, data };
+                writer.attach(&file).unwrap();
                 writer.write_private_record(0x99, &[6; 40], Default::default()).unwrap();
             }
         }
@@ -142,6 +133,13 @@ pub fn records(bytes: &[u8]) -> Vec<(u8, Range<usize>)> {
     records
 }
 
+/// The places of the chunks' records.
+pub fn chunks(bytes: &[u8]) -> Vec<Range<usize>> {
+    const CHUNK: u8 = 6;
+    let is_chunk = |(op, place)| (op == CHUNK).then_some(place);
+    records(bytes).into_iter().filter_map(is_chunk).collect()
+}
+
 /// What is there if the recorder is killed just before it closes the file.
 pub fn unclosed(mut bytes: Vec<u8>) -> Vec<u8> {
     const DATA_END: u8 = 0x0f;
@@ -151,40 +149,44 @@ pub fn unclosed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Writes CDR: little endian, each number at a multiple of its size.
-struct Cdr(Vec<u8>);
+pub struct Cdr(pub Vec<u8>);
 
 impl Cdr {
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) {
+    pub fn new() -> Self {
+        Self(vec![0, 1, 0, 0])
+    }
+
+    /// A message that starts with `std_msgs/Header`.
+    pub fn stamped(stamp_ns: u64, frame_id: &str) -> Self {
+        let (sec, nsec) = (stamp_ns / 1_000_000_000, stamp_ns % 1_000_000_000);
+        Self::new().u32(sec as u32).u32(nsec as u32).string(frame_id)
+    }
+
+    pub fn put<const N: usize>(mut self, bytes: [u8; N]) -> Self {
         // The four bytes in front do not count.
         while self.0.len() % N != 4 % N {
             self.0.push(0);
         }
-        self.0.extend_from_slice(&bytes);
+        self.0.extend(bytes);
+        self
     }
 
-    fn u32(&mut self, value: u32) {
-        self.put(value.to_le_bytes());
+    pub fn u32(self, value: u32) -> Self {
+        self.put(value.to_le_bytes())
     }
 
-    fn f64s(&mut self, values: &[f64]) {
-        for value in values {
-            self.put(value.to_le_bytes());
-        }
+    fn f64s(self, values: &[f64]) -> Self {
+        values.iter().fold(self, |cdr, value| cdr.put(value.to_le_bytes()))
     }
 
-    fn string(&mut self, s: &str) {
-        self.u32(s.len() as u32 + 1);
-        self.0.extend_from_slice(s.as_bytes());
-        self.0.push(0);
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let mut this = self.u32(bytes.len() as u32);
+        this.0.extend(bytes);
+        this
     }
 
-    /// A message that begins with `std_msgs/Header`.
-    fn stamped(stamp_ns: u64, frame_id: &str) -> Self {
-        let mut cdr = Self(vec![0, 1, 0, 0]);
-        cdr.u32((stamp_ns / 1_000_000_000) as u32);
-        cdr.u32((stamp_ns % 1_000_000_000) as u32);
-        cdr.string(frame_id);
-        cdr
+    pub fn string(self, text: &str) -> Self {
+        self.bytes(format!("{text}\0").as_bytes())
     }
 }
 
@@ -196,15 +198,8 @@ pub fn ros2_image(
     step_bytes: u32,
     data: &[u8],
 ) -> Vec<u8> {
-    let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
-    cdr.u32(height);
-    cdr.u32(width);
-    cdr.string(encoding);
-    cdr.put([0]);
-    cdr.u32(step_bytes);
-    cdr.u32(data.len() as u32);
-    cdr.0.extend_from_slice(data);
-    cdr.0
+    let cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame").u32(height).u32(width);
+    cdr.string(encoding).put([0]).u32(step_bytes).bytes(data).0
 }
 
 /// `sensor_msgs/msg/CameraInfo`; `k` is the camera matrix, row by row.
@@ -215,19 +210,10 @@ pub fn ros2_camera_info(
     coeffs: &[f64],
     k: [f64; 9],
 ) -> Vec<u8> {
-    let mut cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame");
-    cdr.u32(height);
-    cdr.u32(width);
-    cdr.string(model);
-    cdr.u32(coeffs.len() as u32);
-    cdr.f64s(coeffs);
-    cdr.f64s(&k);
-    cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
-    cdr.f64s(&[k[0], 0.0, k[2], 0.0, 0.0, k[4], k[5], 0.0, 0.0, 0.0, 1.0, 0.0]);
+    let cdr = Cdr::stamped(stamp_ns, "camera_depth_optical_frame").u32(height).u32(width);
+    let cdr = cdr.string(model).u32(coeffs.len() as u32).f64s(coeffs).f64s(&k);
+    let cdr = cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+    let p = [k[0], 0.0, k[2], 0.0, 0.0, k[4], k[5], 0.0, 0.0, 0.0, 1.0, 0.0];
     // No binning, and an empty region of interest.
-    for _ in 0..6 {
-        cdr.u32(0);
-    }
-    cdr.put([0]);
-    cdr.0
+    (0..6).fold(cdr.f64s(&p), |cdr, _| cdr.u32(0)).put([0]).0
 }

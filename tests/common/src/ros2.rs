@@ -123,14 +123,12 @@ pub struct Message {
 impl From<mcap::Message<'_>> for Message {
     fn from(message: mcap::Message<'_>) -> Self {
         assert_eq!(message.channel.message_encoding, "cdr");
-        let (topic, metadata) = (message.channel.topic.clone(), message.channel.metadata.clone());
-        let (log_ns, publish_ns) = (message.log_time, message.publish_time);
         Self {
-            topic,
-            metadata,
+            topic: message.channel.topic.clone(),
+            metadata: message.channel.metadata.clone(),
             sequence: message.sequence,
-            log_ns,
-            publish_ns,
+            log_ns: message.log_time,
+            publish_ns: message.publish_time,
             data: message.data.into_owned(),
         }
     }

@@ -1,5 +1,7 @@
-//! A camera whose faults come on schedule, for the machine that watches cameras.
+//! A camera whose faults come on schedule, for the machine that watches cameras; and clocks that
+//! are faster, or by which each projection takes longer.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -59,25 +61,60 @@ impl<const BLOCKS: bool> Drop for Scripted<BLOCKS> {
     }
 }
 
+const FACTOR: u32 = 10;
+
 /// The real clock, ten times as fast.
 #[derive(Default)]
 pub struct FastClock(MonotonicClock);
 
-impl FastClock {
-    const FACTOR: u32 = 10;
-}
-
 impl Clock for FastClock {
     fn now(&self) -> HostTime {
-        HostTime::from_ns(self.0.now().as_ns() * u64::from(Self::FACTOR))
+        HostTime::from_ns(self.0.now().as_ns() * u64::from(FACTOR))
     }
 
     fn sleep_until(&self, t: HostTime) {
-        std::thread::sleep(t.since(self.now()) / Self::FACTOR);
+        std::thread::sleep(t.since(self.now()) / FACTOR);
     }
 
     fn unix_ns(&self, t: HostTime) -> i64 {
         self.0.unix_ns(t)
+    }
+}
+
+thread_local! {
+    static IS_PROJECTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reads `clock`, and lets `delay` pass between the two readings that the projection's thread makes
+/// for each frame: before it projects, and after it. It must then show in `project` and `total` and
+/// nowhere else.
+pub struct SlowProjection {
+    clock: Arc<dyn Clock>,
+    delay: Duration,
+}
+
+impl SlowProjection {
+    pub fn new(clock: Arc<dyn Clock>, delay: Duration) -> Arc<Self> {
+        Arc::new(Self { clock, delay })
+    }
+}
+
+impl Clock for SlowProjection {
+    fn now(&self) -> HostTime {
+        let is_projection =
+            std::thread::current().name().is_some_and(|name| name.starts_with("project"));
+        if is_projection && IS_PROJECTING.replace(!IS_PROJECTING.get()) {
+            self.clock.sleep_until(self.clock.now().plus(self.delay));
+        }
+        self.clock.now()
+    }
+
+    fn sleep_until(&self, t: HostTime) {
+        self.clock.sleep_until(t);
+    }
+
+    fn unix_ns(&self, t: HostTime) -> i64 {
+        self.clock.unix_ns(t)
     }
 }
 
@@ -125,24 +162,17 @@ impl<const BLOCKS: bool> Scripted<BLOCKS> {
     }
 }
 
+/// A square camera without distortion.
 pub fn info(side: u32) -> SourceInfo {
-    let center = side as f32 / 2.0;
-    let intrinsics = Intrinsics {
-        width: side,
-        height: side,
-        fx: 50.0,
-        fy: 50.0,
-        ppx: center,
-        ppy: center,
-        distortion: Distortion::None,
-        coeffs: [0.0; 5],
-    };
+    let (width, height, center) = (side, side, side as f32 / 2.0);
+    let (fx, fy, ppx, ppy) = (50.0, 50.0, center, center);
+    let (distortion, coeffs) = (Distortion::None, [0.0; 5]);
     SourceInfo {
         kind: SourceKind::Realsense,
         name: "scripted camera".into(),
         facts: Vec::new(),
         stream: DepthStream {
-            intrinsics,
+            intrinsics: Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs },
             nominal_fps: FPS as f64,
             depth_units_m: 0.001,
             timestamp_domain: TimestampDomain::HardwareClock,
@@ -170,10 +200,8 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             self.healed = Some(place);
         }
         (self.is_started, self.sent, self.due) = (true, 0, self.clock.now());
-        Ok(Started {
-            info: info(if fault == Fault::OtherSize { 16 } else { 8 }),
-            serial: Some(found.into()),
-        })
+        let info = info(if fault == Fault::OtherSize { 16 } else { 8 });
+        Ok(Started { info, serial: Some(found.into()) })
     }
 
     fn stop(&mut self) {
@@ -188,6 +216,7 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
         until: HostTime,
     ) -> Result<Delivery, SourceError> {
         const PERIOD: Duration = Duration::from_nanos(1_000_000_000 / FPS);
+        let domain = TimestampDomain::HardwareClock;
         match self.fault().1 {
             Fault::Errors => return Err(sdk(ErrorKind::Retry)),
             Fault::None | Fault::OtherSize => {}
@@ -197,9 +226,8 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             }
         }
         if !self.floods {
-            self.due = self.due.max(HostTime::from_ns(
-                self.clock.now().as_ns().saturating_sub(PERIOD.as_nanos() as u64),
-            ));
+            let earliest_ns = self.clock.now().as_ns().saturating_sub(PERIOD.as_nanos() as u64);
+            self.due = self.due.max(HostTime::from_ns(earliest_ns));
             if self.due.plus(PERIOD) > until {
                 self.clock.sleep_until(until);
                 return Ok(Delivery::Idle);
@@ -213,10 +241,7 @@ impl<const BLOCKS: bool> CameraDriver for Scripted<BLOCKS> {
             number: (self.numbers)(self.sent),
             is_restart: false,
             arrived_at: self.clock.now(),
-            device_time: Some(DeviceTime {
-                ms: self.sent as f64 * 1e3 / FPS as f64,
-                domain: TimestampDomain::HardwareClock,
-            }),
+            device_time: Some(DeviceTime { ms: self.sent as f64 * 1e3 / FPS as f64, domain }),
             depth_units_m: 0.001,
             metadata: FrameMetadata {
                 frame_counter: Some(self.sent),

@@ -25,8 +25,8 @@ impl Terminal {
         let master = openpt(flags).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        tcsetwinsize(&master, Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 })
-            .unwrap();
+        let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, vec![]).unwrap();
         let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
         let slave = rustix::fs::open(name, flags, Mode::empty()).unwrap();
@@ -78,10 +78,8 @@ impl Terminal {
     pub fn wait_for(&self, text: &str) -> String {
         let since = Instant::now();
         while !self.shown().contains(text) {
-            let shown: Vec<char> = self.shown().chars().collect();
-            let last: String = shown[shown.len().saturating_sub(500)..].iter().collect();
             let is_late = since.elapsed() >= Duration::from_secs(20);
-            assert!(!is_late, "'{text}' was never shown: {last:?}");
+            assert!(!is_late, "'{text}' was never shown: {:?}", self.shown());
             std::thread::sleep(Duration::from_millis(5));
         }
         std::mem::take(&mut self.shown.lock().unwrap())

@@ -4,13 +4,13 @@ use super::*;
 
 /// Depth as compressed_depth_image_transport packs it: its own header, then a PNG.
 fn packed_depth(depth: &[u16]) -> Vec<u8> {
-    let mut bytes = vec![0; 12];
-    let mut encoder = png::Encoder::new(&mut bytes, 16, 12);
-    encoder.set_color(png::ColorType::Grayscale);
-    encoder.set_depth(png::BitDepth::Sixteen);
-    let rows: Vec<u8> = depth.iter().flat_map(|v| v.to_be_bytes()).collect();
-    encoder.write_header().unwrap().write_image_data(&rows).unwrap();
-    bytes
+    [&[0; 12][..], &depth_png(16, 12, depth)].concat()
+}
+
+/// An image of the transport `compressedDepth`, at the time of `i`.
+pub fn put_depth(writer: &mut Writer, number: u32, i: usize, format: &str, data: &[u8]) {
+    let image = compressed_image(number, stamp_ns(i), Image::DEPTH.frame_id, format, data);
+    writer.typed(&format!("{DEPTH}/compressedDepth"), COMPRESSED, &image);
 }
 
 #[test]
@@ -19,10 +19,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     let write = |format: &str, raw: bool| {
         let mut writer = writer();
         for i in 0..3 {
-            let data = packed_depth(&depth_of(i + 10));
-            let image =
-                compressed_image(4 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, &data);
-            writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
+            put_depth(&mut writer, 4 + i as u32, i, format, &packed_depth(&depth_of(i + 10)));
         }
         if raw {
             depth_frames(&mut writer, 2);
@@ -38,10 +35,8 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         (write("16UC1; compressedDepth", false), at_once()),
     ] {
         let (info, frames) = replay(&bytes, options).unwrap();
-        assert_eq!(
-            (fact(&info, "depth topic"), info.expected_frames),
-            (compressed.as_str(), Some(3))
-        );
+        let topic = fact(&info, "depth topic");
+        assert_eq!((topic, info.expected_frames), (compressed.as_str(), Some(3)));
         assert_eq!(numbers(&frames), [4, 5, 6]);
         assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i + 10)));
         assert_eq!(frames[0].meta.depth_units_m, 0.001);
@@ -54,11 +49,9 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         refused(&write(format, false), at_once(), &words);
         let info = inspect(&File::new().put(&write(format, false))).unwrap();
         let depth = &info.streams[0];
-        assert_eq!(
-            (depth.kind.as_str(), depth.encoding.as_deref(), depth.frames),
-            ("depth", Some(format), 3)
-        );
-        assert_eq!((depth.fx, depth.width), (Some(20.0), Some(16)));
+        let facts = (depth.encoding.as_deref(), depth.frames, depth.fx, depth.width);
+        assert_eq!(facts, (Some(format), 3, Some(20.0), Some(16)));
+        assert_eq!(depth.kind, "depth");
         assert!(info.damage.is_none(), "{:?}", info.damage);
     }
     let mut damaged = packed_depth(&depth_of(0));
@@ -66,8 +59,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     let mut writer = writer();
     put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
     for (i, data) in [packed_depth(&depth_of(0)), damaged].iter().enumerate() {
-        let image = compressed_image(i as u32, stamp_ns(i), "", PNG, data);
-        writer.typed(&compressed, "sensor_msgs/CompressedImage", &image);
+        put_depth(&mut writer, i as u32, i, PNG, data);
     }
     let file = File::new();
     let path = file.put(&writer.finish(true).bytes);
@@ -80,8 +72,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
 fn replay_packed(format: &str, data: &[u8]) -> (SourceInfo, Vec<DepthFrame>) {
     let mut writer = writer();
     put_info(&mut writer, DEPTH_INFO, &CameraInfo::default());
-    let image = compressed_image(4, stamp_ns(0), Image::DEPTH.frame_id, format, data);
-    writer.typed(&format!("{DEPTH}/compressedDepth"), "sensor_msgs/CompressedImage", &image);
+    put_depth(&mut writer, 4, 0, format, data);
     let bytes = writer.finish(true).bytes;
     let info = inspect(&File::new().put(&bytes)).unwrap();
     assert!(info.damage.is_none() && info.streams[0].frames == 1, "{info:?}");
@@ -99,14 +90,9 @@ fn metres_that_were_quantised_become_millimetres() {
     data[8..12].copy_from_slice(&b.to_le_bytes());
     let (info, frames) = replay_packed("32FC1; compressedDepth png", &data);
     let millimetres = |inverse: f32| (1000.0 * a / (inverse - b)).round() as u16;
-    assert_eq!(
-        frames[0].depth[..4],
-        [0, millimetres(1000.0), millimetres(10_000.0), millimetres(65_535.0)]
-    );
-    assert_eq!(
-        (frames[0].depth[1], info.stream.depth_units_m, frames[0].meta.depth_units_m),
-        (5027, 0.001, 0.001)
-    );
+    let want = [1000.0, 10_000.0, 65_535.0].map(millimetres);
+    assert_eq!((frames[0].depth[0], &frames[0].depth[1..4], want[0]), (0, &want[..], 5027));
+    assert_eq!([info.stream.depth_units_m, frames[0].meta.depth_units_m], [0.001; 2]);
     assert!(fact(&info, "depth units").contains("floats, rounded"), "{:?}", info.facts);
 }
 
@@ -132,7 +118,7 @@ fn packed_color(format: &str, images: &[&[u8]]) -> Vec<u8> {
     for (i, data) in images.iter().enumerate() {
         let image =
             compressed_image(7 + i as u32, stamp_ns(i), Image::DEPTH.frame_id, format, data);
-        writer.typed(&format!("{COLOR}/compressed"), "sensor_msgs/CompressedImage", &image);
+        writer.typed(&format!("{COLOR}/compressed"), COMPRESSED, &image);
     }
     depth_frames(&mut writer, images.len());
     writer.finish(true).bytes
@@ -140,13 +126,9 @@ fn packed_color(format: &str, images: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn colour_that_a_transport_has_packed_is_unpacked() {
-    let (rgb, grey): (Vec<u8>, Vec<u8>) = {
-        let pixels = (0..12u8).flat_map(|y| (0..16u8).map(move |x| (x, y)));
-        (
-            pixels.clone().flat_map(|(x, y)| [16 * x, 20 * y, 128]).collect(),
-            pixels.map(|(x, _)| 16 * x).collect(),
-        )
-    };
+    let pixels = (0..12u8).flat_map(|y| (0..16u8).map(move |x| (x, y)));
+    let rgb: Vec<u8> = pixels.clone().flat_map(|(x, y)| [16 * x, 20 * y, 128]).collect();
+    let grey: Vec<u8> = pixels.map(|(x, _)| 16 * x).collect();
     let png = png_of(png::ColorType::Rgb, png::BitDepth::Eight, 16, 12, &rgb);
     let grey_png = png_of(png::ColorType::Grayscale, png::BitDepth::Eight, 16, 12, &grey);
     let grey_as_rgb: Vec<u8> = grey.iter().flat_map(|&v| [v; 3]).collect();
@@ -170,36 +152,29 @@ fn colour_that_a_transport_has_packed_is_unpacked() {
         assert!(image.bytes.len() == want.len() && worst <= Some(tolerance), "{format}: {worst:?}");
         let info = inspect(&File::new().put(&bytes)).unwrap();
         assert!(info.damage.is_none(), "{format}: {:?}", info.damage);
-        let color = info.streams.iter().find(|s| s.kind == "color").unwrap();
-        assert_eq!(
-            (color.frames, color.encoding.as_deref(), color.width),
-            (2, Some(format), Some(16))
-        );
+        let color = stream(&info, "color");
+        let facts = (color.frames, color.encoding.as_deref(), color.width);
+        assert_eq!(facts, (2, Some(format), Some(16)));
     }
     let bayer = packed_color("bayer_rggb8; jpeg compressed ", &[GREY_JPEG]);
-    refused(
-        &bayer,
-        with_color(),
-        &["has the pixel format 'bayer_rggb8; jpeg compressed ', which depthcast does not read"],
-    );
+    let words = "the pixel format 'bayer_rggb8; jpeg compressed ', which depthcast does not read";
+    refused(&bayer, with_color(), &[words]);
 }
 
 #[test]
 fn a_damaged_jpeg_costs_itself() {
     let (cut, mut broken) = (&JPEG[..JPEG.len() - 40], JPEG.to_vec());
     broken[2] = 0;
-    let bytes = packed_color("rgb8; jpeg compressed bgr8", &[JPEG, cut, &broken, JPEG]);
     let file = File::new();
-    let path = file.put(&bytes);
+    let images = [JPEG, cut, &broken, JPEG];
+    let path = file.put(&packed_color("rgb8; jpeg compressed bgr8", &images));
     let mut source = open(&path, with_color()).unwrap();
     let frames = drain(&mut source);
     let colors: Vec<_> = frames.iter().map(|f| f.color.as_ref().unwrap().number).collect();
     assert_eq!(colors, [7, 7, 10, 10]);
     let damage = source.damage();
     assert_eq!((damage.frames_lost, damage.notes.len()), (0, 2), "{damage:?}");
-    assert!(
-        damage.notes[0].contains("a colour image cannot be read: a damaged JPEG image"),
-        "{damage:?}"
-    );
+    let words = "a colour image cannot be read: a damaged JPEG image";
+    assert!(damage.notes[0].contains(words), "{damage:?}");
     assert_eq!(inspect(&path).unwrap().damage.notes.len(), 2);
 }

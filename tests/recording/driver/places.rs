@@ -13,12 +13,9 @@ fn the_colour_camera_stands_where_the_frames_say() {
         ("camera_color_frame", "camera_color_optical_frame", [0.0; 3], OPTICAL),
     ];
     let near = |place: &Extrinsics, want: [f32; 3]| {
-        let pairs = place
-            .rotation
-            .iter()
-            .zip(Extrinsics::IDENTITY.rotation)
-            .chain(place.translation_m.iter().zip(want));
-        pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-6)
+        let rotations = place.rotation.iter().zip(Extrinsics::IDENTITY.rotation);
+        let mut pairs = rotations.chain(place.translation_m.iter().zip(want));
+        pairs.all(|(a, b)| (a - b).abs() < 1e-6)
     };
     for is_closed in [true, false] {
         // In one message, or one by one on both topics and behind the first images.
@@ -46,12 +43,7 @@ fn the_colour_camera_stands_where_the_frames_say() {
         }
         let mut writer = writer();
         // The driver's own extrinsics are the exact ones.
-        let place = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.014, 0.5, 0.25];
-        writer.typed(
-            "/camera/extrinsics/depth_to_color",
-            "realsense2_camera/Extrinsics",
-            &extrinsics(place),
-        );
+        put_extrinsics(&mut writer);
         writer.typed("/tf_static", TF, &transforms(&links));
         depth_and_color(&mut writer, 3);
         let (info, _) = replay(&writer.finish(is_closed).bytes, with_color()).unwrap();
@@ -94,16 +86,14 @@ fn the_colour_beside_the_depth_is_taken() {
     }
     let jpeg =
         compressed_image(1, 5, Image::DEPTH.frame_id, "rgb8; jpeg compressed bgr8", packed::JPEG);
-    writer.typed("/camera/color/image_raw/compressed", "sensor_msgs/CompressedImage", &jpeg);
+    writer.typed("/camera/color/image_raw/compressed", COMPRESSED, &jpeg);
     depth_frames(&mut writer, 2);
     let bytes = writer.finish(true).bytes;
     let (_, frames) = replay(&bytes, with_color()).unwrap();
     assert_eq!(frames[0].color.as_ref().unwrap().bytes, color_of("/camera/color/image_raw".len()));
     let info = inspect(&File::new().put(&bytes)).unwrap();
     let jpeg = info.streams.iter().find(|s| s.topic.ends_with("/compressed")).unwrap();
-    assert_eq!(
-        (jpeg.kind.as_str(), jpeg.encoding.as_deref(), jpeg.frames),
-        ("color", Some("rgb8; jpeg compressed bgr8"), 1)
-    );
+    let facts = (jpeg.kind.as_str(), jpeg.encoding.as_deref(), jpeg.frames);
+    assert_eq!(facts, ("color", Some("rgb8; jpeg compressed bgr8"), 1));
     assert_eq!((jpeg.width, jpeg.fx), (Some(16), Some(23.0)), "its lens is that of the raw images");
 }
