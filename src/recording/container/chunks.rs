@@ -4,7 +4,7 @@
 use std::io;
 
 use super::ahead::{Ahead, MAX_AHEAD_BYTES};
-use super::decompress::{Compression, Decompressor};
+use super::decompress::{Compression, Decompressor, Stopped};
 use super::file::RecordingFile;
 
 /// Chunks that are read one after the other before the next ones are taken for certain to be read
@@ -35,7 +35,7 @@ impl Place {
 #[derive(Debug)]
 pub struct Loaded {
     /// How many of its bytes in the file it took.
-    pub decompressed: Result<usize, String>,
+    pub decompressed: Result<usize, Stopped>,
     /// Of all that came out; only where it was wanted.
     pub crc: Option<u32>,
 }

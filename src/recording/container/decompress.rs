@@ -31,6 +31,14 @@ impl Compression {
     }
 }
 
+/// Why a chunk could not be decompressed to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Compressed bytes that were used until then.
+    pub consumed_bytes: usize,
+    pub what: String,
+}
+
 /// How much of a chunk can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wholeness {
@@ -70,7 +78,7 @@ impl Decompressor {
         compression: Compression,
         size_bytes: usize,
         out: &mut Vec<u8>,
-    ) -> Result<usize, String> {
+    ) -> Result<usize, Stopped> {
         let mut rest = &self.compressed[..];
         let usual_bytes = rest.len().saturating_mul(USUAL_DENSITY);
         let result = match compression {
@@ -90,8 +98,9 @@ impl Decompressor {
                 Err(e) => Err(e),
             },
         };
-        result.map_err(|e| e.to_string())?;
-        Ok(self.compressed.len() - rest.len())
+        let consumed_bytes = self.compressed.len() - rest.len();
+        result.map_err(|e| Stopped { consumed_bytes, what: e.to_string() })?;
+        Ok(consumed_bytes)
     }
 }
 

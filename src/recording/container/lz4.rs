@@ -8,6 +8,7 @@
 use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use twox_hash::XxHash32;
 
+use super::decompress::Stopped;
 use crate::words::count;
 
 const MAGIC: [u8; 4] = 0x184D_2204_u32.to_le_bytes();
@@ -36,17 +37,18 @@ struct Descriptor {
 /// # Errors
 /// If the bytes are damaged, or fewer or more come out than `size_bytes`; the blocks before stay in
 /// `out`.
-pub fn decompress(bytes: &[u8], size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, String> {
-    let mut filled = 0;
-    let result = blocks(bytes, size_bytes, out, &mut filled);
+pub fn decompress(bytes: &[u8], size_bytes: usize, out: &mut Vec<u8>) -> Result<usize, Stopped> {
+    let (mut consumed_bytes, mut filled) = (0, 0);
+    let result = blocks(bytes, size_bytes, out, &mut consumed_bytes, &mut filled);
     out.truncate(filled);
-    result
+    result.map_err(|what| Stopped { consumed_bytes, what })
 }
 
 fn blocks(
     bytes: &[u8],
     size_bytes: usize,
     out: &mut Vec<u8>,
+    consumed: &mut usize,
     filled: &mut usize,
 ) -> Result<usize, String> {
     let too_short = || "an LZ4 frame that is cut off".to_owned();
@@ -54,6 +56,7 @@ fn blocks(
     let frame = Descriptor::parse(bytes)?;
     let mut at = frame.len;
     loop {
+        *consumed = at;
         let word = u32_at(bytes, at).ok_or_else(too_short)?;
         at += 4;
         if word == 0 {

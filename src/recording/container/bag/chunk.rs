@@ -91,12 +91,14 @@ impl BagReader {
                 self.note(data_offset, &what);
             }
             Ok(_) => {}
-            Err(_) if is_cut => {
+            Err(stopped) if is_cut => {
+                self.damage.pass.bytes_skipped += len.saturating_sub(stopped.consumed_bytes as u64);
                 self.damage.pass.chunks_skipped += u64::from(self.raw.is_empty());
             }
-            Err(e) => {
+            Err(stopped) => {
                 wholeness = Wholeness::Damaged;
-                let what = format!("a chunk of {len} bytes cannot be decompressed ({e})");
+                let what =
+                    format!("a chunk of {len} bytes cannot be decompressed ({})", stopped.what);
                 self.note(data_offset, &what);
                 self.skip_chunk(data_offset, len);
             }

@@ -111,7 +111,9 @@ impl Sqlite {
         let connection = Connection::open_with_flags(OsStr::from_bytes(&uri), flags)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-        let file_bytes = bytes(path) + bytes(&beside(path, "-wal"));
+        // Of a cut file, what was in it: a message may be longer than the rest of the file.
+        let announced_bytes = announced_bytes(path).unwrap_or(0);
+        let file_bytes = announced_bytes.max(bytes(path)) + bytes(&beside(path, "-wal"));
         connection.set_limit(
             Limit::SQLITE_LIMIT_LENGTH,
             file_bytes.clamp(1 << 16, MAX_ROW_BYTES) as i32,
@@ -228,20 +230,24 @@ fn out_of_order(id: i64) -> rusqlite::Error {
 
 /// What is to be said of a file that is shorter than its header says.
 fn find_cut(path: &Path) -> Option<String> {
+    let len = std::fs::metadata(path).ok()?.len();
+    announced_bytes(path).filter(|&announced| announced > len).map(|announced| {
+        format!("byte {len}: the file is cut off: it should have {}", count(announced, "byte"))
+    })
+}
+
+/// How long the file is by its header, where that was kept up to date.
+fn announced_bytes(path: &Path) -> Option<u64> {
     let mut header = [0; HEADER_BYTES];
     let mut file = File::open(path).ok()?;
     file.read_exact(&mut header).ok()?;
-    let len = file.metadata().ok()?.len();
     let number = |at: usize| header[at..at + 4].iter().fold(0, |n, &b| n << 8 | u64::from(b));
-    // 1 stands for 65,536. The number of pages is only right if it was kept up to date.
+    // 1 stands for 65,536.
     let page_bytes = match number(16) >> 16 {
         1 => 1 << 16,
         bytes => bytes,
     };
-    let announced = number(28) * page_bytes;
-    (number(24) == number(92) && announced > len).then(|| {
-        format!("byte {len}: the file is cut off: it should have {}", count(announced, "byte"))
-    })
+    (number(24) == number(92)).then(|| number(28) * page_bytes)
 }
 
 /// The error is about what is in the file.

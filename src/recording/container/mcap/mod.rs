@@ -49,6 +49,8 @@ pub struct McapReader {
     /// Where the records with messages end: at the summary if it is known, else at the file's end.
     end: u64,
     channels: Channels,
+    /// Channels by what is left of broken chunks, for where nothing else describes them.
+    doubtful_channels: Channels,
     index: Option<Index>,
     notes: BTreeMap<String, String>,
     /// What is found about the end of the file counts for every pass through it.
@@ -78,6 +80,7 @@ impl McapReader {
             chunks: Chunks::new(&file),
             file,
             channels: Channels::default(),
+            doubtful_channels: Channels::default(),
             index: None,
             notes: BTreeMap::new(),
             damage: DamageLog::default(),
@@ -257,7 +260,7 @@ impl McapReader {
 
     fn message(&mut self, header: &MessageHeader, body: Range<usize>) -> Item {
         let channel = header.channel_id;
-        if self.channels.topic(channel).is_none() && !self.undescribed.contains(&channel) {
+        if self.topic(channel.into()).is_none() && !self.undescribed.contains(&channel) {
             self.undescribed.push(channel);
             self.note_here(&format!(
                 "nothing describes channel {channel}: nobody can read its messages"
@@ -276,6 +279,7 @@ impl McapReader {
         match self.load_chunk(at, end, is_cut)? {
             Ok(chunk) => (self.chunk, self.cursor) = (Some(chunk), 0),
             Err(what) => {
+                self.describe_by_broken_chunk();
                 self.leave_chunk();
                 self.damage.pass.chunks_skipped += 1;
                 self.damage.pass.bytes_skipped += self.at - self.here;
@@ -285,6 +289,22 @@ impl McapReader {
         let end = self.end;
         self.chunks.look_ahead(self.at, |file, at| look_ahead(file, at, end))?;
         Ok(Some(Item::Chunk))
+    }
+
+    /// Takes what the decompressed part of a broken chunk says of channels that nothing describes so
+    /// far: a recorder that was killed has written it nowhere else.
+    fn describe_by_broken_chunk(&mut self) {
+        let mut rest = &self.raw[..];
+        while let Some((&[op, ref len @ ..], after)) = rest.split_first_chunk::<HEAD_BYTES>() {
+            let len = usize::try_from(u64::from_le_bytes(*len)).unwrap_or(usize::MAX);
+            let Some(body) = after.get(..len) else { return };
+            if let op::SCHEMA | op::CHANNEL = op
+                && let Ok(record) = ::mcap::parse_record(op, body)
+            {
+                self.doubtful_channels.add(record);
+            }
+            rest = &after[len..];
+        }
     }
 
     /// The inner error says why the chunk is skipped.
@@ -322,8 +342,8 @@ impl McapReader {
         Ok(match loaded {
             _ if is_cut && self.raw.is_empty() => Err("nothing of a chunk can be read".to_owned()),
             _ if is_cut => Ok(Chunk { data_at, is_cut }),
-            Loaded { decompressed: Err(what), .. } => {
-                Err(format!("a chunk of {len} bytes cannot be decompressed ({what})"))
+            Loaded { decompressed: Err(stopped), .. } => {
+                Err(format!("a chunk of {len} bytes cannot be decompressed ({})", stopped.what))
             }
             Loaded { crc: Some(crc), .. } if crc != head.crc => {
                 Err(format!("a chunk of {len} bytes fails its checksum"))
@@ -374,8 +394,8 @@ impl McapReader {
     /// No further record of a chunk can be read; the next one may be a message of `channel`.
     fn end_in_chunk(&mut self, chunk: Chunk, channel: Option<u32>, what: &str) -> Option<Item> {
         let skipped = (self.raw.len() - self.cursor) as u64;
-        self.damage.pass.bytes_skipped += skipped;
         if !chunk.is_cut {
+            self.damage.pass.bytes_skipped += skipped;
             let what =
                 format!("no record can be read in the last {skipped} bytes of a chunk ({what})");
             self.note(chunk.data_at, &what);
@@ -410,11 +430,14 @@ impl Container for McapReader {
     }
 
     fn topic(&self, channel: u32) -> Option<&Topic> {
-        self.channels.topic(u16::try_from(channel).ok()?)
+        let id = u16::try_from(channel).ok()?;
+        self.channels.topic(id).or_else(|| self.doubtful_channels.topic(id))
     }
 
     fn topics(&self) -> Vec<&Topic> {
-        self.channels.topics().map(|(_, topic)| topic).collect()
+        let is_unknown = |&(id, _): &(u16, _)| self.channels.topic(id).is_none();
+        let doubtful = self.doubtful_channels.topics().filter(is_unknown);
+        self.channels.topics().chain(doubtful).map(|(_, topic)| topic).collect()
     }
 
     fn has_index(&self) -> bool {
