@@ -8,6 +8,7 @@
 mod ahead;
 mod sqlite;
 
+use rusqlite::ErrorCode;
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -127,7 +128,12 @@ impl Db3Reader {
                 Ok(Some(None))
             }
             Ok(None) => Ok(None),
-            Err(e) => Ok(Some(self.skip(&e.to_string()))),
+            Err(e) => {
+                let is_io = e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure);
+                let is_beyond_end = is_io && self.sqlite.is_cut;
+                let what = if is_beyond_end { "the file is cut off".into() } else { e.to_string() };
+                Ok(Some(self.skip(&what)))
+            }
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Sqlite {
     pub counts: Option<Counts>,
     /// What is to be said about the file and those beside it.
     pub notes: Vec<String>,
+    /// The file is shorter than it says.
+    pub is_cut: bool,
     next_row: String,
 }
 
@@ -140,6 +142,7 @@ impl Sqlite {
             }
         }
         let mut notes: Vec<String> = find_cut(path).into_iter().collect();
+        let is_cut = !notes.is_empty();
         let topics = read_topics(&connection)?;
         let counts = match count_rows(&connection) {
             Ok(counts) => Some(counts),
@@ -151,7 +154,7 @@ impl Sqlite {
             }
         };
         let next_row = String::new();
-        let mut sqlite = Self { connection, topics, counts, notes, next_row };
+        let mut sqlite = Self { connection, topics, counts, notes, is_cut, next_row };
         sqlite.expect(None);
         Ok(sqlite)
     }

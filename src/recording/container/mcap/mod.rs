@@ -42,6 +42,7 @@ struct Chunk {
     data_at: u64,
     /// By the end of the file.
     is_cut: bool,
+    is_compressed: bool,
 }
 
 pub struct McapReader {
@@ -338,10 +339,16 @@ impl McapReader {
         let Some(loaded) = self.chunks.load(&place, &mut self.raw)? else {
             return Ok(Err("the file became shorter while it was read".to_owned()));
         };
-        let size = head.size_bytes;
+        let (size, is_compressed) = (head.size_bytes, place.compression != Compression::None);
         Ok(match loaded {
             _ if is_cut && self.raw.is_empty() => Err("nothing of a chunk can be read".to_owned()),
-            _ if is_cut => Ok(Chunk { data_at, is_cut }),
+            Loaded { decompressed, .. } if is_cut => {
+                if let Err(stopped) = decompressed {
+                    let rest = place.len.saturating_sub(stopped.consumed_bytes);
+                    self.damage.pass.bytes_skipped += rest as u64;
+                }
+                Ok(Chunk { data_at, is_cut, is_compressed })
+            }
             Loaded { decompressed: Err(stopped), .. } => {
                 Err(format!("a chunk of {len} bytes cannot be decompressed ({})", stopped.what))
             }
@@ -351,7 +358,7 @@ impl McapReader {
             _ if self.raw.len() as u64 != size => {
                 Err(format!("a chunk of {len} bytes should have {size}"))
             }
-            _ => Ok(Chunk { data_at, is_cut }),
+            _ => Ok(Chunk { data_at, is_cut, is_compressed }),
         })
     }
 
@@ -394,8 +401,11 @@ impl McapReader {
     /// No further record of a chunk can be read; the next one may be a message of `channel`.
     fn end_in_chunk(&mut self, chunk: Chunk, channel: Option<u32>, what: &str) -> Option<Item> {
         let skipped = (self.raw.len() - self.cursor) as u64;
-        if !chunk.is_cut {
+        // Of a compressed chunk that is cut off, its compressed bytes were counted.
+        if !(chunk.is_cut && chunk.is_compressed) {
             self.damage.pass.bytes_skipped += skipped;
+        }
+        if !chunk.is_cut {
             let what =
                 format!("no record can be read in the last {skipped} bytes of a chunk ({what})");
             self.note(chunk.data_at, &what);

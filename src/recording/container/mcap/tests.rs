@@ -248,6 +248,21 @@ fn a_chunk_that_fails_its_checksum_is_skipped_and_counted() {
 }
 
 #[test]
+fn a_broken_first_chunk_of_an_unclosed_file_still_describes_its_channels() {
+    let file = File::new();
+    let layout = Layout { packing: Packing::Lz4, ..Layout::default() };
+    let whole = write_mcap(&layout, &CHANNELS, &messages());
+    let place = chunks(&layout, &whole)[0].1.clone();
+    let mut bytes = unclosed(whole);
+    // The last byte of its checksum, after the record's head and three fields of eight bytes.
+    bytes[place.start + 9 + 27] ^= 1;
+    let pass = file.read(&bytes);
+    assert_eq!(pass.genuine(), (3..20).collect::<Vec<_>>());
+    assert!(pass.messages.iter().all(|got| got.topic.is_some()), "{:?}", pass.damage);
+    assert_eq!(pass.damage.chunks_skipped, 1);
+}
+
+#[test]
 fn a_wrong_length_costs_no_chunk_that_the_summary_knows() {
     let file = File::new();
     for packing in CHUNKED {
