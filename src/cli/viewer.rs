@@ -107,9 +107,7 @@ fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
     if !has_display() {
         return None;
     }
-    let opened = find_native_viewer()
-        .map_err(anyhow::Error::from)
-        .and_then(|viewer| RerunSink::spawn_native(&viewer, sessions));
+    let opened = find_native_viewer().and_then(|viewer| RerunSink::spawn_native(&viewer, sessions));
     opened.inspect_err(|error| eprintln!("viewer: the web viewer, since {error:#}")).ok()
 }
 

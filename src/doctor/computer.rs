@@ -35,8 +35,8 @@ pub(super) fn memory(system: &System) -> Finding {
     let found = format!("{available_mb} MB available");
     let advice = "close other programs; without a viewer (--view none) 500 MB are enough";
     match available_mb {
-        ..NEEDED_MB => Finding::problem(found, advice),
-        ..WANTED_MB => Finding::warning(format!("{found}: little for a viewer"), advice),
+        mb if mb < NEEDED_MB => Finding::problem(found, advice),
+        mb if mb < WANTED_MB => Finding::warning(format!("{found}: little for a viewer"), advice),
         _ => Finding::ok(found),
     }
 }

@@ -60,7 +60,7 @@ mod software {
     use depthcast::source::several::{Opener, open_all};
 
     use super::*;
-    use crate::Each;
+    use crate::software::Each;
     use crate::software::{DEPTH, Image, Sender, UNITS_M, d435i, wall};
 
     const FRAMES: u64 = 60;

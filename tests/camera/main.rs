@@ -13,31 +13,10 @@ mod software;
 mod software_camera;
 
 use std::process::{Command, Output};
-use std::sync::Arc;
 
-use depthcast::cloud::Cloud;
 use depthcast::pipeline::{PipelineSettings, Policy};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;
-use depthcast::sink::{CloudSink, Needs, Offer};
-
-/// Shows each cloud to a function.
-struct Each<F>(Needs, F);
-
-impl<F: FnMut(&Cloud) + Send> CloudSink for Each<F> {
-    fn name(&self) -> String {
-        "test".into()
-    }
-
-    fn needs(&self) -> Needs {
-        self.0
-    }
-
-    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
-        (self.1)(cloud);
-        Ok(Offer::Taken)
-    }
-}
 
 fn settings(policy: Policy, frames: Option<u64>) -> PipelineSettings {
     PipelineSettings {

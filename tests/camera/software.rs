@@ -10,6 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use depthcast::cloud::Cloud;
+use depthcast::sink::{CloudSink, Needs, Offer};
+
 use super::device::{self, Device, Error, FIRMWARE, Handle, NAME, SERIAL, Sensor, Stream, USB};
 pub use super::device::{ACCEL, COLOR, COLOR_RIGHT_M, DEPTH, GYRO, INFRARED};
 use crate::real;
@@ -314,4 +317,22 @@ pub fn columns(width: u32, height: u32) -> Vec<u8> {
 /// Grey that rises from left to right.
 pub fn ramp(width: u32, height: u32) -> Vec<u8> {
     (0..height).flat_map(|_| (0..width).map(|u| (u * 255 / width) as u8)).collect()
+}
+
+/// Shows each cloud to a function.
+pub struct Each<F>(pub Needs, pub F);
+
+impl<F: FnMut(&Cloud) + Send> CloudSink for Each<F> {
+    fn name(&self) -> String {
+        "test".into()
+    }
+
+    fn needs(&self) -> Needs {
+        self.0
+    }
+
+    fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
+        (self.1)(cloud);
+        Ok(Offer::Taken)
+    }
 }

@@ -21,8 +21,8 @@ use depthcast::source::realsense::{
 use depthcast::source::watch::{Reconnect, Watched};
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 
-use super::Each;
 use super::device::{Control, FIRMWARE, NAME, Sensor, USB};
+use super::software::Each;
 use super::software::{
     self, ACCEL, COLOR, COLOR_RIGHT_M, Camera, DEPTH, GYRO, INFRARED, Image, RECOMMENDED_FIRMWARE,
     Sender, UNITS_M, d435i, facts, image,

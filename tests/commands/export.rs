@@ -36,6 +36,8 @@ impl Folder {
     }
 }
 
+type Reader = fn(&[u8]) -> Read;
+
 fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
@@ -75,7 +77,7 @@ fn every_format_holds_every_frame_bit_for_bit() {
         let positions = bits(&naive::valid(&depth, &stream.intrinsics, stream.depth_units_m));
         let want = Read { positions, colors: None };
         let file = |ext: &str| format!("out/made_{:06}.{ext}", 100 + i);
-        let readers: [(&str, fn(&[u8]) -> Read); 4] =
+        let readers: [(&str, Reader); 4] =
             [("ply", read_ply), ("pcd", read_pcd), ("npy", read_npy), ("csv", read_csv)];
         for (ext, read) in readers {
             assert!(read(&folder.read(&file(ext))) == want, "{ext} {i}");
@@ -112,7 +114,7 @@ fn writers_know_no_color_and_a_color_for_each_point() {
 fn headers_fit_any_number_of_points() {
     for n in [0, 1, 9, 10, 999, 1000, 123_456] {
         let points = Points { positions_m: vec![[1.0, 2.0, 3.0]; n], colors_rgba: vec![] };
-        let formats: [(Write, fn(&[u8]) -> Read); 3] = [
+        let formats: [(Write, Reader); 3] = [
             (formats::write_npy, read_npy),
             (formats::write_pcd, read_pcd),
             (formats::write_ply, read_ply),

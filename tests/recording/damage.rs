@@ -51,7 +51,11 @@ impl<'a> Wound<'a> {
     }
 
     fn cut(kind: &'a Kind, at: usize) -> Self {
-        Self { kind, bytes: kind.bytes[..at].to_vec(), places: vec![at..kind.bytes.len()] }
+        Self {
+            kind,
+            bytes: kind.bytes[..at].to_vec(),
+            places: std::iter::once(at..kind.bytes.len()).collect(),
+        }
     }
 
     fn is_cut(&self) -> bool {

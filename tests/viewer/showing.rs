@@ -1,6 +1,5 @@
 //! What is saved for Rerun, read back with Rerun's own decoder; how the web viewer is served.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -120,8 +119,8 @@ fn several_cameras_are_in_one_recording_each_at_its_pose(data: &Path) {
     assert_eq!(points("000000000001").len(), 20);
     assert_eq!(points("728612070259"), [286_520, 286_603]);
 
-    let mut translations = BTreeMap::new();
-    let mut entities = BTreeSet::new();
+    let mut translations = std::collections::BTreeMap::new();
+    let mut entities = std::collections::BTreeSet::new();
     for chunk in chunks(&saved) {
         let entity = chunk.entity_path().to_string();
         let translation = rerun::Transform3D::descriptor_translation().component;

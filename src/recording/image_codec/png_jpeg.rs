@@ -66,8 +66,10 @@ fn damaged_jpeg(e: impl std::fmt::Display) -> String {
     format!("a damaged JPEG image ({e})")
 }
 
-/// A decoder that has read the header, and the image's size.
-fn jpeg(bytes: &[u8], out: ColorSpace) -> Result<(JpegDecoder<ZCursor<&[u8]>>, u32, u32), String> {
+/// A decoder that has read the header, and the image's width and height in pixels.
+type Jpeg<'a> = (JpegDecoder<ZCursor<&'a [u8]>>, u32, u32);
+
+fn jpeg(bytes: &[u8], out: ColorSpace) -> Result<Jpeg<'_>, String> {
     let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(out);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged_jpeg)?;

@@ -113,9 +113,12 @@ pub fn spelling(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace('_', " ")
 }
 
+/// Where a value is in the metadata.
+type MetadataField = fn(&mut FrameMetadata) -> &mut Option<u64>;
+
 /// Metadata of frames by realsense2_camera's names, which are librealsense's but for
 /// `hw_timestamp`: there it is `frame_timestamp`.
-const METADATA_FIELDS: [(&str, fn(&mut FrameMetadata) -> &mut Option<u64>); 6] = [
+const METADATA_FIELDS: [(&str, MetadataField); 6] = [
     ("frame_counter", |metadata| &mut metadata.frame_counter),
     ("hw_timestamp", |metadata| &mut metadata.frame_timestamp_us),
     ("sensor_timestamp", |metadata| &mut metadata.sensor_timestamp_us),

@@ -138,7 +138,8 @@ impl Page<'_> {
     /// the cloud's view.
     fn images(&self) -> anyhow::Result<Vec<Part>> {
         let Session { show, images, .. } = self.scene.session;
-        let kinds: [(_, _, fn(&Entities) -> &String, _); 3] = [
+        type Entity = fn(&Entities) -> &String;
+        let kinds: [(_, _, Entity, _); 3] = [
             (*show == Show::Both, "Depth image", |camera| &camera.image, "$origin/**"),
             (images.color, "Colour", |camera| &camera.color, "$origin"),
             (images.infrared, "Infrared", |camera| &camera.infrared, "$origin"),
