@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | a number that skips some | one of `gaps`, and each skipped one in `frames_missing` | |
 //! | the same number | `repeats` | |
-//! | a number at most [`LATE`] below | `went_back` | late: its successor meets the highest number again |
+//! | a number at most `LATE` below | `went_back` | late: its successor meets the highest number again |
 //! | a still lower number | `went_back` | the counter started again, and goes on from there |
 //! | a timestamp that went back, or is ahead of both numbers and arrivals | `clock_jumps` | |
 //! | a timestamp of another clock | `clock_changes` | librealsense's global time is ready |

@@ -33,7 +33,7 @@ impl ImageReader {
     /// Opens the recording at `path`. Reads its index, and up to the first images and their
     /// metadata.
     ///
-    /// The depth stream is that on the topic `asked`, or as [`selection::depth`] has it.
+    /// The depth stream is that on the topic `asked`, or as `selection::depth` has it.
     pub fn open(
         path: &Path,
         asked: Option<&str>,

@@ -13,7 +13,7 @@
 //! buffer. The copy leaves the image in the cache, where the projection reads it next.
 //!
 //! Devices, sensors, frames, options and filters are those of the crate realsense-rust. What it
-//! lacks goes through librealsense's C interface (`realsense-sys`): [`sdk`] and [`device`] say
+//! lacks goes through librealsense's C interface (`realsense-sys`): `sdk` and `device` say
 //! what that is and why.
 
 mod camera;
