@@ -65,10 +65,24 @@ pub(super) fn compact(block: Block<'_>, scale: &DepthScale, out: &mut Places) ->
 
 #[inline]
 fn compact_row(row: Row<'_>, scale: &DepthScale, out: &mut Places) -> usize {
-    let mut n = 0;
-    for (i, (&d, &ray_x)) in row.depth.iter().zip(row.ray_x).enumerate() {
+    let pixels = row.depth.iter().zip(row.ray_x);
+    match *row.ray_y {
+        [ray_y] => compact_pixels(pixels.map(|(&d, &ray_x)| (d, ray_x, ray_y)), scale, out),
+        _ => {
+            let pixels = pixels.zip(row.ray_y);
+            compact_pixels(pixels.map(|((&d, &ray_x), &ray_y)| (d, ray_x, ray_y)), scale, out)
+        }
+    }
+}
+
+#[inline(always)]
+fn compact_pixels(
+    pixels: impl Iterator<Item = (u16, f32, f32)>,
+    scale: &DepthScale,
+    out: &mut Places,
+) -> usize {
+    pixels.fold(0, |n, (d, ray_x, ray_y)| {
         let counts = scale.counts(d);
-        let ray_y = row.ray_y[if row.ray_y.len() == 1 { 0 } else { i }];
         let z = f32::from(d) * scale.units_m;
         // Always written, and kept only if it counts: noise in depth makes a branch here three
         // times as dear.
@@ -76,9 +90,8 @@ fn compact_row(row: Row<'_>, scale: &DepthScale, out: &mut Places) -> usize {
             Some(place) => _ = place.write([ray_x * z, ray_y * z, z]),
             None => assert!(!counts, "a place for each pixel that counts"),
         }
-        n += usize::from(counts);
-    }
-    n
+        n + usize::from(counts)
+    })
 }
 
 /// A set of vector instructions, which works on a group of `LANES` pixels at a time.
@@ -242,25 +255,26 @@ unsafe fn compact_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool>(
         let same_ray_y = unsafe { V::splat(row.ray_y[0]) };
         for (i, (depth, ray_x)) in groups.iter().zip(ray_x).enumerate() {
             // SAFETY: as of the caller.
-            let (xyz, count) = unsafe {
+            // No array of them: it would be written to memory for `store_some`.
+            let (x, y, z, count) = unsafe {
                 let depth = V::load_u16(depth);
                 let (lanes, count) = V::counting(depth, scale);
                 let z = V::squeeze(lanes, V::mul(V::to_f32(depth), V::splat(scale.units_m)));
                 let x = V::mul(V::squeeze(lanes, V::load(ray_x)), z);
                 let ray_y =
                     if OWN_RAY_Y { V::squeeze(lanes, V::load(&own_ray_y[i])) } else { same_ray_y };
-                ([x, V::mul(ray_y, z), z], count)
+                (x, V::mul(ray_y, z), z, count)
             };
             if has_room {
                 // SAFETY: the row started with room for all its pixels, and each group before has
                 // taken no more than its own. The rest as of the caller.
-                unsafe { V::store(xyz, &mut *out.as_mut_ptr().add(n).cast()) }
+                unsafe { V::store([x, y, z], &mut *out.as_mut_ptr().add(n).cast()) }
             } else {
                 match out[n..].first_chunk_mut() {
                     // SAFETY: as of the caller.
-                    Some(places) => unsafe { V::store(xyz, places) },
+                    Some(places) => unsafe { V::store([x, y, z], places) },
                     // SAFETY: as of the caller.
-                    None => unsafe { store_some::<V, N>(xyz, &mut out[n..n + count]) },
+                    None => unsafe { store_some::<V, N>(x, y, z, &mut out[n..n + count]) },
                 }
             }
             n += count;
@@ -273,10 +287,15 @@ unsafe fn compact_rows<V: Vector<N>, const N: usize, const OWN_RAY_Y: bool>(
 /// For the end of a band of rows, where the next group belongs to somebody else.
 #[cold]
 #[inline(never)]
-unsafe fn store_some<V: Vector<N>, const N: usize>(xyz: [V::F32; 3], places: &mut Places) {
+unsafe fn store_some<V: Vector<N>, const N: usize>(
+    x: V::F32,
+    y: V::F32,
+    z: V::F32,
+    places: &mut Places,
+) {
     let mut group = [MaybeUninit::uninit(); N];
     // SAFETY: as of the caller.
-    unsafe { V::store(xyz, &mut group) }
+    unsafe { V::store([x, y, z], &mut group) }
     places.copy_from_slice(&group[..places.len()]);
 }
 
