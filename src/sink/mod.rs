@@ -15,7 +15,7 @@
 //! counts the lost ones, and the report lists them below the sink's name.
 //!
 //! Colours: a cloud has colours of its own where its points were textured by a colour camera
-//! (`crate::project`). Otherwise the sink decides; for the viewer see `rerun/points.rs`.
+//! (`crate::project`). Otherwise the sink decides; for the viewer see `rerun/clouds.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,7 +7,10 @@
 //! | [`recording`] | that of the recorded camera | the reader delivers it, at its pace or at once |
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::{self as channel, RecvTimeoutError};
 use serde::Serialize;
 
 use crate::camera::ColorCamera;
@@ -21,7 +24,6 @@ pub mod options;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
-pub mod several;
 pub mod synthetic;
 pub mod watch;
 
@@ -90,11 +92,7 @@ pub trait FrameSource: Send {
     ///
     /// # Errors
     /// Any error ends the run, except one whose [`SourceError::kind`] is [`ErrorKind::Retry`].
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError>;
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery>;
 
     /// What was found damaged so far.
     fn damage(&self) -> Damage {
@@ -120,6 +118,8 @@ pub enum ErrorKind {
     /// Final.
     Fatal,
 }
+
+pub type Result<T, E = SourceError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -160,6 +160,62 @@ impl SourceError {
             Self::Sdk { kind, .. } => *kind,
             Self::Silent(_) => ErrorKind::Retry,
             _ => ErrorKind::Fatal,
+        }
+    }
+}
+
+/// A source that is open, or why it is not.
+pub type Opened = Result<Box<dyn FrameSource>>;
+/// Opens one source.
+pub type Opener = Box<dyn FnOnce() -> Opened + Send>;
+
+/// Opens all at once, each on a thread of its own, and waits for them for at most `patience`, however
+/// many hang. What opens later is closed again.
+pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
+    let deadline = Instant::now() + patience;
+    let start = |opener: Opener| {
+        let (tx, rx) = channel::bounded(1);
+        // If nobody waits any more, what was opened goes again.
+        let opening = move || drop(tx.send(opener()));
+        thread::Builder::new().name("open".into()).spawn(opening).map(|_| rx)
+    };
+    let started: Vec<_> = openers.into_iter().map(start).collect();
+    let opened = started.into_iter().map(|opening| {
+        let opening = opening.map_err(|error| {
+            SourceError::NotStarted(format!("cannot start a thread to open it: {error}"))
+        })?;
+        opening.recv_deadline(deadline).unwrap_or_else(|error| {
+            Err(SourceError::NotOpened(match error {
+                RecvTimeoutError::Timeout => {
+                    format!("it could not be opened within {:.0} s", patience.as_secs_f64())
+                }
+                RecvTimeoutError::Disconnected => "opening it panicked".into(),
+            }))
+        })
+    });
+    opened.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_hangs_or_panics_leaves_the_others_alone() {
+        let unsupported = || Err(SourceError::Unsupported("no".into()));
+        let openers: Vec<Opener> = vec![
+            Box::new(move || {
+                thread::sleep(Duration::from_secs(60));
+                unsupported()
+            }),
+            Box::new(unsupported),
+            Box::new(|| panic!("on purpose")),
+        ];
+        let opened = open_all(openers, Duration::from_millis(500));
+        let starts = ["it could not be opened within", "no", "opening it panicked"];
+        for (opened, start) in opened.into_iter().zip(starts) {
+            let error = opened.err().unwrap().to_string();
+            assert!(error.starts_with(start), "{error}");
         }
     }
 }

@@ -1,21 +1,19 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when
-//! the peer is slow or gone. Here none of that can reach the pipeline: viewers pull what they want
-//! out of a broadcast buffer, which never blocks, and each cloud's buffers report by their `Drop`
-//! when Rerun has released them. While too many clouds are in flight, nothing more is logged,
-//! neither clouds nor figures, so no queue inside Rerun can fill up.
+//! the peer is slow or gone. None of that reaches the pipeline: viewers pull what they want out of a
+//! broadcast buffer, which never blocks, and each cloud's buffers report by their `Drop` that Rerun
+//! has released them. While too many clouds are in flight, nothing more is logged.
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | `session` | what is shown of a camera, its entities, what never changes |
-//! | `points` | which points are shown, and in which colour |
-//! | `in_flight` | clouds and images as Arrow arrays without a copy; which of them Rerun holds |
+//! | `session` | what is shown of a camera, its entities, what never changes; the text panel |
+//! | `clouds` | which points are shown, as Arrow arrays without a copy; which of them Rerun holds |
 //! | `figures` | plots, motion, events |
-//! | `dashboard`, `layout`, `eye` | the text panel and what the viewer shows at first |
-//! | `connection` | where all goes: file, pages, a viewer; is there room? |
+//! | `layout`, `eye` | what the viewer shows at first |
+//! | `connection` | where all goes: file, pages, a viewer that listens; is there room? |
 //! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
-//! | `web`, `client` | the pages that are served; a viewer that listens |
+//! | `web` | the pages that are served |
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
 //! image if shown), `stats/fps`, `stats/lost_frames`, `stats/latency_ms/<stage>` (p50 and p99),
@@ -26,15 +24,12 @@
 //! camera's clock).
 
 mod broadcast;
-mod client;
+mod clouds;
 mod connection;
-mod dashboard;
 mod encoding;
 mod eye;
 mod figures;
-mod in_flight;
 mod layout;
-mod points;
 mod session;
 mod web;
 
@@ -51,12 +46,11 @@ pub use super::rerun_program::find_native_viewer;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
+use self::clouds::{InFlightCloud, InFlightTracker, Selection};
 use self::connection::{Connection, MAX_IN_FLIGHT};
-use self::dashboard::Dashboard;
 use self::eye::Sample;
 use self::figures::MotionLog;
-use self::in_flight::{InFlightCloud, InFlightTracker};
-use self::points::Selection;
+use self::session::Dashboard;
 use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
 use crate::clock::TimestampDomain;
 use crate::cloud::Cloud;
@@ -177,7 +171,8 @@ impl RerunSink {
         let Session { stream, clock, coloring, show, motion, max_points, .. } = session;
         let pixels = stream.intrinsics.width as usize * stream.intrinsics.height as usize;
         let (tracker, released) = InFlightTracker::new(Arc::clone(clock));
-        let selection = || Selection::new(*max_points, *coloring, pixels, MAX_IN_FLIGHT);
+        let max_points = max_points.unwrap_or(pixels);
+        let selection = || Selection::new(max_points, *coloring, pixels, MAX_IN_FLIGHT);
         Self {
             name: name.into(),
             camera,
@@ -281,14 +276,13 @@ impl RerunSink {
         {
             rec.log(entities.infrared.as_str(), &image)?;
         }
-        let number = cloud.frame().and_then(|frame| frame.color.as_ref()).map(|color| color.number);
+        let color = cloud.frame().and_then(|frame| frame.color.as_ref()).map(|color| color.number);
         if images.color
-            && number.is_some()
-            && number != self.last_color
+            && color != self.last_color
             && let Some(image) = cloud.image(|frame| frame.color.as_deref())
         {
             rec.log(entities.color.as_str(), &image)?;
-            self.last_color = number;
+            self.last_color = color;
         }
         Ok(())
     }

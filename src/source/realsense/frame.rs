@@ -1,4 +1,5 @@
-//! Frames as librealsense hands them out, and the sets of them that its pipeline makes.
+//! Frames as librealsense hands them out, the sets of them that its pipeline makes, and which
+//! colour image belongs to which depth frame.
 
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use realsense_rust::kind::{Rs2Format, Rs2FrameMetadata, Rs2TimestampDomain};
 use realsense_rust::stream_profile::StreamProfile;
 use realsense_sys as sys;
 
-use super::device::{ACCEL, GYRO, Profile, XYZ32F};
-use super::sdk::{call, crate_error};
+use super::sdk::{ACCEL, GYRO, Profile, XYZ32F, call, crate_error};
 use crate::camera::{Distortion, Extrinsics, Intrinsics};
 use crate::clock::{DeviceTime, HostTime, TimestampDomain};
-use crate::frame::{ColorFormat, ColorImage, FrameMetadata};
+use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, FrameMetadata};
+use crate::pairing::{Pairs, Patience};
 use crate::pool::Pool;
 use crate::source::motion::{MotionKind, MotionSample};
-use crate::source::{ColorStream, ErrorKind, SourceError};
+use crate::source::{ColorStream, ErrorKind, Result, SourceError};
 
 /// What the pipeline hands over at once: the newest frame of each stream.
 pub(super) struct Set {
@@ -122,7 +123,7 @@ pub(super) fn metadata(frame: &impl FrameEx) -> FrameMetadata {
 }
 
 /// Metres per depth step. realsense-rust asks a sensor for it, and leaks the sensor.
-pub(super) fn depth_units_m(frame: DepthFrame) -> Result<(f32, DepthFrame), SourceError> {
+pub(super) fn depth_units_m(frame: DepthFrame) -> Result<(f32, DepthFrame)> {
     // SAFETY: the frame is valid, and its reference goes on into the frame that is made again.
     unsafe {
         let raw = frame.get_owned_raw();
@@ -143,7 +144,7 @@ pub(super) fn rows<K>(
     (width, height): (usize, usize),
     format: Rs2Format,
     row_bytes: usize,
-) -> Result<std::slice::Chunks<'_, u8>, SourceError> {
+) -> Result<std::slice::Chunks<'_, u8>> {
     let (stride, bytes, profile) = (frame.stride(), frame.get_data_size(), frame.stream_profile());
     // Images of a software device say 0 bytes; it has checked their pixels.
     let fits = stride >= row_bytes && (bytes == 0 || bytes >= height * stride) && row_bytes > 0;
@@ -172,7 +173,7 @@ pub(super) fn rows<K>(
 pub(super) fn copy<K>(
     pool: &mut Pool<ColorImage>,
     frame: &ImageFrame<K>,
-) -> Result<Arc<ColorImage>, SourceError> {
+) -> Result<Arc<ColorImage>> {
     let mut free = pool.free();
     let image = free.get_mut();
     let (width, height) = (image.width as usize, image.height as usize);
@@ -190,10 +191,7 @@ pub(super) fn copy<K>(
 }
 
 /// What the colour camera of this frame is like, and where it is.
-pub(super) fn color_stream(
-    color: &ColorFrame,
-    depth: &DepthFrame,
-) -> Result<ColorStream, SourceError> {
+pub(super) fn color_stream(color: &ColorFrame, depth: &DepthFrame) -> Result<ColorStream> {
     let extrinsics = depth.stream_profile().extrinsics(color.stream_profile());
     let extrinsics = extrinsics.map_err(|error| crate_error("no extrinsics", error))?;
     Ok(ColorStream {
@@ -208,7 +206,7 @@ pub(super) fn color_stream(
 }
 
 /// The lens of the camera whose images have this profile.
-pub(super) fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics, SourceError> {
+pub(super) fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics> {
     let intrinsics = profile.intrinsics().map_err(|error| crate_error("no intrinsics", error))?;
     let sys::rs2_intrinsics { width, height, ppx, ppy, fx, fy, model, coeffs } = intrinsics.0;
     let distortion = match model {
@@ -229,4 +227,71 @@ pub(super) fn intrinsics(profile: &StreamProfile) -> Result<Intrinsics, SourceEr
     };
     let (width, height) = (width as u32, height as u32);
     Ok(Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs })
+}
+
+/// A depth frame, the infrared image beside it, and when they arrived.
+pub(super) type Waiting = (DepthFrame, Option<InfraredFrame>, HostTime);
+
+/// Finds the colour image that belongs to each depth frame.
+///
+/// librealsense's pipeline gives sets of the newest frame of each stream. What that means for
+/// depth:
+///
+/// - There is no set before each stream has had its first frame: of a file, depth before the first
+///   colour image is lost. `depthcast replay` loses none.
+/// - Cameras' frames are matched by their stamps. Those of a file are not: each image makes a set,
+///   so that a depth frame comes first with the colour image before its own and once more with its
+///   own.
+///
+/// So frames are told apart by their numbers, and a depth frame goes on at once if its colour image
+/// is within half a period; else it waits for the next set.
+pub(super) struct Coloring {
+    pool: Pool<ColorImage>,
+    pairs: Pairs<Waiting, Arc<ColorImage>>,
+    last_depth_number: Option<u64>,
+    last_color_number: Option<u64>,
+}
+
+impl Coloring {
+    pub(super) fn new(stream: &ColorStream) -> Self {
+        let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
+        let half_a_period_ns = 0.5e9 / stream.nominal_fps.max(1.0);
+        Self {
+            pool: Pool::new(COLOR_BUFFERS, move || {
+                ColorImage::new(width, height, ColorFormat::Rgb8)
+            }),
+            pairs: Pairs::new(Patience { near_ns: half_a_period_ns as i64, wait_ns: 0 }),
+            last_depth_number: None,
+            last_color_number: None,
+        }
+    }
+
+    /// Takes in the colour image of a set, unless it came before.
+    pub(super) fn add_color(&mut self, color: &ColorFrame) -> Result<()> {
+        let number = color.frame_number();
+        if self.last_color_number.replace(number) != Some(number) {
+            self.pairs.add_color(stamp_ns(color), copy(&mut self.pool, color)?);
+        }
+        Ok(())
+    }
+
+    /// Whether the depth frame of a set is not the one of the set before.
+    pub(super) fn is_new(&mut self, depth: &DepthFrame) -> bool {
+        let number = depth.frame_number();
+        self.last_depth_number.replace(number) != Some(number)
+    }
+
+    /// Takes in a new depth frame.
+    pub(super) fn add_depth(&mut self, waiting: Waiting) {
+        self.pairs.add_depth(stamp_ns(&waiting.0), waiting);
+    }
+
+    pub(super) fn next(&mut self) -> Option<(Waiting, Option<Arc<ColorImage>>)> {
+        self.pairs.next()
+    }
+
+    /// There is nothing to wait for.
+    pub(super) fn hurry(&mut self) {
+        self.pairs.hurry();
+    }
 }

@@ -13,8 +13,8 @@ use realsense_sys as sys;
 use super::filters::{FilterChain, QUEUE, process};
 use super::sdk::{Error, Owned, call, crate_error, make};
 use crate::camera::Intrinsics;
-use crate::source::SourceError;
 use crate::source::options::Filters;
+use crate::source::{Result, SourceError};
 
 /// `rs2_video_stream` of librealsense 2.56's `rs_internal.h`, which realsense-sys lacks.
 #[repr(C)]
@@ -79,7 +79,7 @@ struct StillImage {
 }
 
 impl StillImage {
-    fn new(camera: &Intrinsics, depth_units_m: f32, depth: &[u16]) -> Result<Self, SourceError> {
+    fn new(camera: &Intrinsics, depth_units_m: f32, depth: &[u16]) -> Result<Self> {
         const WHAT: &str = "software device";
         const NAME: &CStr = c"depth";
         let &Intrinsics { width, height, fx, fy, ppx, ppy, coeffs, .. } = camera;
@@ -147,7 +147,7 @@ impl StillImage {
     }
 
     /// Another reference to the frame.
-    fn frame(&self) -> Result<DepthFrame, SourceError> {
+    fn frame(&self) -> Result<DepthFrame> {
         let raw = self.frame.raw();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
         call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), error) })?;
@@ -167,7 +167,7 @@ impl SdkPointcloud {
     ///
     /// # Errors
     /// If the image has not a multiple of 8 pixels, or librealsense can't be started.
-    pub fn new(camera: &Intrinsics, units_m: f32, depth: &[u16]) -> Result<Self, SourceError> {
+    pub fn new(camera: &Intrinsics, units_m: f32, depth: &[u16]) -> Result<Self> {
         let image = StillImage::new(camera, units_m, depth)?;
         let block = PointCloud::new(QUEUE).map_err(|error| crate_error("point cloud", error))?;
         Ok(Self { points: None, block, image })
@@ -178,7 +178,7 @@ impl SdkPointcloud {
     ///
     /// # Errors
     /// If the block fails.
-    pub fn calculate(&mut self) -> Result<&[[f32; 3]], SourceError> {
+    pub fn calculate(&mut self) -> Result<&[[f32; 3]]> {
         // The block uses its buffer again, as in any program that is done with a frame when it asks
         // for the next.
         self.points = None;
@@ -206,7 +206,7 @@ impl SdkFilters {
         camera: &Intrinsics,
         units_m: f32,
         depth: &[u16],
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         let image = StillImage::new(camera, units_m, depth)?;
         Ok(Self { filtered: None, chain: FilterChain::new(filters)?, image })
     }
@@ -215,7 +215,7 @@ impl SdkFilters {
     ///
     /// # Errors
     /// If a filter fails.
-    pub fn apply(&mut self) -> Result<&[u16], SourceError> {
+    pub fn apply(&mut self) -> Result<&[u16]> {
         self.filtered = None;
         let filtered = self.filtered.insert(self.chain.process(self.image.frame()?)?);
         let pixels = filtered.width() * filtered.height();

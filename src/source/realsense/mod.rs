@@ -13,12 +13,8 @@
 //! buffer. The copy leaves the image in the cache, where the projection reads it next.
 //!
 //! Devices, sensors, frames, options and filters are those of the crate realsense-rust. What it
-//! lacks goes through librealsense's C interface (`realsense-sys`): `sdk` and `device` say
-//! what that is and why.
+//! lacks goes through librealsense's C interface (`realsense-sys`): `sdk` says what that is and why.
 
-mod camera;
-mod color;
-mod device;
 mod devices;
 mod filters;
 mod frame;
@@ -35,24 +31,22 @@ use std::time::Duration;
 use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _, InfraredFrame};
 use realsense_rust::kind::{Rs2CameraInfo, Rs2Format};
 
-pub use camera::RealsenseCamera;
-use color::Coloring;
-use device::{COLOR, DEPTH, Device, Profile, RGB8, Z16};
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{
-    CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset,
+    CameraReport, OptionReport, RealsenseCamera, SensorReport, camera_in_file, cameras,
+    connected_serials, reset,
 };
 use filters::FilterChain;
-use frame::Set;
+use frame::{Coloring, Set};
 pub use measure::{SdkFilters, SdkPointcloud};
 use pipeline::{Origin, Pipeline};
-use sdk::Context;
 pub use sdk::sdk_versions;
+use sdk::{COLOR, Context, DEPTH, Device, Profile, RGB8, Sensor, Z16, context};
 
 use super::motion::Motion;
 use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
-use super::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
+use super::{Delivery, DepthStream, FrameSource, Result, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, HostTime};
 use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
@@ -91,14 +85,6 @@ pub struct CameraInput {
 }
 
 impl Input {
-    /// The colour stream is asked for too.
-    fn color(&self) -> bool {
-        match self {
-            Self::Camera(camera) => camera.color,
-            Self::File { color, .. } => *color,
-        }
-    }
-
     fn is_camera(&self) -> bool {
         matches!(self, Self::Camera(_))
     }
@@ -126,33 +112,31 @@ pub struct RealsenseSource {
 }
 
 impl RealsenseSource {
-    /// Opens the input and waits for a frame, to know what the stream is like once it is
-    /// filtered.
+    /// Opens the input and waits for a frame, to know what the filtered stream is like.
     ///
     /// # Errors
     /// If there is no such camera or file, or it stays silent; [`SourceError::Unsupported`] for
     /// profiles and options that the camera does not have, and for values that it or a filter does
     /// not take.
-    pub fn open(
-        input: Input,
-        filters: &Filters,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut probe = FilterChain::new(filters)?;
-        if let Input::File { path, .. } = &input {
-            // librealsense's own words for a file that is none, or has no depth, are hard to
-            // understand; our reader knows better ones.
-            if sniff(path)? == Format::Bag {
-                let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
-                RecordingSource::open(path, options, Arc::clone(&clock))?;
-            }
+        // librealsense's own words for a file that is none, or has no depth, are hard to
+        // understand; our reader knows better ones.
+        if let Input::File { path, color, .. } = &input
+            && sniff(path)? == Format::Bag
+        {
+            let options = ReplayOptions { color: *color, ..ReplayOptions::default() };
+            RecordingSource::open(path, options, Arc::clone(&clock))?;
         }
         sdk::catch_panic(|| {
             let Started { pipeline, streams, tuned } = start(&input, &clock)?;
             let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
             let color = color.map(|color| frame::color_stream(&color, &depth)).transpose()?;
-            let infrared = infrared.map(|image| infrared_pool(&image));
-            let facts = facts(pipeline.device(), tuned, &probe);
+            let infrared = infrared.map(|image| {
+                let (width, height) = (image.width() as u32, image.height() as u32);
+                let image = move || ColorImage::new(width, height, ColorFormat::Mono8);
+                Pool::new(COLOR_BUFFERS, image)
+            });
             let name = match &input {
                 Input::Camera(_) => pipeline.device().info(Rs2CameraInfo::Name),
                 Input::File { path, .. } => Some(path.display().to_string()),
@@ -160,7 +144,7 @@ impl RealsenseSource {
             let info = SourceInfo {
                 kind: SourceKind::Realsense,
                 name: name.unwrap_or_else(|| "RealSense camera".into()),
-                facts,
+                facts: facts(pipeline.device(), tuned, &probe),
                 stream: depth_stream(probe.process(depth)?)?,
                 color,
                 expected_frames: None,
@@ -193,7 +177,7 @@ impl RealsenseSource {
         infrared: Option<&InfraredFrame>,
         arrived_at: HostTime,
         into: &mut DepthFrame,
-    ) -> Result<(), SourceError> {
+    ) -> Result<()> {
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let rows = frame::rows(depth, (width, height), Rs2Format::Z16, width * 2)?;
@@ -218,7 +202,7 @@ impl RealsenseSource {
     }
 
     /// The next depth frame whose colour image is certain.
-    fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool, SourceError> {
+    fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool> {
         let Some(((depth, infrared, arrived_at), image)) =
             self.color.as_mut().and_then(Coloring::next)
         else {
@@ -229,7 +213,7 @@ impl RealsenseSource {
         Ok(true)
     }
 
-    fn next(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         let running = match &mut self.running {
             Some(running) => running,
             none => none.insert(start(&self.input, &self.clock)?.pipeline),
@@ -290,42 +274,32 @@ impl FrameSource for RealsenseSource {
         &self.info
     }
 
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         sdk::catch_panic(|| self.next(frame, until))
     }
 }
 
-/// What was started, with the streams of a camera, and how it was tuned.
 struct Started {
     pipeline: Pipeline,
+    /// Of a camera.
     streams: Vec<Profile>,
     tuned: Option<String>,
 }
 
-/// Starts the input's streams.
-fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
-    let context = Context::new()?;
+fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started> {
+    let context = context()?;
     match input {
         Input::Camera(camera) => start_camera(camera, context, clock),
         Input::File { path, color, .. } => {
             let any = |stream, format| Profile { stream, index: -1, size: None, fps: 0, format };
-            let mut streams = vec![any(DEPTH, Z16)];
-            streams.extend(color.then(|| any(COLOR, RGB8)));
-            let pipeline =
-                Pipeline::start(context, Origin::File(path), &streams, Arc::clone(clock)).map_err(
-                    |error| SourceError::Format {
-                        path: path.clone(),
-                        problem: format!(
-                            "librealsense cannot play it ({}); {}",
-                            reason(&error),
-                            advice(path)
-                        ),
-                    },
-                )?;
+            let streams = [any(DEPTH, Z16), any(COLOR, RGB8)];
+            let streams = &streams[..1 + usize::from(*color)];
+            let started = Pipeline::start(context, Origin::File(path), streams, Arc::clone(clock));
+            let pipeline = started.map_err(|error| {
+                let (reason, advice) = (reason(&error), advice(path));
+                let problem = format!("librealsense cannot play it ({reason}); {advice}");
+                SourceError::Format { path: path.clone(), problem }
+            })?;
             Ok(Started { pipeline, streams: Vec::new(), tuned: None })
         }
     }
@@ -345,17 +319,11 @@ fn advice(path: &Path) -> &'static str {
     }
 }
 
-fn start_camera(
-    camera: &CameraInput,
-    context: Context,
-    clock: &Arc<dyn Clock>,
-) -> Result<Started, SourceError> {
+fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started> {
     let CameraInput { settings, color, motion, record_to } = camera;
     let device = devices::find(&context, settings.serial.as_deref())?;
-    let mut profiles = Vec::new();
-    for sensor in device.sensors()? {
-        profiles.extend(sensor.profiles()?);
-    }
+    let profiles: Result<Vec<_>> = device.sensors()?.iter().map(Sensor::profiles).collect();
+    let profiles = profiles?.concat();
     let color = if *color { settings.color.unwrap_or(ColorWish::Any) } else { ColorWish::Off };
     let usb = device.info(Rs2CameraInfo::UsbTypeDescriptor);
     let streams = streams::choose(&profiles, settings, color, usb.as_deref())
@@ -366,11 +334,10 @@ fn start_camera(
     let pipeline = Pipeline::start(context, origin, &streams, Arc::clone(clock));
     let pipeline = pipeline.map_err(|error| {
         let names: Vec<_> = streams.iter().map(ToString::to_string).collect();
+        let (names, reason) = (names.join(", "), reason(&error));
         SourceError::NotStarted(format!(
-            "the camera cannot be started with {} ({}): \
-             close other programs that use it, or unplug it and plug it in again",
-            names.join(", "),
-            reason(&error)
+            "the camera cannot be started with {names} ({reason}): \
+             close other programs that use it, or unplug it and plug it in again"
         ))
     })?;
     Ok(Started { pipeline, streams, tuned })
@@ -384,7 +351,7 @@ fn reason(error: &SourceError) -> String {
     }
 }
 
-fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Set, SourceError> {
+fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Set> {
     let patience = if input.is_camera() { FIRST_FRAME } else { SILENCE };
     let deadline = clock.now().plus(patience);
     while clock.now() < deadline {
@@ -430,7 +397,7 @@ fn facts(
 }
 
 /// The stream that this frame is the first of, as it leaves the filters.
-fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream, SourceError> {
+fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream> {
     let (depth_units_m, first) = frame::depth_units_m(first)?;
     Ok(DepthStream {
         intrinsics: frame::intrinsics(first.stream_profile())?,
@@ -438,9 +405,4 @@ fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream, SourceError> {
         depth_units_m,
         timestamp_domain: frame::device_time(&first).domain,
     })
-}
-
-fn infrared_pool(image: &InfraredFrame) -> Pool<ColorImage> {
-    let (width, height) = (image.width() as u32, image.height() as u32);
-    Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Mono8))
 }

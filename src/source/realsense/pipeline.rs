@@ -18,12 +18,12 @@ use crossbeam_channel as channel;
 use realsense_rust::frame::CompositeFrame;
 use realsense_sys as sys;
 
-use super::device::{Device, Profile};
 use super::frame::{Set, is_set, motion_sample};
 use super::sdk::{Context, Owned, c_path, call};
+use super::sdk::{Device, Profile};
 use crate::clock::{Clock, HostTime};
 use crate::source::motion::Motion;
-use crate::source::{ErrorKind, SourceError};
+use crate::source::{ErrorKind, Result, SourceError};
 
 /// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second.
 /// librealsense has 16 frames a stream to give away, and some of them are on their way through it.
@@ -98,7 +98,7 @@ impl Pipeline {
         origin: Origin<'_>,
         streams: &[Profile],
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         const WHAT: &str = "cannot start the streams";
         // SAFETY: the context is valid; what is made is ours.
         let (pipeline, config) = unsafe {
@@ -184,7 +184,7 @@ impl Pipeline {
     }
 
     /// The next set with depth, or `None` if there is none within `timeout`.
-    pub(super) fn wait(&self, timeout: Duration) -> Result<Option<Set>, SourceError> {
+    pub(super) fn wait(&self, timeout: Duration) -> Result<Option<Set>> {
         // Rounded up: with 0 ms librealsense would return at once, and the caller spin.
         let timeout = timeout.max(Duration::from_millis(1));
         if let Some(arrivals) = &self.arrivals {

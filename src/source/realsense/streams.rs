@@ -1,7 +1,9 @@
 //! Which of a camera's profiles are opened: those that were asked for, or the best that the link
 //! carries.
 
-use super::device::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
+use std::collections::HashSet;
+
+use super::sdk::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
 use crate::source::options::{CameraSettings, ColorWish, Mode};
 
 /// How many profiles an error names.
@@ -99,9 +101,9 @@ pub(super) fn mode_of(streams: &[Profile], stream: u32) -> Option<Mode> {
 /// infrared with one.
 fn mb_per_s(streams: &[Profile]) -> f64 {
     let of = |profile: &Profile| {
-        let (width, height) = profile.size.unwrap_or_default();
         let bytes = if profile.stream == INFRARED { 1.0 } else { 2.0 };
-        f64::from(width) * f64::from(height) * f64::from(profile.fps) * bytes / 1e6
+        let Mode { width, height, fps } = mode(profile);
+        f64::from(width) * f64::from(height) * fps * bytes / 1e6
     };
     streams.iter().map(of).sum()
 }
@@ -160,9 +162,7 @@ fn distance(profile: &Profile, mode: &Mode) -> f64 {
 /// Among those equally far the ones with more pixels first, so that the choice does not depend on
 /// the camera's order.
 fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
-    let pixels = |profile: &Profile| {
-        profile.size.map_or(0, |(width, height)| i64::from(width) * i64::from(height))
-    };
+    let pixels = |profile: &Profile| profile.size.map_or(0, |(w, h)| i64::from(w) * i64::from(h));
     profiles.sort_by(|a, b| {
         distance(a, mode).total_cmp(&distance(b, mode)).then(pixels(b).cmp(&pixels(a)))
     });
@@ -170,15 +170,10 @@ fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
 
 /// The first few, as they are given to the flags.
 fn named(profiles: &[Profile]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for profile in profiles {
-        let name = mode(profile).to_string();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names.truncate(NEAREST);
-    names.join(", ")
+    let mut seen = HashSet::new();
+    let names = profiles.iter().map(|profile| mode(profile).to_string());
+    let names = names.filter(|name| seen.insert(name.clone()));
+    names.take(NEAREST).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub fn look(from_x_m: f32, x: f32, y: f32) -> Hit {
 
 /// Whether one of the boxes is between two points.
 pub fn is_hidden(from_m: [f32; 3], to_m: [f32; 3]) -> bool {
-    let ray = [to_m[0] - from_m[0], to_m[1] - from_m[1], to_m[2] - from_m[2]];
+    let ray = [0, 1, 2].map(|i| to_m[i] - from_m[i]);
     BOXES.iter().any(|&(_, low, high)| enter_box(from_m, ray, low, high).0 < 1.0)
 }
 
@@ -103,11 +103,9 @@ pub struct View {
 
 impl View {
     pub fn new(intrinsics: &Intrinsics) -> Self {
-        let Intrinsics { width, height, .. } = *intrinsics;
-        Self {
-            ray_x: (0..width).map(|u| intrinsics.ray(u as f32, 0.0)[0]).collect(),
-            ray_y: (0..height).map(|v| intrinsics.ray(0.0, v as f32)[1]).collect(),
-        }
+        let ray_x = (0..intrinsics.width).map(|u| intrinsics.ray(u as f32, 0.0)[0]).collect();
+        let ray_y = (0..intrinsics.height).map(|v| intrinsics.ray(0.0, v as f32)[1]).collect();
+        Self { ray_x, ray_y }
     }
 
     pub fn width(&self) -> usize {

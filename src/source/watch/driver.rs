@@ -1,8 +1,5 @@
-//! What the watch asks of a camera, and calls to its driver that may take seconds: they are made on
-//! a thread of their own.
-//!
-//! The driver goes with the call and comes back with the answer. A call that does not return is
-//! left behind with its driver, and another one takes its place.
+//! What the watch asks of a camera, and calls to its driver that may take seconds: on a thread of
+//! their own. The driver goes with the call and comes back with the answer, or is left behind.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,7 +8,7 @@ use std::time::Duration;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
-use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
+use crate::source::{Delivery, ErrorKind, Result, SourceError, SourceInfo};
 
 /// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a
 /// camera that does not answer.
@@ -35,14 +32,13 @@ pub trait CameraDriver: Send + 'static {
     /// thread then.
     const BLOCKS: bool;
 
-    /// Starts the stream of the camera with this serial number, or of any, with all that was set at
-    /// the first start. A stream that runs already is stopped first. Later starts ask for the
-    /// profile that the first one got.
+    /// Starts the stream of the camera with this serial number, or of any; later starts with the
+    /// profile that the first one got. A stream that runs already is stopped first.
     ///
     /// # Errors
     /// [`ErrorKind::Retry`] if the camera was started and stays silent;
     /// [`SourceError::Unsupported`] if it will never do what it is asked for.
-    fn start(&mut self, serial: Option<&str>) -> Result<Started, SourceError>;
+    fn start(&mut self, serial: Option<&str>) -> Result<Started>;
 
     /// Stops the stream, if it runs. Dropping the driver does so too.
     fn stop(&mut self);
@@ -51,27 +47,21 @@ pub trait CameraDriver: Send + 'static {
     ///
     /// # Errors
     /// A fatal one means that the stream has to be started again.
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError>;
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery>;
 
     /// Serial numbers of all cameras that are there.
     ///
     /// # Errors
     /// If that can't be found out.
-    fn look(&mut self) -> Result<Vec<String>, SourceError>;
+    fn look(&mut self) -> Result<Vec<String>>;
 
-    /// Lets the camera with this serial number, or any, start anew as if it had been plugged in. It
-    /// goes away for some seconds.
+    /// Lets the camera with this serial number, or any, start anew; it goes away for some seconds.
     ///
     /// # Errors
     /// If the camera can't be reached.
-    fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError>;
+    fn hardware_reset(&mut self, serial: Option<&str>) -> Result<()>;
 
-    /// What the camera's motion sensors measure, where that was asked for: the same at all starts,
-    /// and for a substitute.
+    /// What the motion sensors measure, if asked for: the same at all starts and of a substitute.
     fn motion(&self) -> Option<Motion> {
         None
     }
@@ -122,9 +112,9 @@ pub(super) enum Request {
 }
 
 pub(super) enum Answer {
-    Started(Result<Box<Started>, SourceError>),
-    Seen(Result<Vec<String>, SourceError>),
-    Reset(Result<(), SourceError>),
+    Started(Result<Box<Started>>),
+    Seen(Result<Vec<String>>),
+    Reset(Result<()>),
 }
 
 impl Request {
@@ -176,14 +166,13 @@ impl<C: CameraDriver> Call<C> {
         mut driver: DriverGuard<C>,
         request: Request,
         clock: &dyn Clock,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         if !C::BLOCKS {
             let answer = request.ask(driver.get_mut());
             return Ok(Self::Answered(driver, answer));
         }
         let mut driver = driver.into_inner();
-        let substitute = driver.substitute();
-        let asked = request.clone();
+        let (substitute, asked) = (driver.substitute(), request.clone());
         let thread = on_camera_thread(move || {
             let answer = asked.ask(&mut driver);
             (driver, answer)
@@ -193,28 +182,23 @@ impl<C: CameraDriver> Call<C> {
     }
 
     /// Waits for the answer until `until`.
-    pub(super) fn wait(
-        self,
-        clock: &Arc<dyn Clock>,
-        until: HostTime,
-    ) -> Result<Waited<C>, SourceError> {
-        match self {
-            Self::Answered(driver, answer) => Ok(Waited::Answered(driver, answer, false)),
+    pub(super) fn wait(self, clock: &Arc<dyn Clock>, until: HostTime) -> Result<Waited<C>> {
+        let (request, thread, substitute, give_up_at) = match self {
+            Self::Answered(driver, answer) => return Ok(Waited::Answered(driver, answer, false)),
             Self::Running { request, thread, substitute, give_up_at } => {
-                wait(&thread, &**clock, until);
-                let (driver, answer, is_hung) = if thread.is_finished() {
-                    let lost = |_| SourceError::Lost("the camera thread panicked".into());
-                    let (driver, answer) = thread.join().map_err(lost)?;
-                    (driver, answer, false)
-                } else if clock.now() < give_up_at {
-                    let call = Self::Running { request, thread, substitute, give_up_at };
-                    return Ok(Waited::NotYet(call));
-                } else {
-                    (substitute, request.hangs(), true)
-                };
-                Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, is_hung))
+                (request, thread, substitute, give_up_at)
             }
+        };
+        wait(&thread, &**clock, until);
+        if thread.is_finished() {
+            let lost = |_| SourceError::Lost("the camera thread panicked".into());
+            let (driver, answer) = thread.join().map_err(lost)?;
+            return Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, false));
         }
+        if clock.now() < give_up_at {
+            return Ok(Waited::NotYet(Self::Running { request, thread, substitute, give_up_at }));
+        }
+        Ok(Waited::Answered(DriverGuard::new(substitute, clock), request.hangs(), true))
     }
 }
 

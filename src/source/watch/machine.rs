@@ -12,7 +12,7 @@ use crate::camera::Intrinsics;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
-use crate::source::{Delivery, ErrorKind, FrameSource, SourceError, SourceInfo};
+use crate::source::{Delivery, ErrorKind, FrameSource, Result, SourceError, SourceInfo};
 
 /// The longest wait.
 const SLICE: Duration = Duration::from_millis(50);
@@ -71,11 +71,7 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
     }
 
     /// Goes on with what is being done, for at most 50 ms.
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         self.check_patience()?;
         let until = until.min(self.clock.now().plus(SLICE));
         match std::mem::replace(&mut self.work, Work::Ended) {
@@ -92,9 +88,9 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
                 Waited::Answered(driver, answer, is_hung) => {
                     self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
                     if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
-                        return Err(SourceError::Lost(format!(
-                            "{MOST_HUNG_CALLS} calls of its driver have not returned"
-                        )));
+                        let why =
+                            format!("{MOST_HUNG_CALLS} calls of its driver have not returned");
+                        return Err(SourceError::Lost(why));
                     }
                     self.answered(driver, answer)?;
                 }
@@ -125,7 +121,7 @@ impl<C: CameraDriver> Watched<C> {
         serial: Option<String>,
         reconnect: Reconnect,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         let (now, motion) = (clock.now(), driver.motion());
         let driver = DriverGuard::new(driver, &clock);
         let call = Call::start(driver, Request::Start(serial.clone()), &*clock)?;
@@ -162,7 +158,7 @@ impl<C: CameraDriver> Watched<C> {
         mut driver: DriverGuard<C>,
         frame: &mut DepthFrame,
         until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    ) -> Result<Delivery> {
         if !std::mem::replace(&mut self.is_asked, true) {
             // The viewer was opened meanwhile.
             self.awaited_since = self.clock.now();
@@ -170,7 +166,7 @@ impl<C: CameraDriver> Watched<C> {
         match driver.get_mut().next_frame(frame, until) {
             Ok(Delivery::Idle) => {}
             Ok(delivery) => {
-                if matches!(delivery, Delivery::Frame) {
+                if delivery == Delivery::Frame {
                     self.arrived(frame);
                 }
                 self.work = Work::Frames(driver);
@@ -216,7 +212,7 @@ impl<C: CameraDriver> Watched<C> {
         self.change(State::Streaming, &format!("frame {}", frame.meta.number));
     }
 
-    fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<(), SourceError> {
+    fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<()> {
         match answer {
             Answer::Started(Ok(started)) => self.started(driver, *started),
             Answer::Started(Err(error)) => {
@@ -232,13 +228,10 @@ impl<C: CameraDriver> Watched<C> {
             }
             Answer::Seen(seen) => self.looked(driver, seen),
             Answer::Reset(reset) => {
-                let why = match &reset {
-                    Ok(()) => "the camera was reset".to_owned(),
-                    Err(error) => {
-                        self.note(error);
-                        format!("it could not be reset ({error})")
-                    }
-                };
+                let why = reset.err().map_or("the camera was reset".into(), |error| {
+                    self.note(&error);
+                    format!("it could not be reset ({error})")
+                });
                 let pause = SETTLE.max(self.tries.pause());
                 self.wait_for_it(driver, &why, pause);
                 Ok(())
@@ -246,16 +239,11 @@ impl<C: CameraDriver> Watched<C> {
         }
     }
 
-    fn started(
-        &mut self,
-        driver: DriverGuard<C>,
-        Started { info, serial }: Started,
-    ) -> Result<(), SourceError> {
+    fn started(&mut self, driver: DriverGuard<C>, Started { info, serial }: Started) -> Result<()> {
         if let (Some(want), Some(got)) = (&self.serial, &serial)
             && want != got
         {
-            let why = format!("camera {got} was started instead of {want}");
-            return self.failed(driver, why);
+            return self.failed(driver, format!("camera {got} was started instead of {want}"));
         }
         self.serial = self.serial.take().or(serial);
         match &self.info {
@@ -268,16 +256,11 @@ impl<C: CameraDriver> Watched<C> {
         Ok(())
     }
 
-    fn looked(
-        &mut self,
-        driver: DriverGuard<C>,
-        seen: Result<Vec<String>, SourceError>,
-    ) -> Result<(), SourceError> {
-        let is_there = match &seen {
-            Ok(serials) => {
-                self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial))
-            }
-            Err(error) => {
+    fn looked(&mut self, driver: DriverGuard<C>, seen: Result<Vec<String>>) -> Result<()> {
+        let is_there = match (&seen, &self.serial) {
+            (Ok(serials), Some(serial)) => serials.contains(serial),
+            (Ok(serials), None) => !serials.is_empty(),
+            (Err(error), _) => {
                 self.note(error);
                 // Perhaps it can be started all the same.
                 self.state == State::Stalled
@@ -307,7 +290,7 @@ impl<C: CameraDriver> Watched<C> {
     }
 
     /// What was done in this state did not bring frames; goes on to what helps more.
-    fn failed(&mut self, driver: DriverGuard<C>, why: String) -> Result<(), SourceError> {
+    fn failed(&mut self, driver: DriverGuard<C>, why: String) -> Result<()> {
         match self.state {
             State::Starting | State::Streaming => {
                 let now = self.clock.now();
@@ -347,7 +330,7 @@ impl<C: CameraDriver> Watched<C> {
         self.work = Work::Pause(driver, self.clock.now().plus(pause));
     }
 
-    fn call(&mut self, driver: DriverGuard<C>, request: Request) -> Result<(), SourceError> {
+    fn call(&mut self, driver: DriverGuard<C>, request: Request) -> Result<()> {
         self.work = Work::Call(Call::start(driver, request, &*self.clock)?);
         Ok(())
     }
@@ -364,11 +347,10 @@ impl<C: CameraDriver> Watched<C> {
     }
 
     /// Ends what has been tried for too long, even if a call has not returned yet.
-    fn check_patience(&mut self) -> Result<(), SourceError> {
+    fn check_patience(&mut self) -> Result<()> {
         let Reconnect::For(limit) = self.reconnect else { return Ok(()) };
-        if matches!(self.state, State::Starting | State::Streaming)
-            || self.clock.now().since(self.stalled_at) < limit
-        {
+        let stalled_for = self.clock.now().since(self.stalled_at);
+        if matches!(self.state, State::Starting | State::Streaming) || stalled_for < limit {
             return Ok(());
         }
         let Health { restarts, resets, .. } = self.monitor.health(self.clock.now());
@@ -376,7 +358,7 @@ impl<C: CameraDriver> Watched<C> {
         let tried = format!(
             "no frame for {:.0} s, with {restarts} restarts and {resets} resets of the camera \
              in this run{}",
-            self.clock.now().since(self.stalled_at).as_secs_f64(),
+            stalled_for.as_secs_f64(),
             error.unwrap_or_default()
         );
         Err(self.give_up(&tried, "--reconnect forever goes on trying"))
@@ -418,7 +400,7 @@ impl Backoff {
 
 /// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for
 /// it.
-fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
+fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<()> {
     let mode = |SourceInfo { stream, .. }: &SourceInfo| {
         let Intrinsics { width, height, .. } = stream.intrinsics;
         format!("{width}x{height} at {:.0} fps", stream.nominal_fps)
