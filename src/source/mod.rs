@@ -51,8 +51,7 @@ pub struct SourceInfo {
     pub kind: SourceKind,
     /// The camera's name or the path of the recording.
     pub name: String,
-    /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show
-    /// them.
+    /// Further facts for people (device, serial, firmware ...), in the order to show them.
     pub facts: Vec<(&'static str, String)>,
     pub stream: DepthStream,
     /// Where colour was asked for and is delivered with each depth frame.
@@ -64,9 +63,8 @@ pub struct SourceInfo {
 impl SourceInfo {
     /// The colour camera as the projection needs it.
     pub fn color_camera(&self) -> Option<ColorCamera> {
-        self.color
-            .as_ref()
-            .map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth })
+        let &ColorStream { intrinsics, from_depth, .. } = self.color.as_ref()?;
+        Some(ColorCamera { intrinsics, from_depth })
     }
 }
 
@@ -81,7 +79,7 @@ pub enum Delivery {
     End,
 }
 
-/// The contract of a source. It is driven by one thread, the capture thread.
+/// The contract of a source. The capture thread alone drives it.
 pub trait FrameSource: Send {
     fn info(&self) -> &SourceInfo;
 

@@ -84,8 +84,7 @@ pub fn camera_in_file(path: &Path) -> Result<CameraReport> {
     Ok(report(&file(&context()?, path)?))
 }
 
-/// Makes a camera start anew, as if it had been unplugged and plugged in again. It is there again
-/// some seconds later.
+/// Makes a camera start anew, as if it had been plugged in again; it is back some seconds later.
 ///
 /// # Errors
 /// If there is no such camera, or it can't be reset.
@@ -155,8 +154,7 @@ fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
     SensorReport { name, profiles, options }
 }
 
-/// Some options can be asked only while the camera streams, or are no numbers: then librealsense
-/// has errors instead of answers.
+/// Options that are no numbers, or known only while the camera streams, have errors for answers.
 fn option_report(sensor: &Sensor, option: Rs2Option) -> OptionReport {
     let value = sensor.value(option);
     let range = sensor.range(option).map(|r| [r.min, r.max, r.step, r.default].map(Some));
@@ -263,12 +261,10 @@ fn no_camera(asked: &str) -> SourceError {
 
 /// A camera as the watch drives it: opened anew after each stall.
 ///
-/// Starting and stopping a pipeline, making a context (it enumerates USB), and a reset exchange
-/// control transfers with the camera, and librealsense waits seconds for a camera that does not
-/// answer. Only the wait for frames has a limit of ours. So this driver blocks.
+/// It blocks: starting, stopping, making a context (it enumerates USB) and a reset exchange control
+/// transfers with the camera, and librealsense waits seconds for one that does not answer.
 pub struct RealsenseCamera {
-    /// What was asked for; from the first start on what was opened then, since on another USB link
-    /// something else would be chosen.
+    /// What was asked for; from the first start on what was opened then.
     input: CameraInput,
     /// Starts that succeeded.
     starts: u32,
@@ -278,8 +274,7 @@ pub struct RealsenseCamera {
 }
 
 impl RealsenseCamera {
-    /// librealsense records to the input's `record_to`, where that is asked for; after each restart
-    /// to a file of its own beside it (`x_2.bag`).
+    /// After each restart librealsense records to a file of its own (`x_2.bag`).
     pub fn new(mut input: CameraInput, filters: Filters, clock: Arc<dyn Clock>) -> Self {
         if input.settings.imu {
             input.motion.get_or_insert_default();
@@ -335,8 +330,7 @@ impl CameraDriver for RealsenseCamera {
     }
 }
 
-/// The name of the recording's `part`, from 1 on: what was recorded before a restart is not written
-/// over.
+/// The name of the recording's `part`, from 1 on.
 fn numbered(path: &Path, part: u32) -> PathBuf {
     if part == 1 {
         return path.to_owned();

@@ -31,8 +31,8 @@ pub(super) struct Set {
 }
 
 impl Set {
-    /// The frames in a set of librealsense's, or `None` if it has no depth. It holds those of the
-    /// streams that were opened, all of kinds that realsense-rust knows.
+    /// `None` if it has no depth. It holds the streams that were opened, of kinds that
+    /// realsense-rust knows.
     pub(super) fn of(set: &CompositeFrame, arrived_at: HostTime) -> Option<Self> {
         let depth = set.frames_of_type::<DepthFrame>().pop()?;
         let color = set.frames_of_type::<ColorFrame>().pop();
@@ -53,8 +53,7 @@ pub(super) unsafe fn is_set(frame: NonNull<sys::rs2_frame>) -> bool {
     .unwrap_or(false)
 }
 
-/// The measurement that came as this frame; `None` if it is none. realsense-rust has a type for
-/// it, which panics on frames of software devices.
+/// The measurement in this frame, if it is one. realsense-rust's type panics on software frames.
 ///
 /// # Safety
 /// The frame must be valid.
@@ -107,8 +106,7 @@ pub(super) fn stamp_ns(frame: &impl FrameEx) -> i64 {
     (frame.timestamp() * 1e6) as i64
 }
 
-/// What librealsense reports of a frame beside its image. On Linux some of it comes only from
-/// kernels that pass it on.
+/// What librealsense reports of a frame beside its image, as far as the kernel passes it on.
 pub(super) fn metadata(frame: &impl FrameEx) -> FrameMetadata {
     // None of these can be negative in truth.
     let get = |kind| frame.metadata(kind).and_then(|value| u64::try_from(value).ok());
@@ -150,13 +148,11 @@ pub(super) fn rows<K>(
     let fits = stride >= row_bytes && (bytes == 0 || bytes >= height * stride) && row_bytes > 0;
     let got = (frame.width(), frame.height());
     if got != (width, height) || profile.format() != format || !fits {
+        let (kind, format) = (profile.kind(), profile.format());
         let message = format!(
-            "an image of {}x{} with {bytes} bytes, {stride} a row, came ({} {:?}), \
+            "an image of {}x{} with {bytes} bytes, {stride} a row, came ({kind} {format:?}), \
              the stream is {width}x{height}",
-            got.0,
-            got.1,
-            profile.kind(),
-            profile.format(),
+            got.0, got.1
         );
         return Err(SourceError::Sdk { what: "odd frame", message, kind: ErrorKind::Fatal });
     }
@@ -194,14 +190,12 @@ pub(super) fn copy<K>(
 pub(super) fn color_stream(color: &ColorFrame, depth: &DepthFrame) -> Result<ColorStream> {
     let extrinsics = depth.stream_profile().extrinsics(color.stream_profile());
     let extrinsics = extrinsics.map_err(|error| crate_error("no extrinsics", error))?;
+    let (rotation, translation_m) = (extrinsics.rotation(), extrinsics.translation());
     Ok(ColorStream {
         intrinsics: intrinsics(color.stream_profile())?,
         format: ColorFormat::Rgb8,
         nominal_fps: f64::from(color.stream_profile().framerate()),
-        from_depth: Extrinsics {
-            rotation: extrinsics.rotation(),
-            translation_m: extrinsics.translation(),
-        },
+        from_depth: Extrinsics { rotation, translation_m },
     })
 }
 
@@ -256,10 +250,9 @@ impl Coloring {
     pub(super) fn new(stream: &ColorStream) -> Self {
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
         let half_a_period_ns = 0.5e9 / stream.nominal_fps.max(1.0);
+        let image = move || ColorImage::new(width, height, ColorFormat::Rgb8);
         Self {
-            pool: Pool::new(COLOR_BUFFERS, move || {
-                ColorImage::new(width, height, ColorFormat::Rgb8)
-            }),
+            pool: Pool::new(COLOR_BUFFERS, image),
             pairs: Pairs::new(Patience { near_ns: half_a_period_ns as i64, wait_ns: 0 }),
             last_depth_number: None,
             last_color_number: None,

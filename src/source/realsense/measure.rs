@@ -1,7 +1,5 @@
-//! librealsense's own processing of a depth image, to measure ours against it.
-//!
-//! Its blocks take frames alone, and its C interface makes them only as those of a software device:
-//! here the smallest that serves, with one sensor and one frame.
+//! librealsense's own processing of a depth image, to measure ours against it. Its blocks take
+//! frames alone, so there is a software device with one sensor and one frame.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -83,10 +81,8 @@ impl StillImage {
         const WHAT: &str = "software device";
         const NAME: &CStr = c"depth";
         let &Intrinsics { width, height, fx, fy, ppx, ppy, coeffs, .. } = camera;
-        if camera.is_distorted()
-            || depth.len() != width as usize * height as usize
-            || !depth.len().is_multiple_of(8)
-        {
+        let fits = depth.len() == width as usize * height as usize && depth.len().is_multiple_of(8);
+        if camera.is_distorted() || !fits {
             return Err(SourceError::Unsupported(format!(
                 "{width}x{height}: librealsense is measured with images without distortion, \
                  of a multiple of 8 pixels"
@@ -110,20 +106,18 @@ impl StillImage {
         // SAFETY: what is made is ours, and deleted in the order of the fields; the profile is the
         // sensor's. The pixels are as many as the profile says, and stay until the frame has gone.
         unsafe {
-            let queue = Owned::new(WHAT, sys::rs2_delete_frame_queue, |error| {
-                sys::rs2_create_frame_queue(QUEUE, error)
+            let queue = Owned::new(WHAT, sys::rs2_delete_frame_queue, |e| {
+                sys::rs2_create_frame_queue(QUEUE, e)
             })?;
-            let device = Owned::new(WHAT, sys::rs2_delete_device, |error| {
-                rs2_create_software_device(error)
-            })?;
-            let owned_sensor = Owned::new(WHAT, sys::rs2_delete_sensor, |error| {
-                rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), error)
+            let device =
+                Owned::new(WHAT, sys::rs2_delete_device, |e| rs2_create_software_device(e))?;
+            let owned_sensor = Owned::new(WHAT, sys::rs2_delete_sensor, |e| {
+                rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), e)
             })?;
             let sensor = owned_sensor.as_ptr();
-            let profile =
-                make(WHAT, |error| rs2_software_sensor_add_video_stream(sensor, stream, error))?;
-            call(WHAT, |error| sys::rs2_open(sensor, profile.as_ptr(), error))?;
-            call(WHAT, |error| sys::rs2_start_queue(sensor, queue.as_ptr(), error))?;
+            let profile = make(WHAT, |e| rs2_software_sensor_add_video_stream(sensor, stream, e))?;
+            call(WHAT, |e| sys::rs2_open(sensor, profile.as_ptr(), e))?;
+            call(WHAT, |e| sys::rs2_start_queue(sensor, queue.as_ptr(), e))?;
             let frame = VideoFrame {
                 pixels: pixels.as_mut_ptr().cast(),
                 deleter: keep_pixels,
@@ -179,8 +173,7 @@ impl SdkPointcloud {
     /// # Errors
     /// If the block fails.
     pub fn calculate(&mut self) -> Result<&[[f32; 3]]> {
-        // The block uses its buffer again, as in any program that is done with a frame when it asks
-        // for the next.
+        // So the block uses its buffer again, as in any program that is done with a frame.
         self.points = None;
         let queue = (PointCloud::queue as _, PointCloud::poll as _);
         let points = process("point cloud", &mut self.block, queue, self.image.frame()?)?;

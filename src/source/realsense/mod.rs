@@ -6,14 +6,12 @@
 //!     ──> start (pipeline) ──> frames ──> filters ──> our buffers
 //! ```
 //!
-//! Only the streams that are asked for are opened. Each depth frame goes through those of
-//! librealsense's filters that are on, is copied at once into the pipeline's own buffer (0.8 MB at
-//! 848x480) and given back to librealsense: so a slow stage downstream can never exhaust
-//! librealsense's small frame pool and stall the camera, and every source delivers the same kind of
-//! buffer. The copy leaves the image in the cache, where the projection reads it next.
+//! Each depth frame is filtered, copied at once into the pipeline's own buffer (0.8 MB at 848x480)
+//! and given back: so a slow stage downstream can never exhaust librealsense's small frame pool and
+//! stall the camera. The copy leaves the image in the cache, where the projection reads it next.
 //!
 //! Devices, sensors, frames, options and filters are those of the crate realsense-rust. What it
-//! lacks goes through librealsense's C interface (`realsense-sys`): `sdk` says what that is and why.
+//! lacks goes through librealsense's C interface (`realsense-sys`): see `sdk`.
 
 mod devices;
 mod filters;
@@ -53,8 +51,7 @@ use crate::pool::Pool;
 use crate::recording::{Format, sniff};
 use crate::source::options::{CameraSettings, ColorWish, Filters, Mode};
 
-/// How long a depth frame waits for its colour image when no other comes; otherwise the next one
-/// ends the waiting.
+/// How long a depth frame waits for its colour image when no other depth frame comes.
 const COLOR_WAIT: Duration = Duration::from_millis(500);
 /// How long a file may give nothing.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -100,9 +97,8 @@ pub struct RealsenseSource {
     color: Option<Coloring>,
     /// Where infrared images are asked for.
     infrared: Option<Pool<ColorImage>>,
-    /// A camera streams from the start. A file is started anew at the first call for a frame, so
-    /// that none of it is lost while the viewer opens; pausing librealsense's player instead would
-    /// lose a frame.
+    /// A camera streams from the start. A file is started anew at the first call for a frame: none
+    /// of it is lost while the viewer opens, as one would be by pausing librealsense's player.
     running: Option<Pipeline>,
     filters: FilterChain,
     is_first_call: bool,
@@ -116,8 +112,7 @@ impl RealsenseSource {
     ///
     /// # Errors
     /// If there is no such camera or file, or it stays silent; [`SourceError::Unsupported`] for
-    /// profiles and options that the camera does not have, and for values that it or a filter does
-    /// not take.
+    /// profiles, options and values that the camera or a filter does not take.
     pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut probe = FilterChain::new(filters)?;
         // librealsense's own words for a file that is none, or has no depth, are hard to
@@ -228,8 +223,7 @@ impl RealsenseSource {
         }
         let Some(running) = &self.running else { return Ok(Delivery::Idle) };
         let set = running.wait(until.since(self.clock.now()))?;
-        // The end of a file is a mere time-out for librealsense; its player knows better, once it
-        // has played a frame.
+        // The end of a file is a mere time-out; the player knows better, once it has played a frame.
         let has_stopped = set.is_none() && self.has_pace && running.device().has_stopped();
         if let Some(Set { depth, color, infrared, arrived_at }) = set {
             if let (Input::File { real_time, .. }, false) = (&self.input, self.has_pace) {

@@ -1,12 +1,10 @@
 //! librealsense's pipeline: streams of a camera, or of a recording that it plays as one, matched in
-//! time. It is driven through the C interface: realsense-rust cannot start it with a callback or
-//! with the device that was chosen.
+//! time. realsense-rust cannot start it with a callback or with the device that was chosen.
 //!
 //! A camera's sets come through a callback, which reads the clock and puts them into a queue of
-//! ours. librealsense's own wait would hold one set only, and when it comes to nothing because the
-//! cable was pulled, it starts the pipeline again by itself and blocks for up to 15 seconds. A
-//! recording's player waits for whoever takes its frames, which a callback can't make it do; so
-//! there the pipeline's own wait is used, and the clock read when it returns.
+//! ours: librealsense's own wait holds one set only, and when the cable was pulled, it starts the
+//! pipeline again and blocks for up to 15 seconds. A recording's player waits for whoever takes its
+//! frames, but not for a callback: there the pipeline's own wait is used.
 
 use std::ffi::c_void;
 use std::path::Path;
@@ -120,8 +118,8 @@ impl Pipeline {
         let arrivals = match origin {
             Origin::Camera { device, motion, record_to } => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
-                call(WHAT, |error| unsafe {
-                    sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error)
+                call(WHAT, |e| unsafe {
+                    sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), e)
                 })?;
                 if let Some(path) = record_to {
                     let path = c_path(path)?;
@@ -148,17 +146,11 @@ impl Pipeline {
             // SAFETY: pipeline and configuration are valid. The arrivals stay where they are until
             // the pipeline is deleted (order of the fields).
             unsafe {
-                let Some(arrivals) = &arrivals else {
+                let Some(user) = &arrivals else {
                     return sys::rs2_pipeline_start_with_config(pipeline, config, error);
                 };
-                let user = ptr::from_ref(&**arrivals).cast_mut().cast();
-                sys::rs2_pipeline_start_with_config_and_callback(
-                    pipeline,
-                    config,
-                    Some(arrived),
-                    user,
-                    error,
-                )
+                let (user, f) = (ptr::from_ref(&**user).cast_mut().cast(), Some(arrived as _));
+                sys::rs2_pipeline_start_with_config_and_callback(pipeline, config, f, user, error)
             }
         };
         // SAFETY: what is made is ours, and leads to the device, which is ours too.
@@ -194,10 +186,13 @@ impl Pipeline {
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let (pipeline, mut frame) = (self.pipeline.as_ptr(), ptr::null_mut());
         // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
-        call("no frame", |error| unsafe {
-            sys::rs2_pipeline_try_wait_for_frames(pipeline, &mut frame, timeout_ms, error)
-        })
-        .map_err(can_retry)?;
+        let waited = call("no frame", |e| unsafe {
+            sys::rs2_pipeline_try_wait_for_frames(pipeline, &mut frame, timeout_ms, e)
+        });
+        if let Err(SourceError::Sdk { what, message, .. }) = waited {
+            // The next wait may bring a frame.
+            return Err(SourceError::Sdk { what, message, kind: ErrorKind::Retry });
+        }
         let set = NonNull::new(frame).map(CompositeFrame::from);
         Ok(set.and_then(|set| Set::of(&set, self.clock.now())))
     }
@@ -207,15 +202,5 @@ impl Pipeline {
         if let Some(arrivals) = &self.arrivals {
             arrivals.waiting.try_iter().for_each(drop);
         }
-    }
-}
-
-/// The next wait may bring a frame.
-fn can_retry(error: SourceError) -> SourceError {
-    match error {
-        SourceError::Sdk { what, message, .. } => {
-            SourceError::Sdk { what, message, kind: ErrorKind::Retry }
-        }
-        other => other,
     }
 }

@@ -45,8 +45,8 @@ pub(super) fn crate_error(what: &'static str, error: impl Display) -> SourceErro
     sdk_error(what, text.split_once("Reason: ").map_or(text.as_str(), |(_, reason)| reason))
 }
 
-/// realsense-rust panics where librealsense gives what it does not expect: that is an error of the
-/// source, which may recover, and not the end of the run.
+/// realsense-rust panics where librealsense gives what it does not expect: an error of the source,
+/// which may recover.
 pub(super) fn catch_panic<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
     let message = |panic: Box<dyn Any + Send>| match panic.downcast::<String>() {
         Ok(text) => *text,
@@ -74,8 +74,7 @@ impl<T> Drop for Owned<T> {
 
 impl<T> Owned<T> {
     /// # Safety
-    /// What `f` makes must be valid, and nobody else's to delete; `delete` must be what it is
-    /// deleted with.
+    /// What `f` makes must be valid, nobody else's to delete, and deleted by `delete`.
     pub(super) unsafe fn new(
         what: &'static str,
         delete: unsafe extern "C" fn(*mut T),
@@ -107,8 +106,7 @@ pub(super) unsafe fn copied(text: *const c_char) -> Option<String> {
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
 }
 
-/// realsense-rust's functions for paths panic where an error of librealsense's repeats one that is
-/// not UTF-8.
+/// realsense-rust's functions panic where an error repeats a path that is not UTF-8.
 pub(super) fn c_path(path: &Path) -> Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| SourceError::Format {
         path: path.into(),
@@ -246,8 +244,7 @@ impl Device {
         }
     }
 
-    /// Makes the camera start anew, as if it had been unplugged. It comes back seconds later; this
-    /// handle is of no use then.
+    /// Makes the camera start anew, seconds later; this handle is of no use then.
     pub(super) fn hardware_reset(&self) -> Result<()> {
         // SAFETY: the device is valid.
         call("hardware reset", |error| unsafe { sys::rs2_hardware_reset(self.as_ptr(), error) })
@@ -257,22 +254,19 @@ impl Device {
     pub(super) fn has_advanced_mode(&self) -> Result<bool> {
         const ADVANCED: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_ADVANCED_MODE;
         // SAFETY: the device is valid.
-        call("advanced mode", |error| unsafe {
-            sys::rs2_is_device_extendable_to(self.as_ptr(), ADVANCED, error) != 0
+        call("advanced mode", |e| unsafe {
+            sys::rs2_is_device_extendable_to(self.as_ptr(), ADVANCED, e) != 0
         })
     }
 
     /// Gives a camera with advanced mode the settings of such a file.
     pub(super) fn load_json(&self, text: &str) -> Result<()> {
-        let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let (size, text) = (u32::try_from(text.len()).unwrap_or(u32::MAX), text.as_ptr().cast());
         // SAFETY: device and text are valid, and the text is `size` bytes long.
-        call("advanced mode", |error| unsafe {
-            sys::rs2_load_json(self.as_ptr(), text.as_ptr().cast(), size, error)
-        })
+        call("advanced mode", |e| unsafe { sys::rs2_load_json(self.as_ptr(), text, size, e) })
     }
 
-    /// Makes the player of a file keep the pace of the recorded stamps, or play as fast as frames
-    /// are taken (none is lost then).
+    /// Makes the player of a file keep the pace of the stamps, or play as fast as frames are taken.
     pub(super) fn set_real_time(&self, real_time: bool) -> Result<()> {
         // SAFETY: the device is valid; librealsense refuses one that is no player.
         call("pace", |error| unsafe {
@@ -371,8 +365,7 @@ impl Sensor {
     }
 }
 
-/// What a sensor can stream. realsense-rust's profile panics on kinds and formats that newer
-/// versions of librealsense add; a camera lists all of its own.
+/// What a sensor can stream. realsense-rust's profile panics on kinds and formats of newer versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Profile {
     pub stream: sys::rs2_stream,

@@ -1,5 +1,4 @@
-//! Which of a camera's profiles are opened: those that were asked for, or the best that the link
-//! carries.
+//! Which of a camera's profiles are opened: those asked for, or the best that the link carries.
 
 use std::collections::HashSet;
 
@@ -97,8 +96,7 @@ pub(super) fn mode_of(streams: &[Profile], stream: u32) -> Option<Mode> {
     streams.iter().find(|profile| profile.stream == stream).map(mode)
 }
 
-/// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a pixel,
-/// infrared with one.
+/// Over the link: depth and colour (YUYV) with two bytes a pixel, infrared with one.
 fn mb_per_s(streams: &[Profile]) -> f64 {
     let of = |profile: &Profile| {
         let bytes = if profile.stream == INFRARED { 1.0 } else { 2.0 };
@@ -108,8 +106,7 @@ fn mb_per_s(streams: &[Profile]) -> f64 {
     streams.iter().map(of).sum()
 }
 
-/// What a link carries in practice, in megabytes a second: USB 2 of its 480 Mbit/s, USB 3 of 5
-/// Gbit/s. An unknown link is not judged.
+/// In practice: USB 2 of its 480 Mbit/s, USB 3 of 5 Gbit/s. An unknown link is not judged.
 fn link_mb_per_s(usb: Option<&str>) -> f64 {
     match usb.and_then(|usb| usb.chars().next()) {
         Some('1' | '2') => 36.0,
@@ -133,8 +130,7 @@ fn infrared_beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
     same.min_by_key(|infrared| infrared.index).copied()
 }
 
-/// Where any colour will do: one as wide as depth, since its points get no more colours than there
-/// are pixels, and as fast, but no faster.
+/// Where any colour will do: one as wide as depth, and as fast, but no faster.
 fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Option<Profile> {
     if wish == ColorWish::Any {
         sort_by_distance(colors, &mode(depth));
@@ -159,8 +155,7 @@ fn distance(profile: &Profile, mode: &Mode) -> f64 {
         + apart(profile.fps, mode.fps.round())
 }
 
-/// Among those equally far the ones with more pixels first, so that the choice does not depend on
-/// the camera's order.
+/// Of those equally far the ones with more pixels first, whatever the camera's order.
 fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
     let pixels = |profile: &Profile| profile.size.map_or(0, |(w, h)| i64::from(w) * i64::from(h));
     profiles.sort_by(|a, b| {
@@ -214,15 +209,9 @@ mod tests {
     }
 
     fn settings(prefer: &str) -> CameraSettings {
-        CameraSettings {
-            serial: None,
-            depth: None,
-            prefer: prefer.parse().unwrap(),
-            color: None,
-            infrared: false,
-            imu: false,
-            tuning: Default::default(),
-        }
+        let (prefer, tuning) = (prefer.parse().unwrap(), Default::default());
+        let (serial, depth, color, infrared, imu) = (None, None, None, false, false);
+        CameraSettings { serial, depth, prefer, color, infrared, imu, tuning }
     }
 
     fn chosen(

@@ -1,9 +1,6 @@
-//! Sets a camera's options, before it streams: what was asked for, checked against what the camera
-//! says about each option.
-//!
-//! Options persist in the camera until it is unplugged or reset, as they do after the
-//! realsense-viewer. Of those that depend on one another, the farther-reaching is set first: files
-//! of the viewer, the visual preset, automatic modes, all others.
+//! Sets a camera's options before it streams, checked against what the camera says about each. They
+//! persist until it is unplugged or reset. The farther-reaching is set first: files of the
+//! realsense-viewer, the visual preset, automatic modes, all others.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -63,8 +60,8 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>> 
     // Read when all are set: one may change another.
     for (known, value) in &settings {
         let name = known.name();
-        let got = known.sensor.value(known.option);
-        let got = got.ok_or_else(|| sdk_error("option", format!("{name} cannot be read back")))?;
+        let unread = || sdk_error("option", format!("{name} cannot be read back"));
+        let got = known.sensor.value(known.option).ok_or_else(unread)?;
         if (got - value).abs() > 1e-3 * got.abs().max(value.abs()).max(1e-6) {
             tracing::warn!("{name} was set to {value}, and the camera has made it {got}");
         }

@@ -10,8 +10,7 @@ use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
 use crate::source::{Delivery, ErrorKind, Result, SourceError, SourceInfo};
 
-/// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a
-/// camera that does not answer.
+/// How long a call may take: librealsense waits 5 s for a camera that does not answer.
 pub const HANGS: Duration = Duration::from_secs(20);
 /// How long the end of a run waits for a camera to stop.
 const STOPPING: Duration = Duration::from_millis(1500);
@@ -28,8 +27,7 @@ pub struct Started {
 
 /// A camera as the machine needs it.
 pub trait CameraDriver: Send + 'static {
-    /// Whether calls other than `next_frame` may take longer than 50 ms. They are made on another
-    /// thread then.
+    /// Whether calls other than `next_frame` may take longer than 50 ms: on another thread then.
     const BLOCKS: bool;
 
     /// Starts the stream of the camera with this serial number, or of any; later starts with the
@@ -66,13 +64,11 @@ pub trait CameraDriver: Send + 'static {
         None
     }
 
-    /// A driver that does the same and shares nothing with this one, for going on when a call of
-    /// this one does not return.
+    /// One that shares nothing with this one, for going on when a call does not return.
     fn substitute(&self) -> Self;
 }
 
-/// A driver that keeps nobody waiting when it goes: stopping a camera that was pulled can take for
-/// ever.
+/// A driver that keeps nobody waiting when it goes: stopping a pulled camera can take for ever.
 pub(super) struct DriverGuard<C: CameraDriver> {
     driver: Option<C>,
     clock: Arc<dyn Clock>,

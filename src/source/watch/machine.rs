@@ -20,8 +20,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const STEADY: Duration = Duration::from_secs(10);
 /// After a reset a camera is still listed for a moment, and would be started in vain.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Failed starts after which a camera that is there is reset. The first may come before udev has
-/// given the permissions.
+/// Failed starts after which a camera that is there is reset; udev may not have run at the first.
 const STARTS: u32 = 3;
 
 /// What is being done.
@@ -374,8 +373,7 @@ impl<C: CameraDriver> Watched<C> {
     }
 }
 
-/// Pauses that double up to a limit, so that a camera that can't be helped costs little and one
-/// that comes back is soon seen.
+/// Pauses that double up to a limit.
 struct Backoff {
     first: Duration,
     limit: Duration,
@@ -398,8 +396,7 @@ impl Backoff {
     }
 }
 
-/// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for
-/// it.
+/// Buffers, rays and the viewer's camera were made for one size and calibration.
 fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<()> {
     let mode = |SourceInfo { stream, .. }: &SourceInfo| {
         let Intrinsics { width, height, .. } = stream.intrinsics;
