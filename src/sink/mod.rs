@@ -12,10 +12,8 @@
 //!    textured only with `--color-by texture`, whatever [`Needs`] says.
 //!
 //! The pipeline does the rest: it gives the sink a thread and a bounded queue, times each cloud,
-//! counts the lost ones, and the report lists them below the sink's name.
-//!
-//! Colours: a cloud has colours of its own where its points were textured by a colour camera
-//! (`crate::project`). Otherwise the sink decides; for the viewer see `rerun/clouds.rs`.
+//! counts the lost ones, and the report lists them below the sink's name. A cloud whose points were
+//! textured by a colour camera has colours; otherwise the sink decides, see `rerun/clouds.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +49,7 @@ pub trait CloudSink: Send {
         Needs::default()
     }
 
-    /// Whether clouds that could not be handed over at the end are an error of the run, and not
-    /// only a warning: a file has to be whole.
+    /// Whether clouds that could not be handed over at the end are an error, not only a warning.
     fn must_finish(&self) -> bool {
         false
     }

@@ -1,9 +1,9 @@
 //! The broadcast buffer: what viewers are to get, kept once for all of them.
 //!
 //! Rerun's own connections keep what a viewer has not taken, block when that is too much, and never
-//! connect again. Here nothing is kept for anybody: a viewer *pulls*, whenever its connection has
-//! room, what it has not had yet. One that is slow, stopped or gone costs nothing, and one that
-//! comes later, or again, starts with all that it needs. See [`Kind`] for what is kept.
+//! connect again. Here a viewer *pulls*, whenever its connection has room, what it has not had yet.
+//! One that is slow, stopped or gone costs nothing, and one that comes later, or again, starts with
+//! all that it needs. See [`Kind`] for what is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -102,8 +102,7 @@ impl BroadcastBuffer {
         self.state().cursors.len()
     }
 
-    /// Waits until all viewers that are connected have taken everything, for at most `patience`.
-    /// Returns whether they have.
+    /// Waits for at most `patience` until all connected viewers have everything: whether they have.
     pub fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
         let is_drained = |state: &State| state.cursors.values().all(|c| state.next(*c).is_none());
@@ -116,12 +115,6 @@ impl BroadcastBuffer {
         true
     }
 
-    /// Nothing more will come: viewers get the rest, then their streams end.
-    fn close(&self) {
-        self.state().is_closed = true;
-        self.changed.send_replace(());
-    }
-
     pub fn is_closed(&self) -> bool {
         self.state().is_closed
     }
@@ -132,8 +125,7 @@ impl BroadcastBuffer {
         while !self.is_closed() && changed.changed().await.is_ok() {}
     }
 
-    /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as
-    /// the stream lives.
+    /// All that a viewer needs from now on; it counts as connected as long as the stream lives.
     pub fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
         let changed = self.changed.subscribe();
         let mut state = self.state();
@@ -165,10 +157,11 @@ impl Viewer {
             };
             match message {
                 // One that cannot be encoded is passed over.
-                Some(message) => match message.encoded(self.buffer.compression) {
-                    Some(encoded) => return Some(encoded),
-                    None => continue,
-                },
+                Some(message) => {
+                    if let Some(encoded) = message.encoded(self.buffer.compression) {
+                        return Some(encoded);
+                    }
+                }
                 None if is_closed => return None,
                 None => self.changed.changed().await.ok()?,
             }
@@ -186,17 +179,17 @@ impl State {
     fn add(&mut self, message: Arc<Message>, kind: Kind, key: String, bytes: usize) {
         self.number += 1;
         let entries = &mut self.entries[kind as usize];
-        if kind != Kind::Recent {
+        if kind == Kind::Recent {
+            self.recent_bytes += bytes;
+        } else {
             entries.retain(|entry| entry.key != key);
         }
         entries.push_back(Entry { number: self.number, key, bytes, message });
-        if kind == Kind::Recent {
-            self.recent_bytes += bytes;
-            while self.recent_bytes > RECENT_BYTES
-                && let Some(oldest) = entries.pop_front()
-            {
-                self.recent_bytes -= oldest.bytes;
-            }
+        while kind == Kind::Recent
+            && self.recent_bytes > RECENT_BYTES
+            && let Some(oldest) = entries.pop_front()
+        {
+            self.recent_bytes -= oldest.bytes;
         }
     }
 
@@ -277,8 +270,7 @@ impl LogSink for BroadcastSink {
             state.add(Arc::clone(&message), kind, key, bytes);
             !state.cursors.is_empty()
         };
-        // Small clouds may come several in one message, which would keep them all in flight while
-        // nobody is there to take it.
+        // Several small clouds in one message would all stay in flight while nobody takes it.
         if kind == Kind::Scene && !is_large && !is_watched {
             message.encoded(buffer.compression);
         }
@@ -290,8 +282,7 @@ impl LogSink for BroadcastSink {
     }
 }
 
-/// The thread that runs the connections to viewers, until the buffer is closed and they have all of
-/// it, or until this is dropped.
+/// The thread that runs the connections to viewers, until the closed buffer is empty or this drops.
 pub struct Worker {
     buffer: Arc<BroadcastBuffer>,
     /// Ends the thread when it is dropped.
@@ -325,10 +316,11 @@ impl Worker {
         Ok(Self { buffer: Arc::clone(buffer), _alive: alive, ended })
     }
 
-    /// Closes the buffer and waits until viewers have all of it, for at most `patience`. Returns
-    /// whether they have.
+    /// Closes the buffer, so that viewers get the rest and their streams end, and waits for that for
+    /// at most `patience`: whether they have all.
     pub fn finish(self, patience: Duration) -> bool {
-        self.buffer.close();
+        self.buffer.state().is_closed = true;
+        self.buffer.changed.send_replace(());
         self.ended.recv_timeout(patience).is_ok()
     }
 }

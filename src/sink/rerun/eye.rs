@@ -1,5 +1,4 @@
-//! From where clouds are seen: from behind the camera, to its side and above, as near as all of
-//! the clouds allow.
+//! From where clouds are seen: behind the camera, to its side and above, as near as all allow.
 
 use crate::camera::{Extrinsics, Intrinsics};
 
@@ -30,8 +29,8 @@ impl Sample {
     /// `None` if the cloud is too small to tell what the scene is like.
     pub fn of(positions_m: &[Vector]) -> Option<Self> {
         let step = positions_m.len().div_ceil(POINTS).max(1);
-        (positions_m.len() >= ENOUGH)
-            .then(|| Self(positions_m.iter().step_by(step).copied().collect()))
+        let some = || Self(positions_m.iter().step_by(step).copied().collect());
+        (positions_m.len() >= ENOUGH).then(some)
     }
 
     /// What a camera that has delivered nothing yet is thought to see.
@@ -59,10 +58,8 @@ impl Eye {
     /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame,
     /// with the camera's pose.
     pub fn for_clouds(clouds: &[(&Extrinsics, &Sample)]) -> Self {
-        let points: Vec<Vector> = clouds
-            .iter()
-            .flat_map(|(pose, Sample(points))| points.iter().map(|&p| pose.apply(p)))
-            .collect();
+        let all = clouds.iter().flat_map(|(pose, cloud)| cloud.0.iter().map(|&p| pose.apply(p)));
+        let points: Vec<Vector> = all.collect();
         let depths_m = clouds.iter().flat_map(|(_, Sample(points))| points.iter().map(|p| p[2]));
         let forward =
             [-TURN_RAD.sin() * TILT_RAD.cos(), TILT_RAD.sin(), TURN_RAD.cos() * TILT_RAD.cos()];
@@ -146,15 +143,9 @@ mod tests {
         let turned =
             Extrinsics { rotation: [0.0, 0.0, 1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.0], ..right };
         let first = Extrinsics::IDENTITY;
-        for (scale, poses) in [
-            (0.1, &[first][..]),
-            (1.0, &[first]),
-            (3.0, &[first]),
-            (1.0, &[first, right]),
-            (1.0, &[first, turned]),
-        ] {
-            let [low, high] =
-                [[-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]].map(|corner| corner.map(|x: f32| x * scale));
+        let (one, beside, facing) = (&[first][..], &[first, right][..], &[first, turned][..]);
+        for (scale, poses) in [(0.1, one), (1.0, one), (3.0, one), (1.0, beside), (1.0, facing)] {
+            let [low, high] = [[-1.0, -0.7, 1.0], [1.0, 0.7, 2.0]].map(|p| p.map(|x| x * scale));
             let points = scene(low, high);
             let sample = Sample::of(&points).unwrap();
             let clouds: Vec<_> = poses.iter().map(|pose| (pose, &sample)).collect();
@@ -177,13 +168,11 @@ mod tests {
 
     #[test]
     fn before_the_first_cloud_the_lens_decides() {
-        let z = |focal: f32| {
+        let z = |f: f32| {
             let (width, height, ppx, ppy) = (848, 480, 424.0, 240.0);
             let (distortion, coeffs) = (Distortion::None, [0.0; 5]);
-            let (fx, fy) = (focal, focal);
-            let lens = Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs };
-            let sample = Sample::of_lens(&lens);
-            Eye::for_clouds(&[(&Extrinsics::IDENTITY, &sample)]).position_m[2]
+            let lens = Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion, coeffs };
+            Eye::for_clouds(&[(&Extrinsics::IDENTITY, &Sample::of_lens(&lens))]).position_m[2]
         };
         assert!(z(844.0) > z(422.0), "a longer lens sees less, so the eye is nearer");
     }

@@ -1,14 +1,14 @@
 //! What a viewer shows at first, by what it is for: the cloud large on a dark ground with plots
-//! beside it, or the plots large. In Rerun's terms: views and containers of them, each an entity of
-//! a stream of its own, the blueprint.
+//! beside it, or the plots large. In Rerun's terms: the blueprint, a stream of views and containers.
 
 use anyhow::Context as _;
-use rerun::RecordingStream;
 use rerun::datatypes::{TimeInt, TimeRange, TimeRangeBoundary, VisibleTimeRange};
 use rerun::external::re_log_types::BlueprintActivationCommand;
-use rerun::external::re_sdk_types::blueprint::{archetypes as bp, components as bpc};
+use rerun::external::re_sdk_types::blueprint::archetypes as bp;
+use rerun::external::re_sdk_types::blueprint::components::{self as bpc, ContainerKind};
 use rerun::external::uuid::Uuid;
 use rerun::sink::MemorySinkStorage;
+use rerun::{AsComponents, RecordingStream};
 
 use super::eye::Eye;
 use super::figures::{SENSORS, STAGES};
@@ -68,8 +68,7 @@ impl Part {
 
 /// The layouts.
 impl Page<'_> {
-    /// For an audience: the cloud, below it what else the camera sees, and beside it how well it
-    /// goes.
+    /// For an audience: the cloud, below it what else the camera sees, beside it how well it goes.
     fn live(&self) -> anyhow::Result<Vec<Part>> {
         let mut side = vec![
             self.rates()?.share(0.95),
@@ -80,12 +79,10 @@ impl Page<'_> {
         side.extend(self.events()?.map(|events| events.share(0.8)));
         let mut below = self.images()?;
         below.extend(self.motion()?);
-        let cloud = self.cloud()?;
-        let stage = if below.is_empty() {
-            cloud
-        } else {
-            self.column(vec![cloud.share(2.4), self.row(below)?])?
-        };
+        let mut stage = self.cloud()?;
+        if !below.is_empty() {
+            stage = self.column(vec![stage.share(2.4), self.row(below)?])?;
+        }
         Ok(vec![stage.share(2.6), self.column(side)?])
     }
 
@@ -238,12 +235,7 @@ impl<'a> Page<'a> {
         Ok(part)
     }
 
-    fn set(
-        &self,
-        part: &Part,
-        property: &str,
-        value: &impl rerun::AsComponents,
-    ) -> anyhow::Result<()> {
+    fn set(&self, part: &Part, property: &str, value: &impl AsComponents) -> anyhow::Result<()> {
         Ok(self.stream.log(format!("{}/{property}", part.path), value)?)
     }
 
@@ -266,25 +258,20 @@ impl<'a> Page<'a> {
     }
 
     fn column(&self, parts: Vec<Part>) -> anyhow::Result<Part> {
-        self.container(Uuid::new_v4(), bpc::ContainerKind::Vertical, parts)
+        self.container(Uuid::new_v4(), ContainerKind::Vertical, parts)
     }
 
     fn row(&self, parts: Vec<Part>) -> anyhow::Result<Part> {
-        self.container(Uuid::new_v4(), bpc::ContainerKind::Horizontal, parts)
+        self.container(Uuid::new_v4(), ContainerKind::Horizontal, parts)
     }
 
-    fn container(
-        &self,
-        id: Uuid,
-        kind: bpc::ContainerKind,
-        parts: Vec<Part>,
-    ) -> anyhow::Result<Part> {
+    fn container(&self, id: Uuid, kind: ContainerKind, parts: Vec<Part>) -> anyhow::Result<Part> {
         let path = format!("container/{id}");
-        let container = bp::ContainerBlueprint::new(kind)
-            .with_contents(parts.iter().map(|part| part.path.as_str()));
+        let contents = parts.iter().map(|part| part.path.as_str());
+        let container = bp::ContainerBlueprint::new(kind).with_contents(contents);
         let shares = parts.iter().map(|part| part.share);
         let container = match kind {
-            bpc::ContainerKind::Horizontal => container.with_col_shares(shares),
+            ContainerKind::Horizontal => container.with_col_shares(shares),
             _ => container.with_row_shares(shares),
         };
         self.stream.log(path.as_str(), &container)?;
@@ -292,14 +279,9 @@ impl<'a> Page<'a> {
     }
 
     /// Sends the layout, with the parts beside each other.
-    fn send(
-        self,
-        rec: &RecordingStream,
-        parts: Vec<Part>,
-        timeline: &'static str,
-    ) -> anyhow::Result<()> {
+    fn send(self, rec: &RecordingStream, parts: Vec<Part>, timeline: &str) -> anyhow::Result<()> {
         let root = Uuid::new_v4();
-        self.container(root, bpc::ContainerKind::Horizontal, parts)?;
+        self.container(root, ContainerKind::Horizontal, parts)?;
         let viewport = bp::ViewportBlueprint::new()
             .with_root_container(root)
             .with_auto_layout(false)
@@ -308,9 +290,8 @@ impl<'a> Page<'a> {
         let hidden = bp::PanelBlueprint::new().with_state(bpc::PanelState::Hidden);
         self.stream.log("blueprint_panel", &hidden)?;
         self.stream.log("selection_panel", &hidden)?;
-        let panel = bp::TimePanelBlueprint::new()
-            .with_state(bpc::PanelState::Collapsed)
-            .with_timeline(timeline);
+        let panel = bp::TimePanelBlueprint::new().with_state(bpc::PanelState::Collapsed);
+        let panel = panel.with_timeline(timeline);
         let panel = if self.scene.is_file {
             panel.with_play_state(bpc::PlayState::Playing).with_loop_mode(bpc::LoopMode::All)
         } else {

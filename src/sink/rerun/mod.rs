@@ -125,8 +125,7 @@ impl RerunSink {
     /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
     ///
     /// # Errors
-    /// If this is no such address. If nobody answers there, clouds are counted as lost until
-    /// somebody does.
+    /// If this is no such address. While nobody answers there, clouds are counted as lost.
     pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("viewer", Connection::viewer(url)?, sessions)
     }
@@ -140,8 +139,7 @@ impl RerunSink {
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(names.join(", "))
-            // Also for files: with long ticks, clouds are flushed by size and the plots between
-            // them starve.
+            // Also for files: else clouds are flushed by size and the plots between them starve.
             .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY);
         // Not by `set_sink`: that waits five seconds for a viewer that is not there.
         let (_, store_info, recording_info, batcher_config, batcher_hooks, _) = builder.into_args();
@@ -202,8 +200,8 @@ impl RerunSink {
         room
     }
 
-    /// The layout is sent twice: when nothing is known of the scene, and when the first cloud has
-    /// shown from where it is seen best. And the text panel shows the camera's `state`.
+    /// Sends the layout again when the first cloud has shown from where it is seen best, and the
+    /// camera's `state`.
     fn update_dashboard(&mut self, state: Option<&'static str>) -> anyhow::Result<()> {
         let Shared { rec, connection, dashboard } = &*self.shared;
         if let Some(sample) = self.new_scene.take() {
@@ -220,8 +218,7 @@ impl RerunSink {
         if let Some(motion) = &mut self.motion_log {
             motion.log(rec, &entities.imu).context("cannot log motion")?;
         }
-        // Figures belong to a moment, and not to a frame. On the device's timeline they are at the
-        // newest one.
+        // Figures belong to a moment, not to a frame; on the device's timeline to the newest.
         rec.reset_time();
         if let Some(last) = &self.last {
             self.set_device_time(last);
@@ -352,7 +349,7 @@ impl CloudSink for RerunSink {
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
-    /// Of several cameras the last one waits: the others' rest goes with what comes after it.
+    /// Of several cameras the last one waits for all.
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
         self.update_dashboard(Some("ended"))?;
         if self.shared.connection.is_file() || self.room() == Offer::Taken {

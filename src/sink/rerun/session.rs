@@ -1,6 +1,5 @@
-//! What a viewer is shown of one camera, where that is among the viewer's entities, and what never
-//! changes; and what all cameras share: the text panel, and the layout with the eye that sees every
-//! cloud.
+//! What a viewer is shown of one camera, its entities, and what never changes; and what all cameras
+//! share: the text panel, and the layout with the eye that sees every cloud.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -209,14 +208,12 @@ impl Dashboard {
         let columns = self.columns();
         let clouds: Vec<_> = columns.iter().map(|column| (&column.pose, &column.points)).collect();
         let (eye, cameras) = (&Eye::for_clouds(&clouds), &self.entities[..]);
-        layout::send(rec, &Scene { session, is_file, eye, cameras })
-            .context("cannot send the viewer's layout")?;
+        let sent = layout::send(rec, &Scene { session, is_file, eye, cameras });
+        sent.context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
-        for camera in cameras {
-            rec.log_static(camera.image.as_str(), &frustum)
-                .context("cannot send the camera's frustum")?;
-        }
-        Ok(())
+        let mut cameras = cameras.iter();
+        let sent = cameras.try_for_each(|to| rec.log_static(to.image.as_str(), &frustum));
+        sent.context("cannot send the camera's frustum")
     }
 }
 
@@ -229,8 +226,7 @@ fn document(columns: &[Column]) -> String {
     if let [Column { facts, state, .. }] = columns {
         return format!("| state | {state} |\n| --- | --- |\n{}", rows(&mut facts.iter()));
     }
-    // A line for each camera, and then what they have in common: columns for more than two would
-    // not fit.
+    // A line for each camera, then what they have in common: more than two columns would not fit.
     let fact = |column: &Column, name| {
         column.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.clone())
     };
