@@ -83,7 +83,7 @@ fn parse_version(text: &str) -> Option<String> {
 /// The viewer on the PATH, of a version that fits.
 ///
 /// # Errors
-/// If there is none, or another one. The message says what to install.
+/// If there is none, or another one, with what to install.
 pub fn find_native_viewer() -> anyhow::Result<PathBuf> {
     let install = format!(
         "`pip install rerun-sdk=={VERSION}` or \

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use re_protos::sdk_comms::v1alpha1::{WriteMessagesRequest, WriteTableResponse};
 use rerun::RecordingStream;
 use rerun::external::re_uri::ProxyUri;
@@ -43,13 +43,13 @@ pub enum Connection {
 impl Connection {
     /// A file that is to be written.
     pub fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
-        let cannot = || format!("--save {}: cannot be written", path.display());
-        if path.is_dir() {
-            bail!("{}: it is a directory", cannot());
-        }
+        let shown = path.display();
+        ensure!(!path.is_dir(), "--save {shown}: cannot be written: it is a directory");
         let sink = FileSink::new(path).map_err(|error| match error {
-            FileSinkError::CreateFile { source, .. } => anyhow!("{}: {source}", cannot()),
-            other => anyhow!("{}: {other}", cannot()),
+            FileSinkError::CreateFile { source, .. } => {
+                anyhow!("--save {shown}: cannot be written: {source}")
+            }
+            other => anyhow!("--save {shown}: cannot be written: {other}"),
         })?;
         Ok((Box::new(sink), Self::File { path: path.to_owned(), failed: Arc::default() }))
     }
@@ -125,10 +125,8 @@ impl Connection {
         });
     }
 
-    /// Hands over what is still on its way; `rec` has to be the last handle to the stream.
-    ///
-    /// # Errors
-    /// If that takes longer than `patience`, or if a file is not whole.
+    /// Hands over what is still on its way; `rec` has to be the last handle to the stream. It is an
+    /// error if that takes longer than `patience`, or if a file is not whole.
     pub fn finish(self, rec: RecordingStream, patience: Duration) -> anyhow::Result<()> {
         let is_all = match self {
             Self::File { path, failed } => return finish_file(rec, &path, &failed),
@@ -141,9 +139,7 @@ impl Connection {
                 worker.finish(patience)
             }
         };
-        if !is_all {
-            bail!("the last clouds were not taken within {} s", patience.as_secs());
-        }
+        ensure!(is_all, "the last clouds were not taken within {} s", patience.as_secs());
         Ok(())
     }
 }

@@ -97,35 +97,24 @@ struct Shared {
 
 /// Each makes a sink for every camera's session.
 impl RerunSink {
-    /// Writes an `.rrd` file.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Writes an `.rrd` file; an error if it cannot be written.
     pub fn save(path: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("file", Connection::file(path)?, sessions)
     }
 
     /// Sends to the browsers that open a served page.
-    ///
-    /// # Errors
-    /// If the stream cannot be started.
     pub fn serve_web(server: &WebServer, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("web viewer", Connection::pages(server.buffer()), sessions)
     }
 
-    /// Starts the native viewer and connects to it.
-    ///
-    /// # Errors
-    /// If it cannot be started or does not listen in time.
+    /// Starts the native viewer and connects to it; an error if it does not listen in time.
     pub fn spawn_native(viewer: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         let url = rerun_program::spawn(viewer)?;
         Self::start("native viewer", Connection::viewer(&url)?, sessions)
     }
 
-    /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
-    ///
-    /// # Errors
-    /// If this is no such address. While nobody answers there, clouds are counted as lost.
+    /// Connects to a viewer at `rerun+http://host:port/proxy`; an error if this is no such address.
+    /// While nobody answers there, clouds are counted as lost.
     pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("viewer", Connection::viewer(url)?, sessions)
     }

@@ -64,10 +64,7 @@ pub struct OptionReport {
 const USB_3_MODES: &str = "848x480@90 640x480@90 1280x720@30 848x480@60 640x360@90 640x480@60 \
                            1280x720@15 640x360@60 848x480@30 480x270@90 424x240@90";
 
-/// All cameras that librealsense sees.
-///
-/// # Errors
-/// If librealsense can't be started.
+/// All cameras that librealsense sees; an error if it can't be started.
 pub fn cameras() -> Result<Vec<CameraReport>> {
     let unusable =
         |error| CameraReport { warnings: vec![cannot_be_used(&error)], ..<_>::default() };
@@ -75,10 +72,7 @@ pub fn cameras() -> Result<Vec<CameraReport>> {
     Ok(found.map(|device| device.map_or_else(unusable, |device| report(&device))).collect())
 }
 
-/// A recording, as librealsense plays it in place of a camera.
-///
-/// # Errors
-/// If there is no such file, or librealsense can't play it.
+/// A recording, as librealsense plays it in place of a camera; an error if it can't.
 pub fn camera_in_file(path: &Path) -> Result<CameraReport> {
     crate::recording::sniff(path)?;
     Ok(report(&file(&context()?, path)?))
@@ -206,10 +200,7 @@ pub(crate) const WHAT_TO_CHECK: &str = "\
     rules are installed (without them only root may open it), and what `depthcast doctor` finds; \
     `depthcast demo` needs no camera";
 
-/// Serial numbers of all cameras that are plugged in and can be used.
-///
-/// # Errors
-/// If there is none, or librealsense can't be started.
+/// Serial numbers of all cameras that can be used; an error if there is none.
 pub fn connected_serials() -> Result<Vec<String>> {
     let found = devices(&context()?)?;
     for error in found.iter().filter_map(|device| device.as_ref().err()) {
@@ -228,9 +219,6 @@ pub(super) fn serials(found: &[Result<Device>]) -> Vec<String> {
 }
 
 /// The camera with this serial number, or the first.
-///
-/// # Errors
-/// If it is not there, or can't be used.
 pub(super) fn find(context: &Context, wanted: Option<&str>) -> Result<Device> {
     let found = devices(context)?;
     let serials = serials(&found);
@@ -341,13 +329,9 @@ fn numbered(path: &Path, part: u32) -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::is_older;
-
-    #[test]
-    fn versions_are_compared_number_by_number() {
-        assert!(is_older("5.9.14.0", "5.10.0.0"));
-        assert!(!is_older("5.17.0.9", "5.17.0.9") && !is_older("5.17.0.10", "5.17.0.9"));
-        assert!(!is_older("unknown", "5.17.0.9"));
-    }
+#[test]
+fn versions_are_compared_number_by_number() {
+    assert!(is_older("5.9.14.0", "5.10.0.0"));
+    assert!(!is_older("5.17.0.9", "5.17.0.9") && !is_older("5.17.0.10", "5.17.0.9"));
+    assert!(!is_older("unknown", "5.17.0.9"));
 }

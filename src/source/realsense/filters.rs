@@ -46,8 +46,7 @@ type Queue<B, F> = (
 );
 
 impl FilterChain {
-    /// # Errors
-    /// [`SourceError::Unsupported`], with the range, for a value that librealsense does not take.
+    /// A value that librealsense does not take is an error with the range.
     pub(super) fn new(filters: &Filters) -> Result<Self> {
         const MAGNITUDE: sys::rs2_option = sys::rs2_option_RS2_OPTION_FILTER_MAGNITUDE;
         const ALPHA: sys::rs2_option = sys::rs2_option_RS2_OPTION_FILTER_SMOOTH_ALPHA;
@@ -60,29 +59,19 @@ impl FilterChain {
         let mut chain = Self { steps: Vec::new(), summary: Vec::new() };
         if let Some(f) = filters.decimation {
             let options = [("magnitude", MAGNITUDE, number(f.magnitude))];
-            chain.add(
-                "decimation",
-                Decimation::new,
-                (Decimation::queue, Decimation::poll),
-                &options,
-            )?;
+            let queue = (Decimation::queue as _, Decimation::poll as _);
+            chain.add("decimation", Decimation::new, queue, &options)?;
         }
         if let Some(f) = filters.threshold {
             // librealsense would move one of them out of the other's way.
-            if let (Some(min_m), Some(max_m)) = (f.min_m, f.max_m)
-                && min_m > max_m
-            {
+            let range = f.min_m.zip(f.max_m);
+            if let Some((min_m, max_m)) = range.filter(|(min_m, max_m)| min_m > max_m) {
                 return Err(SourceError::Unsupported(format!(
                     "filters.threshold.min_m is {min_m} and max_m {max_m}; nothing lies between"
                 )));
             }
-            let options = [("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)];
-            chain.add(
-                "threshold",
-                Threshold::new,
-                (Threshold::queue, Threshold::poll),
-                &options,
-            )?;
+            let options = &[("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)];
+            chain.add("threshold", Threshold::new, (Threshold::queue, Threshold::poll), options)?;
         }
         if has_disparity {
             chain.add_disparity_transform(true)?;
@@ -146,10 +135,9 @@ impl FilterChain {
     }
 
     fn add_disparity_transform(&mut self, is_to_disparity: bool) -> Result<()> {
-        const NAME: &str = "disparity";
         let block = DisparityTransform::new(is_to_disparity, QUEUE);
-        let block = block.map_err(|error| crate_error(NAME, error))?;
-        self.push(NAME, block, (DisparityTransform::queue, DisparityTransform::poll));
+        let block = block.map_err(|error| crate_error("disparity", error))?;
+        self.push("disparity", block, (DisparityTransform::queue, DisparityTransform::poll));
         Ok(())
     }
 
@@ -162,10 +150,7 @@ impl FilterChain {
         (!self.summary.is_empty()).then(|| self.summary.join(", "))
     }
 
-    /// Runs the filters that are on.
-    ///
-    /// # Errors
-    /// Also [`SourceError::Unsupported`] if disparity is asked for and the camera has none.
+    /// Runs the filters that are on; an error if disparity is asked for and the camera has none.
     pub(super) fn process(&mut self, frame: DepthFrame) -> Result<DepthFrame> {
         self.steps.iter_mut().try_fold(frame, |frame, step| step(frame))
     }

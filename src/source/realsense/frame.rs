@@ -133,10 +133,7 @@ pub(super) fn depth_units_m(frame: DepthFrame) -> Result<(f32, DepthFrame)> {
 }
 
 /// The rows of an image of this size and format, each with the `row_bytes` of its pixels and
-/// whatever comes after them.
-///
-/// # Errors
-/// If the image is another one.
+/// whatever comes after them; an error if the image is another one.
 pub(super) fn rows<K>(
     frame: &ImageFrame<K>,
     (width, height): (usize, usize),

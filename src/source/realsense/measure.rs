@@ -167,11 +167,7 @@ impl SdkPointcloud {
         Ok(Self { points: None, block, image })
     }
 
-    /// Runs the block and lends its vertices: all pixels, row-major, in metres, zeros without
-    /// depth.
-    ///
-    /// # Errors
-    /// If the block fails.
+    /// Runs the block and lends its vertices: all pixels, row-major, in metres, zeros without depth.
     pub fn calculate(&mut self) -> Result<&[[f32; 3]]> {
         // So the block uses its buffer again, as in any program that is done with a frame.
         self.points = None;
@@ -205,9 +201,6 @@ impl SdkFilters {
     }
 
     /// Runs the filters on the image and lends the filtered depth, row-major.
-    ///
-    /// # Errors
-    /// If a filter fails.
     pub fn apply(&mut self) -> Result<&[u16]> {
         self.filtered = None;
         let filtered = self.filtered.insert(self.chain.process(self.image.frame()?)?);

@@ -12,10 +12,8 @@ const MOTION_HZ: i32 = 200;
 const LIST: &str = "`depthcast devices` lists what it has";
 
 /// Chooses among all profiles of a camera at a link of this USB version: depth, then colour unless
-/// it is off, the infrared image beside depth, accelerometer and gyroscope.
-///
-/// # Errors
-/// What can't be had, and what comes nearest to it, in one line.
+/// it is off, the infrared image beside depth, accelerometer and gyroscope. The error says what
+/// can't be had, and what comes nearest to it.
 pub(super) fn choose(
     profiles: &[Profile],
     wish: &CameraSettings,
@@ -31,13 +29,10 @@ pub(super) fn choose(
         sort_by_distance(&mut profiles, mode);
         let nearest = named(&profiles);
         profiles.retain(|profile| distance(profile, mode) == 0.0);
-        if profiles.is_empty() {
-            return Err(format!(
-                "{flag} {mode}: the camera has no such {kind} profile at {link}; \
-                 nearest are {nearest}"
-            ));
-        }
-        Ok(profiles)
+        let none = "the camera has no such";
+        let error =
+            || format!("{flag} {mode}: {none} {kind} profile at {link}; nearest are {nearest}");
+        if profiles.is_empty() { Err(error()) } else { Ok(profiles) }
     };
 
     let mut depths = of(DEPTH, Z16);
@@ -80,10 +75,8 @@ pub(super) fn choose(
     }
     let Some(streams) = best else {
         let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
-        return Err(format!(
-            "--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}",
-            named(&infrareds)
-        ));
+        let none = "--infrared: the camera has no infrared stream of the size and rate";
+        return Err(format!("{none}{depth}; it has {}", named(&infrareds)));
     };
     // The camera lists it, so it may work, at the cost of frames.
     let mb_per_s = mb_per_s(&streams);
@@ -150,9 +143,8 @@ fn mode(profile: &Profile) -> Mode {
 fn distance(profile: &Profile, mode: &Mode) -> f64 {
     let (width, height) = profile.size.unwrap_or((1, 1));
     let apart = |a: i32, b: f64| (f64::from(a.max(1)) / b).log2().abs();
-    apart(width, f64::from(mode.width))
-        + apart(height, f64::from(mode.height))
-        + apart(profile.fps, mode.fps.round())
+    let size = apart(width, mode.width.into()) + apart(height, mode.height.into());
+    size + apart(profile.fps, mode.fps.round())
 }
 
 /// Of those equally far the ones with more pixels first, whatever the camera's order.
@@ -186,17 +178,17 @@ mod tests {
 
     /// As a D435 lists them at USB 3, or at USB 2.
     fn d435(usb: &str) -> Vec<Profile> {
-        let (depth, color) = match usb {
-            "3.2" => (
+        let [depth, color] = match usb {
+            "3.2" => [
                 "1280x720@30 1280x720@15 1280x720@6 848x480@90 848x480@60 848x480@30 640x480@90 \
                  640x480@60 640x480@30 424x240@90",
                 "1920x1080@30 1280x720@30 960x540@60 848x480@60 848x480@30 640x480@60 640x480@30 \
                  424x240@60",
-            ),
-            _ => (
+            ],
+            _ => [
                 "1280x720@6 640x480@30 640x480@15 480x270@60 480x270@30 424x240@30",
                 "1280x720@10 640x480@30 640x480@15 424x240@30",
-            ),
+            ],
         };
         [
             profiles(DEPTH, Z16, 0, depth),
@@ -247,17 +239,17 @@ mod tests {
             ask("848x480@90", "1280x720@30", true).unwrap(),
             "depth 848x480@90 z16, color 1280x720@30 rgb8, infrared 1 848x480@90 y8"
         );
-        let error = ask("848x480@91", "off", false).unwrap_err();
-        assert!(error.starts_with("--depth 848x480@91: ") && error.contains("USB 3.2"), "{error}");
-        assert!(error.contains("nearest are 848x480@90, 640x480@90, 848x480@60, "), "{error}");
-        let error = ask("848x480@90", "1920x1080@60", false).unwrap_err();
-        assert!(
-            error.starts_with("--color 1920x1080@60: ")
-                && error.contains("nearest are 1920x1080@30, "),
-            "{error}"
-        );
-        let error = chosen("2.1", "848x480@90", "848x480@30", "off", false).unwrap_err();
-        assert!(error.contains("USB 2.1") && error.contains("640x480@30"), "{error}");
+        let nearest = "nearest are 848x480@90, 640x480@90, 848x480@60, ";
+        for (usb, depth, color, start, end) in [
+            ("3.2", "848x480@91", "off", "--depth 848x480@91: ", nearest),
+            ("3.2", "848x480@90", "1920x1080@60", "--color 1920x1080@60: ", "are 1920x1080@30, "),
+            ("2.1", "848x480@90", "off", "--depth 848x480@90: ", "640x480@30"),
+        ] {
+            let error = chosen(usb, depth, "848x480@30", color, false).unwrap_err();
+            let usb = format!("USB {usb}");
+            let has = error.starts_with(start) && error.contains(&usb) && error.contains(end);
+            assert!(has, "{error}");
+        }
     }
 
     #[test]

@@ -30,11 +30,8 @@ impl Known<'_> {
 
 type Setting<'a> = (Known<'a>, f32);
 
-/// Sets the options, and returns what was set, as it was read back: `Laser Power 150, Gain 16`.
-///
-/// # Errors
-/// [`SourceError::Unsupported`], with the names or the range that there are, for what the camera
-/// does not have or take. Nothing is set then.
+/// Sets the options, and returns what was set, as it was read back: `Laser Power 150, Gain 16`. For
+/// what the camera does not have or take an error with the names or the range; nothing is set then.
 pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>> {
     if tuning.is_empty() {
         return Ok(None);

@@ -42,21 +42,13 @@ pub trait CameraDriver: Send + 'static {
     fn stop(&mut self);
 
     /// As [`FrameSource::next_frame`](crate::source::FrameSource::next_frame), for at most 50 ms.
-    ///
-    /// # Errors
-    /// A fatal one means that the stream has to be started again.
+    /// A fatal error means that the stream has to be started again.
     fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery>;
 
     /// Serial numbers of all cameras that are there.
-    ///
-    /// # Errors
-    /// If that can't be found out.
     fn look(&mut self) -> Result<Vec<String>>;
 
     /// Lets the camera with this serial number, or any, start anew; it goes away for some seconds.
-    ///
-    /// # Errors
-    /// If the camera can't be reached.
     fn hardware_reset(&mut self, serial: Option<&str>) -> Result<()>;
 
     /// What the motion sensors measure, if asked for: the same at all starts and of a substitute.

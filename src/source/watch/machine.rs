@@ -110,8 +110,7 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
 }
 
 impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and returns when it is known what
-    /// it streams.
+    /// Starts the camera with this serial number, or the first, and waits until it streams.
     ///
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.
@@ -416,15 +415,10 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_limit_and_start_anew() {
-        let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
-        let mut pauses_ms = || backoff.pause().as_millis();
-        assert_eq!([pauses_ms(), pauses_ms(), pauses_ms(), pauses_ms()], [300, 600, 1000, 1000]);
-        backoff.reset();
-        assert_eq!(backoff.pause(), Duration::from_millis(300));
-    }
+#[test]
+fn pauses_double_up_to_the_limit_and_start_anew() {
+    let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
+    assert_eq!([300, 600, 1000, 1000].map(|_| backoff.pause().as_millis()), [300, 600, 1000, 1000]);
+    backoff.reset();
+    assert_eq!(backoff.pause(), Duration::from_millis(300));
 }
