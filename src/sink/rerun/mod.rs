@@ -10,7 +10,7 @@
 //! | `session` | what is shown of a camera, its entities, what never changes; the text panel |
 //! | `clouds` | which points are shown, as Arrow arrays without a copy; which of them Rerun holds |
 //! | `figures` | plots, motion, events |
-//! | `layout`, `eye` | what the viewer shows at first |
+//! | `layout` | what the viewer shows at first, and from where |
 //! | `connection` | where all goes: file, pages, a viewer that listens; is there room? |
 //! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
 //! | `web` | the pages that are served |
@@ -27,7 +27,6 @@ mod broadcast;
 mod clouds;
 mod connection;
 mod encoding;
-mod eye;
 mod figures;
 mod layout;
 mod session;
@@ -48,8 +47,8 @@ pub use web::{WebOptions, WebServer};
 
 use self::clouds::{InFlightCloud, InFlightTracker, Selection};
 use self::connection::{Connection, MAX_IN_FLIGHT};
-use self::eye::Sample;
 use self::figures::MotionLog;
+use self::layout::Sample;
 use self::session::Dashboard;
 use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
 use crate::clock::TimestampDomain;

@@ -9,8 +9,7 @@ use anyhow::Context as _;
 use rerun::components::{Colormap as RerunColormap, ViewCoordinates};
 use rerun::{RecordingStream, RecordingStreamResult, TextDocument};
 
-use super::eye::{Eye, Sample};
-use super::layout::{self, Scene};
+use super::layout::{self, Eye, Sample, Scene};
 use crate::camera::Extrinsics;
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};

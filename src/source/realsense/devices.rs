@@ -150,8 +150,9 @@ fn sensor_report(sensor: &Sensor, warnings: &mut Vec<String>) -> SensorReport {
 
 /// Options that are no numbers, or known only while the camera streams, have errors for answers.
 fn option_report(sensor: &Sensor, option: Rs2Option) -> OptionReport {
-    let value = sensor.value(option);
-    let range = sensor.range(option).map(|r| [r.min, r.max, r.step, r.default].map(Some));
+    let value = sensor.view().get_option(option);
+    let range =
+        sensor.view().get_option_range(option).map(|r| [r.min, r.max, r.step, r.default].map(Some));
     let [min, max, step, default] = range.unwrap_or_default();
     OptionReport {
         name: option.to_str().to_owned(),
@@ -162,7 +163,7 @@ fn option_report(sensor: &Sensor, option: Rs2Option) -> OptionReport {
         max,
         step,
         default,
-        read_only: sensor.is_read_only(option),
+        read_only: sensor.view().is_option_read_only(option),
     }
 }
 
@@ -282,7 +283,7 @@ impl CameraDriver for RealsenseCamera {
         let (input, clock) = (Input::Camera(Box::new(input)), Arc::clone(&self.clock));
         let source = RealsenseSource::open(input, &self.filters, clock)?;
         self.starts += 1;
-        let (depth, color) = source.modes();
+        let [depth, color] = source.modes;
         self.input.settings.depth = depth;
         self.input.settings.color = color.map(ColorWish::Mode).or(self.input.settings.color);
         let info = source.info().clone();

@@ -238,7 +238,7 @@ pub(super) type Waiting = (DepthFrame, Option<InfraredFrame>, HostTime);
 /// is within half a period; else it waits for the next set.
 pub(super) struct Coloring {
     pool: Pool<ColorImage>,
-    pairs: Pairs<Waiting, Arc<ColorImage>>,
+    pub(super) pairs: Pairs<Waiting, Arc<ColorImage>>,
     last_depth_number: Option<u64>,
     last_color_number: Option<u64>,
 }
@@ -269,19 +269,5 @@ impl Coloring {
     pub(super) fn is_new(&mut self, depth: &DepthFrame) -> bool {
         let number = depth.frame_number();
         self.last_depth_number.replace(number) != Some(number)
-    }
-
-    /// Takes in a new depth frame.
-    pub(super) fn add_depth(&mut self, waiting: Waiting) {
-        self.pairs.add_depth(stamp_ns(&waiting.0), waiting);
-    }
-
-    pub(super) fn next(&mut self) -> Option<(Waiting, Option<Arc<ColorImage>>)> {
-        self.pairs.next()
-    }
-
-    /// There is nothing to wait for.
-    pub(super) fn hurry(&mut self) {
-        self.pairs.hurry();
     }
 }

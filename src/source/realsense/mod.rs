@@ -89,8 +89,8 @@ impl Input {
 
 pub struct RealsenseSource {
     info: SourceInfo,
-    /// Of a camera.
-    streams: Vec<Profile>,
+    /// What a camera sends, before filters: depth, and colour where it is on.
+    modes: [Option<Mode>; 2],
     clock: Arc<dyn Clock>,
     input: Input,
     /// Where colour was asked for. It holds frames, so it goes before what they come from.
@@ -124,7 +124,7 @@ impl RealsenseSource {
             RecordingSource::open(path, options, Arc::clone(&clock))?;
         }
         sdk::catch_panic(|| {
-            let Started { pipeline, streams, tuned } = start(&input, &clock)?;
+            let Started { pipeline, modes, tuned } = start(&input, &clock)?;
             let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
             let color = color.map(|color| frame::color_stream(&color, &depth)).transpose()?;
             let infrared = infrared.map(|image| {
@@ -147,7 +147,7 @@ impl RealsenseSource {
             Ok(Self {
                 color: info.color.as_ref().map(Coloring::new),
                 info,
-                streams,
+                modes,
                 infrared,
                 running: input.is_camera().then_some(pipeline),
                 // The run's filters have not seen the frame that the probe saw.
@@ -159,11 +159,6 @@ impl RealsenseSource {
                 input: input.clone(),
             })
         })
-    }
-
-    /// What a camera sends, before filters: depth, and colour where it is on.
-    fn modes(&self) -> (Option<Mode>, Option<Mode>) {
-        (streams::mode_of(&self.streams, DEPTH), streams::mode_of(&self.streams, COLOR))
     }
 
     fn take(
@@ -199,7 +194,7 @@ impl RealsenseSource {
     /// The next depth frame whose colour image is certain.
     fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool> {
         let Some(((depth, infrared, arrived_at), image)) =
-            self.color.as_mut().and_then(Coloring::next)
+            self.color.as_mut().and_then(|coloring| coloring.pairs.next())
         else {
             return Ok(false);
         };
@@ -243,13 +238,14 @@ impl RealsenseSource {
             // The filters see each frame once.
             if coloring.is_new(&depth) {
                 self.last_frame_at = arrived_at;
-                coloring.add_depth((self.filters.process(depth)?, infrared, arrived_at));
+                let depth = self.filters.process(depth)?;
+                coloring.pairs.add_depth(frame::stamp_ns(&depth), (depth, infrared, arrived_at));
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
         if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT)
         {
-            coloring.hurry();
+            coloring.pairs.hurry();
         }
         match silence {
             _ if self.take_paired(frame)? => Ok(Delivery::Frame),
@@ -275,8 +271,7 @@ impl FrameSource for RealsenseSource {
 
 struct Started {
     pipeline: Pipeline,
-    /// Of a camera.
-    streams: Vec<Profile>,
+    modes: [Option<Mode>; 2],
     tuned: Option<String>,
 }
 
@@ -294,7 +289,7 @@ fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started> {
                 let problem = format!("librealsense cannot play it ({reason}); {advice}");
                 SourceError::Format { path: path.clone(), problem }
             })?;
-            Ok(Started { pipeline, streams: Vec::new(), tuned: None })
+            Ok(Started { pipeline, modes: [None; 2], tuned: None })
         }
     }
 }
@@ -314,7 +309,7 @@ fn advice(path: &Path) -> &'static str {
 }
 
 fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started> {
-    let CameraInput { settings, color, motion, record_to } = camera;
+    let CameraInput { settings, color, .. } = camera;
     let device = devices::find(&context, settings.serial.as_deref())?;
     let profiles: Result<Vec<_>> = device.sensors()?.iter().map(Sensor::profiles).collect();
     let profiles = profiles?.concat();
@@ -323,8 +318,7 @@ fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) 
     let streams = streams::choose(&profiles, settings, color, usb.as_deref())
         .map_err(SourceError::Unsupported)?;
     let tuned = tune::apply(&device, &settings.tuning)?;
-    let (motion, record_to) = (motion.as_ref(), record_to.as_deref());
-    let origin = Origin::Camera { device: &device, motion, record_to };
+    let origin = Origin::Camera(&device, camera);
     let pipeline = Pipeline::start(context, origin, &streams, Arc::clone(clock));
     let pipeline = pipeline.map_err(|error| {
         let names: Vec<_> = streams.iter().map(ToString::to_string).collect();
@@ -334,7 +328,8 @@ fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) 
              close other programs that use it, or unplug it and plug it in again"
         ))
     })?;
-    Ok(Started { pipeline, streams, tuned })
+    let mode = |kind| streams.iter().find(|profile| profile.stream == kind).map(streams::mode);
+    Ok(Started { pipeline, modes: [DEPTH, COLOR].map(mode), tuned })
 }
 
 /// librealsense's own words.

@@ -16,6 +16,7 @@ use crossbeam_channel as channel;
 use realsense_rust::frame::CompositeFrame;
 use realsense_sys as sys;
 
+use super::CameraInput;
 use super::frame::{Set, is_set, motion_sample};
 use super::sdk::{Context, Owned, c_path, call};
 use super::sdk::{Device, Profile};
@@ -30,7 +31,7 @@ const QUEUE: usize = 10;
 /// Where frames come from.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
-    Camera { device: &'a Device, motion: Option<&'a Motion>, record_to: Option<&'a Path> },
+    Camera(&'a Device, &'a CameraInput),
     File(&'a Path),
 }
 
@@ -116,7 +117,7 @@ impl Pipeline {
             })?;
         }
         let arrivals = match origin {
-            Origin::Camera { device, motion, record_to } => {
+            Origin::Camera(device, CameraInput { motion, record_to, .. }) => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
                 call(WHAT, |e| unsafe {
                     sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), e)
@@ -128,7 +129,7 @@ impl Pipeline {
                         sys::rs2_config_enable_record_to_file(config, path.as_ptr(), error);
                     })?;
                 }
-                let ((sets, waiting), motion) = (channel::bounded(QUEUE), motion.cloned());
+                let ((sets, waiting), motion) = (channel::bounded(QUEUE), motion.clone());
                 Some(Box::new(Arrivals { motion, sets, waiting, clock: Arc::clone(&clock) }))
             }
             Origin::File(path) => {

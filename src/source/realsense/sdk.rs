@@ -11,7 +11,7 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use num_traits::FromPrimitive as _;
-use realsense_rust::kind::{Rs2CameraInfo, Rs2Option, Rs2OptionRange};
+use realsense_rust::kind::{Rs2CameraInfo, Rs2Option};
 use realsense_sys as sys;
 
 use crate::source::{ErrorKind, Result, SourceError};
@@ -288,7 +288,7 @@ pub(super) struct Sensor(Owned<sys::rs2_sensor>);
 
 impl Sensor {
     /// realsense-rust's sensor, which deletes nothing when it is made so.
-    fn view(&self) -> realsense_rust::sensor::Sensor {
+    pub(super) fn view(&self) -> realsense_rust::sensor::Sensor {
         self.0.raw().into()
     }
 
@@ -344,24 +344,6 @@ impl Sensor {
             copied(sys::rs2_get_option_value_description(options, option, value, e))
         })
         .ok()?
-    }
-
-    pub(super) fn is_read_only(&self, option: Rs2Option) -> bool {
-        self.view().is_option_read_only(option)
-    }
-
-    /// The value of an option that is a number.
-    pub(super) fn value(&self, option: Rs2Option) -> Option<f32> {
-        self.view().get_option(option)
-    }
-
-    /// librealsense refuses what is read-only or out of range.
-    pub(super) fn set(&self, option: Rs2Option, value: f32) -> Result<()> {
-        self.view().set_option(option, value).map_err(|error| crate_error("option", error))
-    }
-
-    pub(super) fn range(&self, option: Rs2Option) -> Option<Rs2OptionRange> {
-        self.view().get_option_range(option)
     }
 }
 

@@ -84,11 +84,6 @@ pub(super) fn choose(
     Ok(streams)
 }
 
-/// The mode of the chosen stream, where there is one.
-pub(super) fn mode_of(streams: &[Profile], stream: u32) -> Option<Mode> {
-    streams.iter().find(|profile| profile.stream == stream).map(mode)
-}
-
 /// Over the link: depth and colour (YUYV) with two bytes a pixel, infrared with one.
 fn mb_per_s(streams: &[Profile]) -> f64 {
     let of = |profile: &Profile| {
@@ -134,7 +129,7 @@ fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Opt
     colors.first().copied()
 }
 
-fn mode(profile: &Profile) -> Mode {
+pub(super) fn mode(profile: &Profile) -> Mode {
     let (width, height) = profile.size.unwrap_or_default();
     Mode { width: width as u32, height: height as u32, fps: f64::from(profile.fps) }
 }

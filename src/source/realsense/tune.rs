@@ -7,8 +7,8 @@ use std::path::Path;
 
 use realsense_rust::kind::{Rs2Option, Rs2OptionRange};
 
-use super::sdk::sdk_error;
 use super::sdk::{Device, Sensor};
+use super::sdk::{crate_error, sdk_error};
 use crate::source::options::{Exposure, OptionValue, Options, Tuning};
 use crate::source::{Result, SourceError};
 
@@ -51,14 +51,15 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>> 
         _ => 2,
     });
     for (known, value) in &settings {
-        known.sensor.set(known.option, *value)?;
+        let set = known.sensor.view().set_option(known.option, *value);
+        set.map_err(|error| crate_error("option", error))?;
         tracing::debug!("{} set to {value}", known.name());
     }
     // Read when all are set: one may change another.
     for (known, value) in &settings {
         let name = known.name();
         let unread = || sdk_error("option", format!("{name} cannot be read back"));
-        let got = known.sensor.value(known.option).ok_or_else(unread)?;
+        let got = known.sensor.view().get_option(known.option).ok_or_else(unread)?;
         if (got - value).abs() > 1e-3 * got.abs().max(value.abs()).max(1e-6) {
             tracing::warn!("{name} was set to {value}, and the camera has made it {got}");
         }
@@ -69,7 +70,7 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>> 
 
 /// The options of all sensors, those of the depth sensor first.
 fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>> {
-    let is_depth = |sensor: &&Sensor| sensor.value(Rs2Option::DepthUnits).is_some();
+    let is_depth = |sensor: &&Sensor| sensor.view().get_option(Rs2Option::DepthUnits).is_some();
     let (depth, others): (Vec<_>, Vec<_>) = sensors.iter().partition(is_depth);
     let mut all = Vec::new();
     for sensor in depth.into_iter().chain(others) {
@@ -163,7 +164,7 @@ fn option<'a>(
 /// With the names of those that can be set.
 fn no_such_option(key: &str, near: &str, all: &[Known<'_>]) -> SourceError {
     let mut seen = HashSet::new();
-    let can_set = all.iter().filter(|known| !known.sensor.is_read_only(known.option));
+    let can_set = all.iter().filter(|known| !known.sensor.view().is_option_read_only(known.option));
     let names: Vec<_> = can_set.map(Known::name).filter(|name| seen.insert(*name)).collect();
     let has = match names[..] {
         [] => "it has none that can be set".into(),
@@ -184,10 +185,10 @@ fn plain(name: &str) -> String {
 /// Checks a value against what the camera says about the option.
 fn setting<'a>(key: &str, known: &Known<'a>, value: &OptionValue) -> Result<Setting<'a>> {
     let name = known.name();
-    if known.sensor.is_read_only(known.option) {
+    if known.sensor.view().is_option_read_only(known.option) {
         return Err(unsupported(format!("{key}: \"{name}\" can be read, but not set")));
     }
-    let range = known.sensor.range(known.option);
+    let range = known.sensor.view().get_option_range(known.option);
     let range = range.ok_or_else(|| sdk_error("option", format!("{name} has no range")))?;
     let value = match value {
         OptionValue::Number(number) => *number as f32,
