@@ -43,13 +43,11 @@ pub enum Connection {
 impl Connection {
     /// A file that is to be written.
     pub fn file(path: &Path) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
-        let shown = path.display();
-        ensure!(!path.is_dir(), "--save {shown}: cannot be written: it is a directory");
+        let cannot = format!("--save {}: cannot be written", path.display());
+        ensure!(!path.is_dir(), "{cannot}: it is a directory");
         let sink = FileSink::new(path).map_err(|error| match error {
-            FileSinkError::CreateFile { source, .. } => {
-                anyhow!("--save {shown}: cannot be written: {source}")
-            }
-            other => anyhow!("--save {shown}: cannot be written: {other}"),
+            FileSinkError::CreateFile { source, .. } => anyhow!("{cannot}: {source}"),
+            other => anyhow!("{cannot}: {other}"),
         })?;
         Ok((Box::new(sink), Self::File { path: path.to_owned(), failed: Arc::default() }))
     }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _, InfraredFrame};
+use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _};
 use realsense_rust::kind::{Rs2CameraInfo, Rs2Format};
 
 pub(crate) use devices::WHAT_TO_CHECK;
@@ -35,7 +35,7 @@ pub use devices::{
     connected_serials, reset,
 };
 use filters::FilterChain;
-use frame::{Coloring, Set};
+use frame::{Coloring, Set, Waiting};
 pub use measure::{SdkFilters, SdkPointcloud};
 use pipeline::{Origin, Pipeline};
 pub use sdk::sdk_versions;
@@ -161,13 +161,8 @@ impl RealsenseSource {
         })
     }
 
-    fn take(
-        &mut self,
-        depth: &SdkDepthFrame,
-        infrared: Option<&InfraredFrame>,
-        arrived_at: HostTime,
-        into: &mut DepthFrame,
-    ) -> Result<()> {
+    fn take(&mut self, waiting: &Waiting, into: &mut DepthFrame) -> Result<()> {
+        let (depth, infrared, arrived_at) = waiting;
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let rows = frame::rows(depth, (width, height), Rs2Format::Z16, width * 2)?;
@@ -183,7 +178,7 @@ impl RealsenseSource {
         into.meta = FrameMeta {
             number: depth.frame_number(),
             is_restart: false,
-            arrived_at,
+            arrived_at: *arrived_at,
             device_time: Some(frame::device_time(depth)),
             depth_units_m: self.info.stream.depth_units_m,
             metadata: frame::metadata(depth),
@@ -193,12 +188,9 @@ impl RealsenseSource {
 
     /// The next depth frame whose colour image is certain.
     fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool> {
-        let Some(((depth, infrared, arrived_at), image)) =
-            self.color.as_mut().and_then(|coloring| coloring.pairs.next())
-        else {
-            return Ok(false);
-        };
-        self.take(&depth, infrared.as_ref(), arrived_at, into)?;
+        let next = self.color.as_mut().and_then(|coloring| coloring.pairs.next());
+        let Some((waiting, image)) = next else { return Ok(false) };
+        self.take(&waiting, into)?;
         into.color = image;
         Ok(true)
     }
@@ -229,7 +221,7 @@ impl RealsenseSource {
             let Some(coloring) = &mut self.color else {
                 self.last_frame_at = arrived_at;
                 let depth = self.filters.process(depth)?;
-                self.take(&depth, infrared.as_ref(), arrived_at, frame)?;
+                self.take(&(depth, infrared, arrived_at), frame)?;
                 return Ok(Delivery::Frame);
             };
             if let Some(color) = color {
@@ -243,7 +235,8 @@ impl RealsenseSource {
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
-        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT)
+        if let Some(coloring) = &mut self.color
+            && (has_stopped || silence > COLOR_WAIT)
         {
             coloring.pairs.hurry();
         }

@@ -142,13 +142,6 @@ pub(super) enum Call<C: CameraDriver> {
     },
 }
 
-/// What came of waiting for a call.
-pub(super) enum Waited<C: CameraDriver> {
-    /// With whether the call hangs: it was left behind, and the driver is another one.
-    Answered(DriverGuard<C>, Answer, bool),
-    NotYet(Call<C>),
-}
-
 impl<C: CameraDriver> Call<C> {
     pub(super) fn start(
         mut driver: DriverGuard<C>,
@@ -169,24 +162,26 @@ impl<C: CameraDriver> Call<C> {
         Ok(Self::Running { request, thread, substitute, give_up_at: clock.now().plus(HANGS) })
     }
 
-    /// Waits for the answer until `until`.
-    pub(super) fn wait(self, clock: &Arc<dyn Clock>, until: HostTime) -> Result<Waited<C>> {
-        let (request, thread, substitute, give_up_at) = match self {
-            Self::Answered(driver, answer) => return Ok(Waited::Answered(driver, answer, false)),
-            Self::Running { request, thread, substitute, give_up_at } => {
-                (request, thread, substitute, give_up_at)
+    /// Waits until `until`: whether there is no answer yet.
+    pub(super) fn is_pending(&self, clock: &dyn Clock, until: HostTime) -> bool {
+        let Self::Running { thread, give_up_at, .. } = self else { return false };
+        wait(thread, clock, until);
+        !thread.is_finished() && clock.now() < *give_up_at
+    }
+
+    /// The driver, the answer, and whether the call hangs: then it is left behind, and the driver
+    /// is another one.
+    pub(super) fn finish(self, clock: &Arc<dyn Clock>) -> Result<(DriverGuard<C>, Answer, bool)> {
+        let (driver, answer, is_hung) = match self {
+            Self::Answered(driver, answer) => return Ok((driver, answer, false)),
+            Self::Running { thread, .. } if thread.is_finished() => {
+                let lost = |_| SourceError::Lost("the camera thread panicked".into());
+                let (driver, answer) = thread.join().map_err(lost)?;
+                (driver, answer, false)
             }
+            Self::Running { request, substitute, .. } => (substitute, request.hangs(), true),
         };
-        wait(&thread, &**clock, until);
-        if thread.is_finished() {
-            let lost = |_| SourceError::Lost("the camera thread panicked".into());
-            let (driver, answer) = thread.join().map_err(lost)?;
-            return Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, false));
-        }
-        if clock.now() < give_up_at {
-            return Ok(Waited::NotYet(Self::Running { request, thread, substitute, give_up_at }));
-        }
-        Ok(Waited::Answered(DriverGuard::new(substitute, clock), request.hangs(), true))
+        Ok((DriverGuard::new(driver, clock), answer, is_hung))
     }
 }
 

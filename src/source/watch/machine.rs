@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{Answer, Call, DriverGuard, Request, Waited};
+use super::driver::{Answer, Call, DriverGuard, Request};
 use super::{
     CameraDriver, FIRST_FRAME, Health, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
 };
@@ -83,18 +83,18 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
                     self.call(driver, Request::Look)?;
                 }
             }
-            Work::Call(call) => match call.wait(&self.clock, until)? {
-                Waited::Answered(driver, answer, is_hung) => {
-                    self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
-                    if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
-                        let why =
-                            format!("{MOST_HUNG_CALLS} calls of its driver have not returned");
-                        return Err(SourceError::Lost(why));
-                    }
-                    self.answered(driver, answer)?;
+            Work::Call(call) if call.is_pending(&*self.clock, until) => {
+                self.work = Work::Call(call);
+            }
+            Work::Call(call) => {
+                let (driver, answer, is_hung) = call.finish(&self.clock)?;
+                self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
+                if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
+                    let why = format!("{MOST_HUNG_CALLS} calls of its driver have not returned");
+                    return Err(SourceError::Lost(why));
                 }
-                Waited::NotYet(call) => self.work = Work::Call(call),
-            },
+                self.answered(driver, answer)?;
+            }
             Work::Ended => return Err(SourceError::Lost("it has ended before".into())),
         }
         Ok(Delivery::Idle)
@@ -110,7 +110,7 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
 }
 
 impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and waits until it streams.
+    /// Starts the camera with this serial number, or the first, and waits until its stream is known.
     ///
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.
