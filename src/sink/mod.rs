@@ -29,20 +29,16 @@ pub mod rerun_program;
 
 /// Consumes clouds. One thread of the pipeline drives it; calls never overlap.
 ///
-/// No call may block for long, since the sink's queue fills meanwhile: what cannot be taken now is
-/// [`Offer::Busy`]. A cloud counts as shown when `offer` returned [`Offer::Taken`], so a sink must
-/// not take what it would have to discard by itself. Every other cloud is counted as lost at this
-/// sink: `busy`, `disconnected`, above its rate, or in its queue. In a lossless run a busy sink is
-/// offered the same cloud again.
+/// No call may block for long, since the sink's queue fills meanwhile. A cloud counts as shown when
+/// `offer` returned [`Offer::Taken`], so a sink must not take what it would have to discard. Every
+/// other cloud is counted as lost at this sink: `busy`, `disconnected`, above its rate, or in its
+/// queue. In a lossless run a busy sink is offered the same cloud again.
 pub trait CloudSink: Send {
     /// A short name for reports, such as `web viewer`.
     fn name(&self) -> String;
 
-    /// Takes a cloud, as far as there is room. A clone of the `Arc` keeps its buffers out of the
-    /// pool, see [`max_in_flight`](Self::max_in_flight).
-    ///
-    /// # Errors
-    /// Any error ends the run.
+    /// Takes a cloud, as far as there is room; an error ends the run. A clone of the `Arc` keeps its
+    /// buffers out of the pool, see [`max_in_flight`](Self::max_in_flight).
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
 
     fn needs(&self) -> Needs {
@@ -74,18 +70,13 @@ pub trait CloudSink: Send {
         None
     }
 
-    /// Called a few times a second, and once after the last cloud, with fresh figures.
-    ///
-    /// # Errors
-    /// Any error ends the run.
+    /// Called a few times a second, and once after the last cloud, with fresh figures; an error ends
+    /// the run.
     fn figures(&mut self, _snapshot: &Snapshot) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Hands over what is still on its way, for at most `patience`.
-    ///
-    /// # Errors
-    /// If not all of it could be handed over.
+    /// Hands over what is still on its way, for at most `patience`; an error if some is left.
     fn finish(self: Box<Self>, _patience: Duration) -> anyhow::Result<()> {
         Ok(())
     }
@@ -165,7 +156,7 @@ pub enum Layout {
 /// One of several cameras that are shown together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraView {
-    /// Its entities are named by it.
+    /// Names its entities.
     pub serial: String,
     /// From its frame into the one that all share.
     pub pose: Extrinsics,

@@ -83,10 +83,8 @@ pub enum Delivery {
 pub trait FrameSource: Send {
     fn info(&self) -> &SourceInfo;
 
-    /// Waits for the next frame, at most until `until`, and writes it into `frame`.
-    ///
-    /// `frame` is of the stream's size. All its fields are the source's to set, `meta.arrived_at`
-    /// included.
+    /// Waits for the next frame, at most until `until`, and writes it into `frame`, which is of the
+    /// stream's size: all its fields are the source's to set.
     ///
     /// # Errors
     /// Any error ends the run, except one whose [`SourceError::kind`] is [`ErrorKind::Retry`].
@@ -184,10 +182,8 @@ pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
         })?;
         opening.recv_deadline(deadline).unwrap_or_else(|error| {
             Err(SourceError::NotOpened(match error {
-                RecvTimeoutError::Timeout => {
-                    format!("it could not be opened within {:.0} s", patience.as_secs_f64())
-                }
                 RecvTimeoutError::Disconnected => "opening it panicked".into(),
+                _ => format!("it could not be opened within {:.0} s", patience.as_secs_f64()),
             }))
         })
     });

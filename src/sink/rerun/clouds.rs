@@ -48,6 +48,12 @@ impl InFlightTracker {
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
     }
+
+    /// Hands a cloud to Rerun, with what is shown of it where that is not its own.
+    pub fn add(&self, cloud: Arc<Cloud>, shown: Option<Arc<Points>>) -> Arc<InFlightCloud> {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Arc::new(InFlightCloud { cloud, shown, tracker: self.clone() })
+    }
 }
 
 /// A cloud that Rerun holds, with what is shown of it.
@@ -61,23 +67,14 @@ pub struct InFlightCloud {
 impl Drop for InFlightCloud {
     fn drop(&mut self) {
         let Self { cloud, tracker, .. } = self;
-        // Before the count, so that the sink knows of it when it finds room.
         let released = Released { number: cloud.meta.number, at: tracker.clock.now() };
+        // Before the count, so that the sink knows of it when it finds room.
         let _ = tracker.released.try_send(released);
         tracker.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl InFlightCloud {
-    pub fn new(
-        cloud: Arc<Cloud>,
-        shown: Option<Arc<Points>>,
-        tracker: &InFlightTracker,
-    ) -> Arc<Self> {
-        tracker.in_flight.fetch_add(1, Ordering::AcqRel);
-        Arc::new(Self { cloud, shown, tracker: tracker.clone() })
-    }
-
     fn positions_m(&self) -> &[[f32; 3]] {
         let shown = self.shown.as_deref().filter(|shown| !shown.positions_m.is_empty());
         &shown.unwrap_or(&self.cloud.points).positions_m

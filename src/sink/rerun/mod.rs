@@ -78,7 +78,7 @@ pub struct RerunSink {
     motion_log: Option<MotionLog>,
     /// Changes of the camera's state that were logged.
     events_logged: u64,
-    /// Number of the last colour image that was logged: several depth frames may have the same.
+    /// Number of the last colour image logged: several depth frames may have the same.
     last_color: Option<u64>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
@@ -316,7 +316,7 @@ impl CloudSink for RerunSink {
             self.has_seen_scene = self.new_scene.is_some();
         }
         let shown = self.selection.as_mut().and_then(|selection| selection.of(&cloud.points));
-        let cloud = InFlightCloud::new(Arc::clone(cloud), shown, &self.tracker);
+        let cloud = self.tracker.add(Arc::clone(cloud), shown);
         self.log_cloud(&cloud).context("cannot log a cloud")?;
         Ok(Offer::Taken)
     }

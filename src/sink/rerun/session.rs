@@ -17,8 +17,7 @@ use crate::sink::{CameraView, Images, Layout, Show};
 use crate::source::DepthStream;
 use crate::source::motion::Motion;
 
-/// What all sinks of a session show; of several cameras, each has a session, and all are in one
-/// recording.
+/// What a sink shows; of several cameras, each has a session, and all are in one recording.
 #[derive(Clone)]
 pub struct Session {
     /// Which one of several cameras it is.

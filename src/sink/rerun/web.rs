@@ -112,8 +112,7 @@ impl WebServer {
     }
 }
 
-/// Serves the buffer's data until it is closed and all pages have it; also to pages that come from
-/// `origins`, which are patterns.
+/// Serves the buffer's data until it is closed and all pages have it; also to pages from `origins`.
 async fn serve_data(
     buffer: Arc<BroadcastBuffer>,
     listener: TcpListener,
@@ -156,10 +155,9 @@ impl Service<http::Request<Body>> for DataService {
             let status = Status::unimplemented("depthcast shows its own data alone");
             return ready(Ok(status.into_http()));
         }
-        let mut response = http::Response::new(encoding::response_body(self.0.feed()));
-        let grpc = http::HeaderValue::from_static(GRPC);
-        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        ready(Ok(response))
+        let response = http::Response::builder().header(http::header::CONTENT_TYPE, GRPC);
+        let body = encoding::response_body(self.0.feed());
+        ready(Ok(response.body(body).expect("all parts of the response are valid")))
     }
 }
 
@@ -172,10 +170,8 @@ fn free_port(
 ) -> anyhow::Result<(u16, TcpListener)> {
     let bind = |port| TcpListener::bind((ip, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     let port = asked.unwrap_or(usual);
-    let bound = match (bind(port), asked) {
-        (Err(error), None) if error.kind() == AddrInUse => bind(0),
-        (bound, _) => bound,
-    };
+    let is_taken = |error: &std::io::Error| asked.is_none() && error.kind() == AddrInUse;
+    let bound = bind(port).or_else(|error| if is_taken(&error) { bind(0) } else { Err(error) });
     bound.map_err(|error| match error.kind() {
         AddrInUse => anyhow!(
             "{flag} {port}: the port is in use on {ip}; choose another with {flag}, \

@@ -101,7 +101,7 @@ pub(super) fn device_time(frame: &impl FrameEx) -> DeviceTime {
     DeviceTime { ms: frame.timestamp(), domain: domain_of(Some(frame.timestamp_domain())) }
 }
 
-/// Time stamps for comparing, in nanoseconds: to the microsecond also where they count from 1970.
+/// Time stamps for comparing: to the microsecond also where they count from 1970.
 pub(super) fn stamp_ns(frame: &impl FrameEx) -> i64 {
     (frame.timestamp() * 1e6) as i64
 }

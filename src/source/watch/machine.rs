@@ -238,9 +238,8 @@ impl<C: CameraDriver> Watched<C> {
     }
 
     fn started(&mut self, driver: DriverGuard<C>, Started { info, serial }: Started) -> Result<()> {
-        if let (Some(want), Some(got)) = (&self.serial, &serial)
-            && want != got
-        {
+        let serials = self.serial.as_ref().zip(serial.as_ref());
+        if let Some((want, got)) = serials.filter(|(want, got)| want != got) {
             return self.failed(driver, format!("camera {got} was started instead of {want}"));
         }
         self.serial = self.serial.take().or(serial);
@@ -280,8 +279,8 @@ impl<C: CameraDriver> Watched<C> {
     /// Says once what is there instead of the camera.
     fn warn_of_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
-            let (there, serial) = (others.join(", "), self.serial.as_deref());
-            let serial = serial.unwrap_or("of any number");
+            let there = others.join(", ");
+            let serial = self.serial.as_deref().unwrap_or("of any number");
             self.monitor.warn(&format!("there is {there}, and not {serial}, which is waited for"));
         }
         self.others = others;
@@ -402,11 +401,10 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<()> {
         format!("{width}x{height} at {:.0} fps", stream.nominal_fps)
     };
     let (was, is) = (mode(first), mode(now));
+    let lenses = |info: &SourceInfo| (info.stream.intrinsics, info.color_camera());
     let odd = if was != is {
         format!("{is} instead of {was}: plug it into the port that it had (USB 3), and start again")
-    } else if first.stream.intrinsics != now.stream.intrinsics
-        || first.color_camera() != now.color_camera()
-    {
+    } else if lenses(first) != lenses(now) {
         "another calibration; start again".into()
     } else {
         return Ok(());

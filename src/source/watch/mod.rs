@@ -89,7 +89,7 @@ impl TryFrom<String> for Reconnect {
     }
 }
 
-/// Changes that are kept, the newest. A camera with a loose contact must not grow memory.
+/// Changes that are kept: a camera with a loose contact must not grow memory.
 const KEPT_CHANGES: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -153,8 +153,7 @@ pub struct Health {
 impl Health {
     /// Changes beyond the first `seen` ones, as far as they are kept.
     pub fn changes_after(&self, seen: u64) -> impl Iterator<Item = &Change> {
-        let skipped = seen.saturating_sub(self.changes_left_out);
-        self.changes.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
+        self.changes.iter().skip(seen.saturating_sub(self.changes_left_out) as usize)
     }
 
     pub fn change_count(&self) -> u64 {
@@ -195,8 +194,8 @@ impl Monitor {
     pub fn health(&self, now: HostTime) -> Health {
         let watched = self.lock();
         let mut health = watched.health.clone();
-        let silence = watched.silent_since.map(|since| now.since(since));
-        health.without_frames_s += silence.unwrap_or_default().as_secs_f64();
+        let silence = watched.silent_since.map_or(Duration::ZERO, |since| now.since(since));
+        health.without_frames_s += silence.as_secs_f64();
         health
     }
 
@@ -217,11 +216,9 @@ impl Monitor {
     pub(super) fn change(&self, to: State, at: HostTime, why: &str) {
         let mut watched = self.lock();
         let from = std::mem::replace(&mut watched.health.state, to);
-        if to == State::Streaming
-            && let Some(since) = watched.silent_since.take()
-        {
-            watched.health.without_frames_s += at.since(since).as_secs_f64();
-        }
+        let since = watched.silent_since.take_if(|_| to == State::Streaming);
+        let silence = since.map_or(Duration::ZERO, |since| at.since(since));
+        watched.health.without_frames_s += silence.as_secs_f64();
         let at_s = at.since(watched.opened_at).as_secs_f64();
         if watched.health.changes.len() == KEPT_CHANGES {
             watched.health.changes.pop_front();
