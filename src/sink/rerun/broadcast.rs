@@ -38,8 +38,7 @@ pub struct BroadcastBuffer {
     changed: watch::Sender<()>,
 }
 
-/// What a message is kept as, in the order in which a viewer gets them: plots never wait for
-/// clouds.
+/// What a message is kept as, in the order viewers get them: plots never wait for clouds.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// For good, the newest with its key: stores, layout, static data.
@@ -106,13 +105,10 @@ impl BroadcastBuffer {
     pub fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
         let is_drained = |state: &State| state.cursors.values().all(|c| state.next(*c).is_none());
-        while !is_drained(&self.state()) {
-            if start.elapsed() > patience {
-                return false;
-            }
+        while !is_drained(&self.state()) && start.elapsed() <= patience {
             std::thread::sleep(DRAIN_POLL);
         }
-        true
+        is_drained(&self.state())
     }
 
     pub fn is_closed(&self) -> bool {
@@ -195,14 +191,12 @@ impl State {
 
     /// What a viewer is to have next, and its cursor after that.
     fn next(&self, mut cursor: Cursor) -> Option<(Cursor, &Arc<Message>)> {
-        for (entries, last) in self.entries.iter().zip(&mut cursor) {
-            let next = entries.partition_point(|entry| entry.number <= *last);
-            if let Some(entry) = entries.get(next) {
-                *last = entry.number;
-                return Some((cursor, &entry.message));
-            }
-        }
-        None
+        self.entries.iter().enumerate().find_map(|(kind, entries)| {
+            let next = entries.partition_point(|entry| entry.number <= cursor[kind]);
+            let entry = entries.get(next)?;
+            cursor[kind] = entry.number;
+            Some((cursor, &entry.message))
+        })
     }
 
     fn take(&mut self, viewer: u64) -> Option<Arc<Message>> {
@@ -217,8 +211,8 @@ impl State {
 fn classify(message: &LogMsg) -> (Kind, String, usize) {
     let (store, arrow) = match message {
         LogMsg::ArrowMsg(store, arrow) => (store, arrow),
-        LogMsg::SetStoreInfo(info) => {
-            return (Kind::Lasting, format!("store {:?}", info.info.store_id), 0);
+        LogMsg::SetStoreInfo(message) => {
+            return (Kind::Lasting, format!("store {:?}", message.info.store_id), 0);
         }
         LogMsg::BlueprintActivationCommand(command) => {
             return (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0);
@@ -304,10 +298,7 @@ impl Worker {
         let shared = Arc::clone(buffer);
         std::thread::Builder::new().name("viewer".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    () = connections(shared) => {}
-                    _ = dropped => {}
-                }
+                tokio::select! { () = connections(shared) => {}, _ = dropped => {} }
             });
             // Looking up a host's name can take its time.
             runtime.shutdown_background();

@@ -24,14 +24,12 @@ use super::encoding::{self, GRPC, SERVICE};
 use crate::sink::Offer;
 use crate::words::count;
 
-/// Clouds that may be in flight at once. For a file: one being encoded, one waiting, one being
-/// batched. For viewers, while nobody is there: the newest, the one that takes its place, and an
-/// older one with which the newest colour image came.
+/// Clouds that may be in flight at once. For a file: one encoded, one waiting, one batched. While no
+/// viewer is there: the newest, the next, and an older one with which the newest colour image came.
 pub const MAX_IN_FLIGHT: usize = 3;
 /// How long a run waits at its start for a viewer that runs already.
 const CONNECT: Duration = Duration::from_secs(1);
-/// A file gets all that it was given, however slow the disk; this is for a disk that does not
-/// answer.
+/// A file gets all that it was given, however slow the disk; this is for one that does not answer.
 const FILE_PATIENCE: Duration = Duration::from_secs(60);
 
 pub enum Connection {
@@ -86,8 +84,7 @@ impl Connection {
             Self::File { .. } => MAX_IN_FLIGHT,
             // The newest is kept for whoever connects next.
             Self::Pages(buffer) if buffer.viewers() == 0 => MAX_IN_FLIGHT,
-            // A cloud is in flight until a viewer has asked for it. So each is asked for before the
-            // next one is offered.
+            // A cloud is in flight until a viewer has asked for it.
             Self::Pages(_) | Self::Viewer { .. } => 1,
         };
         if in_flight < most { Offer::Taken } else { Offer::Busy }
@@ -106,8 +103,7 @@ impl Connection {
         })
     }
 
-    /// A file's writer dies silently when the disk is full. Its own thread is asked to flush, which
-    /// reports that.
+    /// A file's writer dies silently when the disk is full; being asked to flush, it reports that.
     pub fn check_file(&self, rec: &RecordingStream) {
         let Self::File { path, failed } = self else { return };
         if failed.load(Ordering::Relaxed) {
@@ -169,8 +165,7 @@ fn finish_file(rec: RecordingStream, path: &Path, failed: &AtomicBool) -> anyhow
 const RETRY: Duration = Duration::from_millis(250);
 /// How long the other side may take to show that it is a viewer.
 const ANSWER: Duration = Duration::from_secs(2);
-/// One that is silent for so long is gone, even if nobody has closed the connection: a cable was
-/// pulled.
+/// One that is silent for so long is gone: a cable was pulled.
 const PING: Duration = Duration::from_secs(10);
 const PING_ANSWER: Duration = Duration::from_secs(20);
 
@@ -239,23 +234,20 @@ impl RemoteViewer {
                 }
             };
             *self.unconnected.lock().unwrap_or_else(PoisonError::into_inner) = status;
-            tokio::select! {
-                () = tokio::time::sleep(RETRY) => {}
-                () = buffer.closed() => return,
+            if tokio::time::timeout(RETRY, buffer.closed()).await.is_ok() {
+                return;
             }
         }
     }
 
-    /// Connects, and makes sure that a viewer is there: a stopped one, or any other program on its
-    /// port, accepts connections too.
+    /// Makes sure that a viewer is there: a stopped one, or another program, connects too.
     async fn connect(&self) -> Result<Channel, String> {
         let channel = self.endpoint.connect().await.map_err(|_| "nobody listens there")?;
         let mut probe = tonic::client::Grpc::new(channel.clone());
         let answer = tokio::time::timeout(ANSWER, async {
             probe.ready().await.map_err(|e| tonic::Status::unavailable(e.to_string()))?;
             let request = Request::new(WriteMessagesRequest::default());
-            // The standard's health check, which Rerun's server does not have; that it says so is a
-            // sign of life.
+            // The health check, which Rerun's server does not have; that it says so is enough.
             let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
             probe.unary(request, path, ProstCodec::<_, WriteTableResponse>::default()).await
         });

@@ -20,8 +20,7 @@ const BLUE: Color = [108, 160, 220];
 const GREEN: Color = [110, 206, 88];
 const VIOLET: Color = [178, 132, 214];
 const ORANGE: Color = [251, 159, 58];
-/// As the others, distinct on a dark ground and on a light one: the viewer follows the system in
-/// that.
+/// As the others, distinct on a dark ground and on a light one.
 const PINK: Color = [232, 104, 160];
 const RED: Color = [225, 87, 89];
 
@@ -57,8 +56,7 @@ fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
     lines.with_colors(all().map(|s| s.1)).with_widths(widths)
 }
 
-/// Names and colours of the plotted series. Those of one of several cameras have its name and hue,
-/// and are fewer.
+/// Names and colours of the plotted series. One of several cameras has its name and hue, and fewer.
 pub fn log_series(
     rec: &RecordingStream,
     camera: &Entities,

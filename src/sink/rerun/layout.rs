@@ -132,8 +132,7 @@ impl Page<'_> {
         Ok(part)
     }
 
-    /// The images that are shown beside the cloud. A depth image that is sent alone is projected by
-    /// the cloud's view.
+    /// The images beside the cloud. A depth image alone is projected by the cloud's view.
     fn images(&self) -> anyhow::Result<Vec<Part>> {
         let Session { show, images, .. } = self.scene.session;
         type Entity = fn(&Entities) -> &String;
@@ -360,8 +359,7 @@ pub struct Eye {
 }
 
 impl Eye {
-    /// Such that the clouds and cameras are in sight and fill it; each cloud in its camera's frame,
-    /// with the camera's pose.
+    /// Clouds and cameras are in sight and fill it; each cloud in its camera's frame, with its pose.
     pub fn for_clouds(clouds: &[(&Extrinsics, &Sample)]) -> Self {
         let all = clouds.iter().flat_map(|(pose, cloud)| cloud.0.iter().map(|&p| pose.apply(p)));
         let points: Vec<Vector> = all.collect();

@@ -351,10 +351,10 @@ fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Se
 }
 
 fn silent(name: &str, patience: Duration) -> String {
+    let seconds = patience.as_secs();
     format!(
-        "{name} has sent no frame for {} s: \
-         unplug it and plug it in again, and check that its port and cable are USB 3",
-        patience.as_secs()
+        "{name} has sent no frame for {seconds} s: \
+         unplug it and plug it in again, and check that its port and cable are USB 3"
     )
 }
 

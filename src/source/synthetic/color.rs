@@ -1,8 +1,5 @@
-//! What a colour camera beside the depth camera sees: the room's colours under a lamp, and the
-//! bodies in it.
-//!
-//! The room is drawn once, with four samples a pixel and the shadows of its furniture. Of each
-//! frame only the bodies are drawn, and the dark spots below them.
+//! What a colour camera beside the depth camera sees: the room under a lamp, drawn once with four
+//! samples a pixel and shadows, and in each frame the bodies and the dark spots below them.
 
 use std::f32::consts::{PI, TAU};
 
@@ -12,8 +9,7 @@ use super::room::{
 };
 use crate::camera::Intrinsics;
 
-/// How far left of the depth camera it is, about as in a D435: a point is that much farther
-/// right in its frame.
+/// How far left of the depth camera it is, as in a D435: a point is farther right in its frame.
 pub const OFFSET_X_M: f32 = 0.015;
 const CAMERA_M: [f32; 3] = [-OFFSET_X_M, 0.0, 0.0];
 const LAMP_M: [f32; 3] = [0.4, -1.35, 1.7];

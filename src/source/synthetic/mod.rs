@@ -44,8 +44,7 @@ pub struct SyntheticOptions {
     pub height: u32,
     pub fps: f64,
     pub seed: u64,
-    /// Give each frame the image of a colour camera of the same size and lens, 15 mm left of the
-    /// depth camera, of the same instant.
+    /// With the image of a colour camera of the same size and lens, 15 mm left, at the same instant.
     pub color: bool,
 }
 
@@ -158,8 +157,7 @@ fn intrinsics(width: u32, height: u32) -> Intrinsics {
     Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion, coeffs }
 }
 
-/// What a stereo camera makes of the room: depth with noise, speckle, and shadows that only one eye
-/// sees.
+/// What a stereo camera makes of the room.
 struct DepthView {
     view: View,
     focal_px: f32,
@@ -167,8 +165,7 @@ struct DepthView {
     room_m: Vec<f32>,
     /// The room with its bodies, of the frame at hand.
     scene_m: Vec<f32>,
-    /// Standard normal values, with a row's length more than [`NOISE_LEN`] so that a row can start
-    /// anywhere.
+    /// Standard normal values, a row more than [`NOISE_LEN`]: a row can start anywhere.
     noise: Vec<f32>,
 }
 
@@ -216,8 +213,7 @@ impl DepthView {
         }
     }
 
-    /// Draws a body where it is nearer than what is there, and the shadow that its left edge
-    /// throws for the second eye.
+    /// Draws a body where it is nearest, and the shadow of its left edge for the second eye.
     fn draw(&mut self, body: &Body) {
         let Some((columns, rows)) = body.bounds(&self.view) else { return };
         let width = self.view.width();
