@@ -47,10 +47,8 @@ impl Set {
 pub(super) unsafe fn is_set(frame: NonNull<sys::rs2_frame>) -> bool {
     const SET: sys::rs2_extension = sys::rs2_extension_RS2_EXTENSION_COMPOSITE_FRAME;
     // SAFETY: as promised.
-    call("frame", |error| unsafe {
-        sys::rs2_is_frame_extendable_to(frame.as_ptr(), SET, error) != 0
-    })
-    .unwrap_or(false)
+    call("frame", |e| unsafe { sys::rs2_is_frame_extendable_to(frame.as_ptr(), SET, e) != 0 })
+        .unwrap_or(false)
 }
 
 /// The measurement in this frame, if it is one. realsense-rust's type panics on software frames.
@@ -65,20 +63,20 @@ pub(super) unsafe fn motion_sample(
     let frame = frame.as_ptr();
     // SAFETY: the frame is valid, as promised, and so are its profile and its data as long as it.
     unsafe {
-        let profile = call(WHAT, |error| sys::rs2_get_frame_stream_profile(frame, error)).ok()?;
+        let profile = call(WHAT, |e| sys::rs2_get_frame_stream_profile(frame, e)).ok()?;
         let kind = match Profile::of(profile).ok()? {
             Profile { stream: ACCEL, format: XYZ32F, .. } => MotionKind::Accel,
             Profile { stream: GYRO, format: XYZ32F, .. } => MotionKind::Gyro,
             _ => return None,
         };
-        let bytes = call(WHAT, |error| sys::rs2_get_frame_data_size(frame, error)).ok()?;
-        let data = call(WHAT, |error| sys::rs2_get_frame_data(frame, error)).ok()?;
+        let bytes = call(WHAT, |e| sys::rs2_get_frame_data_size(frame, e)).ok()?;
+        let data = call(WHAT, |e| sys::rs2_get_frame_data(frame, e)).ok()?;
         // Those of a software device say 0 bytes, as its images do.
         if data.is_null() || (1..12).contains(&bytes) {
             return None;
         }
-        let ms = call(WHAT, |error| sys::rs2_get_frame_timestamp(frame, error)).ok()?;
-        let domain = call(WHAT, |error| sys::rs2_get_frame_timestamp_domain(frame, error)).ok()?;
+        let ms = call(WHAT, |e| sys::rs2_get_frame_timestamp(frame, e)).ok()?;
+        let domain = call(WHAT, |e| sys::rs2_get_frame_timestamp_domain(frame, e)).ok()?;
         Some(MotionSample {
             kind,
             xyz: data.cast::<[f32; 3]>().read_unaligned(),
@@ -125,8 +123,7 @@ pub(super) fn depth_units_m(frame: DepthFrame) -> Result<(f32, DepthFrame)> {
     // SAFETY: the frame is valid, and its reference goes on into the frame that is made again.
     unsafe {
         let raw = frame.get_owned_raw();
-        let units_m =
-            call("no depth units", |error| sys::rs2_depth_frame_get_units(raw.as_ptr(), error));
+        let units_m = call("no depth units", |e| sys::rs2_depth_frame_get_units(raw.as_ptr(), e));
         let frame = DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))?;
         Ok((units_m?, frame))
     }

@@ -129,12 +129,12 @@ impl StillImage {
                 profile: profile.as_ptr(),
                 depth_units_m,
             };
-            call(WHAT, |error| rs2_software_sensor_on_video_frame(sensor, frame, error))?;
+            call(WHAT, |e| rs2_software_sensor_on_video_frame(sensor, frame, e))?;
             let mut frame = ptr::null_mut();
-            call(WHAT, |error| sys::rs2_poll_for_frame(queue.as_ptr(), &mut frame, error))?;
+            call(WHAT, |e| sys::rs2_poll_for_frame(queue.as_ptr(), &mut frame, e))?;
             let frame = Owned::new(WHAT, sys::rs2_release_frame, |_| frame);
-            call(WHAT, |error| sys::rs2_stop(sensor, error))?;
-            call(WHAT, |error| sys::rs2_close(sensor, error))?;
+            call(WHAT, |e| sys::rs2_stop(sensor, e))?;
+            call(WHAT, |e| sys::rs2_close(sensor, e))?;
             let (_sensor, _device, _queue) = (owned_sensor, device, queue);
             Ok(Self { frame: frame?, _sensor, _device, _queue, _pixels: pixels })
         }
@@ -144,7 +144,7 @@ impl StillImage {
     fn frame(&self) -> Result<DepthFrame> {
         let raw = self.frame.raw();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
-        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), error) })?;
+        call("frame", |e| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), e) })?;
         DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))
     }
 }

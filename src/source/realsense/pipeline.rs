@@ -105,7 +105,7 @@ impl Pipeline {
                 Owned::new(WHAT, sys::rs2_delete_pipeline, |error| {
                     sys::rs2_create_pipeline(context.as_ptr(), error)
                 })?,
-                Owned::new(WHAT, sys::rs2_delete_config, |error| sys::rs2_create_config(error))?,
+                Owned::new(WHAT, sys::rs2_delete_config, |e| sys::rs2_create_config(e))?,
             )
         };
         let config = config.as_ptr();
@@ -125,8 +125,8 @@ impl Pipeline {
                 if let Some(path) = record_to {
                     let path = c_path(path)?;
                     // SAFETY: both are valid.
-                    call(WHAT, |error| unsafe {
-                        sys::rs2_config_enable_record_to_file(config, path.as_ptr(), error);
+                    call(WHAT, |e| unsafe {
+                        sys::rs2_config_enable_record_to_file(config, path.as_ptr(), e);
                     })?;
                 }
                 let ((sets, waiting), motion) = (channel::bounded(QUEUE), motion.clone());
@@ -157,9 +157,8 @@ impl Pipeline {
         // SAFETY: what is made is ours, and leads to the device, which is ours too.
         let device = unsafe {
             Owned::new(WHAT, sys::rs2_delete_pipeline_profile, start).and_then(|active| {
-                Device::new("device", |error| {
-                    sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)
-                })
+                let profile = active.as_ptr();
+                Device::new("device", |e| sys::rs2_pipeline_profile_get_device(profile, e))
             })
         };
         match device {

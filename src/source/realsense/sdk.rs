@@ -146,7 +146,7 @@ unsafe fn list<L, T>(
 /// The version of the library that is linked, such as 2.56.5.
 pub(super) fn sdk_version() -> String {
     // SAFETY: has no arguments but the place for an error.
-    match call("version", |error| unsafe { sys::rs2_get_api_version(error) }) {
+    match call("version", |e| unsafe { sys::rs2_get_api_version(e) }) {
         Ok(v) => format!("{}.{}.{}", v / 10_000, v / 100 % 100, v % 100),
         Err(_) => "unknown".into(),
     }
@@ -247,7 +247,7 @@ impl Device {
     /// Makes the camera start anew, seconds later; this handle is of no use then.
     pub(super) fn hardware_reset(&self) -> Result<()> {
         // SAFETY: the device is valid.
-        call("hardware reset", |error| unsafe { sys::rs2_hardware_reset(self.as_ptr(), error) })
+        call("hardware reset", |e| unsafe { sys::rs2_hardware_reset(self.as_ptr(), e) })
     }
 
     /// Whether it takes the settings of `rs2_load_json`, the files of the realsense-viewer.
@@ -269,8 +269,8 @@ impl Device {
     /// Makes the player of a file keep the pace of the stamps, or play as fast as frames are taken.
     pub(super) fn set_real_time(&self, real_time: bool) -> Result<()> {
         // SAFETY: the device is valid; librealsense refuses one that is no player.
-        call("pace", |error| unsafe {
-            sys::rs2_playback_device_set_real_time(self.as_ptr(), i32::from(real_time), error)
+        call("pace", |e| unsafe {
+            sys::rs2_playback_device_set_real_time(self.as_ptr(), i32::from(real_time), e)
         })
     }
 
