@@ -13,8 +13,8 @@ use super::source::{OpenCamera, Opened, as_usage};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{Camera, Config, Preset, Settings, UsageError};
 use crate::source::options::{ColorWish, Exposure, GivenOption, Mode, OptionValue, options};
-use crate::source::several::{self, Opener};
 use crate::source::watch::Reconnect;
+use crate::source::{Opener, open_all};
 
 /// All flags of [`CameraArgs`], by their names there: each is about a camera that is there. clap
 /// names the given ones of a list, and all of a group.
@@ -149,7 +149,7 @@ pub(super) fn open(
         openers(args, &settings, recording, &clock)?.into_iter().unzip();
     let (mut cameras, mut failed) = (Vec::new(), Vec::new());
     if args.is_several() {
-        for (name, opened) in names.into_iter().zip(several::open_all(openers, PATIENCE)) {
+        for (name, opened) in names.into_iter().zip(open_all(openers, PATIENCE)) {
             match opened.map_err(as_usage) {
                 Ok(source) => {
                     let facts = &source.info().facts;

@@ -12,10 +12,8 @@
 //!    textured only with `--color-by texture`, whatever [`Needs`] says.
 //!
 //! The pipeline does the rest: it gives the sink a thread and a bounded queue, times each cloud,
-//! counts the lost ones, and the report lists them below the sink's name.
-//!
-//! Colours: a cloud has colours of its own where its points were textured by a colour camera
-//! (`crate::project`). Otherwise the sink decides; for the viewer see `rerun/points.rs`.
+//! counts the lost ones, and the report lists them below the sink's name. A cloud whose points were
+//! textured by a colour camera has colours; otherwise the sink decides, see `rerun/clouds.rs`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,28 +29,23 @@ pub mod rerun_program;
 
 /// Consumes clouds. One thread of the pipeline drives it; calls never overlap.
 ///
-/// No call may block for long, since the sink's queue fills meanwhile: what cannot be taken now is
-/// [`Offer::Busy`]. A cloud counts as shown when `offer` returned [`Offer::Taken`], so a sink must
-/// not take what it would have to discard by itself. Every other cloud is counted as lost at this
-/// sink: `busy`, `disconnected`, above its rate, or in its queue. In a lossless run a busy sink is
-/// offered the same cloud again.
+/// No call may block for long, since the sink's queue fills meanwhile. A cloud counts as shown when
+/// `offer` returned [`Offer::Taken`], so a sink must not take what it would have to discard. Every
+/// other cloud is counted as lost at this sink: `busy`, `disconnected`, above its rate, or in its
+/// queue. In a lossless run a busy sink is offered the same cloud again.
 pub trait CloudSink: Send {
     /// A short name for reports, such as `web viewer`.
     fn name(&self) -> String;
 
-    /// Takes a cloud, as far as there is room. A clone of the `Arc` keeps its buffers out of the
-    /// pool, see [`max_in_flight`](Self::max_in_flight).
-    ///
-    /// # Errors
-    /// Any error ends the run.
+    /// Takes a cloud, as far as there is room; an error ends the run. A clone of the `Arc` keeps its
+    /// buffers out of the pool, see [`max_in_flight`](Self::max_in_flight).
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer>;
 
     fn needs(&self) -> Needs {
         Needs::default()
     }
 
-    /// Whether clouds that could not be handed over at the end are an error of the run, and not
-    /// only a warning: a file has to be whole.
+    /// Whether clouds that could not be handed over at the end are an error, not only a warning.
     fn must_finish(&self) -> bool {
         false
     }
@@ -77,18 +70,13 @@ pub trait CloudSink: Send {
         None
     }
 
-    /// Called a few times a second, and once after the last cloud, with fresh figures.
-    ///
-    /// # Errors
-    /// Any error ends the run.
+    /// Called a few times a second, and once after the last cloud, with fresh figures; an error ends
+    /// the run.
     fn figures(&mut self, _snapshot: &Snapshot) -> anyhow::Result<()> {
         Ok(())
     }
 
-    /// Hands over what is still on its way, for at most `patience`.
-    ///
-    /// # Errors
-    /// If not all of it could be handed over.
+    /// Hands over what is still on its way, for at most `patience`; an error if some is left.
     fn finish(self: Box<Self>, _patience: Duration) -> anyhow::Result<()> {
         Ok(())
     }
@@ -168,7 +156,7 @@ pub enum Layout {
 /// One of several cameras that are shown together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CameraView {
-    /// Its entities are named by it.
+    /// Names its entities.
     pub serial: String,
     /// From its frame into the one that all share.
     pub pose: Extrinsics,

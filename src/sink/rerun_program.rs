@@ -1,5 +1,5 @@
 //! The `rerun` program, Rerun's native viewer: finds and starts one that understands what depthcast
-//! sends. Built without the feature `viewer` too, since `doctor` looks for it.
+//! sends. Also without the feature `viewer`: `doctor` looks for it.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _};
@@ -21,13 +21,6 @@ const MEMORY: &str = "1GB";
 const START: Duration = Duration::from_secs(10);
 /// How long it may take to report its version; it comes from a slow disk the first time.
 const ANSWER: Duration = Duration::from_secs(10);
-
-fn how_to_install() -> String {
-    format!(
-        "`pip install rerun-sdk=={VERSION}` or \
-         `cargo install rerun-cli --version {VERSION} --locked` brings it"
-    )
-}
 
 /// `0.36.x` of `0.36.3`: programs whose versions have this in common understand each other.
 pub fn release(version: &str) -> String {
@@ -90,9 +83,12 @@ fn parse_version(text: &str) -> Option<String> {
 /// The viewer on the PATH, of a version that fits.
 ///
 /// # Errors
-/// If there is none, or another one. The message says what to install.
+/// If there is none, or another one, with what to install.
 pub fn find_native_viewer() -> anyhow::Result<PathBuf> {
-    let install = how_to_install();
+    let install = format!(
+        "`pip install rerun-sdk=={VERSION}` or \
+         `cargo install rerun-cli --version {VERSION} --locked` brings it"
+    );
     let Some(path) = find(&std::env::var_os("PATH").unwrap_or_default()) else {
         bail!("there is no `rerun` on the PATH; {install}");
     };
@@ -103,9 +99,7 @@ pub fn find_native_viewer() -> anyhow::Result<PathBuf> {
             let needed = release(VERSION);
             bail!("{shown} is version {found}, and this depthcast needs {needed}; {install}")
         }
-        Ok(None) | Err(_) => {
-            bail!("{shown} does not report its version, so it is not Rerun's viewer; {install}")
-        }
+        _ => bail!("{shown} does not report its version, so it is not Rerun's viewer; {install}"),
     }
 }
 
@@ -127,22 +121,15 @@ pub fn spawn(viewer: &Path) -> anyhow::Result<String> {
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start the viewer {}", viewer.display()))?;
-    let start = Instant::now();
+    let (start, shown) = (Instant::now(), viewer.display());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     while TcpStream::connect_timeout(&address, Duration::from_millis(200)).is_err() {
         if let Some(status) = child.try_wait()? {
-            bail!(
-                "the viewer {} ended at once ({status}); try `rerun` alone, or --view web",
-                viewer.display()
-            );
+            bail!("the viewer {shown} ended at once ({status}); try `rerun` alone, or --view web");
         }
         if start.elapsed() > START {
-            let _ = child.kill();
-            bail!(
-                "the viewer {} did not listen on port {port} within {} s",
-                viewer.display(),
-                START.as_secs()
-            );
+            let (_, seconds) = (child.kill(), START.as_secs());
+            bail!("the viewer {shown} did not listen on port {port} within {seconds} s");
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -7,7 +7,10 @@
 //! | [`recording`] | that of the recorded camera | the reader delivers it, at its pace or at once |
 
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::{self as channel, RecvTimeoutError};
 use serde::Serialize;
 
 use crate::camera::ColorCamera;
@@ -21,7 +24,6 @@ pub mod options;
 #[cfg(feature = "realsense")]
 pub mod realsense;
 pub mod recording;
-pub mod several;
 pub mod synthetic;
 pub mod watch;
 
@@ -49,8 +51,7 @@ pub struct SourceInfo {
     pub kind: SourceKind,
     /// The camera's name or the path of the recording.
     pub name: String,
-    /// Further facts for people (device, serial, firmware, SDK version ...), in the order to show
-    /// them.
+    /// Further facts for people (device, serial, firmware ...), in the order to show them.
     pub facts: Vec<(&'static str, String)>,
     pub stream: DepthStream,
     /// Where colour was asked for and is delivered with each depth frame.
@@ -62,9 +63,8 @@ pub struct SourceInfo {
 impl SourceInfo {
     /// The colour camera as the projection needs it.
     pub fn color_camera(&self) -> Option<ColorCamera> {
-        self.color
-            .as_ref()
-            .map(|color| ColorCamera { intrinsics: color.intrinsics, from_depth: color.from_depth })
+        let &ColorStream { intrinsics, from_depth, .. } = self.color.as_ref()?;
+        Some(ColorCamera { intrinsics, from_depth })
     }
 }
 
@@ -79,22 +79,16 @@ pub enum Delivery {
     End,
 }
 
-/// The contract of a source. It is driven by one thread, the capture thread.
+/// The contract of a source. The capture thread alone drives it.
 pub trait FrameSource: Send {
     fn info(&self) -> &SourceInfo;
 
-    /// Waits for the next frame, at most until `until`, and writes it into `frame`.
-    ///
-    /// `frame` is of the stream's size. All its fields are the source's to set, `meta.arrived_at`
-    /// included.
+    /// Waits for the next frame, at most until `until`, and writes it into `frame`, which is of the
+    /// stream's size: all its fields are the source's to set.
     ///
     /// # Errors
     /// Any error ends the run, except one whose [`SourceError::kind`] is [`ErrorKind::Retry`].
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError>;
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery>;
 
     /// What was found damaged so far.
     fn damage(&self) -> Damage {
@@ -120,6 +114,8 @@ pub enum ErrorKind {
     /// Final.
     Fatal,
 }
+
+pub type Result<T, E = SourceError> = std::result::Result<T, E>;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
@@ -160,6 +156,60 @@ impl SourceError {
             Self::Sdk { kind, .. } => *kind,
             Self::Silent(_) => ErrorKind::Retry,
             _ => ErrorKind::Fatal,
+        }
+    }
+}
+
+/// A source that is open, or why it is not.
+pub type Opened = Result<Box<dyn FrameSource>>;
+/// Opens one source.
+pub type Opener = Box<dyn FnOnce() -> Opened + Send>;
+
+/// Opens all at once, each on a thread of its own, and waits for them for at most `patience`, however
+/// many hang. What opens later is closed again.
+pub fn open_all(openers: Vec<Opener>, patience: Duration) -> Vec<Opened> {
+    let deadline = Instant::now() + patience;
+    let start = |opener: Opener| {
+        let (tx, rx) = channel::bounded(1);
+        // If nobody waits any more, what was opened goes again.
+        let opening = move || drop(tx.send(opener()));
+        thread::Builder::new().name("open".into()).spawn(opening).map(|_| rx)
+    };
+    let started: Vec<_> = openers.into_iter().map(start).collect();
+    let opened = started.into_iter().map(|opening| {
+        let opening = opening.map_err(|error| {
+            SourceError::NotStarted(format!("cannot start a thread to open it: {error}"))
+        })?;
+        opening.recv_deadline(deadline).unwrap_or_else(|error| {
+            Err(SourceError::NotOpened(match error {
+                RecvTimeoutError::Disconnected => "opening it panicked".into(),
+                _ => format!("it could not be opened within {:.0} s", patience.as_secs_f64()),
+            }))
+        })
+    });
+    opened.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_hangs_or_panics_leaves_the_others_alone() {
+        let unsupported = || Err(SourceError::Unsupported("no".into()));
+        let openers: Vec<Opener> = vec![
+            Box::new(move || {
+                thread::sleep(Duration::from_secs(60));
+                unsupported()
+            }),
+            Box::new(unsupported),
+            Box::new(|| panic!("on purpose")),
+        ];
+        let opened = open_all(openers, Duration::from_millis(500));
+        let starts = ["it could not be opened within", "no", "opening it panicked"];
+        for (opened, start) in opened.into_iter().zip(starts) {
+            let error = opened.err().unwrap().to_string();
+            assert!(error.starts_with(start), "{error}");
         }
     }
 }

@@ -1,7 +1,5 @@
-//! What the motion sensors of a camera (its IMU) measure, beside its frames.
-//!
-//! Samples come hundreds of times a second, and nobody waits for anybody: the newest are kept, and
-//! each reader goes on where it was. What one comes too late for is counted.
+//! What the motion sensors of a camera (its IMU) measure, beside its frames: hundreds of samples a
+//! second. The newest are kept, each reader goes on where it was, and what it missed is counted.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -96,12 +94,8 @@ mod tests {
     fn sample(n: u64) -> MotionSample {
         let kind = if n.is_multiple_of(3) { MotionKind::Accel } else { MotionKind::Gyro };
         let device_time = DeviceTime { ms: n as f64, domain: TimestampDomain::HardwareClock };
-        MotionSample {
-            kind,
-            xyz: [n as f32, 0.0, 0.0],
-            arrived_at: HostTime::from_ns(n),
-            device_time,
-        }
+        let arrived_at = HostTime::from_ns(n);
+        MotionSample { kind, xyz: [n as f32, 0.0, 0.0], arrived_at, device_time }
     }
 
     #[test]
@@ -115,11 +109,8 @@ mod tests {
             }
         }
         motion.read(&mut early, &mut got);
-        assert!(
-            got.iter().enumerate().all(|(n, got)| *got == sample(n as u64))
-                && got.len() == 3 * KEPT
-        );
         let all = 3 * KEPT as u64;
+        assert!(got.iter().copied().eq((0..all).map(sample)));
         let counts =
             MotionCounts { accel_samples: all / 3, gyro_samples: all / 3 * 2, missed_by_sinks: 0 };
         assert_eq!(motion.counts(), counts);

@@ -1,7 +1,5 @@
 //! What a source can be asked for: modes, streams, options of the camera, librealsense's filters.
-//!
-//! Known without librealsense too, so that configuration files and flags mean the same in every
-//! build.
+//! Known without librealsense too: configuration and flags mean the same in every build.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -40,21 +38,17 @@ impl FromStr for Mode {
         let parsed = || {
             let (size, fps) = text.split_once('@')?;
             let (width, height) = size.split_once('x')?;
-            Some(Self {
-                width: width.parse().ok()?,
-                height: height.parse().ok()?,
-                fps: fps.parse().ok()?,
-            })
+            Some((width.parse().ok()?, height.parse().ok()?, fps.parse().ok()?))
         };
-        let mode =
+        let (width, height, fps) =
             parsed().ok_or_else(|| format!("`{text}` is not a mode; one looks like 848x480@90"))?;
-        if !(1..=4096).contains(&mode.width) || !(1..=4096).contains(&mode.height) {
+        if ![width, height].iter().all(|side| (1..=4096).contains(side)) {
             return Err(format!("`{text}`: width and height go from 1 to 4096 pixels"));
         }
-        if !(0.1..=1000.0).contains(&mode.fps) {
+        if !(0.1..=1000.0).contains(&fps) {
             return Err(format!("`{text}`: the rate goes from 0.1 to 1000 frames a second"));
         }
-        Ok(mode)
+        Ok(Self { width, height, fps })
     }
 }
 
@@ -150,18 +144,15 @@ impl FromStr for Exposure {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            _ => text
-                .parse()
-                .map(Self::Us)
-                .map_err(|_| format!("`{text}` is no number of microseconds; or auto")),
+        if text == "auto" {
+            return Ok(Self::Auto);
         }
+        let wrong = |_| format!("`{text}` is no number of microseconds; or auto");
+        text.parse().map(Self::Us).map_err(wrong)
     }
 }
 
-/// The value of an option of librealsense's; or, under the name of a sensor, options of that
-/// sensor.
+/// The value of an option of librealsense's; or, under a sensor's name, options of that sensor.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(
     untagged,
@@ -215,24 +206,18 @@ impl FromStr for GivenOption {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!(
-                "`{text}` sets no option; write \"Laser Power=150\", or \"RGB Camera/Exposure=156\""
-            )
+        let (name, value) = text.split_once('=').unwrap_or_default();
+        let (sensor, name) = match name.split_once('/') {
+            Some((sensor, name)) => (Some(sensor.trim().to_owned()), name.trim().to_owned()),
+            None => (None, name.trim().to_owned()),
         };
-        let (name, value) = text.split_once('=').ok_or_else(wrong)?;
-        let (sensor, name) = name
-            .split_once('/')
-            .map_or((None, name), |(sensor, name)| (Some(sensor.trim().to_owned()), name));
-        let (name, value) = (name.trim(), value.trim());
-        if name.is_empty() || value.is_empty() || sensor.as_deref() == Some("") {
-            return Err(wrong());
+        if name.is_empty() || value.trim().is_empty() || sensor.as_deref() == Some("") {
+            return Err(format!(
+                "`{text}` sets no option; write \"Laser Power=150\", or \"RGB Camera/Exposure=156\""
+            ));
         }
-        Ok(Self {
-            sensor,
-            name: name.into(),
-            value: value.parse().unwrap_or_else(|never| match never {}),
-        })
+        let Ok(value) = value.trim().parse();
+        Ok(Self { sensor, name, value })
     }
 }
 
@@ -240,17 +225,13 @@ impl FromStr for GivenOption {
 pub fn options(given: Vec<GivenOption>) -> Option<Options> {
     let mut options = Options::new();
     for GivenOption { sensor, name, value } in given {
-        match sensor {
-            None => {
-                options.insert(name, value);
-            }
-            Some(sensor) => {
-                let entry =
-                    options.entry(sensor).or_insert_with(|| OptionValue::OfSensor(BTreeMap::new()));
-                if let OptionValue::OfSensor(table) = entry {
-                    table.insert(name, value);
-                }
-            }
+        let Some(sensor) = sensor else {
+            options.insert(name, value);
+            continue;
+        };
+        let table = options.entry(sensor).or_insert_with(|| OptionValue::OfSensor(<_>::default()));
+        if let OptionValue::OfSensor(table) = table {
+            table.insert(name, value);
         }
     }
     (!options.is_empty()).then_some(options)
@@ -259,8 +240,8 @@ pub fn options(given: Vec<GivenOption>) -> Option<Options> {
 /// librealsense's filters, in the order in which they run. With `disparity`, `spatial` and
 /// `temporal` work on disparity instead of depth.
 ///
-/// Each filter is a table, and on if it is there; an option that is not given has librealsense's
-/// default. Which values an option can have, librealsense says when the source is opened.
+/// A filter is on if its table is there; an option that is not given has librealsense's default.
+/// Which values it can have, librealsense says when the source is opened.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filters {
@@ -276,14 +257,8 @@ impl Filters {
     /// Whether none is on.
     pub fn are_off(&self) -> bool {
         let Self { decimation, threshold, disparity, spatial, temporal, hole_filling } = self;
-        let tables = [
-            decimation.is_some(),
-            threshold.is_some(),
-            spatial.is_some(),
-            temporal.is_some(),
-            hole_filling.is_some(),
-        ];
-        *disparity != Some(true) && tables == [false; 5]
+        let images = decimation.is_none() && threshold.is_none() && hole_filling.is_none();
+        images && spatial.is_none() && temporal.is_none() && *disparity != Some(true)
     }
 }
 
@@ -297,18 +272,15 @@ macro_rules! options {
 }
 
 options! {
-    /// Makes of `magnitude` times `magnitude` pixels one, their median; the stream is that much
-    /// smaller.
+    /// Makes of `magnitude` times `magnitude` pixels one, their median.
     Decimation { magnitude: i32 }
     /// Takes away what is nearer or farther.
     Threshold { min_m: f32, max_m: f32 }
     /// Smooths within an image, and keeps edges.
     Spatial { magnitude: i32, smooth_alpha: f32, smooth_delta: i32, holes_fill: i32 }
-    /// Smooths from image to image; `persistence` says for how long a pixel that loses its depth
-    /// keeps the last one.
+    /// Smooths from image to image; `persistence`: how long a pixel without depth keeps its last.
     Temporal { smooth_alpha: f32, smooth_delta: i32, persistence: i32 }
-    /// Gives pixels without depth that of a neighbour: 0 the left one's, 1 the farthest around, 2
-    /// the nearest around.
+    /// Gives pixels without depth that of a neighbour: 0 left, 1 farthest, 2 nearest around.
     HoleFilling { mode: i32 }
 }
 
@@ -319,44 +291,27 @@ mod tests {
     #[test]
     fn modes() {
         assert_eq!("848x480@90".parse(), Ok(Mode { width: 848, height: 480, fps: 90.0 }));
-        for bad in [
-            "848x480",
-            "848@90",
-            "0x480@90",
-            "848x480@0",
-            "848x480@nan",
-            "1e3x2@3",
-            "",
-            "99999x1@1",
-        ] {
+        let bad = "848x480 848@90 0x480@90 848x480@0 848x480@nan 1e3x2@3 99999x1@1";
+        for bad in bad.split(' ').chain([""]) {
             assert!(bad.parse::<Mode>().is_err(), "{bad}");
         }
     }
 
-    fn given(text: &str) -> Options {
-        options(vec![text.parse().unwrap()]).unwrap()
-    }
-
     #[test]
     fn options_are_given_as_numbers_switches_names_and_by_sensor() {
-        assert_eq!(given("Laser Power=150")["Laser Power"], OptionValue::Number(150.0));
-        assert_eq!(
-            given("Enable Auto Exposure = false")["Enable Auto Exposure"],
-            OptionValue::Switch(false)
-        );
-        assert_eq!(
-            given("Visual Preset=High Accuracy")["Visual Preset"],
-            OptionValue::Name("High Accuracy".into())
-        );
-        let OptionValue::OfSensor(table) = &given("RGB Camera/Exposure=156")["RGB Camera"] else {
-            panic!()
-        };
-        assert_eq!(table["Exposure"], OptionValue::Number(156.0));
+        let of_sensor = Options::from([("Exposure".into(), OptionValue::Number(156.0))]);
+        for (text, name, value) in [
+            ("Laser Power=150", "Laser Power", OptionValue::Number(150.0)),
+            ("Auto Exposure = false", "Auto Exposure", OptionValue::Switch(false)),
+            ("Preset=High Accuracy", "Preset", OptionValue::Name("High Accuracy".into())),
+            ("RGB Camera/Exposure=156", "RGB Camera", OptionValue::OfSensor(of_sensor)),
+        ] {
+            let options = options(vec![text.parse().unwrap()]);
+            assert_eq!(options, Some(Options::from([(name.into(), value)])));
+        }
         for wrong in ["Laser Power", "=1", "Gain=", "/Gain=1"] {
-            assert!(
-                wrong.parse::<GivenOption>().unwrap_err().contains("Laser Power=150"),
-                "{wrong}"
-            );
+            let error = wrong.parse::<GivenOption>().unwrap_err();
+            assert!(error.contains("Laser Power=150"), "{wrong}");
         }
     }
 

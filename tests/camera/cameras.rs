@@ -57,7 +57,7 @@ mod software {
     use depthcast::source::FrameSource;
     use depthcast::source::options::Filters;
     use depthcast::source::realsense::{CameraInput, RealsenseCamera};
-    use depthcast::source::several::{Opener, open_all};
+    use depthcast::source::{Opener, open_all};
 
     use super::*;
     use crate::software::Each;

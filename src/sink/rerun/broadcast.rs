@@ -1,9 +1,9 @@
 //! The broadcast buffer: what viewers are to get, kept once for all of them.
 //!
 //! Rerun's own connections keep what a viewer has not taken, block when that is too much, and never
-//! connect again. Here nothing is kept for anybody: a viewer *pulls*, whenever its connection has
-//! room, what it has not had yet. One that is slow, stopped or gone costs nothing, and one that
-//! comes later, or again, starts with all that it needs. See [`Kind`] for what is kept.
+//! connect again. Here a viewer *pulls*, whenever its connection has room, what it has not had yet.
+//! One that is slow, stopped or gone costs nothing, and one that comes later, or again, starts with
+//! all that it needs. See [`Kind`] for what is kept.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
@@ -38,8 +38,7 @@ pub struct BroadcastBuffer {
     changed: watch::Sender<()>,
 }
 
-/// What a message is kept as, in the order in which a viewer gets them: plots never wait for
-/// clouds.
+/// What a message is kept as, in the order viewers get them: plots never wait for clouds.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// For good, the newest with its key: stores, layout, static data.
@@ -102,24 +101,14 @@ impl BroadcastBuffer {
         self.state().cursors.len()
     }
 
-    /// Waits until all viewers that are connected have taken everything, for at most `patience`.
-    /// Returns whether they have.
+    /// Waits for at most `patience` until all connected viewers have everything: whether they have.
     pub fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
         let is_drained = |state: &State| state.cursors.values().all(|c| state.next(*c).is_none());
-        while !is_drained(&self.state()) {
-            if start.elapsed() > patience {
-                return false;
-            }
+        while !is_drained(&self.state()) && start.elapsed() <= patience {
             std::thread::sleep(DRAIN_POLL);
         }
-        true
-    }
-
-    /// Nothing more will come: viewers get the rest, then their streams end.
-    fn close(&self) {
-        self.state().is_closed = true;
-        self.changed.send_replace(());
+        is_drained(&self.state())
     }
 
     pub fn is_closed(&self) -> bool {
@@ -132,8 +121,7 @@ impl BroadcastBuffer {
         while !self.is_closed() && changed.changed().await.is_ok() {}
     }
 
-    /// All that a viewer needs from now on, as fast as it polls. It counts as connected as long as
-    /// the stream lives.
+    /// All that a viewer needs from now on; it counts as connected as long as the stream lives.
     pub fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
         let changed = self.changed.subscribe();
         let mut state = self.state();
@@ -165,10 +153,11 @@ impl Viewer {
             };
             match message {
                 // One that cannot be encoded is passed over.
-                Some(message) => match message.encoded(self.buffer.compression) {
-                    Some(encoded) => return Some(encoded),
-                    None => continue,
-                },
+                Some(message) => {
+                    if let Some(encoded) = message.encoded(self.buffer.compression) {
+                        return Some(encoded);
+                    }
+                }
                 None if is_closed => return None,
                 None => self.changed.changed().await.ok()?,
             }
@@ -186,30 +175,28 @@ impl State {
     fn add(&mut self, message: Arc<Message>, kind: Kind, key: String, bytes: usize) {
         self.number += 1;
         let entries = &mut self.entries[kind as usize];
-        if kind != Kind::Recent {
+        if kind == Kind::Recent {
+            self.recent_bytes += bytes;
+        } else {
             entries.retain(|entry| entry.key != key);
         }
         entries.push_back(Entry { number: self.number, key, bytes, message });
-        if kind == Kind::Recent {
-            self.recent_bytes += bytes;
-            while self.recent_bytes > RECENT_BYTES
-                && let Some(oldest) = entries.pop_front()
-            {
-                self.recent_bytes -= oldest.bytes;
-            }
+        while kind == Kind::Recent
+            && self.recent_bytes > RECENT_BYTES
+            && let Some(oldest) = entries.pop_front()
+        {
+            self.recent_bytes -= oldest.bytes;
         }
     }
 
     /// What a viewer is to have next, and its cursor after that.
     fn next(&self, mut cursor: Cursor) -> Option<(Cursor, &Arc<Message>)> {
-        for (entries, last) in self.entries.iter().zip(&mut cursor) {
-            let next = entries.partition_point(|entry| entry.number <= *last);
-            if let Some(entry) = entries.get(next) {
-                *last = entry.number;
-                return Some((cursor, &entry.message));
-            }
-        }
-        None
+        self.entries.iter().enumerate().find_map(|(kind, entries)| {
+            let next = entries.partition_point(|entry| entry.number <= cursor[kind]);
+            let entry = entries.get(next)?;
+            cursor[kind] = entry.number;
+            Some((cursor, &entry.message))
+        })
     }
 
     fn take(&mut self, viewer: u64) -> Option<Arc<Message>> {
@@ -224,8 +211,8 @@ impl State {
 fn classify(message: &LogMsg) -> (Kind, String, usize) {
     let (store, arrow) = match message {
         LogMsg::ArrowMsg(store, arrow) => (store, arrow),
-        LogMsg::SetStoreInfo(info) => {
-            return (Kind::Lasting, format!("store {:?}", info.info.store_id), 0);
+        LogMsg::SetStoreInfo(message) => {
+            return (Kind::Lasting, format!("store {:?}", message.info.store_id), 0);
         }
         LogMsg::BlueprintActivationCommand(command) => {
             return (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0);
@@ -277,8 +264,7 @@ impl LogSink for BroadcastSink {
             state.add(Arc::clone(&message), kind, key, bytes);
             !state.cursors.is_empty()
         };
-        // Small clouds may come several in one message, which would keep them all in flight while
-        // nobody is there to take it.
+        // Several small clouds in one message would all stay in flight while nobody takes it.
         if kind == Kind::Scene && !is_large && !is_watched {
             message.encoded(buffer.compression);
         }
@@ -290,8 +276,7 @@ impl LogSink for BroadcastSink {
     }
 }
 
-/// The thread that runs the connections to viewers, until the buffer is closed and they have all of
-/// it, or until this is dropped.
+/// The thread that runs the connections to viewers, until the closed buffer is empty or this drops.
 pub struct Worker {
     buffer: Arc<BroadcastBuffer>,
     /// Ends the thread when it is dropped.
@@ -313,10 +298,7 @@ impl Worker {
         let shared = Arc::clone(buffer);
         std::thread::Builder::new().name("viewer".into()).spawn(move || {
             runtime.block_on(async {
-                tokio::select! {
-                    () = connections(shared) => {}
-                    _ = dropped => {}
-                }
+                tokio::select! { () = connections(shared) => {}, _ = dropped => {} }
             });
             // Looking up a host's name can take its time.
             runtime.shutdown_background();
@@ -325,10 +307,11 @@ impl Worker {
         Ok(Self { buffer: Arc::clone(buffer), _alive: alive, ended })
     }
 
-    /// Closes the buffer and waits until viewers have all of it, for at most `patience`. Returns
-    /// whether they have.
+    /// Closes the buffer, so that viewers get the rest and their streams end, and waits for that for
+    /// at most `patience`: whether they have all.
     pub fn finish(self, patience: Duration) -> bool {
-        self.buffer.close();
+        self.buffer.state().is_closed = true;
+        self.buffer.changed.send_replace(());
         self.ended.recv_timeout(patience).is_ok()
     }
 }

@@ -1,9 +1,8 @@
 //! Messages as viewers get them: Rerun's protocol buffers in gRPC's frames, the same for a viewer
 //! that listens and a page that asks.
 //!
-//! Rerun's own encoder, and gRPC's after it, copy a cloud four times and get fresh memory for each
-//! copy, which costs more than the rest. Large messages are encoded here so that their points are
-//! copied once.
+//! Rerun's own encoder, and gRPC's after it, copy a cloud four times into fresh memory. Large
+//! messages are encoded here so that their points are copied once.
 
 use std::convert::Infallible;
 
@@ -27,7 +26,7 @@ use rerun::external::re_log_encoding::ToTransport as _;
 use rerun::external::re_log_encoding::rrd::Compression;
 use rerun::log::LogMsg;
 use tonic::body::Body;
-use tonic::codegen::http::{HeaderMap, HeaderValue};
+use tonic::codegen::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// Rerun's service between who logs and who views.
 pub const SERVICE: &str = "rerun.sdk_comms.v1alpha1.MessageProxyService";
@@ -48,8 +47,8 @@ const IPC_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
 /// Encodes one message; a large one in Rerun's own way only where it is to be compressed.
 pub fn encode(message: &LogMsg, is_large: bool, compression: Compression) -> anyhow::Result<Parts> {
     let mut out = Vec::new();
-    if let (LogMsg::ArrowMsg(store, arrow), Compression::Off, true) =
-        (message, compression, is_large)
+    if let LogMsg::ArrowMsg(store, arrow) = message
+        && let (Compression::Off, true) = (compression, is_large)
     {
         let [head, data] = ipc(&arrow.batch)?;
         let payload = head.len() + data.len() + IPC_END.len();
@@ -78,12 +77,9 @@ fn ipc(batch: &RecordBatch) -> anyhow::Result<[Vec<u8>; 2]> {
     let mut head = Vec::new();
     StreamWriter::try_new_with_options(&mut head, batch.schema_ref(), options.clone())?;
     let mut tracker = DictionaryTracker::new(false);
-    let (_, EncodedData { ipc_message, arrow_data }) = IpcDataGenerator::default().encode(
-        batch,
-        &mut tracker,
-        &options,
-        &mut CompressionContext::default(),
-    )?;
+    let (mut context, generator) = (CompressionContext::default(), IpcDataGenerator::default());
+    let (_, EncodedData { ipc_message, arrow_data }) =
+        generator.encode(batch, &mut tracker, &options, &mut context)?;
     write_message(&mut head, EncodedData { ipc_message, arrow_data: Vec::new() }, &options)?;
     Ok([head, arrow_data])
 }
@@ -95,8 +91,7 @@ fn put_grpc_header(out: &mut Vec<u8>, length: usize) {
     out.put_u32(length as u32);
 }
 
-/// The start of a gRPC message with an `ArrowMsg`, up to where the payload starts, of which there
-/// are so many bytes.
+/// The start of a gRPC message with an `ArrowMsg`, up to its payload of so many bytes.
 fn put_all_but_payload(out: &mut Vec<u8>, all_but_payload: &[u8], payload: usize) {
     let with_header =
         |field, length: usize| key_len(field) + encoded_len_varint(length as u64) + length;
@@ -120,11 +115,8 @@ pub fn request_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Bod
 
 /// Messages as the body of an answer, which ends with gRPC's status that all went well.
 pub fn response_body(messages: impl Stream<Item = Parts> + Send + 'static) -> Body {
-    let ok = HeaderMap::from_iter([(
-        "grpc-status".parse().expect("a name"),
-        HeaderValue::from_static("0"),
-    )]);
-    let end = stream::iter([Ok(Frame::trailers(ok))]);
+    let ok = (HeaderName::from_static("grpc-status"), HeaderValue::from_static("0"));
+    let end = stream::iter([Ok(Frame::trailers(HeaderMap::from_iter([ok])))]);
     Body::new(StreamBody::new(data_frames(messages).chain(end)))
 }
 
@@ -160,9 +152,8 @@ mod tests {
 
     #[test]
     fn rerun_reads_what_is_encoded_here_as_what_was_logged() {
-        for (points, is_large) in
-            [(1, false), (1, true), (13, true), (100_000, true), (100_000, false)]
-        {
+        let sizes = [(1, false), (1, true), (13, true), (100_000, true), (100_000, false)];
+        for (points, is_large) in sizes {
             for compression in [Compression::Off, Compression::LZ4] {
                 let logged = message(points);
                 let bytes = encode(&logged, is_large, compression).unwrap().concat();

@@ -1,6 +1,6 @@
-//! What is logged beside the clouds: figures of the run, what motion sensors measure, and what
-//! happens to a camera.
+//! What is logged beside the clouds: figures of the run, motion, and what happens to a camera.
 
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 use rerun::components::{AggregationPolicy, InterpolationMode};
@@ -20,8 +20,7 @@ const BLUE: Color = [108, 160, 220];
 const GREEN: Color = [110, 206, 88];
 const VIOLET: Color = [178, 132, 214];
 const ORANGE: Color = [251, 159, 58];
-/// As the others, distinct on a dark ground and on a light one: the viewer follows the system in
-/// that.
+/// As the others, distinct on a dark ground and on a light one.
 const PINK: Color = [232, 104, 160];
 const RED: Color = [225, 87, 89];
 
@@ -44,38 +43,30 @@ pub const SENSORS: [(MotionKind, &str, &str); 2] = [
     (MotionKind::Gyro, "gyro", "Turning, rad/s"),
 ];
 
-/// Values of hidden lines that keep zero in sight, and where zero is all there may be, a plot of
-/// zeros from being centred on it.
+/// Values of hidden lines that keep zero in sight, and a plot of zeros from being centred on it.
 const ZERO: [f64; 1] = [0.0];
 const ZERO_AND_ONE: [f64; 2] = [0.0, 1.0];
 
 /// Lines of one plot, and hidden ones without a width. These have the last line's name and colour,
 /// so the legend does not list them.
 fn lines(series: &[(&str, Color)], hidden: &[f64]) -> SeriesLines {
-    let all = || series.iter().chain(std::iter::repeat_n(&series[series.len() - 1], hidden.len()));
-    let widths =
-        std::iter::repeat_n(1.75, series.len()).chain(std::iter::repeat_n(0.0, hidden.len()));
-    SeriesLines::new()
-        .with_names(all().map(|s| s.0))
-        .with_colors(all().map(|s| s.1))
-        .with_widths(widths)
+    let all = || series.iter().chain(repeat_n(&series[series.len() - 1], hidden.len()));
+    let widths = repeat_n(1.75, series.len()).chain(repeat_n(0.0, hidden.len()));
+    let lines = SeriesLines::new().with_names(all().map(|s| s.0));
+    lines.with_colors(all().map(|s| s.1)).with_widths(widths)
 }
 
-/// Names and colours of the plotted series. Those of one of several cameras have its name and hue,
-/// and are fewer.
+/// Names and colours of the plotted series. One of several cameras has its name and hue, and fewer.
 pub fn log_series(
     rec: &RecordingStream,
     camera: &Entities,
     has_motion: bool,
 ) -> RecordingStreamResult<()> {
     let stats = &camera.stats;
-    // Lines that have a name and a colour in common are one in the legend, which would else cover
-    // them.
-    let lines_of = |unit: &str, count: usize, alone: &[(&str, Color)], hidden: &[f64]| match &camera
-        .of
-    {
-        Some((name, hue)) => lines(&vec![(format!("{name} {unit}").as_str(), *hue); count], hidden),
-        None => lines(alone, hidden),
+    // Lines with a name and a colour in common are one in the legend, which would else cover them.
+    let lines_of = |unit: &str, count: usize, alone: &[(&str, Color)], hidden: &[f64]| {
+        let Some((name, hue)) = &camera.of else { return lines(alone, hidden) };
+        lines(&vec![(format!("{name} {unit}").as_str(), *hue); count], hidden)
     };
     // `captured` is drawn wider, since `projected` mostly lies on it.
     let fps = lines_of("fps", 3, &FPS, &ZERO).with_widths([4.0, 1.75, 1.75, 0.0]);
@@ -169,21 +160,16 @@ impl MotionLog {
                     TimeColumn::new_duration_secs("device", device_s)
                 }
             };
-            let times =
-                [TimeColumn::new_timestamp_nanos_since_epoch("capture", arrived_at), device];
+            let capture = TimeColumn::new_timestamp_nanos_since_epoch("capture", arrived_at);
             let values = Scalars::new(of_kind().flat_map(|sample| sample.xyz.map(f64::from)));
-            rec.send_columns(
-                format!("{imu}/{name}"),
-                times,
-                values.columns(of_kind().map(|_| 3))?,
-            )?;
+            let columns = values.columns(of_kind().map(|_| 3))?;
+            rec.send_columns(format!("{imu}/{name}"), [capture, device], columns)?;
         }
         Ok(())
     }
 }
 
-/// Logs each change of a watched camera once, at its own time, as a line of text. `logged` is how
-/// many were logged before.
+/// Logs each change of a watched camera once, at its own time; `logged` were logged before.
 pub fn log_events(
     rec: &RecordingStream,
     entity: &str,

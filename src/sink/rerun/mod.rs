@@ -1,21 +1,19 @@
 //! Clouds and figures in a Rerun viewer, or in an `.rrd` file.
 //!
 //! Rerun's `log()` blocks, some of its queues grow without bound, and its shutdown can hang, when
-//! the peer is slow or gone. Here none of that can reach the pipeline: viewers pull what they want
-//! out of a broadcast buffer, which never blocks, and each cloud's buffers report by their `Drop`
-//! when Rerun has released them. While too many clouds are in flight, nothing more is logged,
-//! neither clouds nor figures, so no queue inside Rerun can fill up.
+//! the peer is slow or gone. None of that reaches the pipeline: viewers pull what they want out of a
+//! broadcast buffer, which never blocks, and each cloud's buffers report by their `Drop` that Rerun
+//! has released them. While too many clouds are in flight, nothing more is logged.
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | `session` | what is shown of a camera, its entities, what never changes |
-//! | `points` | which points are shown, and in which colour |
-//! | `in_flight` | clouds and images as Arrow arrays without a copy; which of them Rerun holds |
+//! | `session` | what is shown of a camera, its entities, what never changes; the text panel |
+//! | `clouds` | which points are shown, as Arrow arrays without a copy; which of them Rerun holds |
 //! | `figures` | plots, motion, events |
-//! | `dashboard`, `layout`, `eye` | the text panel and what the viewer shows at first |
-//! | `connection` | where all goes: file, pages, a viewer; is there room? |
+//! | `layout` | what the viewer shows at first, and from where |
+//! | `connection` | where all goes: file, pages, a viewer that listens; is there room? |
 //! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
-//! | `web`, `client` | the pages that are served; a viewer that listens |
+//! | `web` | the pages that are served |
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
 //! image if shown), `stats/fps`, `stats/lost_frames`, `stats/latency_ms/<stage>` (p50 and p99),
@@ -26,15 +24,11 @@
 //! camera's clock).
 
 mod broadcast;
-mod client;
+mod clouds;
 mod connection;
-mod dashboard;
 mod encoding;
-mod eye;
 mod figures;
-mod in_flight;
 mod layout;
-mod points;
 mod session;
 mod web;
 
@@ -51,12 +45,11 @@ pub use super::rerun_program::find_native_viewer;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
+use self::clouds::{InFlightCloud, InFlightTracker, Selection};
 use self::connection::{Connection, MAX_IN_FLIGHT};
-use self::dashboard::Dashboard;
-use self::eye::Sample;
 use self::figures::MotionLog;
-use self::in_flight::{InFlightCloud, InFlightTracker};
-use self::points::Selection;
+use self::layout::Sample;
+use self::session::Dashboard;
 use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
 use crate::clock::TimestampDomain;
 use crate::cloud::Cloud;
@@ -85,7 +78,7 @@ pub struct RerunSink {
     motion_log: Option<MotionLog>,
     /// Changes of the camera's state that were logged.
     events_logged: u64,
-    /// Number of the last colour image that was logged: several depth frames may have the same.
+    /// Number of the last colour image logged: several depth frames may have the same.
     last_color: Option<u64>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
@@ -103,36 +96,24 @@ struct Shared {
 
 /// Each makes a sink for every camera's session.
 impl RerunSink {
-    /// Writes an `.rrd` file.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
+    /// Writes an `.rrd` file; an error if it cannot be written.
     pub fn save(path: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("file", Connection::file(path)?, sessions)
     }
 
     /// Sends to the browsers that open a served page.
-    ///
-    /// # Errors
-    /// If the stream cannot be started.
     pub fn serve_web(server: &WebServer, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("web viewer", Connection::pages(server.buffer()), sessions)
     }
 
-    /// Starts the native viewer and connects to it.
-    ///
-    /// # Errors
-    /// If it cannot be started or does not listen in time.
+    /// Starts the native viewer and connects to it; an error if it does not listen in time.
     pub fn spawn_native(viewer: &Path, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         let url = rerun_program::spawn(viewer)?;
         Self::start("native viewer", Connection::viewer(&url)?, sessions)
     }
 
-    /// Connects to a viewer that runs already, at `rerun+http://host:port/proxy`.
-    ///
-    /// # Errors
-    /// If this is no such address. If nobody answers there, clouds are counted as lost until
-    /// somebody does.
+    /// Connects to a viewer at `rerun+http://host:port/proxy`; an error if this is no such address.
+    /// While nobody answers there, clouds are counted as lost.
     pub fn connect(url: &str, sessions: &[Session]) -> anyhow::Result<Vec<Self>> {
         Self::start("viewer", Connection::viewer(url)?, sessions)
     }
@@ -146,8 +127,7 @@ impl RerunSink {
         let builder = rerun::RecordingStreamBuilder::new("depthcast")
             .enabled(true)
             .recording_name(names.join(", "))
-            // Also for files: with long ticks, clouds are flushed by size and the plots between
-            // them starve.
+            // Also for files: else clouds are flushed by size and the plots between them starve.
             .batcher_config(rerun::log::ChunkBatcherConfig::LOW_LATENCY);
         // Not by `set_sink`: that waits five seconds for a viewer that is not there.
         let (_, store_info, recording_info, batcher_config, batcher_hooks, _) = builder.into_args();
@@ -177,7 +157,8 @@ impl RerunSink {
         let Session { stream, clock, coloring, show, motion, max_points, .. } = session;
         let pixels = stream.intrinsics.width as usize * stream.intrinsics.height as usize;
         let (tracker, released) = InFlightTracker::new(Arc::clone(clock));
-        let selection = || Selection::new(*max_points, *coloring, pixels, MAX_IN_FLIGHT);
+        let max_points = max_points.unwrap_or(pixels);
+        let selection = || Selection::new(max_points, *coloring, pixels, MAX_IN_FLIGHT);
         Self {
             name: name.into(),
             camera,
@@ -207,8 +188,8 @@ impl RerunSink {
         room
     }
 
-    /// The layout is sent twice: when nothing is known of the scene, and when the first cloud has
-    /// shown from where it is seen best. And the text panel shows the camera's `state`.
+    /// Sends the layout again when the first cloud has shown from where it is seen best, and the
+    /// camera's `state`.
     fn update_dashboard(&mut self, state: Option<&'static str>) -> anyhow::Result<()> {
         let Shared { rec, connection, dashboard } = &*self.shared;
         if let Some(sample) = self.new_scene.take() {
@@ -225,8 +206,7 @@ impl RerunSink {
         if let Some(motion) = &mut self.motion_log {
             motion.log(rec, &entities.imu).context("cannot log motion")?;
         }
-        // Figures belong to a moment, and not to a frame. On the device's timeline they are at the
-        // newest one.
+        // Figures belong to a moment, not to a frame; on the device's timeline to the newest.
         rec.reset_time();
         if let Some(last) = &self.last {
             self.set_device_time(last);
@@ -281,14 +261,13 @@ impl RerunSink {
         {
             rec.log(entities.infrared.as_str(), &image)?;
         }
-        let number = cloud.frame().and_then(|frame| frame.color.as_ref()).map(|color| color.number);
+        let color = cloud.frame().and_then(|frame| frame.color.as_ref()).map(|color| color.number);
         if images.color
-            && number.is_some()
-            && number != self.last_color
+            && color != self.last_color
             && let Some(image) = cloud.image(|frame| frame.color.as_deref())
         {
             rec.log(entities.color.as_str(), &image)?;
-            self.last_color = number;
+            self.last_color = color;
         }
         Ok(())
     }
@@ -337,7 +316,7 @@ impl CloudSink for RerunSink {
             self.has_seen_scene = self.new_scene.is_some();
         }
         let shown = self.selection.as_mut().and_then(|selection| selection.of(&cloud.points));
-        let cloud = InFlightCloud::new(Arc::clone(cloud), shown, &self.tracker);
+        let cloud = self.tracker.add(Arc::clone(cloud), shown);
         self.log_cloud(&cloud).context("cannot log a cloud")?;
         Ok(Offer::Taken)
     }
@@ -358,7 +337,7 @@ impl CloudSink for RerunSink {
         if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
     }
 
-    /// Of several cameras the last one waits: the others' rest goes with what comes after it.
+    /// Of several cameras the last one waits for all.
     fn finish(mut self: Box<Self>, patience: Duration) -> anyhow::Result<()> {
         self.update_dashboard(Some("ended"))?;
         if self.shared.connection.is_file() || self.room() == Offer::Taken {

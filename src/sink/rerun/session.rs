@@ -1,20 +1,23 @@
-//! What a viewer is shown of one camera, where that is among the viewer's entities, and what of it
-//! never changes.
+//! What a viewer is shown of one camera, its entities, and what never changes; and what all cameras
+//! share: the text panel, and the layout with the eye that sees every cloud.
 
-use std::sync::Arc;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use rerun::components::{Colormap as RerunColormap, ViewCoordinates};
-use rerun::{RecordingStream, RecordingStreamResult};
+use rerun::{RecordingStream, RecordingStreamResult, TextDocument};
 
+use super::layout::{self, Eye, Sample, Scene};
+use crate::camera::Extrinsics;
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::sink::{CameraView, Images, Layout, Show};
 use crate::source::DepthStream;
 use crate::source::motion::Motion;
 
-/// What all sinks of a session show; of several cameras, each has a session, and all are in one
-/// recording.
+/// What a sink shows; of several cameras, each has a session, and all are in one recording.
 #[derive(Clone)]
 pub struct Session {
     /// Which one of several cameras it is.
@@ -91,24 +94,20 @@ impl Entities {
 
 impl Session {
     /// Logs what does not change while it lasts: the lens, and how points and depth images look.
-    pub fn log_static(
-        &self,
-        rec: &RecordingStream,
-        entities: &Entities,
-    ) -> RecordingStreamResult<()> {
+    pub fn log_static(&self, rec: &RecordingStream, to: &Entities) -> RecordingStreamResult<()> {
         let Self { stream, depth_colors, camera, .. } = self;
         let i = &stream.intrinsics;
         if let Some(CameraView { pose, .. }) = camera {
-            let transform =
-                rerun::Transform3D::from_translation_mat3x3(pose.translation_m, pose.rotation);
-            rec.log_static(entities.camera.as_str(), &transform)?;
+            let (translation_m, rotation) = (pose.translation_m, pose.rotation);
+            let pose = rerun::Transform3D::from_translation_mat3x3(translation_m, rotation);
+            rec.log_static(to.camera.as_str(), &pose)?;
         }
-        let pinhole =
-            rerun::Pinhole::new([[i.fx, 0.0, 0.0], [0.0, i.fy, 0.0], [i.ppx, i.ppy, 1.0]])
-                .with_resolution([i.width as f32, i.height as f32])
-                .with_camera_xyz(ViewCoordinates::RDF)
-                .with_color(camera.as_ref().map_or([90, 100, 120], |camera| camera.hue));
-        rec.log_static(entities.image.as_str(), &pinhole)?;
+        let matrix = [[i.fx, 0.0, 0.0], [0.0, i.fy, 0.0], [i.ppx, i.ppy, 1.0]];
+        let pinhole = rerun::Pinhole::new(matrix)
+            .with_resolution([i.width as f32, i.height as f32])
+            .with_camera_xyz(ViewCoordinates::RDF)
+            .with_color(camera.as_ref().map_or([90, 100, 120], |camera| camera.hue));
+        rec.log_static(to.image.as_str(), &pinhole)?;
         let radius = match self.point_radius {
             PointRadius::Ui(points) => rerun::Radius::new_ui_points(points),
             PointRadius::Meters(m) => rerun::Radius::new_scene_units(m),
@@ -117,7 +116,7 @@ impl Session {
         if let Coloring::Uniform(rgba) = self.coloring {
             style = style.with_colors([rerun::Color::from_u32(rgba)]);
         }
-        rec.log_static(entities.cloud.as_str(), &style)?;
+        rec.log_static(to.cloud.as_str(), &style)?;
         if self.show != Show::Cloud {
             let range = [depth_colors.first_m, depth_colors.last_m]
                 .map(|m| f64::from(m / stream.depth_units_m));
@@ -132,8 +131,112 @@ impl Session {
                 .with_meter(1.0 / stream.depth_units_m)
                 .with_depth_range(range)
                 .with_colormap(colormap);
-            rec.log_static(entities.image.as_str(), &style)?;
+            rec.log_static(to.image.as_str(), &style)?;
         }
         Ok(())
     }
+}
+
+/// What all cameras of a session share of the viewer.
+pub struct Dashboard {
+    /// By camera.
+    pub entities: Vec<Entities>,
+    columns: Mutex<Vec<Column>>,
+}
+
+/// Facts about one camera, and its state.
+struct Column {
+    name: String,
+    facts: Vec<(&'static str, String)>,
+    state: &'static str,
+    /// Of the camera, and of its points: what the lens lets expect, then some of a cloud.
+    pose: Extrinsics,
+    points: Sample,
+}
+
+impl Dashboard {
+    pub fn new(sessions: &[Session]) -> Self {
+        let column = |session: &Session| Column {
+            name: session.camera.as_ref().map_or(String::new(), |camera| camera.serial.clone()),
+            facts: session.facts.clone(),
+            state: "starting",
+            pose: session.camera.as_ref().map_or(Extrinsics::IDENTITY, |camera| camera.pose),
+            points: Sample::of_lens(&session.stream.intrinsics),
+        };
+        let columns = Mutex::new(sessions.iter().map(column).collect());
+        let entities = sessions.iter().map(|session| Entities::new(session.camera.as_ref()));
+        Self { entities: entities.collect(), columns }
+    }
+
+    // It stays locked while something is logged, so that what is logged last is the newest.
+    fn columns(&self) -> MutexGuard<'_, Vec<Column>> {
+        self.columns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Logs the text panel.
+    pub fn log(&self, rec: &RecordingStream) -> anyhow::Result<()> {
+        let columns = self.columns();
+        let document = TextDocument::from_markdown(document(&columns));
+        rec.log_static("session", &document).context("cannot send the session's facts")
+    }
+
+    /// Logs the text panel with a camera's state, if that has changed.
+    pub fn set_state(
+        &self,
+        rec: &RecordingStream,
+        camera: usize,
+        state: &'static str,
+    ) -> anyhow::Result<()> {
+        let was = std::mem::replace(&mut self.columns()[camera].state, state);
+        if was == state { Ok(()) } else { self.log(rec) }
+    }
+
+    /// Notes what a camera's scene looks like.
+    pub fn set_points(&self, camera: usize, points: Sample) {
+        self.columns()[camera].points = points;
+    }
+
+    /// Sends the layout for what is known of all scenes.
+    pub fn send_layout(
+        &self,
+        rec: &RecordingStream,
+        session: &Session,
+        is_file: bool,
+    ) -> anyhow::Result<()> {
+        let columns = self.columns();
+        let clouds: Vec<_> = columns.iter().map(|column| (&column.pose, &column.points)).collect();
+        let (eye, cameras) = (&Eye::for_clouds(&clouds), &self.entities[..]);
+        let sent = layout::send(rec, &Scene { session, is_file, eye, cameras });
+        sent.context("cannot send the viewer's layout")?;
+        let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
+        let mut cameras = cameras.iter();
+        let sent = cameras.try_for_each(|to| rec.log_static(to.image.as_str(), &frustum));
+        sent.context("cannot send the camera's frustum")
+    }
+}
+
+/// Names and values, and the state of the session.
+fn document(columns: &[Column]) -> String {
+    let rows = |facts: &mut dyn Iterator<Item = &(&str, String)>| {
+        facts.map(|(name, value)| format!("| {name} | {value} |\n")).collect::<String>()
+    };
+    // The state as the table's head: an empty one would take the room of a fact.
+    if let [Column { facts, state, .. }] = columns {
+        return format!("| state | {state} |\n| --- | --- |\n{}", rows(&mut facts.iter()));
+    }
+    // A line for each camera, then what they have in common: more than two columns would not fit.
+    let fact = |column: &Column, name| {
+        column.facts.iter().find(|fact| fact.0 == name).map(|fact| fact.1.clone())
+    };
+    let mut text = String::from("| camera | state | profile |\n| --- | --- | --- |\n");
+    for column in columns {
+        let profile = fact(column, "profile").unwrap_or_default();
+        let _ = writeln!(text, "| {} | {} | {profile} |", column.name, column.state);
+    }
+    let is_common = |(name, value): &&(&'static str, String)| {
+        *name != "profile"
+            && columns.iter().all(|column| fact(column, name).as_ref() == Some(value))
+    };
+    let facts = columns.iter().take(1).flat_map(|column| &column.facts);
+    text + "\n| all | |\n| --- | --- |\n" + &rows(&mut facts.filter(is_common))
 }

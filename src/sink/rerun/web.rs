@@ -1,12 +1,10 @@
 //! The web viewer, served from this process: Rerun's page on one port, the data for it on another,
 //! where `rerun URL` gets them too.
 //!
-//! Rerun's own data server keeps up to 128 MB more than its memory limit for a page that takes
-//! nothing, then makes everybody wait for it. This one speaks the same protocol, and each page takes
-//! what it can.
+//! Rerun's own data server keeps up to 128 MB for a page that takes nothing, then makes everybody
+//! wait for it. This one speaks the same protocol, and each page takes what it can.
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::future::{Ready, ready};
 use std::io::ErrorKind::AddrInUse;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -44,12 +42,10 @@ pub struct WebOptions {
 }
 
 impl WebOptions {
-    /// The usual ports where none is asked for, and no others: who asks for the web viewer wants to
-    /// know where it is.
+    /// The usual ports where none is asked for, and no others.
     pub fn or_usual_ports(self) -> Self {
-        let (web_port, data_port) =
-            (self.web_port.or(Some(USUAL_WEB_PORT)), self.data_port.or(Some(USUAL_DATA_PORT)));
-        Self { web_port, data_port, ..self }
+        let web_port = self.web_port.or(Some(USUAL_WEB_PORT));
+        Self { web_port, data_port: self.data_port.or(Some(USUAL_DATA_PORT)), ..self }
     }
 }
 
@@ -87,8 +83,7 @@ impl WebServer {
             ..Default::default()
         })
         .context("cannot serve the web viewer")?;
-        // Rerun lets pages that come from this machine read the data. Bound wider, ours is one of
-        // another machine, whatever its name is there.
+        // Rerun lets pages that come from this machine read the data; bound wider, ours may not.
         let origins =
             if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
         let buffer = BroadcastBuffer::new(ip.is_loopback());
@@ -97,9 +92,8 @@ impl WebServer {
                 tracing::error!("the viewer's data cannot be served: {error:#}");
             }
         })?;
-        let host = reachable(ip);
-        let address =
-            page_address(SocketAddr::new(host, web_port), SocketAddr::new(host, data_port));
+        let [page_at, data_at] = [web_port, data_port].map(|port| (reachable(ip), port).into());
+        let address = page_address(page_at, data_at);
         Ok(Self { address, buffer, _page: Box::new(page), data: Some(worker) })
     }
 
@@ -118,8 +112,7 @@ impl WebServer {
     }
 }
 
-/// Serves the buffer's data until it is closed and all pages have it; also to pages that come from
-/// `origins`, which are patterns.
+/// Serves the buffer's data until it is closed and all pages have it; also to pages from `origins`.
 async fn serve_data(
     buffer: Arc<BroadcastBuffer>,
     listener: TcpListener,
@@ -162,10 +155,9 @@ impl Service<http::Request<Body>> for DataService {
             let status = Status::unimplemented("depthcast shows its own data alone");
             return ready(Ok(status.into_http()));
         }
-        let mut response = http::Response::new(encoding::response_body(self.0.feed()));
-        let grpc = http::HeaderValue::from_static(GRPC);
-        response.headers_mut().insert(http::header::CONTENT_TYPE, grpc);
-        ready(Ok(response))
+        let response = http::Response::builder().header(http::header::CONTENT_TYPE, GRPC);
+        let body = encoding::response_body(self.0.feed());
+        ready(Ok(response.body(body).expect("all parts of the response are valid")))
     }
 }
 
@@ -178,10 +170,8 @@ fn free_port(
 ) -> anyhow::Result<(u16, TcpListener)> {
     let bind = |port| TcpListener::bind((ip, port)).and_then(|l| Ok((l.local_addr()?.port(), l)));
     let port = asked.unwrap_or(usual);
-    let bound = match (bind(port), asked) {
-        (Err(error), None) if error.kind() == AddrInUse => bind(0),
-        (bound, _) => bound,
-    };
+    let is_taken = |error: &std::io::Error| asked.is_none() && error.kind() == AddrInUse;
+    let bound = bind(port).or_else(|error| if is_taken(&error) { bind(0) } else { Err(error) });
     bound.map_err(|error| match error.kind() {
         AddrInUse => anyhow!(
             "{flag} {port}: the port is in use on {ip}; choose another with {flag}, \
@@ -194,8 +184,8 @@ fn free_port(
     })
 }
 
-/// The address under which others reach this machine if it is bound to all of its addresses: the
-/// one that a packet to the outside would carry. None is sent.
+/// The address under which others reach this machine if it is bound to all of them: the one that a
+/// packet to the outside would carry. None is sent.
 fn reachable(ip: IpAddr) -> IpAddr {
     if !ip.is_unspecified() {
         return ip;
@@ -207,18 +197,14 @@ fn reachable(ip: IpAddr) -> IpAddr {
     local.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-/// The page with the data's address in its query, where what is not a letter or digit has to be
-/// encoded.
+/// The page with the data's address, percent-encoded, in its query.
 fn page_address(page: SocketAddr, data: SocketAddr) -> String {
-    let mut address = format!("http://{page}/?url=");
-    for byte in format!("rerun+http://{data}/proxy").bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'.' {
-            address.push(char::from(byte));
-        } else {
-            write!(address, "%{byte:02X}").expect("a String takes all");
-        }
-    }
-    address
+    let encoded = |c: char| match c {
+        '.' | '0'..='9' | 'a'..='z' => c.into(),
+        _ => format!("%{:02X}", u32::from(c)),
+    };
+    let data: String = format!("rerun+http://{data}/proxy").chars().map(encoded).collect();
+    format!("http://{page}/?url={data}")
 }
 
 #[cfg(test)]
@@ -228,18 +214,13 @@ mod tests {
 
     #[test]
     fn the_address_names_page_and_data() {
-        for (ip, address) in [
-            (
-                IpAddr::from(Ipv4Addr::LOCALHOST),
-                "http://127.0.0.1:9090/?url=rerun%2Bhttp%3A%2F%2F127.0.0.1%3A9876%2Fproxy",
-            ),
-            (
-                IpAddr::from(Ipv6Addr::LOCALHOST),
-                "http://[::1]:9090/?url=rerun%2Bhttp%3A%2F%2F%5B%3A%3A1%5D%3A9876%2Fproxy",
-            ),
+        for (ip, host, encoded) in [
+            (IpAddr::from(Ipv4Addr::LOCALHOST), "127.0.0.1", "127.0.0.1"),
+            (IpAddr::from(Ipv6Addr::LOCALHOST), "[::1]", "%5B%3A%3A1%5D"),
         ] {
-            let (page, data) = (SocketAddr::new(ip, 9090), SocketAddr::new(ip, 9876));
-            assert_eq!(page_address(page, data), address);
+            let address =
+                format!("http://{host}:9090/?url=rerun%2Bhttp%3A%2F%2F{encoded}%3A9876%2Fproxy");
+            assert_eq!(page_address((ip, 9090).into(), (ip, 9876).into()), address);
         }
     }
 

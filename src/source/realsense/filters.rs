@@ -10,16 +10,16 @@ use realsense_rust::kind::Rs2Format;
 use realsense_rust::processing_blocks::decimation::Decimation;
 use realsense_rust::processing_blocks::disparity_transform::DisparityTransform;
 use realsense_rust::processing_blocks::errors::ProcessFrameError;
-use realsense_rust::processing_blocks::hole_filling::HoleFillingFilter;
+use realsense_rust::processing_blocks::hole_filling::HoleFillingFilter as Holes;
 use realsense_rust::processing_blocks::options::OptionsExt;
-use realsense_rust::processing_blocks::spatial_filter::SpatialFilter;
-use realsense_rust::processing_blocks::temporal_filter::TemporalFilter;
-use realsense_rust::processing_blocks::threshold::ThresholdFilter;
+use realsense_rust::processing_blocks::spatial_filter::SpatialFilter as Spatial;
+use realsense_rust::processing_blocks::temporal_filter::TemporalFilter as Temporal;
+use realsense_rust::processing_blocks::threshold::ThresholdFilter as Threshold;
 use realsense_sys as sys;
 
 use super::sdk::{crate_error, sdk_error};
-use crate::source::SourceError;
 use crate::source::options::Filters;
+use crate::source::{Result, SourceError};
 
 /// Frames that a block's queue holds: each is taken before the next one comes.
 pub(super) const QUEUE: i32 = 1;
@@ -31,7 +31,7 @@ pub(super) struct FilterChain {
     summary: Vec<String>,
 }
 
-type Step = Box<dyn FnMut(DepthFrame) -> Result<DepthFrame, SourceError>>;
+type Step = Box<dyn FnMut(DepthFrame) -> Result<DepthFrame>>;
 
 // SAFETY: librealsense's blocks belong to no thread; those of a chain are owned and not shared.
 unsafe impl Send for FilterChain {}
@@ -46,9 +46,8 @@ type Queue<B, F> = (
 );
 
 impl FilterChain {
-    /// # Errors
-    /// [`SourceError::Unsupported`], with the range, for a value that librealsense does not take.
-    pub(super) fn new(filters: &Filters) -> Result<Self, SourceError> {
+    /// A value that librealsense does not take is an error with the range.
+    pub(super) fn new(filters: &Filters) -> Result<Self> {
         const MAGNITUDE: sys::rs2_option = sys::rs2_option_RS2_OPTION_FILTER_MAGNITUDE;
         const ALPHA: sys::rs2_option = sys::rs2_option_RS2_OPTION_FILTER_SMOOTH_ALPHA;
         const DELTA: sys::rs2_option = sys::rs2_option_RS2_OPTION_FILTER_SMOOTH_DELTA;
@@ -60,21 +59,19 @@ impl FilterChain {
         let mut chain = Self { steps: Vec::new(), summary: Vec::new() };
         if let Some(f) = filters.decimation {
             let options = [("magnitude", MAGNITUDE, number(f.magnitude))];
-            let block = chain.tuned("decimation", Decimation::new(QUEUE), &options)?;
-            chain.push("decimation", block, (Decimation::queue, Decimation::poll));
+            let queue = (Decimation::queue as _, Decimation::poll as _);
+            chain.add("decimation", Decimation::new, queue, &options)?;
         }
         if let Some(f) = filters.threshold {
             // librealsense would move one of them out of the other's way.
-            if let (Some(min_m), Some(max_m)) = (f.min_m, f.max_m)
-                && min_m > max_m
-            {
+            let range = f.min_m.zip(f.max_m);
+            if let Some((min_m, max_m)) = range.filter(|(min_m, max_m)| min_m > max_m) {
                 return Err(SourceError::Unsupported(format!(
                     "filters.threshold.min_m is {min_m} and max_m {max_m}; nothing lies between"
                 )));
             }
-            let options = [("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)];
-            let block = chain.tuned("threshold", ThresholdFilter::new(QUEUE), &options)?;
-            chain.push("threshold", block, (ThresholdFilter::queue, ThresholdFilter::poll));
+            let options = &[("min_m", MIN, f.min_m), ("max_m", MAX, f.max_m)];
+            chain.add("threshold", Threshold::new, (Threshold::queue, Threshold::poll), options)?;
         }
         if has_disparity {
             chain.add_disparity_transform(true)?;
@@ -88,8 +85,7 @@ impl FilterChain {
                 ("magnitude", MAGNITUDE, number(f.magnitude)),
                 ("holes_fill", HOLES, number(f.holes_fill)),
             ];
-            let block = chain.tuned("spatial", SpatialFilter::new(QUEUE), &options)?;
-            chain.push("spatial", block, (SpatialFilter::queue, SpatialFilter::poll));
+            chain.add("spatial", Spatial::new, (Spatial::queue, Spatial::poll), &options)?;
         }
         if let Some(f) = filters.temporal {
             let options = [
@@ -97,28 +93,27 @@ impl FilterChain {
                 ("smooth_delta", DELTA, number(f.smooth_delta)),
                 ("persistence", HOLES, number(f.persistence)),
             ];
-            let block = chain.tuned("temporal", TemporalFilter::new(QUEUE), &options)?;
-            chain.push("temporal", block, (TemporalFilter::queue, TemporalFilter::poll));
+            chain.add("temporal", Temporal::new, (Temporal::queue, Temporal::poll), &options)?;
         }
         if has_disparity {
             chain.add_disparity_transform(false)?;
         }
         if let Some(f) = filters.hole_filling {
             let options = [("mode", HOLES, number(f.mode))];
-            let block = chain.tuned("hole_filling", HoleFillingFilter::new(QUEUE), &options)?;
-            chain.push("hole_filling", block, (HoleFillingFilter::queue, HoleFillingFilter::poll));
+            chain.add("hole_filling", Holes::new, (Holes::queue, Holes::poll), &options)?;
         }
         Ok(chain)
     }
 
-    /// Sets the options that were given, and takes note of them.
-    fn tuned<B: OptionsExt, E: std::fmt::Display>(
+    /// Adds a block with the options that were given, and takes note of them.
+    fn add<B: OptionsExt + 'static, E: std::fmt::Display>(
         &mut self,
         name: &'static str,
-        block: Result<B, E>,
+        block: fn(i32) -> Result<B, E>,
+        queue: Queue<B, DepthFrame>,
         options: &[Given],
-    ) -> Result<B, SourceError> {
-        let mut block = block.map_err(|error| crate_error(name, error))?;
+    ) -> Result<()> {
+        let mut block = block(QUEUE).map_err(|error| crate_error(name, error))?;
         let mut summary = name.replace('_', " ");
         for &(key, option, value) in options {
             let Some(value) = value else { continue };
@@ -135,14 +130,14 @@ impl FilterChain {
             summary += &format!("{key} {value}");
         }
         self.summary.push(summary);
-        Ok(block)
+        self.push(name, block, queue);
+        Ok(())
     }
 
-    fn add_disparity_transform(&mut self, is_to_disparity: bool) -> Result<(), SourceError> {
-        const NAME: &str = "disparity";
+    fn add_disparity_transform(&mut self, is_to_disparity: bool) -> Result<()> {
         let block = DisparityTransform::new(is_to_disparity, QUEUE);
-        let block = block.map_err(|error| crate_error(NAME, error))?;
-        self.push(NAME, block, (DisparityTransform::queue, DisparityTransform::poll));
+        let block = block.map_err(|error| crate_error("disparity", error))?;
+        self.push("disparity", block, (DisparityTransform::queue, DisparityTransform::poll));
         Ok(())
     }
 
@@ -155,11 +150,8 @@ impl FilterChain {
         (!self.summary.is_empty()).then(|| self.summary.join(", "))
     }
 
-    /// Runs the filters that are on.
-    ///
-    /// # Errors
-    /// Also [`SourceError::Unsupported`] if disparity is asked for and the camera has none.
-    pub(super) fn process(&mut self, frame: DepthFrame) -> Result<DepthFrame, SourceError> {
+    /// Runs the filters that are on; an error if disparity is asked for and the camera has none.
+    pub(super) fn process(&mut self, frame: DepthFrame) -> Result<DepthFrame> {
         self.steps.iter_mut().try_fold(frame, |frame, step| step(frame))
     }
 }
@@ -170,7 +162,7 @@ pub(super) fn process<B, F>(
     block: &mut B,
     (queue, poll): Queue<B, F>,
     frame: DepthFrame,
-) -> Result<F, SourceError> {
+) -> Result<F> {
     queue(block, frame).map_err(|error| crate_error(name, error))?;
     match poll(block).map_err(|error| crate_error(name, error))? {
         Poll::Ready(frame) => Ok(frame),
@@ -180,7 +172,7 @@ pub(super) fn process<B, F>(
 }
 
 /// librealsense would go on with depth in silence.
-fn check_disparity(frame: DepthFrame) -> Result<DepthFrame, SourceError> {
+fn check_disparity(frame: DepthFrame) -> Result<DepthFrame> {
     if frame.stream_profile().format() == Rs2Format::Disparity32 {
         return Ok(frame);
     }

@@ -1,7 +1,5 @@
-//! librealsense's own processing of a depth image, to measure ours against it.
-//!
-//! Its blocks take frames alone, and its C interface makes them only as those of a software device:
-//! here the smallest that serves, with one sensor and one frame.
+//! librealsense's own processing of a depth image, to measure ours against it. Its blocks take
+//! frames alone, so there is a software device with one sensor and one frame.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
@@ -13,8 +11,8 @@ use realsense_sys as sys;
 use super::filters::{FilterChain, QUEUE, process};
 use super::sdk::{Error, Owned, call, crate_error, make};
 use crate::camera::Intrinsics;
-use crate::source::SourceError;
 use crate::source::options::Filters;
+use crate::source::{Result, SourceError};
 
 /// `rs2_video_stream` of librealsense 2.56's `rs_internal.h`, which realsense-sys lacks.
 #[repr(C)]
@@ -79,14 +77,12 @@ struct StillImage {
 }
 
 impl StillImage {
-    fn new(camera: &Intrinsics, depth_units_m: f32, depth: &[u16]) -> Result<Self, SourceError> {
+    fn new(camera: &Intrinsics, depth_units_m: f32, depth: &[u16]) -> Result<Self> {
         const WHAT: &str = "software device";
         const NAME: &CStr = c"depth";
         let &Intrinsics { width, height, fx, fy, ppx, ppy, coeffs, .. } = camera;
-        if camera.is_distorted()
-            || depth.len() != width as usize * height as usize
-            || !depth.len().is_multiple_of(8)
-        {
+        let fits = depth.len() == width as usize * height as usize && depth.len().is_multiple_of(8);
+        if camera.is_distorted() || !fits {
             return Err(SourceError::Unsupported(format!(
                 "{width}x{height}: librealsense is measured with images without distortion, \
                  of a multiple of 8 pixels"
@@ -110,20 +106,18 @@ impl StillImage {
         // SAFETY: what is made is ours, and deleted in the order of the fields; the profile is the
         // sensor's. The pixels are as many as the profile says, and stay until the frame has gone.
         unsafe {
-            let queue = Owned::new(WHAT, sys::rs2_delete_frame_queue, |error| {
-                sys::rs2_create_frame_queue(QUEUE, error)
+            let queue = Owned::new(WHAT, sys::rs2_delete_frame_queue, |e| {
+                sys::rs2_create_frame_queue(QUEUE, e)
             })?;
-            let device = Owned::new(WHAT, sys::rs2_delete_device, |error| {
-                rs2_create_software_device(error)
-            })?;
-            let owned_sensor = Owned::new(WHAT, sys::rs2_delete_sensor, |error| {
-                rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), error)
+            let device =
+                Owned::new(WHAT, sys::rs2_delete_device, |e| rs2_create_software_device(e))?;
+            let owned_sensor = Owned::new(WHAT, sys::rs2_delete_sensor, |e| {
+                rs2_software_device_add_sensor(device.as_ptr(), NAME.as_ptr(), e)
             })?;
             let sensor = owned_sensor.as_ptr();
-            let profile =
-                make(WHAT, |error| rs2_software_sensor_add_video_stream(sensor, stream, error))?;
-            call(WHAT, |error| sys::rs2_open(sensor, profile.as_ptr(), error))?;
-            call(WHAT, |error| sys::rs2_start_queue(sensor, queue.as_ptr(), error))?;
+            let profile = make(WHAT, |e| rs2_software_sensor_add_video_stream(sensor, stream, e))?;
+            call(WHAT, |e| sys::rs2_open(sensor, profile.as_ptr(), e))?;
+            call(WHAT, |e| sys::rs2_start_queue(sensor, queue.as_ptr(), e))?;
             let frame = VideoFrame {
                 pixels: pixels.as_mut_ptr().cast(),
                 deleter: keep_pixels,
@@ -135,22 +129,22 @@ impl StillImage {
                 profile: profile.as_ptr(),
                 depth_units_m,
             };
-            call(WHAT, |error| rs2_software_sensor_on_video_frame(sensor, frame, error))?;
+            call(WHAT, |e| rs2_software_sensor_on_video_frame(sensor, frame, e))?;
             let mut frame = ptr::null_mut();
-            call(WHAT, |error| sys::rs2_poll_for_frame(queue.as_ptr(), &mut frame, error))?;
+            call(WHAT, |e| sys::rs2_poll_for_frame(queue.as_ptr(), &mut frame, e))?;
             let frame = Owned::new(WHAT, sys::rs2_release_frame, |_| frame);
-            call(WHAT, |error| sys::rs2_stop(sensor, error))?;
-            call(WHAT, |error| sys::rs2_close(sensor, error))?;
+            call(WHAT, |e| sys::rs2_stop(sensor, e))?;
+            call(WHAT, |e| sys::rs2_close(sensor, e))?;
             let (_sensor, _device, _queue) = (owned_sensor, device, queue);
             Ok(Self { frame: frame?, _sensor, _device, _queue, _pixels: pixels })
         }
     }
 
     /// Another reference to the frame.
-    fn frame(&self) -> Result<DepthFrame, SourceError> {
+    fn frame(&self) -> Result<DepthFrame> {
         let raw = self.frame.raw();
         // SAFETY: the frame is valid; the new reference goes into the frame that is made.
-        call("frame", |error| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), error) })?;
+        call("frame", |e| unsafe { sys::rs2_frame_add_ref(raw.as_ptr(), e) })?;
         DepthFrame::try_from(raw).map_err(|error| crate_error("frame", error))
     }
 }
@@ -167,20 +161,15 @@ impl SdkPointcloud {
     ///
     /// # Errors
     /// If the image has not a multiple of 8 pixels, or librealsense can't be started.
-    pub fn new(camera: &Intrinsics, units_m: f32, depth: &[u16]) -> Result<Self, SourceError> {
+    pub fn new(camera: &Intrinsics, units_m: f32, depth: &[u16]) -> Result<Self> {
         let image = StillImage::new(camera, units_m, depth)?;
         let block = PointCloud::new(QUEUE).map_err(|error| crate_error("point cloud", error))?;
         Ok(Self { points: None, block, image })
     }
 
-    /// Runs the block and lends its vertices: all pixels, row-major, in metres, zeros without
-    /// depth.
-    ///
-    /// # Errors
-    /// If the block fails.
-    pub fn calculate(&mut self) -> Result<&[[f32; 3]], SourceError> {
-        // The block uses its buffer again, as in any program that is done with a frame when it asks
-        // for the next.
+    /// Runs the block and lends its vertices: all pixels, row-major, in metres, zeros without depth.
+    pub fn calculate(&mut self) -> Result<&[[f32; 3]]> {
+        // So the block uses its buffer again, as in any program that is done with a frame.
         self.points = None;
         let queue = (PointCloud::queue as _, PointCloud::poll as _);
         let points = process("point cloud", &mut self.block, queue, self.image.frame()?)?;
@@ -206,16 +195,13 @@ impl SdkFilters {
         camera: &Intrinsics,
         units_m: f32,
         depth: &[u16],
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         let image = StillImage::new(camera, units_m, depth)?;
         Ok(Self { filtered: None, chain: FilterChain::new(filters)?, image })
     }
 
     /// Runs the filters on the image and lends the filtered depth, row-major.
-    ///
-    /// # Errors
-    /// If a filter fails.
-    pub fn apply(&mut self) -> Result<&[u16], SourceError> {
+    pub fn apply(&mut self) -> Result<&[u16]> {
         self.filtered = None;
         let filtered = self.filtered.insert(self.chain.process(self.image.frame()?)?);
         let pixels = filtered.width() * filtered.height();

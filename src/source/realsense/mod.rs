@@ -6,19 +6,13 @@
 //!     ──> start (pipeline) ──> frames ──> filters ──> our buffers
 //! ```
 //!
-//! Only the streams that are asked for are opened. Each depth frame goes through those of
-//! librealsense's filters that are on, is copied at once into the pipeline's own buffer (0.8 MB at
-//! 848x480) and given back to librealsense: so a slow stage downstream can never exhaust
-//! librealsense's small frame pool and stall the camera, and every source delivers the same kind of
-//! buffer. The copy leaves the image in the cache, where the projection reads it next.
+//! Each depth frame is filtered, copied at once into the pipeline's own buffer (0.8 MB at 848x480)
+//! and given back: so a slow stage downstream can never exhaust librealsense's small frame pool and
+//! stall the camera. The copy leaves the image in the cache, where the projection reads it next.
 //!
 //! Devices, sensors, frames, options and filters are those of the crate realsense-rust. What it
-//! lacks goes through librealsense's C interface (`realsense-sys`): `sdk` and `device` say
-//! what that is and why.
+//! lacks goes through librealsense's C interface (`realsense-sys`): see `sdk`.
 
-mod camera;
-mod color;
-mod device;
 mod devices;
 mod filters;
 mod frame;
@@ -32,35 +26,32 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _, InfraredFrame};
+use realsense_rust::frame::{DepthFrame as SdkDepthFrame, FrameEx as _};
 use realsense_rust::kind::{Rs2CameraInfo, Rs2Format};
 
-pub use camera::RealsenseCamera;
-use color::Coloring;
-use device::{COLOR, DEPTH, Device, Profile, RGB8, Z16};
 pub(crate) use devices::WHAT_TO_CHECK;
 pub use devices::{
-    CameraReport, OptionReport, SensorReport, camera_in_file, cameras, connected_serials, reset,
+    CameraReport, OptionReport, RealsenseCamera, SensorReport, camera_in_file, cameras,
+    connected_serials, reset,
 };
 use filters::FilterChain;
-use frame::Set;
+use frame::{Coloring, Set, Waiting};
 pub use measure::{SdkFilters, SdkPointcloud};
 use pipeline::{Origin, Pipeline};
-use sdk::Context;
 pub use sdk::sdk_versions;
+use sdk::{COLOR, Context, DEPTH, Device, Profile, RGB8, Sensor, Z16, context};
 
 use super::motion::Motion;
 use super::recording::{RecordingSource, ReplayOptions};
 use super::watch::FIRST_FRAME;
-use super::{Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
+use super::{Delivery, DepthStream, FrameSource, Result, SourceError, SourceInfo, SourceKind};
 use crate::clock::{Clock, HostTime};
 use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use crate::pool::Pool;
 use crate::recording::{Format, sniff};
 use crate::source::options::{CameraSettings, ColorWish, Filters, Mode};
 
-/// How long a depth frame waits for its colour image when no other comes; otherwise the next one
-/// ends the waiting.
+/// How long a depth frame waits for its colour image when no other depth frame comes.
 const COLOR_WAIT: Duration = Duration::from_millis(500);
 /// How long a file may give nothing.
 const SILENCE: Duration = Duration::from_secs(4);
@@ -91,14 +82,6 @@ pub struct CameraInput {
 }
 
 impl Input {
-    /// The colour stream is asked for too.
-    fn color(&self) -> bool {
-        match self {
-            Self::Camera(camera) => camera.color,
-            Self::File { color, .. } => *color,
-        }
-    }
-
     fn is_camera(&self) -> bool {
         matches!(self, Self::Camera(_))
     }
@@ -106,17 +89,16 @@ impl Input {
 
 pub struct RealsenseSource {
     info: SourceInfo,
-    /// Of a camera.
-    streams: Vec<Profile>,
+    /// What a camera sends, before filters: depth, and colour where it is on.
+    modes: [Option<Mode>; 2],
     clock: Arc<dyn Clock>,
     input: Input,
     /// Where colour was asked for. It holds frames, so it goes before what they come from.
     color: Option<Coloring>,
     /// Where infrared images are asked for.
     infrared: Option<Pool<ColorImage>>,
-    /// A camera streams from the start. A file is started anew at the first call for a frame, so
-    /// that none of it is lost while the viewer opens; pausing librealsense's player instead would
-    /// lose a frame.
+    /// A camera streams from the start. A file is started anew at the first call for a frame: none
+    /// of it is lost while the viewer opens, as one would be by pausing librealsense's player.
     running: Option<Pipeline>,
     filters: FilterChain,
     is_first_call: bool,
@@ -126,33 +108,30 @@ pub struct RealsenseSource {
 }
 
 impl RealsenseSource {
-    /// Opens the input and waits for a frame, to know what the stream is like once it is
-    /// filtered.
+    /// Opens the input and waits for a frame, to know what the filtered stream is like.
     ///
     /// # Errors
     /// If there is no such camera or file, or it stays silent; [`SourceError::Unsupported`] for
-    /// profiles and options that the camera does not have, and for values that it or a filter does
-    /// not take.
-    pub fn open(
-        input: Input,
-        filters: &Filters,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    /// profiles, options and values that the camera or a filter does not take.
+    pub fn open(input: Input, filters: &Filters, clock: Arc<dyn Clock>) -> Result<Self> {
         let mut probe = FilterChain::new(filters)?;
-        if let Input::File { path, .. } = &input {
-            // librealsense's own words for a file that is none, or has no depth, are hard to
-            // understand; our reader knows better ones.
-            if sniff(path)? == Format::Bag {
-                let options = ReplayOptions { color: input.color(), ..ReplayOptions::default() };
-                RecordingSource::open(path, options, Arc::clone(&clock))?;
-            }
+        // librealsense's own words for a file that is none, or has no depth, are hard to
+        // understand; our reader knows better ones.
+        if let Input::File { path, color, .. } = &input
+            && sniff(path)? == Format::Bag
+        {
+            let options = ReplayOptions { color: *color, ..ReplayOptions::default() };
+            RecordingSource::open(path, options, Arc::clone(&clock))?;
         }
         sdk::catch_panic(|| {
-            let Started { pipeline, streams, tuned } = start(&input, &clock)?;
+            let Started { pipeline, modes, tuned } = start(&input, &clock)?;
             let Set { depth, color, infrared, .. } = first_set(&pipeline, clock.as_ref(), &input)?;
             let color = color.map(|color| frame::color_stream(&color, &depth)).transpose()?;
-            let infrared = infrared.map(|image| infrared_pool(&image));
-            let facts = facts(pipeline.device(), tuned, &probe);
+            let infrared = infrared.map(|image| {
+                let (width, height) = (image.width() as u32, image.height() as u32);
+                let image = move || ColorImage::new(width, height, ColorFormat::Mono8);
+                Pool::new(COLOR_BUFFERS, image)
+            });
             let name = match &input {
                 Input::Camera(_) => pipeline.device().info(Rs2CameraInfo::Name),
                 Input::File { path, .. } => Some(path.display().to_string()),
@@ -160,7 +139,7 @@ impl RealsenseSource {
             let info = SourceInfo {
                 kind: SourceKind::Realsense,
                 name: name.unwrap_or_else(|| "RealSense camera".into()),
-                facts,
+                facts: facts(pipeline.device(), tuned, &probe),
                 stream: depth_stream(probe.process(depth)?)?,
                 color,
                 expected_frames: None,
@@ -168,7 +147,7 @@ impl RealsenseSource {
             Ok(Self {
                 color: info.color.as_ref().map(Coloring::new),
                 info,
-                streams,
+                modes,
                 infrared,
                 running: input.is_camera().then_some(pipeline),
                 // The run's filters have not seen the frame that the probe saw.
@@ -182,18 +161,8 @@ impl RealsenseSource {
         })
     }
 
-    /// What a camera sends, before filters: depth, and colour where it is on.
-    fn modes(&self) -> (Option<Mode>, Option<Mode>) {
-        (streams::mode_of(&self.streams, DEPTH), streams::mode_of(&self.streams, COLOR))
-    }
-
-    fn take(
-        &mut self,
-        depth: &SdkDepthFrame,
-        infrared: Option<&InfraredFrame>,
-        arrived_at: HostTime,
-        into: &mut DepthFrame,
-    ) -> Result<(), SourceError> {
+    fn take(&mut self, waiting: &Waiting, into: &mut DepthFrame) -> Result<()> {
+        let (depth, infrared, arrived_at) = waiting;
         let i = &self.info.stream.intrinsics;
         let (width, height) = (i.width as usize, i.height as usize);
         let rows = frame::rows(depth, (width, height), Rs2Format::Z16, width * 2)?;
@@ -209,7 +178,7 @@ impl RealsenseSource {
         into.meta = FrameMeta {
             number: depth.frame_number(),
             is_restart: false,
-            arrived_at,
+            arrived_at: *arrived_at,
             device_time: Some(frame::device_time(depth)),
             depth_units_m: self.info.stream.depth_units_m,
             metadata: frame::metadata(depth),
@@ -218,18 +187,15 @@ impl RealsenseSource {
     }
 
     /// The next depth frame whose colour image is certain.
-    fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool, SourceError> {
-        let Some(((depth, infrared, arrived_at), image)) =
-            self.color.as_mut().and_then(Coloring::next)
-        else {
-            return Ok(false);
-        };
-        self.take(&depth, infrared.as_ref(), arrived_at, into)?;
+    fn take_paired(&mut self, into: &mut DepthFrame) -> Result<bool> {
+        let next = self.color.as_mut().and_then(|coloring| coloring.pairs.next());
+        let Some((waiting, image)) = next else { return Ok(false) };
+        self.take(&waiting, into)?;
         into.color = image;
         Ok(true)
     }
 
-    fn next(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery, SourceError> {
+    fn next(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         let running = match &mut self.running {
             Some(running) => running,
             none => none.insert(start(&self.input, &self.clock)?.pipeline),
@@ -244,8 +210,7 @@ impl RealsenseSource {
         }
         let Some(running) = &self.running else { return Ok(Delivery::Idle) };
         let set = running.wait(until.since(self.clock.now()))?;
-        // The end of a file is a mere time-out for librealsense; its player knows better, once it
-        // has played a frame.
+        // The end of a file is a mere time-out; the player knows better, once it has played a frame.
         let has_stopped = set.is_none() && self.has_pace && running.device().has_stopped();
         if let Some(Set { depth, color, infrared, arrived_at }) = set {
             if let (Input::File { real_time, .. }, false) = (&self.input, self.has_pace) {
@@ -256,7 +221,7 @@ impl RealsenseSource {
             let Some(coloring) = &mut self.color else {
                 self.last_frame_at = arrived_at;
                 let depth = self.filters.process(depth)?;
-                self.take(&depth, infrared.as_ref(), arrived_at, frame)?;
+                self.take(&(depth, infrared, arrived_at), frame)?;
                 return Ok(Delivery::Frame);
             };
             if let Some(color) = color {
@@ -265,13 +230,15 @@ impl RealsenseSource {
             // The filters see each frame once.
             if coloring.is_new(&depth) {
                 self.last_frame_at = arrived_at;
-                coloring.add_depth((self.filters.process(depth)?, infrared, arrived_at));
+                let depth = self.filters.process(depth)?;
+                coloring.pairs.add_depth(frame::stamp_ns(&depth), (depth, infrared, arrived_at));
             }
         }
         let silence = self.clock.now().since(self.last_frame_at);
-        if let Some(coloring) = self.color.as_mut().filter(|_| has_stopped || silence > COLOR_WAIT)
+        if let Some(coloring) = &mut self.color
+            && (has_stopped || silence > COLOR_WAIT)
         {
-            coloring.hurry();
+            coloring.pairs.hurry();
         }
         match silence {
             _ if self.take_paired(frame)? => Ok(Delivery::Frame),
@@ -290,43 +257,32 @@ impl FrameSource for RealsenseSource {
         &self.info
     }
 
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         sdk::catch_panic(|| self.next(frame, until))
     }
 }
 
-/// What was started, with the streams of a camera, and how it was tuned.
 struct Started {
     pipeline: Pipeline,
-    streams: Vec<Profile>,
+    modes: [Option<Mode>; 2],
     tuned: Option<String>,
 }
 
-/// Starts the input's streams.
-fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started, SourceError> {
-    let context = Context::new()?;
+fn start(input: &Input, clock: &Arc<dyn Clock>) -> Result<Started> {
+    let context = context()?;
     match input {
         Input::Camera(camera) => start_camera(camera, context, clock),
         Input::File { path, color, .. } => {
             let any = |stream, format| Profile { stream, index: -1, size: None, fps: 0, format };
-            let mut streams = vec![any(DEPTH, Z16)];
-            streams.extend(color.then(|| any(COLOR, RGB8)));
-            let pipeline =
-                Pipeline::start(context, Origin::File(path), &streams, Arc::clone(clock)).map_err(
-                    |error| SourceError::Format {
-                        path: path.clone(),
-                        problem: format!(
-                            "librealsense cannot play it ({}); {}",
-                            reason(&error),
-                            advice(path)
-                        ),
-                    },
-                )?;
-            Ok(Started { pipeline, streams: Vec::new(), tuned: None })
+            let streams = [any(DEPTH, Z16), any(COLOR, RGB8)];
+            let streams = &streams[..1 + usize::from(*color)];
+            let started = Pipeline::start(context, Origin::File(path), streams, Arc::clone(clock));
+            let pipeline = started.map_err(|error| {
+                let (reason, advice) = (reason(&error), advice(path));
+                let problem = format!("librealsense cannot play it ({reason}); {advice}");
+                SourceError::Format { path: path.clone(), problem }
+            })?;
+            Ok(Started { pipeline, modes: [None; 2], tuned: None })
         }
     }
 }
@@ -345,35 +301,28 @@ fn advice(path: &Path) -> &'static str {
     }
 }
 
-fn start_camera(
-    camera: &CameraInput,
-    context: Context,
-    clock: &Arc<dyn Clock>,
-) -> Result<Started, SourceError> {
-    let CameraInput { settings, color, motion, record_to } = camera;
+fn start_camera(camera: &CameraInput, context: Context, clock: &Arc<dyn Clock>) -> Result<Started> {
+    let CameraInput { settings, color, .. } = camera;
     let device = devices::find(&context, settings.serial.as_deref())?;
-    let mut profiles = Vec::new();
-    for sensor in device.sensors()? {
-        profiles.extend(sensor.profiles()?);
-    }
+    let profiles: Result<Vec<_>> = device.sensors()?.iter().map(Sensor::profiles).collect();
+    let profiles = profiles?.concat();
     let color = if *color { settings.color.unwrap_or(ColorWish::Any) } else { ColorWish::Off };
     let usb = device.info(Rs2CameraInfo::UsbTypeDescriptor);
     let streams = streams::choose(&profiles, settings, color, usb.as_deref())
         .map_err(SourceError::Unsupported)?;
     let tuned = tune::apply(&device, &settings.tuning)?;
-    let (motion, record_to) = (motion.as_ref(), record_to.as_deref());
-    let origin = Origin::Camera { device: &device, motion, record_to };
+    let origin = Origin::Camera(&device, camera);
     let pipeline = Pipeline::start(context, origin, &streams, Arc::clone(clock));
     let pipeline = pipeline.map_err(|error| {
         let names: Vec<_> = streams.iter().map(ToString::to_string).collect();
+        let (names, reason) = (names.join(", "), reason(&error));
         SourceError::NotStarted(format!(
-            "the camera cannot be started with {} ({}): \
-             close other programs that use it, or unplug it and plug it in again",
-            names.join(", "),
-            reason(&error)
+            "the camera cannot be started with {names} ({reason}): \
+             close other programs that use it, or unplug it and plug it in again"
         ))
     })?;
-    Ok(Started { pipeline, streams, tuned })
+    let mode = |kind| streams.iter().find(|profile| profile.stream == kind).map(streams::mode);
+    Ok(Started { pipeline, modes: [DEPTH, COLOR].map(mode), tuned })
 }
 
 /// librealsense's own words.
@@ -384,7 +333,7 @@ fn reason(error: &SourceError) -> String {
     }
 }
 
-fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Set, SourceError> {
+fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Set> {
     let patience = if input.is_camera() { FIRST_FRAME } else { SILENCE };
     let deadline = clock.now().plus(patience);
     while clock.now() < deadline {
@@ -402,10 +351,10 @@ fn first_set(pipeline: &Pipeline, clock: &dyn Clock, input: &Input) -> Result<Se
 }
 
 fn silent(name: &str, patience: Duration) -> String {
+    let seconds = patience.as_secs();
     format!(
-        "{name} has sent no frame for {} s: \
-         unplug it and plug it in again, and check that its port and cable are USB 3",
-        patience.as_secs()
+        "{name} has sent no frame for {seconds} s: \
+         unplug it and plug it in again, and check that its port and cable are USB 3"
     )
 }
 
@@ -430,7 +379,7 @@ fn facts(
 }
 
 /// The stream that this frame is the first of, as it leaves the filters.
-fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream, SourceError> {
+fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream> {
     let (depth_units_m, first) = frame::depth_units_m(first)?;
     Ok(DepthStream {
         intrinsics: frame::intrinsics(first.stream_profile())?,
@@ -438,9 +387,4 @@ fn depth_stream(first: SdkDepthFrame) -> Result<DepthStream, SourceError> {
         depth_units_m,
         timestamp_domain: frame::device_time(&first).domain,
     })
-}
-
-fn infrared_pool(image: &InfraredFrame) -> Pool<ColorImage> {
-    let (width, height) = (image.width() as u32, image.height() as u32);
-    Pool::new(COLOR_BUFFERS, move || ColorImage::new(width, height, ColorFormat::Mono8))
 }

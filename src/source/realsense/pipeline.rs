@@ -1,12 +1,10 @@
 //! librealsense's pipeline: streams of a camera, or of a recording that it plays as one, matched in
-//! time. It is driven through the C interface: realsense-rust cannot start it with a callback or
-//! with the device that was chosen.
+//! time. realsense-rust cannot start it with a callback or with the device that was chosen.
 //!
 //! A camera's sets come through a callback, which reads the clock and puts them into a queue of
-//! ours. librealsense's own wait would hold one set only, and when it comes to nothing because the
-//! cable was pulled, it starts the pipeline again by itself and blocks for up to 15 seconds. A
-//! recording's player waits for whoever takes its frames, which a callback can't make it do; so
-//! there the pipeline's own wait is used, and the clock read when it returns.
+//! ours: librealsense's own wait holds one set only, and when the cable was pulled, it starts the
+//! pipeline again and blocks for up to 15 seconds. A recording's player waits for whoever takes its
+//! frames, but not for a callback: there the pipeline's own wait is used.
 
 use std::ffi::c_void;
 use std::path::Path;
@@ -18,12 +16,13 @@ use crossbeam_channel as channel;
 use realsense_rust::frame::CompositeFrame;
 use realsense_sys as sys;
 
-use super::device::{Device, Profile};
+use super::CameraInput;
 use super::frame::{Set, is_set, motion_sample};
 use super::sdk::{Context, Owned, c_path, call};
+use super::sdk::{Device, Profile};
 use crate::clock::{Clock, HostTime};
 use crate::source::motion::Motion;
-use crate::source::{ErrorKind, SourceError};
+use crate::source::{ErrorKind, Result, SourceError};
 
 /// Sets that may wait: what a hiccup of the capture thread of 0.1 s leaves at 90 frames a second.
 /// librealsense has 16 frames a stream to give away, and some of them are on their way through it.
@@ -32,7 +31,7 @@ const QUEUE: usize = 10;
 /// Where frames come from.
 #[derive(Clone, Copy)]
 pub(super) enum Origin<'a> {
-    Camera { device: &'a Device, motion: Option<&'a Motion>, record_to: Option<&'a Path> },
+    Camera(&'a Device, &'a CameraInput),
     File(&'a Path),
 }
 
@@ -98,7 +97,7 @@ impl Pipeline {
         origin: Origin<'_>,
         streams: &[Profile],
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         const WHAT: &str = "cannot start the streams";
         // SAFETY: the context is valid; what is made is ours.
         let (pipeline, config) = unsafe {
@@ -106,7 +105,7 @@ impl Pipeline {
                 Owned::new(WHAT, sys::rs2_delete_pipeline, |error| {
                     sys::rs2_create_pipeline(context.as_ptr(), error)
                 })?,
-                Owned::new(WHAT, sys::rs2_delete_config, |error| sys::rs2_create_config(error))?,
+                Owned::new(WHAT, sys::rs2_delete_config, |e| sys::rs2_create_config(e))?,
             )
         };
         let config = config.as_ptr();
@@ -118,19 +117,19 @@ impl Pipeline {
             })?;
         }
         let arrivals = match origin {
-            Origin::Camera { device, motion, record_to } => {
+            Origin::Camera(device, CameraInput { motion, record_to, .. }) => {
                 // SAFETY: all are valid; the pipeline takes a reference of its own to the device.
-                call(WHAT, |error| unsafe {
-                    sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), error)
+                call(WHAT, |e| unsafe {
+                    sys::rs2_pipeline_set_device(pipeline.as_ptr(), device.as_ptr(), e)
                 })?;
                 if let Some(path) = record_to {
                     let path = c_path(path)?;
                     // SAFETY: both are valid.
-                    call(WHAT, |error| unsafe {
-                        sys::rs2_config_enable_record_to_file(config, path.as_ptr(), error);
+                    call(WHAT, |e| unsafe {
+                        sys::rs2_config_enable_record_to_file(config, path.as_ptr(), e);
                     })?;
                 }
-                let ((sets, waiting), motion) = (channel::bounded(QUEUE), motion.cloned());
+                let ((sets, waiting), motion) = (channel::bounded(QUEUE), motion.clone());
                 Some(Box::new(Arrivals { motion, sets, waiting, clock: Arc::clone(&clock) }))
             }
             Origin::File(path) => {
@@ -148,25 +147,18 @@ impl Pipeline {
             // SAFETY: pipeline and configuration are valid. The arrivals stay where they are until
             // the pipeline is deleted (order of the fields).
             unsafe {
-                let Some(arrivals) = &arrivals else {
+                let Some(user) = &arrivals else {
                     return sys::rs2_pipeline_start_with_config(pipeline, config, error);
                 };
-                let user = ptr::from_ref(&**arrivals).cast_mut().cast();
-                sys::rs2_pipeline_start_with_config_and_callback(
-                    pipeline,
-                    config,
-                    Some(arrived),
-                    user,
-                    error,
-                )
+                let (user, f) = (ptr::from_ref(&**user).cast_mut().cast(), Some(arrived as _));
+                sys::rs2_pipeline_start_with_config_and_callback(pipeline, config, f, user, error)
             }
         };
         // SAFETY: what is made is ours, and leads to the device, which is ours too.
         let device = unsafe {
             Owned::new(WHAT, sys::rs2_delete_pipeline_profile, start).and_then(|active| {
-                Device::new("device", |error| {
-                    sys::rs2_pipeline_profile_get_device(active.as_ptr(), error)
-                })
+                let profile = active.as_ptr();
+                Device::new("device", |e| sys::rs2_pipeline_profile_get_device(profile, e))
             })
         };
         match device {
@@ -184,7 +176,7 @@ impl Pipeline {
     }
 
     /// The next set with depth, or `None` if there is none within `timeout`.
-    pub(super) fn wait(&self, timeout: Duration) -> Result<Option<Set>, SourceError> {
+    pub(super) fn wait(&self, timeout: Duration) -> Result<Option<Set>> {
         // Rounded up: with 0 ms librealsense would return at once, and the caller spin.
         let timeout = timeout.max(Duration::from_millis(1));
         if let Some(arrivals) = &self.arrivals {
@@ -194,10 +186,13 @@ impl Pipeline {
         let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
         let (pipeline, mut frame) = (self.pipeline.as_ptr(), ptr::null_mut());
         // SAFETY: the pipeline is valid; the frame it stores is a reference of ours.
-        call("no frame", |error| unsafe {
-            sys::rs2_pipeline_try_wait_for_frames(pipeline, &mut frame, timeout_ms, error)
-        })
-        .map_err(can_retry)?;
+        let waited = call("no frame", |e| unsafe {
+            sys::rs2_pipeline_try_wait_for_frames(pipeline, &mut frame, timeout_ms, e)
+        });
+        if let Err(SourceError::Sdk { what, message, .. }) = waited {
+            // The next wait may bring a frame.
+            return Err(SourceError::Sdk { what, message, kind: ErrorKind::Retry });
+        }
         let set = NonNull::new(frame).map(CompositeFrame::from);
         Ok(set.and_then(|set| Set::of(&set, self.clock.now())))
     }
@@ -207,15 +202,5 @@ impl Pipeline {
         if let Some(arrivals) = &self.arrivals {
             arrivals.waiting.try_iter().for_each(drop);
         }
-    }
-}
-
-/// The next wait may bring a frame.
-fn can_retry(error: SourceError) -> SourceError {
-    match error {
-        SourceError::Sdk { what, message, .. } => {
-            SourceError::Sdk { what, message, kind: ErrorKind::Retry }
-        }
-        other => other,
     }
 }

@@ -1,7 +1,8 @@
-//! Which of a camera's profiles are opened: those that were asked for, or the best that the link
-//! carries.
+//! Which of a camera's profiles are opened: those asked for, or the best that the link carries.
 
-use super::device::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
+use std::collections::HashSet;
+
+use super::sdk::{ACCEL, COLOR, DEPTH, GYRO, INFRARED, Profile, RGB8, XYZ32F, Y8, Z16};
 use crate::source::options::{CameraSettings, ColorWish, Mode};
 
 /// How many profiles an error names.
@@ -11,10 +12,8 @@ const MOTION_HZ: i32 = 200;
 const LIST: &str = "`depthcast devices` lists what it has";
 
 /// Chooses among all profiles of a camera at a link of this USB version: depth, then colour unless
-/// it is off, the infrared image beside depth, accelerometer and gyroscope.
-///
-/// # Errors
-/// What can't be had, and what comes nearest to it, in one line.
+/// it is off, the infrared image beside depth, accelerometer and gyroscope. The error says what
+/// can't be had, and what comes nearest to it.
 pub(super) fn choose(
     profiles: &[Profile],
     wish: &CameraSettings,
@@ -30,13 +29,10 @@ pub(super) fn choose(
         sort_by_distance(&mut profiles, mode);
         let nearest = named(&profiles);
         profiles.retain(|profile| distance(profile, mode) == 0.0);
-        if profiles.is_empty() {
-            return Err(format!(
-                "{flag} {mode}: the camera has no such {kind} profile at {link}; \
-                 nearest are {nearest}"
-            ));
-        }
-        Ok(profiles)
+        let none = "the camera has no such";
+        let error =
+            || format!("{flag} {mode}: {none} {kind} profile at {link}; nearest are {nearest}");
+        if profiles.is_empty() { Err(error()) } else { Ok(profiles) }
     };
 
     let mut depths = of(DEPTH, Z16);
@@ -79,10 +75,8 @@ pub(super) fn choose(
     }
     let Some(streams) = best else {
         let depth = wish.depth.map_or(String::new(), |mode| format!(" of --depth {mode}"));
-        return Err(format!(
-            "--infrared: the camera has no infrared stream of the size and rate{depth}; it has {}",
-            named(&infrareds)
-        ));
+        let none = "--infrared: the camera has no infrared stream of the size and rate";
+        return Err(format!("{none}{depth}; it has {}", named(&infrareds)));
     };
     // The camera lists it, so it may work, at the cost of frames.
     let mb_per_s = mb_per_s(&streams);
@@ -90,24 +84,17 @@ pub(super) fn choose(
     Ok(streams)
 }
 
-/// The mode of the chosen stream, where there is one.
-pub(super) fn mode_of(streams: &[Profile], stream: u32) -> Option<Mode> {
-    streams.iter().find(|profile| profile.stream == stream).map(mode)
-}
-
-/// What goes over the link, in megabytes a second: depth and colour (YUYV) with two bytes a pixel,
-/// infrared with one.
+/// Over the link: depth and colour (YUYV) with two bytes a pixel, infrared with one.
 fn mb_per_s(streams: &[Profile]) -> f64 {
     let of = |profile: &Profile| {
-        let (width, height) = profile.size.unwrap_or_default();
         let bytes = if profile.stream == INFRARED { 1.0 } else { 2.0 };
-        f64::from(width) * f64::from(height) * f64::from(profile.fps) * bytes / 1e6
+        let Mode { width, height, fps } = mode(profile);
+        f64::from(width) * f64::from(height) * fps * bytes / 1e6
     };
     streams.iter().map(of).sum()
 }
 
-/// What a link carries in practice, in megabytes a second: USB 2 of its 480 Mbit/s, USB 3 of 5
-/// Gbit/s. An unknown link is not judged.
+/// In practice: USB 2 of its 480 Mbit/s, USB 3 of 5 Gbit/s. An unknown link is not judged.
 fn link_mb_per_s(usb: Option<&str>) -> f64 {
     match usb.and_then(|usb| usb.chars().next()) {
         Some('1' | '2') => 36.0,
@@ -131,8 +118,7 @@ fn infrared_beside(infrareds: &[Profile], depth: &Profile) -> Option<Profile> {
     same.min_by_key(|infrared| infrared.index).copied()
 }
 
-/// Where any colour will do: one as wide as depth, since its points get no more colours than there
-/// are pixels, and as fast, but no faster.
+/// Where any colour will do: one as wide as depth, and as fast, but no faster.
 fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Option<Profile> {
     if wish == ColorWish::Any {
         sort_by_distance(colors, &mode(depth));
@@ -143,7 +129,7 @@ fn color_beside(colors: &mut [Profile], wish: ColorWish, depth: &Profile) -> Opt
     colors.first().copied()
 }
 
-fn mode(profile: &Profile) -> Mode {
+pub(super) fn mode(profile: &Profile) -> Mode {
     let (width, height) = profile.size.unwrap_or_default();
     Mode { width: width as u32, height: height as u32, fps: f64::from(profile.fps) }
 }
@@ -152,17 +138,13 @@ fn mode(profile: &Profile) -> Mode {
 fn distance(profile: &Profile, mode: &Mode) -> f64 {
     let (width, height) = profile.size.unwrap_or((1, 1));
     let apart = |a: i32, b: f64| (f64::from(a.max(1)) / b).log2().abs();
-    apart(width, f64::from(mode.width))
-        + apart(height, f64::from(mode.height))
-        + apart(profile.fps, mode.fps.round())
+    let size = apart(width, mode.width.into()) + apart(height, mode.height.into());
+    size + apart(profile.fps, mode.fps.round())
 }
 
-/// Among those equally far the ones with more pixels first, so that the choice does not depend on
-/// the camera's order.
+/// Of those equally far the ones with more pixels first, whatever the camera's order.
 fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
-    let pixels = |profile: &Profile| {
-        profile.size.map_or(0, |(width, height)| i64::from(width) * i64::from(height))
-    };
+    let pixels = |profile: &Profile| profile.size.map_or(0, |(w, h)| i64::from(w) * i64::from(h));
     profiles.sort_by(|a, b| {
         distance(a, mode).total_cmp(&distance(b, mode)).then(pixels(b).cmp(&pixels(a)))
     });
@@ -170,15 +152,10 @@ fn sort_by_distance(profiles: &mut [Profile], mode: &Mode) {
 
 /// The first few, as they are given to the flags.
 fn named(profiles: &[Profile]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for profile in profiles {
-        let name = mode(profile).to_string();
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names.truncate(NEAREST);
-    names.join(", ")
+    let mut seen = HashSet::new();
+    let names = profiles.iter().map(|profile| mode(profile).to_string());
+    let names = names.filter(|name| seen.insert(name.clone()));
+    names.take(NEAREST).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -196,17 +173,17 @@ mod tests {
 
     /// As a D435 lists them at USB 3, or at USB 2.
     fn d435(usb: &str) -> Vec<Profile> {
-        let (depth, color) = match usb {
-            "3.2" => (
+        let [depth, color] = match usb {
+            "3.2" => [
                 "1280x720@30 1280x720@15 1280x720@6 848x480@90 848x480@60 848x480@30 640x480@90 \
                  640x480@60 640x480@30 424x240@90",
                 "1920x1080@30 1280x720@30 960x540@60 848x480@60 848x480@30 640x480@60 640x480@30 \
                  424x240@60",
-            ),
-            _ => (
+            ],
+            _ => [
                 "1280x720@6 640x480@30 640x480@15 480x270@60 480x270@30 424x240@30",
                 "1280x720@10 640x480@30 640x480@15 424x240@30",
-            ),
+            ],
         };
         [
             profiles(DEPTH, Z16, 0, depth),
@@ -219,15 +196,9 @@ mod tests {
     }
 
     fn settings(prefer: &str) -> CameraSettings {
-        CameraSettings {
-            serial: None,
-            depth: None,
-            prefer: prefer.parse().unwrap(),
-            color: None,
-            infrared: false,
-            imu: false,
-            tuning: Default::default(),
-        }
+        let (prefer, tuning) = (prefer.parse().unwrap(), Default::default());
+        let (serial, depth, color, infrared, imu) = (None, None, None, false, false);
+        CameraSettings { serial, depth, prefer, color, infrared, imu, tuning }
     }
 
     fn chosen(
@@ -263,17 +234,17 @@ mod tests {
             ask("848x480@90", "1280x720@30", true).unwrap(),
             "depth 848x480@90 z16, color 1280x720@30 rgb8, infrared 1 848x480@90 y8"
         );
-        let error = ask("848x480@91", "off", false).unwrap_err();
-        assert!(error.starts_with("--depth 848x480@91: ") && error.contains("USB 3.2"), "{error}");
-        assert!(error.contains("nearest are 848x480@90, 640x480@90, 848x480@60, "), "{error}");
-        let error = ask("848x480@90", "1920x1080@60", false).unwrap_err();
-        assert!(
-            error.starts_with("--color 1920x1080@60: ")
-                && error.contains("nearest are 1920x1080@30, "),
-            "{error}"
-        );
-        let error = chosen("2.1", "848x480@90", "848x480@30", "off", false).unwrap_err();
-        assert!(error.contains("USB 2.1") && error.contains("640x480@30"), "{error}");
+        let nearest = "nearest are 848x480@90, 640x480@90, 848x480@60, ";
+        for (usb, depth, color, start, end) in [
+            ("3.2", "848x480@91", "off", "--depth 848x480@91: ", nearest),
+            ("3.2", "848x480@90", "1920x1080@60", "--color 1920x1080@60: ", "are 1920x1080@30, "),
+            ("2.1", "848x480@90", "off", "--depth 848x480@90: ", "640x480@30"),
+        ] {
+            let error = chosen(usb, depth, "848x480@30", color, false).unwrap_err();
+            let usb = format!("USB {usb}");
+            let has = error.starts_with(start) && error.contains(&usb) && error.contains(end);
+            assert!(has, "{error}");
+        }
     }
 
     #[test]

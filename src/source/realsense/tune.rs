@@ -1,18 +1,16 @@
-//! Sets a camera's options, before it streams: what was asked for, checked against what the camera
-//! says about each option.
-//!
-//! Options persist in the camera until it is unplugged or reset, as they do after the
-//! realsense-viewer. Of those that depend on one another, the farther-reaching is set first: files
-//! of the viewer, the visual preset, automatic modes, all others.
+//! Sets a camera's options before it streams, checked against what the camera says about each. They
+//! persist until it is unplugged or reset. The farther-reaching is set first: files of the
+//! realsense-viewer, the visual preset, automatic modes, all others.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use realsense_rust::kind::{Rs2Option, Rs2OptionRange};
 
-use super::device::{Device, Sensor};
-use super::sdk::sdk_error;
-use crate::source::SourceError;
+use super::sdk::{Device, Sensor};
+use super::sdk::{crate_error, sdk_error};
 use crate::source::options::{Exposure, OptionValue, Options, Tuning};
+use crate::source::{Result, SourceError};
 
 /// The most values of which names are asked for.
 const MAX_NAMED: f32 = 64.0;
@@ -32,12 +30,9 @@ impl Known<'_> {
 
 type Setting<'a> = (Known<'a>, f32);
 
-/// Sets the options, and returns what was set, as it was read back: `Laser Power 150, Gain 16`.
-///
-/// # Errors
-/// [`SourceError::Unsupported`], with the names or the range that there are, for what the camera
-/// does not have or take. Nothing is set then.
-pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>, SourceError> {
+/// Sets the options, and returns what was set, as it was read back: `Laser Power 150, Gain 16`. For
+/// what the camera does not have or take an error with the names or the range; nothing is set then.
+pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>> {
     if tuning.is_empty() {
         return Ok(None);
     }
@@ -56,14 +51,15 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>, 
         _ => 2,
     });
     for (known, value) in &settings {
-        known.sensor.set(known.option, *value)?;
+        let set = known.sensor.view().set_option(known.option, *value);
+        set.map_err(|error| crate_error("option", error))?;
         tracing::debug!("{} set to {value}", known.name());
     }
     // Read when all are set: one may change another.
     for (known, value) in &settings {
         let name = known.name();
-        let got = known.sensor.value(known.option);
-        let got = got.ok_or_else(|| sdk_error("option", format!("{name} cannot be read back")))?;
+        let unread = || sdk_error("option", format!("{name} cannot be read back"));
+        let got = known.sensor.view().get_option(known.option).ok_or_else(unread)?;
         if (got - value).abs() > 1e-3 * got.abs().max(value.abs()).max(1e-6) {
             tracing::warn!("{name} was set to {value}, and the camera has made it {got}");
         }
@@ -73,8 +69,8 @@ pub(super) fn apply(device: &Device, tuning: &Tuning) -> Result<Option<String>, 
 }
 
 /// The options of all sensors, those of the depth sensor first.
-fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>, SourceError> {
-    let is_depth = |sensor: &&Sensor| sensor.value(Rs2Option::DepthUnits).is_some();
+fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>> {
+    let is_depth = |sensor: &&Sensor| sensor.view().get_option(Rs2Option::DepthUnits).is_some();
     let (depth, others): (Vec<_>, Vec<_>) = sensors.iter().partition(is_depth);
     let mut all = Vec::new();
     for sensor in depth.into_iter().chain(others) {
@@ -84,7 +80,7 @@ fn known(sensors: &[Sensor]) -> Result<Vec<Known<'_>>, SourceError> {
 }
 
 /// The keys of `[camera]` that mean options of the depth sensor.
-fn named_keys<'a>(all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>, SourceError> {
+fn named_keys<'a>(all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>> {
     let has = |option| all.iter().find(|known| known.option == option);
     let number = |value: Option<f64>| value.map(OptionValue::Number);
     let is_automatic = tuning.exposure_us == Some(Exposure::Auto);
@@ -94,7 +90,7 @@ fn named_keys<'a>(all: &[Known<'a>], tuning: &Tuning) -> Result<Vec<Setting<'a>>
         ));
     }
     let exposure_us = match tuning.exposure_us {
-        Some(Exposure::Us(us)) => Some(OptionValue::Number(us)),
+        Some(Exposure::Us(us)) => number(Some(us)),
         _ => None,
     };
     let by_hand = tuning.gain.is_some() || exposure_us.is_some();
@@ -123,7 +119,7 @@ fn options<'a>(
     sensors: &'a [Sensor],
     all: &[Known<'a>],
     wanted: &Options,
-) -> Result<Vec<Setting<'a>>, SourceError> {
+) -> Result<Vec<Setting<'a>>> {
     let mut settings = Vec::new();
     for (name, value) in wanted {
         let key = format!("camera.options.\"{name}\"");
@@ -133,10 +129,9 @@ fn options<'a>(
         };
         let is_it = |sensor: &&Sensor| sensor.name().is_some_and(|has| same(&has, name));
         let Some(sensor) = sensors.iter().find(is_it) else {
-            let names: Vec<_> = sensors.iter().filter_map(Sensor::name).collect();
+            let names = sensors.iter().filter_map(Sensor::name).collect::<Vec<_>>().join(", ");
             return Err(unsupported(format!(
-                "{key}: the camera has no such sensor; it has {}",
-                names.join(", ")
+                "{key}: the camera has no such sensor; it has {names}"
             )));
         };
         let of_sensor: Vec<_> =
@@ -154,26 +149,23 @@ fn option<'a>(
     key: &str,
     name: &str,
     value: &OptionValue,
-) -> Result<Setting<'a>, SourceError> {
+) -> Result<Setting<'a>> {
     if let Some(known) = all.iter().find(|known| same(known.name(), name)) {
         return setting(key, known, value);
     }
-    let is_near = |known: &&Known<'_>| {
-        strsim::normalized_damerau_levenshtein(&plain(known.name()), &plain(name)) > 0.6
-    };
-    let near = all.iter().find(is_near);
-    let near = near.map_or(String::new(), |near| format!("; did you mean \"{}\"?", near.name()));
+    let near = all
+        .iter()
+        .map(Known::name)
+        .find(|known| strsim::normalized_damerau_levenshtein(&plain(known), &plain(name)) > 0.6);
+    let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
     Err(no_such_option(key, &near, all))
 }
 
 /// With the names of those that can be set.
 fn no_such_option(key: &str, near: &str, all: &[Known<'_>]) -> SourceError {
-    let mut names: Vec<&str> = Vec::new();
-    for known in all.iter().filter(|known| !known.sensor.is_read_only(known.option)) {
-        if !names.contains(&known.name()) {
-            names.push(known.name());
-        }
-    }
+    let mut seen = HashSet::new();
+    let can_set = all.iter().filter(|known| !known.sensor.view().is_option_read_only(known.option));
+    let names: Vec<_> = can_set.map(Known::name).filter(|name| seen.insert(*name)).collect();
     let has = match names[..] {
         [] => "it has none that can be set".into(),
         _ => format!("it has {}", names.join(", ")),
@@ -191,16 +183,12 @@ fn plain(name: &str) -> String {
 }
 
 /// Checks a value against what the camera says about the option.
-fn setting<'a>(
-    key: &str,
-    known: &Known<'a>,
-    value: &OptionValue,
-) -> Result<Setting<'a>, SourceError> {
+fn setting<'a>(key: &str, known: &Known<'a>, value: &OptionValue) -> Result<Setting<'a>> {
     let name = known.name();
-    if known.sensor.is_read_only(known.option) {
+    if known.sensor.view().is_option_read_only(known.option) {
         return Err(unsupported(format!("{key}: \"{name}\" can be read, but not set")));
     }
-    let range = known.sensor.range(known.option);
+    let range = known.sensor.view().get_option_range(known.option);
     let range = range.ok_or_else(|| sdk_error("option", format!("{name} has no range")))?;
     let value = match value {
         OptionValue::Number(number) => *number as f32,
@@ -233,12 +221,7 @@ fn shown(&Rs2OptionRange { min, max, step, default }: &Rs2OptionRange) -> String
 }
 
 /// The value that the camera calls so; `on` and `off` where there are two.
-fn by_name(
-    key: &str,
-    known: &Known<'_>,
-    range: &Rs2OptionRange,
-    text: &str,
-) -> Result<f32, SourceError> {
+fn by_name(key: &str, known: &Known<'_>, range: &Rs2OptionRange, text: &str) -> Result<f32> {
     let &Rs2OptionRange { min, max, step, .. } = range;
     let count = if step > 0.0 { (max - min) / step } else { f32::INFINITY };
     let count = if count <= MAX_NAMED { count as usize + 1 } else { 0 };
@@ -254,34 +237,28 @@ fn by_name(
         ("on", true) => return Ok(1.0),
         _ => {}
     }
-    let name = known.name();
-    if named.is_empty() {
-        let shown = shown(range);
-        return Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is a number {shown}")));
-    }
     let names: Vec<_> = named.iter().map(|(name, value)| format!("\"{name}\" ({value})")).collect();
-    let names = names.join(", ");
-    Err(unsupported(format!("{key} is \"{text}\"; \"{name}\" is one of {names}")))
+    let is = match names[..] {
+        [] => format!("a number {}", shown(range)),
+        _ => format!("one of {}", names.join(", ")),
+    };
+    Err(unsupported(format!("{key} is \"{text}\"; \"{}\" is {is}", known.name())))
 }
 
 /// Gives the camera a file of the realsense-viewer.
-fn load_json(device: &Device, path: &Path) -> Result<(), SourceError> {
+fn load_json(device: &Device, path: &Path) -> Result<()> {
     let wrong = |problem: &str| unsupported(format!("camera.json {}: {problem}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| wrong(&error.to_string()))?;
-    match serde_json::from_str(&text) {
-        Ok(serde_json::Value::Object(_)) => {}
-        Ok(_) => return Err(wrong("it is no file of settings as the realsense-viewer saves it")),
-        Err(error) => return Err(wrong(&format!("it is no JSON ({error})"))),
+    let json: serde_json::Value =
+        serde_json::from_str(&text).map_err(|error| wrong(&format!("it is no JSON ({error})")))?;
+    if !json.is_object() {
+        return Err(wrong("it is no file of settings as the realsense-viewer saves it"));
     }
     if !device.has_advanced_mode()? {
         return Err(wrong("this camera has no advanced mode, so it takes no such file"));
     }
-    device.load_json(&text).map_err(|error| match error {
-        SourceError::Sdk { message, .. } => {
-            wrong(&format!("the camera does not take it ({message})"))
-        }
-        other => other,
-    })
+    let reason = |error| format!("the camera does not take it ({})", super::reason(&error));
+    device.load_json(&text).map_err(|error| wrong(&reason(error)))
 }
 
 fn unsupported(text: impl Into<String>) -> SourceError {

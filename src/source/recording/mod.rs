@@ -1,12 +1,5 @@
 //! Recordings as a source, read without librealsense: every depth frame once, in the order of the
 //! file, then the end.
-//!
-//! | file | duty |
-//! | --- | --- |
-//! | this one | the source: frames at their time, and the commands of a person |
-//! | [`control`] | the commands, and what is shown while a recording is played |
-//! | `pace` | when a frame is due |
-//! | `section` | the frames of a part of a file, from pass to pass |
 
 pub mod control;
 mod pace;
@@ -24,7 +17,7 @@ use crate::frame::{DepthFrame, FrameMeta};
 use crate::recording::Damage;
 use crate::recording::reader::frames::{as_ms, as_ns, period};
 use crate::recording::reader::images::Step;
-use crate::source::{Delivery, FrameSource, SourceError, SourceInfo, SourceKind};
+use crate::source::{Delivery, FrameSource, Result, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
 const MAX_WAIT: Duration = Duration::from_millis(20);
@@ -120,11 +113,7 @@ impl RecordingSource {
     /// If the file cannot be read, is no recording, or has no depth to deliver, or no colour that
     /// was asked for; if an option makes no sense; if the section has no frame, and none that
     /// damage may have taken.
-    pub fn open(
-        path: &Path,
-        options: ReplayOptions,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    pub fn open(path: &Path, options: ReplayOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         options.check().map_err(SourceError::Unsupported)?;
         let mut section = Section::open(path, &options)?;
         let is_part = options.from.is_some() || options.to.is_some();
@@ -162,7 +151,7 @@ impl RecordingSource {
     }
 
     /// Handles the commands that have come.
-    fn handle_commands(&mut self) -> Result<(), SourceError> {
+    fn handle_commands(&mut self) -> Result<()> {
         let (was_paused, mut target_ns) = (self.pending_steps.is_some(), None);
         while let Some(command) = self.controls.next_command() {
             match command {
@@ -200,7 +189,7 @@ impl RecordingSource {
 
     /// Goes to the first frame of the section at or after `target`, counted from the first frame's
     /// time stamp.
-    fn seek(&mut self, target: Duration) -> Result<(), SourceError> {
+    fn seek(&mut self, target: Duration) -> Result<()> {
         let target = self.section.seek(target)?;
         self.waiting = None;
         self.position_ns = as_ns(target);
@@ -228,9 +217,8 @@ impl RecordingSource {
     fn deliver(&mut self, found: Found, frame: &mut DepthFrame) {
         let stream = &self.info.stream;
         let (width, height) = (stream.intrinsics.width, stream.intrinsics.height);
-        if (frame.width, frame.height, frame.depth.len())
-            != (width, height, width as usize * height as usize)
-        {
+        let pixels = width as usize * height as usize;
+        if (frame.width, frame.height, frame.depth.len()) != (width, height, pixels) {
             *frame = DepthFrame::new(width, height);
         }
         self.section.frames.take(frame);
@@ -261,11 +249,7 @@ impl FrameSource for RecordingSource {
         &self.info
     }
 
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         loop {
             self.handle_commands()?;
             let slice_end = until.min(self.clock.now().plus(MAX_WAIT));

@@ -10,7 +10,7 @@ use crate::recording::Damage;
 use crate::recording::reader::assembler::FrameFacts;
 use crate::recording::reader::frames::{Frames, as_ns, period};
 use crate::recording::reader::images::Step;
-use crate::source::SourceError;
+use crate::source::{Result, SourceError};
 
 pub struct Section {
     pub frames: Frames,
@@ -58,7 +58,7 @@ pub struct Found {
 }
 
 impl Section {
-    pub fn open(path: &Path, options: &ReplayOptions) -> Result<Self, SourceError> {
+    pub fn open(path: &Path, options: &ReplayOptions) -> Result<Self> {
         let mut frames = Frames::open(path, options.topic.as_deref(), options.color)?;
         if let Some(from) = options.from {
             frames.seek(from, 0)?;
@@ -98,7 +98,7 @@ impl Section {
     }
 
     /// Finds the next frame. Gives up for now at the end of a chunk when `until` has passed.
-    pub fn next(&mut self, clock: &dyn Clock, until: HostTime) -> Result<Step<Found>, SourceError> {
+    pub fn next(&mut self, clock: &dyn Clock, until: HostTime) -> Result<Step<Found>> {
         while !self.is_over {
             match self.frames.step()? {
                 Step::Found(facts) => {
@@ -130,7 +130,7 @@ impl Section {
 
     /// Finds the first frame. A section without one is a mistake, unless the frames may have been
     /// lost.
-    pub fn first(&mut self, path: &Path, clock: &dyn Clock) -> Result<Option<Found>, SourceError> {
+    pub fn first(&mut self, path: &Path, clock: &dyn Clock) -> Result<Option<Found>> {
         loop {
             match self.next(clock, HostTime::from_ns(u64::MAX))? {
                 Step::Found(found) => return Ok(Some(found)),
@@ -172,7 +172,7 @@ impl Section {
     /// Goes to the first frame at or after `target`, counted from the recording's first stamp, but
     /// not out of the section: a target before it leads to its start, one after it to its end.
     /// Returns where that is.
-    pub fn seek(&mut self, target: Duration) -> Result<Duration, SourceError> {
+    pub fn seek(&mut self, target: Duration) -> Result<Duration> {
         let target = target.max(self.from);
         self.damage = self.damage();
         self.frames.seek(target, self.pass.offset_ns)?;
@@ -182,7 +182,7 @@ impl Section {
     }
 
     /// Starts the next pass, or ends.
-    fn end_pass(&mut self) -> Result<(), SourceError> {
+    fn end_pass(&mut self) -> Result<()> {
         self.damage = self.damage();
         // A section without frames would be searched for ever.
         if !self.looped || (self.pass.last_ns.is_none() && !self.pass.has_seek) {

@@ -1,8 +1,5 @@
-//! What a colour camera beside the depth camera sees: the room's colours under a lamp, and the
-//! bodies in it.
-//!
-//! The room is drawn once, with four samples a pixel and the shadows of its furniture. Of each
-//! frame only the bodies are drawn, and the dark spots below them.
+//! What a colour camera beside the depth camera sees: the room under a lamp, drawn once with four
+//! samples a pixel and shadows, and in each frame the bodies and the dark spots below them.
 
 use std::f32::consts::{PI, TAU};
 
@@ -12,8 +9,7 @@ use super::room::{
 };
 use crate::camera::Intrinsics;
 
-/// How far left of the depth camera it is, about as in a D435: a point is that much farther
-/// right in its frame.
+/// How far left of the depth camera it is, as in a D435: a point is farther right in its frame.
 pub const OFFSET_X_M: f32 = 0.015;
 const CAMERA_M: [f32; 3] = [-OFFSET_X_M, 0.0, 0.0];
 const LAMP_M: [f32; 3] = [0.4, -1.35, 1.7];
@@ -41,9 +37,9 @@ impl ColorView {
                     let hit = room::look(CAMERA_M[0], x, y);
                     let point_m = [x * hit.z_m + CAMERA_M[0], y * hit.z_m, hit.z_m];
                     let sample = lit_room(&hit, point_m);
-                    sum = [sum[0] + sample[0], sum[1] + sample[1], sum[2] + sample[2]];
+                    sum = [0, 1, 2].map(|i| sum[i] + sample[i]);
                 }
-                room_rgb.extend(sum.map(|c| to_u8(c / 4.0)));
+                room_rgb.extend(sum.map(|c| (c / 4.0) as u8));
             }
         }
         Self { view, room_rgb, scene_m: room_m.clone(), room_m }
@@ -72,18 +68,16 @@ impl ColorView {
             for u in columns.clone() {
                 let x = self.view.ray_x[u];
                 let pixel = v * self.view.width() + u;
-                let Some(z) = body.depth_m(x, y).filter(|&z| z < self.scene_m[pixel]) else {
-                    continue;
-                };
+                let nearer = body.depth_m(x, y).filter(|&z| z < self.scene_m[pixel]);
+                let Some(z) = nearer else { continue };
                 self.scene_m[pixel] = z;
                 let point_m = [x * z, y * z, z];
-                let on_body =
-                    [0, 1, 2].map(|i| (point_m[i] - body.center_m[i]) / body.semi_axes_m[i]);
-                let normal = unit([0, 1, 2].map(|i| on_body[i] / body.semi_axes_m[i]));
+                let [c, s] = [body.center_m, body.semi_axes_m];
+                let on_body = [0, 1, 2].map(|i| (point_m[i] - c[i]) / s[i]);
+                let normal = unit([0, 1, 2].map(|i| on_body[i] / s[i]));
                 let light = 0.52 + 0.62 * lamp(point_m, normal);
-                rgb[3 * pixel..][..3].copy_from_slice(
-                    &color_of_body(body.part, on_body, t).map(|c| to_u8(c * light)),
-                );
+                let color = color_of_body(body.part, on_body, t).map(|c| (c * light) as u8);
+                rgb[3 * pixel..][..3].copy_from_slice(&color);
             }
         }
     }
@@ -147,19 +141,14 @@ fn color_of_room(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
     let is_near = |value: f32, to: f32, within: f32| (value - to).abs() < within;
     match surface {
         Surface::Ceiling => [238.0, 236.0, 230.0],
-        Surface::Side => match y {
-            _ if y > FLOOR_Y_M - 0.1 => [244.0, 240.0, 232.0],
-            _ => [164.0, 190.0, 172.0],
-        },
-        Surface::Back => match (x, y) {
-            _ if y > FLOOR_Y_M - 0.1 => [244.0, 240.0, 232.0],
-            // The window's frame.
-            _ if is_near(x, 1.5, 0.66) && is_near(y, -0.6, 0.56) => [248.0, 246.0, 240.0],
-            _ if is_near(x, -0.55, 0.5) && is_near(y, -0.55, 0.36) => {
-                wall_picture((x + 0.55) / 0.46, (y + 0.55) / 0.32)
-            }
-            _ => [236.0, 214.0, 176.0],
-        },
+        Surface::Side | Surface::Back if y > FLOOR_Y_M - 0.1 => [244.0, 240.0, 232.0],
+        Surface::Side => [164.0, 190.0, 172.0],
+        // The window's frame.
+        Surface::Back if is_near(x, 1.5, 0.66) && is_near(y, -0.6, 0.56) => [248.0, 246.0, 240.0],
+        Surface::Back if is_near(x, -0.55, 0.5) && is_near(y, -0.55, 0.36) => {
+            wall_picture((x + 0.55) / 0.46, (y + 0.55) / 0.32)
+        }
+        Surface::Back => [236.0, 214.0, 176.0],
         Surface::Window => {
             let down = (y - WINDOW_Y_M.start) / (WINDOW_Y_M.end - WINDOW_Y_M.start);
             let middle_x_m = (WINDOW_X_M.start + WINDOW_X_M.end) / 2.0;
@@ -168,32 +157,28 @@ fn color_of_room(surface: Surface, axis: usize, [x, y, z]: [f32; 3]) -> Rgb {
             }
             [150.0 + 80.0 * down, 196.0 + 40.0 * down, 246.0]
         }
-        Surface::Floor => {
-            let rug = (x / 1.45).powi(2) + ((z - 2.75) / 0.95).powi(2);
-            match rug {
-                _ if rug < 0.62 => [52.0, 84.0, 128.0],
-                _ if rug < 0.78 => [226.0, 206.0, 170.0],
-                _ if rug < 1.0 => [52.0, 84.0, 128.0],
-                _ => {
-                    let plank = (x / 0.16).floor();
-                    let along = (z + 0.37 * plank) / 1.3;
-                    let seam = x / 0.16 - plank < 0.03 || along - along.floor() < 0.006;
-                    let shade = 0.88 + 0.24 * hash(plank, along.floor());
-                    scale(WOOD, shade * if seam { 0.6 } else { 1.0 })
-                }
+        Surface::Floor => match (x / 1.45).powi(2) + ((z - 2.75) / 0.95).powi(2) {
+            0.62..0.78 => [226.0, 206.0, 170.0],
+            ..1.0 => [52.0, 84.0, 128.0],
+            _ => {
+                let plank = (x / 0.16).floor();
+                let along = (z + 0.37 * plank) / 1.3;
+                let seam = x / 0.16 - plank < 0.03 || along - along.floor() < 0.006;
+                let shade = 0.88 + 0.24 * hash(plank, along.floor());
+                scale(WOOD, shade * if seam { 0.6 } else { 1.0 })
             }
-        }
+        },
         Surface::Table => scale([214.0, 166.0, 110.0], if axis == 1 { 1.06 } else { 0.82 }),
         Surface::Cupboard => {
             let door = if axis == 0 { (z - 3.2) / 0.7 } else { (x + 2.5) / 0.45 }.fract();
             let height = (y + 0.5) / 0.75;
             let is_seam = axis != 1 && (door < 0.025 || height.fract() < 0.025);
-            let is_handle =
-                axis == 0 && is_near(door, 0.1, 0.02) && is_near(height.fract(), 0.5, 0.1);
-            match () {
-                () if is_handle => [240.0, 220.0, 160.0],
-                () if is_seam => [46.0, 84.0, 88.0],
-                () => [84.0, 146.0, 148.0],
+            match axis {
+                0 if is_near(door, 0.1, 0.02) && is_near(height.fract(), 0.5, 0.1) => {
+                    [240.0, 220.0, 160.0]
+                }
+                _ if is_seam => [46.0, 84.0, 88.0],
+                _ => [84.0, 146.0, 148.0],
             }
         }
         Surface::Step => scale([196.0, 96.0, 92.0], if axis == 1 { 1.1 } else { 0.95 }),
@@ -206,10 +191,10 @@ fn wall_picture(x: f32, y: f32) -> Rgb {
         return [72.0, 52.0, 44.0];
     }
     let sun = ((x - 0.2) * 1.4).powi(2) + (y - 0.05).powi(2);
-    match () {
-        () if y > 0.25 => [60.0, 90.0 + 30.0 * (18.0 * y + 3.0 * x).sin(), 140.0],
-        () if sun < 0.09 => [255.0, 236.0, 170.0],
-        () => [240.0, 150.0 + 50.0 * y, 110.0 - 70.0 * y],
+    match sun {
+        _ if y > 0.25 => [60.0, 90.0 + 30.0 * (18.0 * y + 3.0 * x).sin(), 140.0],
+        ..0.09 => [255.0, 236.0, 170.0],
+        _ => [240.0, 150.0 + 50.0 * y, 110.0 - 70.0 * y],
     }
 }
 
@@ -222,12 +207,10 @@ fn color_of_body(part: Part, [x, y, z]: [f32; 3], t: f32) -> Rgb {
         Part::Head if y < -0.35 || z > 0.35 => [84.0, 56.0, 40.0],
         Part::Head => [244.0, 196.0, 160.0],
         // A beach ball that rolls as it flies, two rotations a loop.
-        Part::Ball => {
-            match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) < 1.0 {
-                true => [252.0, 214.0, 70.0],
-                false => [74.0, 150.0, 222.0],
-            }
-        }
+        Part::Ball => match ((y.atan2(x) + 2.0 * TAU * t / ROUND_S) * (3.0 / PI)).rem_euclid(2.0) {
+            ..1.0 => [252.0, 214.0, 70.0],
+            _ => [74.0, 150.0, 222.0],
+        },
     }
 }
 
@@ -246,39 +229,30 @@ fn unit(a: [f32; 3]) -> [f32; 3] {
     a.map(|c| c / length)
 }
 
-/// Saturates.
-fn to_u8(c: f32) -> u8 {
-    c as u8
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::DepthView;
+    use super::super::{DEPTH_UNITS_M, DepthView, intrinsics};
     use super::*;
-
-    fn intrinsics() -> Intrinsics {
-        super::super::intrinsics(320, 240)
-    }
 
     #[test]
     fn what_the_depth_camera_sees_is_where_the_offset_says() {
-        let i = intrinsics();
+        let i = intrinsics(320, 240);
         let (mut depth_view, mut color_view) = (DepthView::new(&i, 1), ColorView::new(&i));
         let (mut depth, mut rgb) = (vec![0u16; 320 * 240], vec![0u8; 320 * 240 * 3]);
         depth_view.render(1.7, 5, &mut depth);
         color_view.render(1.7, &mut rgb);
         let agreeing = |offset_x_m: f32| {
-            let (mut same, mut all) = (0.0, 0.0);
+            let (mut same, mut all) = (0, 0);
             for (pixel, &steps) in depth.iter().enumerate().filter(|(_, steps)| **steps > 0) {
-                let (z, v) = (f32::from(steps) * super::super::DEPTH_UNITS_M, pixel / 320);
+                let (z, v) = (f32::from(steps) * DEPTH_UNITS_M, pixel / 320);
                 let u = (pixel % 320) as f32 + i.fx * offset_x_m / z;
                 if (0.0..319.0).contains(&u) {
                     let seen_m = color_view.scene_m[v * 320 + (u + 0.5) as usize];
-                    all += 1.0;
-                    same += if (seen_m / z - 1.0).abs() < 0.03 { 1.0 } else { 0.0 };
+                    all += 1;
+                    same += i32::from((seen_m / z - 1.0).abs() < 0.03);
                 }
             }
-            same / all
+            f64::from(same) / f64::from(all)
         };
         let (right, wrong) = (agreeing(OFFSET_X_M), agreeing(-OFFSET_X_M));
         assert!(right > 0.98 && wrong < right - 0.005, "{right} {wrong}");
@@ -286,7 +260,7 @@ mod tests {
 
     #[test]
     fn bodies_and_their_shadows_move_and_the_room_stays() {
-        let mut view = ColorView::new(&intrinsics());
+        let mut view = ColorView::new(&intrinsics(320, 240));
         let mut image = |t: f32| {
             let mut rgb = vec![0; 320 * 240 * 3];
             view.render(t, &mut rgb);
@@ -294,9 +268,8 @@ mod tests {
         };
         let (first, second) = (image(0.0), image(0.5));
         assert_eq!(first, image(0.0), "nothing of one frame stays in the next");
-        let differ = |a: &[u8], b: &[u8]| {
-            a.iter().zip(b).filter(|(a, b)| a != b).count() as f64 / a.len() as f64
-        };
+        let count = |a: &[u8], b: &[u8]| a.iter().zip(b).filter(|(a, b)| a != b).count();
+        let differ = |a: &[u8], b: &[u8]| count(a, b) as f64 / a.len() as f64;
         assert!(differ(&first, &image(ROUND_S)) < 0.001, "it is a loop");
         let changed = differ(&first, &second);
         assert!((0.02..0.5).contains(&changed), "{changed}");
@@ -304,7 +277,7 @@ mod tests {
         let mean = first.iter().map(|&c| f64::from(c)).sum::<f64>() / first.len() as f64;
         assert!((80.0..190.0).contains(&mean), "{mean}");
         let colors: std::collections::HashSet<_> =
-            first.chunks(3).map(|c| [c[0] / 32, c[1] / 32, c[2] / 32]).collect();
+            first.as_chunks().0.iter().map(|rgb: &[u8; 3]| rgb.map(|c| c / 32)).collect();
         assert!(colors.len() > 30, "{}", colors.len());
     }
 }

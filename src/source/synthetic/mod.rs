@@ -1,18 +1,14 @@
 //! A camera that needs no hardware: a room with a walking figure and a bouncing ball, seen with the
 //! faults of a stereo camera.
 //!
-//! The image of frame `k` depends on `k`, the size, the rate and the seed alone. What makes it look
-//! like a stereo camera's: noise whose deviation grows with the square of the distance (depth is
-//! `f * B / disparity`, and the error of the disparity is constant), speckle without depth, a left
-//! border and a shadow left of near bodies that only one eye sees, a window that reflects nothing.
+//! The image of frame `k` depends on `k`, the size, the rate and the seed alone. Its faults: noise
+//! that grows with the square of the distance (depth is `f * B / disparity`, and the error of the
+//! disparity is constant), speckle without depth, a left border and a shadow left of near bodies
+//! that only one eye sees, a window that reflects nothing.
 //!
 //! Frames are due on an absolute schedule, so the rate does not drift. A frame has arrived when it
 //! is due, whenever it is fetched: what it waits counts as latency. Like a driver, the camera keeps
-//! a few frames for a host that is late; older ones are lost, and the gap in the frame numbers
-//! announces them.
-//!
-//! This file has the schedule and the depth camera, `room` what they see, `color` what a colour
-//! camera sees of it.
+//! a few frames for a host that is late; older ones are lost, and their numbers are missing.
 
 mod color;
 mod room;
@@ -22,7 +18,9 @@ use std::time::Duration;
 
 use self::color::{ColorView, OFFSET_X_M};
 use self::room::{Body, Surface, View, bodies_at};
-use super::{ColorStream, Delivery, DepthStream, FrameSource, SourceError, SourceInfo, SourceKind};
+use super::{
+    ColorStream, Delivery, DepthStream, FrameSource, Result, SourceError, SourceInfo, SourceKind,
+};
 use crate::camera::{Distortion, Extrinsics, Intrinsics};
 use crate::clock::{Clock, DeviceTime, HostTime, TimestampDomain};
 use crate::frame::{COLOR_BUFFERS, ColorFormat, ColorImage, DepthFrame, FrameMeta};
@@ -46,8 +44,7 @@ pub struct SyntheticOptions {
     pub height: u32,
     pub fps: f64,
     pub seed: u64,
-    /// Give each frame the image of a colour camera of the same size and lens, 15 mm left of the
-    /// depth camera, of the same instant.
+    /// With the image of a colour camera of the same size and lens, 15 mm left, at the same instant.
     pub color: bool,
 }
 
@@ -65,15 +62,15 @@ pub struct SyntheticCamera {
 }
 
 impl SyntheticCamera {
-    pub fn new(options: SyntheticOptions, clock: Arc<dyn Clock>) -> Result<Self, SourceError> {
+    pub fn new(options: SyntheticOptions, clock: Arc<dyn Clock>) -> Result<Self> {
         let SyntheticOptions { width, height, fps, seed, color } = options;
         let intrinsics = intrinsics(width, height);
-        intrinsics
-            .check()
-            .map_err(|e| SourceError::Unsupported(format!("synthetic camera: {e}")))?;
-        let from_depth =
-            Extrinsics { translation_m: [OFFSET_X_M, 0.0, 0.0], ..Extrinsics::IDENTITY };
-        let format = ColorFormat::Rgb8;
+        let wrong = |e| SourceError::Unsupported(format!("synthetic camera: {e}"));
+        intrinsics.check().map_err(wrong)?;
+        let translation_m = [OFFSET_X_M, 0.0, 0.0];
+        let from_depth = Extrinsics { translation_m, ..Extrinsics::IDENTITY };
+        let (format, nominal_fps) = (ColorFormat::Rgb8, fps);
+        let color_stream = ColorStream { intrinsics, format, nominal_fps, from_depth };
         Ok(Self {
             info: SourceInfo {
                 kind: SourceKind::Synthetic,
@@ -81,16 +78,11 @@ impl SyntheticCamera {
                 facts: vec![("seed", seed.to_string())],
                 stream: DepthStream {
                     intrinsics,
-                    nominal_fps: fps,
+                    nominal_fps,
                     depth_units_m: DEPTH_UNITS_M,
                     timestamp_domain: TimestampDomain::HardwareClock,
                 },
-                color: color.then_some(ColorStream {
-                    intrinsics,
-                    format,
-                    nominal_fps: fps,
-                    from_depth,
-                }),
+                color: color.then_some(color_stream),
                 expected_frames: None,
             },
             clock,
@@ -116,31 +108,25 @@ impl FrameSource for SyntheticCamera {
         &self.info
     }
 
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         let now = self.clock.now();
         let started_at = *self.started_at.get_or_insert(now);
-        let newest_due =
-            (now.since(started_at).as_secs_f64() * self.info.stream.nominal_fps) as u64;
-        self.next = self.next.max((newest_due + 1).saturating_sub(BACKLOG));
+        let newest = (now.since(started_at).as_secs_f64() * self.info.stream.nominal_fps) as u64;
+        self.next = self.next.max((newest + 1).saturating_sub(BACKLOG));
         let due = started_at.plus(self.after_start(self.next));
         if due > until {
             self.clock.sleep_until(until);
             return Ok(Delivery::Idle);
         }
-        // A camera makes a frame just before it arrives. Made right after the last one, it would
-        // take from the projection of that one what a camera does not take: a core, and the
-        // caches.
+        // Just before it is due: right after the last one it would take a core and the caches from
+        // that one's projection.
         let lead = (self.after_start(1) / 2).max(2 * self.rendering);
-        self.clock
-            .sleep_until(HostTime::from_ns(due.as_ns().saturating_sub(lead.as_nanos() as u64)));
+        let start_ns = due.as_ns().saturating_sub(lead.as_nanos() as u64);
+        self.clock.sleep_until(HostTime::from_ns(start_ns));
         let started_rendering = self.clock.now();
         let seconds = self.after_start(self.next).as_secs_f64();
-        let device_time =
-            Some(DeviceTime { ms: seconds * 1e3, domain: TimestampDomain::HardwareClock });
+        let domain = TimestampDomain::HardwareClock;
+        let device_time = Some(DeviceTime { ms: seconds * 1e3, domain });
         self.depth.render(seconds as f32, self.seed ^ self.next, &mut frame.depth);
         frame.color = self.color.as_mut().map(|(view, pool)| {
             let mut free = pool.free();
@@ -165,21 +151,13 @@ impl FrameSource for SyntheticCamera {
 
 /// The field of view of a D435's depth: 87 degrees at 848x480.
 fn intrinsics(width: u32, height: u32) -> Intrinsics {
-    let (w, h) = (width as f32, height as f32);
-    Intrinsics {
-        width,
-        height,
-        fx: 0.88 * h,
-        fy: 0.88 * h,
-        ppx: w / 2.0 - 0.5,
-        ppy: h / 2.0 - 0.5,
-        distortion: Distortion::None,
-        coeffs: [0.0; 5],
-    }
+    let f = 0.88 * height as f32;
+    let [ppx, ppy] = [width, height].map(|side| side as f32 / 2.0 - 0.5);
+    let (distortion, coeffs) = (Distortion::None, [0.0; 5]);
+    Intrinsics { width, height, fx: f, fy: f, ppx, ppy, distortion, coeffs }
 }
 
-/// What a stereo camera makes of the room: depth with noise, speckle, and shadows that only one eye
-/// sees.
+/// What a stereo camera makes of the room.
 struct DepthView {
     view: View,
     focal_px: f32,
@@ -187,8 +165,7 @@ struct DepthView {
     room_m: Vec<f32>,
     /// The room with its bodies, of the frame at hand.
     scene_m: Vec<f32>,
-    /// Standard normal values, with a row's length more than [`NOISE_LEN`] so that a row can start
-    /// anywhere.
+    /// Standard normal values, a row more than [`NOISE_LEN`]: a row can start anywhere.
     noise: Vec<f32>,
 }
 
@@ -221,14 +198,13 @@ impl DepthView {
         let width = self.view.width();
         let mut state = noise_seed;
         let to_steps = 1.0 / DEPTH_UNITS_M;
-        for (depth, scene_m) in depth.chunks_exact_mut(width).zip(self.scene_m.chunks_exact(width))
-        {
+        let rows = depth.chunks_exact_mut(width).zip(self.scene_m.chunks_exact(width));
+        for (depth, scene_m) in rows {
             let random = splitmix64(&mut state) as usize;
             let noise = &self.noise[random % NOISE_LEN..][..width];
             let speckle = &self.noise[(random >> 32) % NOISE_LEN..][..width];
-            for (((depth, &z), &noise), &speckle) in
-                depth.iter_mut().zip(scene_m).zip(noise).zip(speckle)
-            {
+            let pixels = depth.iter_mut().zip(scene_m).zip(noise).zip(speckle);
+            for (((depth, &z), &noise), &speckle) in pixels {
                 let measured_m = z + NOISE_AT_1M * z * z * noise;
                 // Saturates: behind the camera or farther than 65 m it becomes 0 or 65535.
                 let steps = (measured_m * to_steps + 0.5) as u16;
@@ -237,8 +213,7 @@ impl DepthView {
         }
     }
 
-    /// Draws a body where it is nearer than what is there, and the shadow that its left edge
-    /// throws for the second eye.
+    /// Draws a body where it is nearest, and the shadow of its left edge for the second eye.
     fn draw(&mut self, body: &Body) {
         let Some((columns, rows)) = body.bounds(&self.view) else { return };
         let width = self.view.width();
@@ -249,9 +224,7 @@ impl DepthView {
             for u in columns.clone() {
                 let Some(z) = body.depth_m(self.view.ray_x[u], y) else { continue };
                 if row[u] == 0.0 || z < row[u] {
-                    if left_edge.is_none() {
-                        left_edge = Some((u, z, row[u]));
-                    }
+                    left_edge.get_or_insert((u, z, row[u]));
                     row[u] = z;
                 }
             }
@@ -359,23 +332,19 @@ mod tests {
     fn noise_grows_with_the_square_of_the_distance_and_the_border_is_empty() {
         let (mut camera, _) = camera(3, false);
         let frames: Vec<_> = (0..150).map(|_| next(&mut camera).depth).collect();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let deviation_and_mean = |u: usize, v: usize| {
             let values = frames.iter().map(|f| f64::from(f[v * 320 + u])).filter(|&d| d > 0.0);
             let values: Vec<f64> = values.collect();
-            let mean_of = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-            let mean = mean_of(&values);
-            let squares: Vec<f64> = values.iter().map(|d| (d - mean).powi(2)).collect();
-            (mean_of(&squares).sqrt(), mean)
+            let squares: Vec<f64> = values.iter().map(|d| (d - mean(&values)).powi(2)).collect();
+            (mean(&squares).sqrt(), mean(&values))
         };
         // A spot on the floor and one on the back wall where nobody walks in these three seconds.
         let (near_deviation, near) = deviation_and_mean(40, 235);
         let (far_deviation, far) = deviation_and_mean(100, 100);
         assert!(near < 2000.0 && far > 4500.0, "{near} {far}");
         let growth = (far_deviation / near_deviation) / (far / near).powi(2);
-        assert!(
-            (0.6..1.6).contains(&growth),
-            "{near_deviation} at {near}, {far_deviation} at {far}"
-        );
+        assert!((0.6..1.6).contains(&growth), "{growth} from {near} to {far}");
         assert!(frames[0].chunks(320).all(|row| row[..8].iter().all(|&d| d == 0)));
         let holes = frames[0].iter().filter(|&&d| d == 0).count() as f64 / frames[0].len() as f64;
         assert!((0.03..0.3).contains(&holes), "{holes}");

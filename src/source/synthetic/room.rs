@@ -72,12 +72,11 @@ pub fn look(from_x_m: f32, x: f32, y: f32) -> Hit {
 
 /// Whether one of the boxes is between two points.
 pub fn is_hidden(from_m: [f32; 3], to_m: [f32; 3]) -> bool {
-    let ray = [to_m[0] - from_m[0], to_m[1] - from_m[1], to_m[2] - from_m[2]];
+    let ray = [0, 1, 2].map(|i| to_m[i] - from_m[i]);
     BOXES.iter().any(|&(_, low, high)| enter_box(from_m, ray, low, high).0 < 1.0)
 }
 
-/// How many times `ray` it is from `from` to an axis-aligned box, or infinity (the slab method);
-/// and the axis of the side met.
+/// How many `ray`s from `from` to a box, or infinity (the slab method); the axis of the side met.
 fn enter_box(from: [f32; 3], ray: [f32; 3], low: [f32; 3], high: [f32; 3]) -> (f32, usize) {
     const MISSED: (f32, usize) = (f32::INFINITY, 0);
     let (mut enter, mut leave) = ((0.0f32, 0), f32::INFINITY);
@@ -103,11 +102,9 @@ pub struct View {
 
 impl View {
     pub fn new(intrinsics: &Intrinsics) -> Self {
-        let Intrinsics { width, height, .. } = *intrinsics;
-        Self {
-            ray_x: (0..width).map(|u| intrinsics.ray(u as f32, 0.0)[0]).collect(),
-            ray_y: (0..height).map(|v| intrinsics.ray(0.0, v as f32)[1]).collect(),
-        }
+        let ray_x = (0..intrinsics.width).map(|u| intrinsics.ray(u as f32, 0.0)[0]).collect();
+        let ray_y = (0..intrinsics.height).map(|v| intrinsics.ray(0.0, v as f32)[1]).collect();
+        Self { ray_x, ray_y }
     }
 
     pub fn width(&self) -> usize {
@@ -160,12 +157,10 @@ impl Body {
     }
 }
 
-/// After so long all is where it was, so that a video of it can loop. The ball meets the floor
-/// every second.
+/// After so long all is where it was: a video can loop. The ball meets the floor every second.
 pub const ROUND_S: f32 = 6.0;
 
-/// A figure that walks around the table, its head and arm, and a ball that bounces, `t` seconds
-/// after the start.
+/// A figure that walks around the table, and a ball that bounces, `t` seconds after the start.
 pub fn bodies_at(t: f32) -> [Body; 4] {
     let turn = TAU * t / ROUND_S;
     let (x, z) = (1.25 * turn.sin(), 2.75 + 0.65 * turn.cos());

@@ -1,8 +1,5 @@
-//! What the watch asks of a camera, and calls to its driver that may take seconds: they are made on
-//! a thread of their own.
-//!
-//! The driver goes with the call and comes back with the answer. A call that does not return is
-//! left behind with its driver, and another one takes its place.
+//! What the watch asks of a camera, and calls to its driver that may take seconds: on a thread of
+//! their own. The driver goes with the call and comes back with the answer, or is left behind.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -11,10 +8,9 @@ use std::time::Duration;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
-use crate::source::{Delivery, ErrorKind, SourceError, SourceInfo};
+use crate::source::{Delivery, ErrorKind, Result, SourceError, SourceInfo};
 
-/// How long a call may take. Longer than any that ended well: librealsense waits five seconds for a
-/// camera that does not answer.
+/// How long a call may take: librealsense waits 5 s for a camera that does not answer.
 pub const HANGS: Duration = Duration::from_secs(20);
 /// How long the end of a run waits for a camera to stop.
 const STOPPING: Duration = Duration::from_millis(1500);
@@ -31,58 +27,40 @@ pub struct Started {
 
 /// A camera as the machine needs it.
 pub trait CameraDriver: Send + 'static {
-    /// Whether calls other than `next_frame` may take longer than 50 ms. They are made on another
-    /// thread then.
+    /// Whether calls other than `next_frame` may take longer than 50 ms: on another thread then.
     const BLOCKS: bool;
 
-    /// Starts the stream of the camera with this serial number, or of any, with all that was set at
-    /// the first start. A stream that runs already is stopped first. Later starts ask for the
-    /// profile that the first one got.
+    /// Starts the stream of the camera with this serial number, or of any; later starts with the
+    /// profile that the first one got. A stream that runs already is stopped first.
     ///
     /// # Errors
     /// [`ErrorKind::Retry`] if the camera was started and stays silent;
     /// [`SourceError::Unsupported`] if it will never do what it is asked for.
-    fn start(&mut self, serial: Option<&str>) -> Result<Started, SourceError>;
+    fn start(&mut self, serial: Option<&str>) -> Result<Started>;
 
     /// Stops the stream, if it runs. Dropping the driver does so too.
     fn stop(&mut self);
 
     /// As [`FrameSource::next_frame`](crate::source::FrameSource::next_frame), for at most 50 ms.
-    ///
-    /// # Errors
-    /// A fatal one means that the stream has to be started again.
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError>;
+    /// A fatal error means that the stream has to be started again.
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery>;
 
     /// Serial numbers of all cameras that are there.
-    ///
-    /// # Errors
-    /// If that can't be found out.
-    fn look(&mut self) -> Result<Vec<String>, SourceError>;
+    fn look(&mut self) -> Result<Vec<String>>;
 
-    /// Lets the camera with this serial number, or any, start anew as if it had been plugged in. It
-    /// goes away for some seconds.
-    ///
-    /// # Errors
-    /// If the camera can't be reached.
-    fn hardware_reset(&mut self, serial: Option<&str>) -> Result<(), SourceError>;
+    /// Lets the camera with this serial number, or any, start anew; it goes away for some seconds.
+    fn hardware_reset(&mut self, serial: Option<&str>) -> Result<()>;
 
-    /// What the camera's motion sensors measure, where that was asked for: the same at all starts,
-    /// and for a substitute.
+    /// What the motion sensors measure, if asked for: the same at all starts and of a substitute.
     fn motion(&self) -> Option<Motion> {
         None
     }
 
-    /// A driver that does the same and shares nothing with this one, for going on when a call of
-    /// this one does not return.
+    /// One that shares nothing with this one, for going on when a call does not return.
     fn substitute(&self) -> Self;
 }
 
-/// A driver that keeps nobody waiting when it goes: stopping a camera that was pulled can take for
-/// ever.
+/// A driver that keeps nobody waiting when it goes: stopping a pulled camera can take for ever.
 pub(super) struct DriverGuard<C: CameraDriver> {
     driver: Option<C>,
     clock: Arc<dyn Clock>,
@@ -122,9 +100,9 @@ pub(super) enum Request {
 }
 
 pub(super) enum Answer {
-    Started(Result<Box<Started>, SourceError>),
-    Seen(Result<Vec<String>, SourceError>),
-    Reset(Result<(), SourceError>),
+    Started(Result<Box<Started>>),
+    Seen(Result<Vec<String>>),
+    Reset(Result<()>),
 }
 
 impl Request {
@@ -164,26 +142,18 @@ pub(super) enum Call<C: CameraDriver> {
     },
 }
 
-/// What came of waiting for a call.
-pub(super) enum Waited<C: CameraDriver> {
-    /// With whether the call hangs: it was left behind, and the driver is another one.
-    Answered(DriverGuard<C>, Answer, bool),
-    NotYet(Call<C>),
-}
-
 impl<C: CameraDriver> Call<C> {
     pub(super) fn start(
         mut driver: DriverGuard<C>,
         request: Request,
         clock: &dyn Clock,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         if !C::BLOCKS {
             let answer = request.ask(driver.get_mut());
             return Ok(Self::Answered(driver, answer));
         }
         let mut driver = driver.into_inner();
-        let substitute = driver.substitute();
-        let asked = request.clone();
+        let (substitute, asked) = (driver.substitute(), request.clone());
         let thread = on_camera_thread(move || {
             let answer = asked.ask(&mut driver);
             (driver, answer)
@@ -192,29 +162,26 @@ impl<C: CameraDriver> Call<C> {
         Ok(Self::Running { request, thread, substitute, give_up_at: clock.now().plus(HANGS) })
     }
 
-    /// Waits for the answer until `until`.
-    pub(super) fn wait(
-        self,
-        clock: &Arc<dyn Clock>,
-        until: HostTime,
-    ) -> Result<Waited<C>, SourceError> {
-        match self {
-            Self::Answered(driver, answer) => Ok(Waited::Answered(driver, answer, false)),
-            Self::Running { request, thread, substitute, give_up_at } => {
-                wait(&thread, &**clock, until);
-                let (driver, answer, is_hung) = if thread.is_finished() {
-                    let lost = |_| SourceError::Lost("the camera thread panicked".into());
-                    let (driver, answer) = thread.join().map_err(lost)?;
-                    (driver, answer, false)
-                } else if clock.now() < give_up_at {
-                    let call = Self::Running { request, thread, substitute, give_up_at };
-                    return Ok(Waited::NotYet(call));
-                } else {
-                    (substitute, request.hangs(), true)
-                };
-                Ok(Waited::Answered(DriverGuard::new(driver, clock), answer, is_hung))
+    /// Waits until `until`: whether there is no answer yet.
+    pub(super) fn is_pending(&self, clock: &dyn Clock, until: HostTime) -> bool {
+        let Self::Running { thread, give_up_at, .. } = self else { return false };
+        wait(thread, clock, until);
+        !thread.is_finished() && clock.now() < *give_up_at
+    }
+
+    /// The driver, the answer, and whether the call hangs: then it is left behind, and the driver
+    /// is another one.
+    pub(super) fn finish(self, clock: &Arc<dyn Clock>) -> Result<(DriverGuard<C>, Answer, bool)> {
+        let (driver, answer, is_hung) = match self {
+            Self::Answered(driver, answer) => return Ok((driver, answer, false)),
+            Self::Running { thread, .. } if thread.is_finished() => {
+                let lost = |_| SourceError::Lost("the camera thread panicked".into());
+                let (driver, answer) = thread.join().map_err(lost)?;
+                (driver, answer, false)
             }
-        }
+            Self::Running { request, substitute, .. } => (substitute, request.hangs(), true),
+        };
+        Ok((DriverGuard::new(driver, clock), answer, is_hung))
     }
 }
 

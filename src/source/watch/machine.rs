@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{Answer, Call, DriverGuard, Request, Waited};
+use super::driver::{Answer, Call, DriverGuard, Request};
 use super::{
     CameraDriver, FIRST_FRAME, Health, MOST_HUNG_CALLS, Monitor, Reconnect, SILENCE, Started, State,
 };
@@ -12,7 +12,7 @@ use crate::camera::Intrinsics;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::source::motion::Motion;
-use crate::source::{Delivery, ErrorKind, FrameSource, SourceError, SourceInfo};
+use crate::source::{Delivery, ErrorKind, FrameSource, Result, SourceError, SourceInfo};
 
 /// The longest wait.
 const SLICE: Duration = Duration::from_millis(50);
@@ -20,8 +20,7 @@ const SLICE: Duration = Duration::from_millis(50);
 const STEADY: Duration = Duration::from_secs(10);
 /// After a reset a camera is still listed for a moment, and would be started in vain.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Failed starts after which a camera that is there is reset. The first may come before udev has
-/// given the permissions.
+/// Failed starts after which a camera that is there is reset; udev may not have run at the first.
 const STARTS: u32 = 3;
 
 /// What is being done.
@@ -71,11 +70,7 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
     }
 
     /// Goes on with what is being done, for at most 50 ms.
-    fn next_frame(
-        &mut self,
-        frame: &mut DepthFrame,
-        until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    fn next_frame(&mut self, frame: &mut DepthFrame, until: HostTime) -> Result<Delivery> {
         self.check_patience()?;
         let until = until.min(self.clock.now().plus(SLICE));
         match std::mem::replace(&mut self.work, Work::Ended) {
@@ -88,18 +83,18 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
                     self.call(driver, Request::Look)?;
                 }
             }
-            Work::Call(call) => match call.wait(&self.clock, until)? {
-                Waited::Answered(driver, answer, is_hung) => {
-                    self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
-                    if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
-                        return Err(SourceError::Lost(format!(
-                            "{MOST_HUNG_CALLS} calls of its driver have not returned"
-                        )));
-                    }
-                    self.answered(driver, answer)?;
+            Work::Call(call) if call.is_pending(&*self.clock, until) => {
+                self.work = Work::Call(call);
+            }
+            Work::Call(call) => {
+                let (driver, answer, is_hung) = call.finish(&self.clock)?;
+                self.monitor.count(|health| health.hung_calls += u64::from(is_hung));
+                if self.monitor.health(self.clock.now()).hung_calls >= MOST_HUNG_CALLS {
+                    let why = format!("{MOST_HUNG_CALLS} calls of its driver have not returned");
+                    return Err(SourceError::Lost(why));
                 }
-                Waited::NotYet(call) => self.work = Work::Call(call),
-            },
+                self.answered(driver, answer)?;
+            }
             Work::Ended => return Err(SourceError::Lost("it has ended before".into())),
         }
         Ok(Delivery::Idle)
@@ -115,8 +110,7 @@ impl<C: CameraDriver> FrameSource for Watched<C> {
 }
 
 impl<C: CameraDriver> Watched<C> {
-    /// Starts the camera with this serial number, or the first, and returns when it is known what
-    /// it streams.
+    /// Starts the camera with this serial number, or the first, and waits until its stream is known.
     ///
     /// # Errors
     /// If it can't be started, or stays silent for as long as `reconnect` says.
@@ -125,7 +119,7 @@ impl<C: CameraDriver> Watched<C> {
         serial: Option<String>,
         reconnect: Reconnect,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, SourceError> {
+    ) -> Result<Self> {
         let (now, motion) = (clock.now(), driver.motion());
         let driver = DriverGuard::new(driver, &clock);
         let call = Call::start(driver, Request::Start(serial.clone()), &*clock)?;
@@ -162,7 +156,7 @@ impl<C: CameraDriver> Watched<C> {
         mut driver: DriverGuard<C>,
         frame: &mut DepthFrame,
         until: HostTime,
-    ) -> Result<Delivery, SourceError> {
+    ) -> Result<Delivery> {
         if !std::mem::replace(&mut self.is_asked, true) {
             // The viewer was opened meanwhile.
             self.awaited_since = self.clock.now();
@@ -170,7 +164,7 @@ impl<C: CameraDriver> Watched<C> {
         match driver.get_mut().next_frame(frame, until) {
             Ok(Delivery::Idle) => {}
             Ok(delivery) => {
-                if matches!(delivery, Delivery::Frame) {
+                if delivery == Delivery::Frame {
                     self.arrived(frame);
                 }
                 self.work = Work::Frames(driver);
@@ -216,7 +210,7 @@ impl<C: CameraDriver> Watched<C> {
         self.change(State::Streaming, &format!("frame {}", frame.meta.number));
     }
 
-    fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<(), SourceError> {
+    fn answered(&mut self, driver: DriverGuard<C>, answer: Answer) -> Result<()> {
         match answer {
             Answer::Started(Ok(started)) => self.started(driver, *started),
             Answer::Started(Err(error)) => {
@@ -232,13 +226,10 @@ impl<C: CameraDriver> Watched<C> {
             }
             Answer::Seen(seen) => self.looked(driver, seen),
             Answer::Reset(reset) => {
-                let why = match &reset {
-                    Ok(()) => "the camera was reset".to_owned(),
-                    Err(error) => {
-                        self.note(error);
-                        format!("it could not be reset ({error})")
-                    }
-                };
+                let why = reset.err().map_or("the camera was reset".into(), |error| {
+                    self.note(&error);
+                    format!("it could not be reset ({error})")
+                });
                 let pause = SETTLE.max(self.tries.pause());
                 self.wait_for_it(driver, &why, pause);
                 Ok(())
@@ -246,16 +237,10 @@ impl<C: CameraDriver> Watched<C> {
         }
     }
 
-    fn started(
-        &mut self,
-        driver: DriverGuard<C>,
-        Started { info, serial }: Started,
-    ) -> Result<(), SourceError> {
-        if let (Some(want), Some(got)) = (&self.serial, &serial)
-            && want != got
-        {
-            let why = format!("camera {got} was started instead of {want}");
-            return self.failed(driver, why);
+    fn started(&mut self, driver: DriverGuard<C>, Started { info, serial }: Started) -> Result<()> {
+        let serials = self.serial.as_ref().zip(serial.as_ref());
+        if let Some((want, got)) = serials.filter(|(want, got)| want != got) {
+            return self.failed(driver, format!("camera {got} was started instead of {want}"));
         }
         self.serial = self.serial.take().or(serial);
         match &self.info {
@@ -268,16 +253,11 @@ impl<C: CameraDriver> Watched<C> {
         Ok(())
     }
 
-    fn looked(
-        &mut self,
-        driver: DriverGuard<C>,
-        seen: Result<Vec<String>, SourceError>,
-    ) -> Result<(), SourceError> {
-        let is_there = match &seen {
-            Ok(serials) => {
-                self.serial.as_ref().map_or(!serials.is_empty(), |serial| serials.contains(serial))
-            }
-            Err(error) => {
+    fn looked(&mut self, driver: DriverGuard<C>, seen: Result<Vec<String>>) -> Result<()> {
+        let is_there = match (&seen, &self.serial) {
+            (Ok(serials), Some(serial)) => serials.contains(serial),
+            (Ok(serials), None) => !serials.is_empty(),
+            (Err(error), _) => {
                 self.note(error);
                 // Perhaps it can be started all the same.
                 self.state == State::Stalled
@@ -299,15 +279,15 @@ impl<C: CameraDriver> Watched<C> {
     /// Says once what is there instead of the camera.
     fn warn_of_others(&mut self, others: Vec<String>) {
         if !others.is_empty() && others != self.others {
-            let (there, serial) = (others.join(", "), self.serial.as_deref());
-            let serial = serial.unwrap_or("of any number");
+            let there = others.join(", ");
+            let serial = self.serial.as_deref().unwrap_or("of any number");
             self.monitor.warn(&format!("there is {there}, and not {serial}, which is waited for"));
         }
         self.others = others;
     }
 
     /// What was done in this state did not bring frames; goes on to what helps more.
-    fn failed(&mut self, driver: DriverGuard<C>, why: String) -> Result<(), SourceError> {
+    fn failed(&mut self, driver: DriverGuard<C>, why: String) -> Result<()> {
         match self.state {
             State::Starting | State::Streaming => {
                 let now = self.clock.now();
@@ -347,7 +327,7 @@ impl<C: CameraDriver> Watched<C> {
         self.work = Work::Pause(driver, self.clock.now().plus(pause));
     }
 
-    fn call(&mut self, driver: DriverGuard<C>, request: Request) -> Result<(), SourceError> {
+    fn call(&mut self, driver: DriverGuard<C>, request: Request) -> Result<()> {
         self.work = Work::Call(Call::start(driver, request, &*self.clock)?);
         Ok(())
     }
@@ -364,11 +344,10 @@ impl<C: CameraDriver> Watched<C> {
     }
 
     /// Ends what has been tried for too long, even if a call has not returned yet.
-    fn check_patience(&mut self) -> Result<(), SourceError> {
+    fn check_patience(&mut self) -> Result<()> {
         let Reconnect::For(limit) = self.reconnect else { return Ok(()) };
-        if matches!(self.state, State::Starting | State::Streaming)
-            || self.clock.now().since(self.stalled_at) < limit
-        {
+        let stalled_for = self.clock.now().since(self.stalled_at);
+        if matches!(self.state, State::Starting | State::Streaming) || stalled_for < limit {
             return Ok(());
         }
         let Health { restarts, resets, .. } = self.monitor.health(self.clock.now());
@@ -376,7 +355,7 @@ impl<C: CameraDriver> Watched<C> {
         let tried = format!(
             "no frame for {:.0} s, with {restarts} restarts and {resets} resets of the camera \
              in this run{}",
-            self.clock.now().since(self.stalled_at).as_secs_f64(),
+            stalled_for.as_secs_f64(),
             error.unwrap_or_default()
         );
         Err(self.give_up(&tried, "--reconnect forever goes on trying"))
@@ -392,8 +371,7 @@ impl<C: CameraDriver> Watched<C> {
     }
 }
 
-/// Pauses that double up to a limit, so that a camera that can't be helped costs little and one
-/// that comes back is soon seen.
+/// Pauses that double up to a limit.
 struct Backoff {
     first: Duration,
     limit: Duration,
@@ -416,19 +394,17 @@ impl Backoff {
     }
 }
 
-/// A run keeps one size and one calibration: buffers, rays and the viewer's camera were made for
-/// it.
-fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
+/// Buffers, rays and the viewer's camera were made for one size and calibration.
+fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<()> {
     let mode = |SourceInfo { stream, .. }: &SourceInfo| {
         let Intrinsics { width, height, .. } = stream.intrinsics;
         format!("{width}x{height} at {:.0} fps", stream.nominal_fps)
     };
     let (was, is) = (mode(first), mode(now));
+    let lenses = |info: &SourceInfo| (info.stream.intrinsics, info.color_camera());
     let odd = if was != is {
         format!("{is} instead of {was}: plug it into the port that it had (USB 3), and start again")
-    } else if first.stream.intrinsics != now.stream.intrinsics
-        || first.color_camera() != now.color_camera()
-    {
+    } else if lenses(first) != lenses(now) {
         "another calibration; start again".into()
     } else {
         return Ok(());
@@ -437,15 +413,10 @@ fn check_same(first: &SourceInfo, now: &SourceInfo) -> Result<(), SourceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pauses_double_up_to_the_limit_and_start_anew() {
-        let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
-        let mut pauses_ms = || backoff.pause().as_millis();
-        assert_eq!([pauses_ms(), pauses_ms(), pauses_ms(), pauses_ms()], [300, 600, 1000, 1000]);
-        backoff.reset();
-        assert_eq!(backoff.pause(), Duration::from_millis(300));
-    }
+#[test]
+fn pauses_double_up_to_the_limit_and_start_anew() {
+    let mut backoff = Backoff::new(Duration::from_millis(300), Duration::from_secs(1));
+    assert_eq!([300, 600, 1000, 1000].map(|_| backoff.pause().as_millis()), [300, 600, 1000, 1000]);
+    backoff.reset();
+    assert_eq!(backoff.pause(), Duration::from_millis(300));
 }
