@@ -144,6 +144,12 @@ pub trait Container: Send {
         None
     }
 
+    /// From the next rewind on messages come in the order of time, as far as the index tells, also
+    /// where they are not so in the file. Returns what is to be said of it.
+    fn order_by_time(&mut self) -> Option<String> {
+        None
+    }
+
     /// Goes back to the first message; damage is counted anew.
     fn rewind(&mut self);
 

@@ -61,7 +61,11 @@ pub enum RecordingError {
 ///
 /// # Errors
 /// If it cannot be read or is no recording.
-pub fn open(path: &Path) -> Result<(Box<dyn Container>, Format), RecordingError> {
+pub fn open(paths: &[&Path]) -> Result<(Box<dyn Container>, Format), RecordingError> {
+    open_file(paths[0])
+}
+
+fn open_file(path: &Path) -> Result<(Box<dyn Container>, Format), RecordingError> {
     let io_error = |source| RecordingError::Io { path: path.to_owned(), source };
     let format = sniff(path)?;
     let container: Box<dyn Container> = match format {

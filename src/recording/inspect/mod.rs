@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use self::quick::{CHECKED_BYTES, quick_inspect};
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
+use crate::recording::ReadOptions;
 use crate::recording::container::Format;
 use crate::recording::container::{self, Container, Item, Message, Topic};
 use crate::recording::container::{Damage, RecordingError};
@@ -17,10 +18,12 @@ use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
+use crate::recording::reader::images::other_size;
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
+use crate::words::count;
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";
@@ -95,8 +98,8 @@ pub struct StreamInfo {
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
-    let mut inspection = Inspection::open(path)?;
+pub fn inspect(path: &Path, options: &ReadOptions) -> Result<RecordingInfo, RecordingError> {
+    let mut inspection = Inspection::open(path, options)?;
     inspection.container.expect(None);
     while let Some(item) = inspection.next()? {
         inspection.take(item);
@@ -112,6 +115,7 @@ struct Inspection<'a> {
     format: Format,
     known: Catalogue,
     frames: BTreeMap<String, Frames>,
+    remarks: Vec<String>,
 }
 
 /// The frames of one stream.
@@ -121,6 +125,8 @@ struct Frames {
     /// A message of the stream has come: its topic is not only in the index of a chunk.
     is_seen: bool,
     count: u64,
+    /// Images that are none of the stream's.
+    left_out: u64,
     numbers: Option<(u64, u64)>,
     stamps: Stamps,
     encoding: Option<String>,
@@ -146,10 +152,15 @@ impl Stamps {
 }
 
 impl<'a> Inspection<'a> {
-    fn open(path: &'a Path) -> Result<Self, RecordingError> {
-        let (container, format) = container::open(path)?;
-        let (known, frames) = (Catalogue::default(), BTreeMap::new());
-        Ok(Self { path, container, format, known, frames })
+    fn open(path: &'a Path, options: &ReadOptions) -> Result<Self, RecordingError> {
+        let (mut container, format) = container::open(&options.parts(path))?;
+        let known = Catalogue::new(&options.overrides);
+        let mut remarks = Vec::new();
+        if !container.topics().iter().any(|topic| is_librealsense(&topic.name)) {
+            remarks.extend(container.order_by_time());
+            container.rewind();
+        }
+        Ok(Self { path, container, format, known, frames: BTreeMap::new(), remarks })
     }
 
     fn next(&mut self) -> Result<Option<Item>, RecordingError> {
@@ -218,6 +229,11 @@ impl<'a> Inspection<'a> {
         let before = frames.add(before, true);
         let head = match message.is_doubtful {
             true => Err(String::new()),
+            false if kind == "Depth" && is_other_size(topic, body, known.streams.get(stream)) => {
+                frames.assembler.leave_out();
+                frames.left_out += 1;
+                return [before, None];
+            }
             false => check(topic, kind, body, known.streams.get(stream)).map(|(head, encoding)| {
                 if let Some(encoding) = encoding {
                     frames.encoding.get_or_insert_with(|| encoding.to_owned());
@@ -249,7 +265,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn report(self, is_checked: bool) -> RecordingInfo {
-        let Self { path, container, format, known, frames } = self;
+        let Self { path, container, format, known, frames, remarks } = self;
         // A replay delivers the first depth stream; frames lost in others are no loss to it.
         let depth = frames.iter().find(|(stream, frames)| {
             let facts = known.streams.get(*stream);
@@ -259,7 +275,19 @@ impl<'a> Inspection<'a> {
             Some((_, frames)) => frames.assembler.losses.lost(),
             None => frames.values().map(|frames| frames.assembler.losses.lost()).sum(),
         };
-        let mut damage = Damage { frames_lost, ..container.damage().clone() };
+        let mut damage = Damage { frames_lost, remarks, ..container.damage().clone() };
+        if let Some((stream, frames)) = depth {
+            let facts = known.streams.get(stream);
+            let by = facts.and_then(|facts| facts.lens_by.as_ref());
+            let by = by.filter(|_| known.overrides.intrinsics.is_none());
+            damage.remarks.extend(by.map(|by| format!("the depth stream is projected {by}")));
+            damage.remarks.extend(frames.assembler.zero_stamps().remark());
+            if frames.left_out > 0 {
+                let images = count(frames.left_out, "image");
+                let what = "of another size than the stream";
+                damage.remarks.push(format!("left out: {images} {what}"));
+            }
+        }
         let topics = container.topics();
         let depth_topic = depth.and_then(|(depth, _)| {
             topics.iter().find(|topic| known.stream_of_kind(topic, "Depth") == Some(depth))
@@ -302,6 +330,7 @@ impl Frames {
             assembler,
             is_seen: false,
             count: 0,
+            left_out: 0,
             numbers: None,
             stamps: Stamps::default(),
             encoding: None,
@@ -314,7 +343,9 @@ impl Frames {
         let metadata = Metadata::text(images, topics, Guess::default());
         // Headers that do not count are found out in the end.
         let numbers = FrameNumbers::of(images, false);
-        Self::new(Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind)))
+        let assembler = Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind));
+        let is_driver = !is_librealsense(&images.name);
+        Self::new(if is_driver { assembler.replacing_zero_stamps(0) } else { assembler })
     }
 
     /// Of a stream whose metadata come first.
@@ -342,6 +373,12 @@ impl Frames {
 /// Notes are on depth alone, as in a replay without colour.
 fn name_of(kind: &str) -> Option<&'static str> {
     (kind == "Depth").then_some("depth")
+}
+
+/// Whether a driver's image is whole, and not of the stream's size.
+fn is_other_size(topic: &Topic, body: &[u8], facts: Option<&StreamFacts>) -> bool {
+    let size_px = facts.and_then(|facts| facts.size_px);
+    size_px.is_some_and(|size_px| other_size(topic, body, size_px).is_some())
 }
 
 /// Checks that a reader can use a frame. Returns the pixel format as well, where the image has one.
@@ -388,10 +425,10 @@ fn describe(
 ) -> StreamInfo {
     let count = frames.map_or(0, |frames| frames.count);
     let mut numbers = frames.and_then(|frames| frames.numbers);
-    if known.driver.has_idle_numbers(stream) {
+    if known.has_idle_numbers(stream) {
         numbers = numbers.map(|_| (1, count));
     }
-    let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
+    let intrinsics = known.lens(stream).and_then(Result::ok);
     let frame_units_m = frames.and_then(|frames| frames.depth_units_m);
     let depth_units_m = known.depth_units_m(stream).or(frame_units_m);
     let frame_encoding = || frames.and_then(|frames| frames.encoding.clone());

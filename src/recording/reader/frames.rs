@@ -8,6 +8,7 @@ use crate::clock::DeviceTime;
 use crate::frame::{COLOR_BUFFERS, ColorImage, ColorStream, DepthFrame};
 use crate::pairing::{MAX_APART, Pairs, Patience};
 use crate::pool::Pool;
+use crate::recording::ReadOptions;
 use crate::recording::container::RecordingError;
 use crate::recording::reader::assembler::FrameFacts;
 use crate::recording::reader::images::{Found, ImageReader, Step};
@@ -24,7 +25,7 @@ struct Coloring {
     pairs: Pairs<Waiting, Arc<ColorImage>>,
     pool: Pool<ColorImage>,
     /// Depth buffers that are free.
-    spare: Vec<Vec<u16>>,
+    spare: Vec<(Vec<u16>, Vec<f32>)>,
     /// What the last step found.
     found: Option<(Waiting, Option<Arc<ColorImage>>)>,
     /// What has to be added to the colour images' stamps in this pass.
@@ -35,15 +36,16 @@ struct Coloring {
 struct Waiting {
     facts: FrameFacts,
     depth: Vec<u16>,
+    depth_m: Vec<f32>,
 }
 
 impl Frames {
     pub fn open(
         path: &Path,
-        topic: Option<&str>,
+        options: &ReadOptions,
         with_color: bool,
     ) -> Result<Self, RecordingError> {
-        let reader = ImageReader::open(path, topic, with_color)?;
+        let reader = ImageReader::open(path, options, with_color)?;
         let color = reader.color().map(Coloring::new);
         Ok(Self { reader, color })
     }
@@ -58,7 +60,7 @@ impl Frames {
             });
         };
         if let Some((used, _)) = color.found.take() {
-            color.spare.push(used.depth);
+            color.spare.push((used.depth, used.depth_m));
         }
         color.found = color.pairs.next();
         let mut is_over = false;
@@ -78,9 +80,10 @@ impl Frames {
     pub fn take(&mut self, frame: &mut DepthFrame) {
         frame.color = None;
         match self.color.as_mut().map(|color| &mut color.found) {
-            None => self.reader.take_depth(&mut frame.depth),
+            None => self.reader.take_depth(&mut frame.depth, &mut frame.depth_m),
             Some(Some((waiting, color))) => {
                 std::mem::swap(&mut frame.depth, &mut waiting.depth);
+                std::mem::swap(&mut frame.depth_m, &mut waiting.depth_m);
                 frame.color = color.take();
             }
             Some(None) => {}
@@ -125,9 +128,10 @@ impl Coloring {
             Step::Found(Found::Depth(facts)) => {
                 let intrinsics = &reader.stream.intrinsics;
                 let len = intrinsics.width as usize * intrinsics.height as usize;
-                let mut depth = self.spare.pop().unwrap_or_else(|| vec![0; len]);
-                reader.take_depth(&mut depth);
-                self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth });
+                let new = || (vec![0; len], Vec::new());
+                let (mut depth, mut depth_m) = self.spare.pop().unwrap_or_else(new);
+                reader.take_depth(&mut depth, &mut depth_m);
+                self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth, depth_m });
             }
             Step::Found(Found::Color(facts)) => {
                 let mut free = self.pool.free();
