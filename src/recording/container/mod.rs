@@ -11,6 +11,8 @@ mod file;
 mod lz4;
 mod mcap;
 mod open;
+mod order;
+mod parts;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -144,9 +146,10 @@ pub trait Container: Send {
         None
     }
 
-    /// From the next rewind on messages come in the order of time, as far as the index tells, also
-    /// where they are not so in the file. Returns what is to be said of it.
-    fn order_by_time(&mut self) -> Option<String> {
+    /// From the next rewind on the messages of these topics come in the order of time, as far as the
+    /// index tells, also where they are not so in the file. Returns what is to be said of it.
+    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+        let _ = topics;
         None
     }
 

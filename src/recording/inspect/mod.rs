@@ -22,6 +22,7 @@ use crate::recording::reader::images::other_size;
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
+use crate::recording::streams::driver;
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 use crate::words::count;
 
@@ -156,10 +157,16 @@ impl<'a> Inspection<'a> {
         let (mut container, format) = container::open(&options.parts(path))?;
         let known = Catalogue::new(&options.overrides);
         let mut remarks = Vec::new();
-        if !container.topics().iter().any(|topic| is_librealsense(&topic.name)) {
-            remarks.extend(container.order_by_time());
-            container.rewind();
-        }
+        // librealsense's record times may be garbage.
+        let images: Vec<String> = container
+            .topics()
+            .into_iter()
+            .filter(|topic| driver::has_images(topic) && !is_librealsense(&topic.name))
+            .map(|topic| topic.name.clone())
+            .collect();
+        let images: Vec<&str> = images.iter().map(String::as_str).collect();
+        remarks.extend(container.order_by_time(&images));
+        container.rewind();
         Ok(Self { path, container, format, known, frames: BTreeMap::new(), remarks })
     }
 

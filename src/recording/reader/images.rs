@@ -64,6 +64,7 @@ pub struct ImageReader {
     /// The frame that was found and waits for its camera info.
     pub(super) held: Option<FrameFacts>,
     pub(super) remarks: Remarks,
+    pub(super) is_color_alone: bool,
 }
 
 /// What is to be said of a recording that is not damaged.
@@ -125,6 +126,19 @@ impl ImageReader {
     /// The colour stream, where it was asked for.
     pub fn color(&self) -> Option<&ColorStream> {
         self.color.as_ref().map(|color| &color.stream)
+    }
+
+    pub fn has_index(&self) -> bool {
+        self.container.has_index()
+    }
+
+    /// From now on reads the colour images alone.
+    pub fn read_color_alone(&mut self) {
+        self.is_color_alone = true;
+        let Some(color) = &self.color else { return };
+        let topics = [Some(&*color.topic), color.assembler.metadata_topic()];
+        self.container.expect(Some(&topics.into_iter().flatten().collect::<Vec<_>>()));
+        self.rewind();
     }
 
     /// Reads on to the next image, at most to the end of the chunk.
@@ -217,6 +231,9 @@ impl ImageReader {
         let topic = self.container.topic(message.channel)?;
         let recorded_ns = self.container.recorded_ns();
         if topic.name == self.topic {
+            if self.is_color_alone {
+                return None;
+            }
             let head = match message.is_doubtful {
                 true => Err(Unread::Damaged(String::new())),
                 false => self.read_depth(message),
@@ -339,7 +356,7 @@ impl ImageReader {
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), RecordingError> {
-        if since_first_ns <= 0 || self.depth.counts_frames() {
+        if since_first_ns <= 0 || (self.depth.counts_frames() && !self.is_color_alone) {
             self.rewind();
             return Ok(());
         }
@@ -352,6 +369,9 @@ impl ImageReader {
             let stamp_ns = loop {
                 match self.step()? {
                     Step::Found(Found::Depth(facts)) => break Some(facts.stamp_ns),
+                    Step::Found(Found::Color(facts)) if self.is_color_alone => {
+                        break Some(facts.stamp_ns);
+                    }
                     Step::End => break None,
                     Step::Found(Found::Color(_)) | Step::More => {}
                 }

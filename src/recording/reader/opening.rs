@@ -140,7 +140,9 @@ impl ImageReader {
                 .map(|by| format!("the depth stream is projected {by}")),
         );
         if is_driver {
-            remarks.for_good.extend(container.order_by_time());
+            let color_topic = color.as_ref().map(|color| color.topic.as_str());
+            let topics: Vec<&str> = [Some(&*topic), color_topic].into_iter().flatten().collect();
+            remarks.for_good.extend(container.order_by_time(&topics));
         }
         container.rewind();
         Ok(Self {
@@ -162,6 +164,7 @@ impl ImageReader {
             lens,
             held: None,
             remarks,
+            is_color_alone: false,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of a recording as SQLite reads them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -54,6 +54,8 @@ pub struct Counts {
     pub messages: HashMap<u32, (u64, i64)>,
     /// The ids of the first and the last message of all.
     pub ids: Option<RangeInclusive<i64>>,
+    /// Topics whose messages are not in the order of their times.
+    pub out_of_order: HashSet<u32>,
 }
 
 impl Sqlite {
@@ -170,6 +172,12 @@ impl Sqlite {
             }
         };
         self.next_row = next_row(&data);
+    }
+
+    /// The ids of all messages, in the order of the times at which they were recorded.
+    pub fn ids_by_time(&self) -> rusqlite::Result<Vec<i64>> {
+        let sql = "SELECT rowid FROM messages ORDER BY timestamp, rowid";
+        self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
     }
 
     /// The first message after the one with this id, without its bytes.
@@ -305,23 +313,29 @@ fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>>
 
 /// Visits all rows, but not their bytes.
 fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
-    let mut statement = connection.prepare("SELECT rowid, topic_id FROM messages")?;
+    let mut statement = connection.prepare("SELECT rowid, topic_id, timestamp FROM messages")?;
     let mut rows = statement.query([])?;
     let mut messages: HashMap<u32, (u64, i64)> = HashMap::new();
     let (mut first, mut last) = (None, None);
+    let (mut last_ns, mut out_of_order) = (HashMap::new(), HashSet::new());
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         if last.is_some_and(|last| last >= id) {
-            return Err(out_of_order(id));
+            return Err(self::out_of_order(id));
         }
         first.get_or_insert(id);
         last = Some(id);
         if let Some(topic) = topic_of(row.get_ref(1)?) {
             let counted = messages.entry(topic).or_default();
             *counted = (counted.0 + 1, id);
+            let recorded_ns = row.get_ref(2)?.as_i64().unwrap_or(i64::MIN);
+            if last_ns.insert(topic, recorded_ns).is_some_and(|last| last > recorded_ns) {
+                out_of_order.insert(topic);
+            }
         }
     }
-    Ok(Counts { messages, ids: first.zip(last).map(|(first, last)| first..=last) })
+    let ids = first.zip(last).map(|(first, last)| first..=last);
+    Ok(Counts { messages, ids, out_of_order })
 }
 
 /// The file beside `path` with the same name and an ending.
