@@ -15,8 +15,8 @@ use common::recording::{File, at_once, counts, drain, numbers, open, read, strea
 use depthcast::camera::{Distortion, Extrinsics};
 use depthcast::clock::TimestampDomain;
 use depthcast::frame::{ColorFormat, DepthFrame};
-use depthcast::recording::RecordingError;
 use depthcast::recording::inspect;
+use depthcast::recording::{ReadOptions, RecordingError};
 use depthcast::source::recording::ReplayOptions;
 use depthcast::source::{FrameSource, SourceError, SourceInfo};
 
@@ -131,7 +131,10 @@ fn color_info() -> CameraInfo {
 }
 
 fn with_topic(topic: &str) -> ReplayOptions {
-    ReplayOptions { topic: Some(topic.to_owned()), ..at_once() }
+    ReplayOptions {
+        read: ReadOptions { topic: Some(topic.to_owned()), ..Default::default() },
+        ..at_once()
+    }
 }
 
 type Replay = Result<(SourceInfo, Vec<DepthFrame>), SourceError>;
@@ -187,7 +190,7 @@ fn a_drivers_bag_gives_every_frame_once_with_its_facts() {
             let ms = 1_700_000_000_000.0 + (i as f64 * 33.333_333);
             assert_eq!(frame.meta.device_time.unwrap().ms, ms);
         }
-        let told = inspect(&path).unwrap();
+        let told = inspect(&path, &Default::default()).unwrap();
         assert_eq!((told.complete, told.streams.len()), (is_closed, 1));
         let depth = &told.streams[0];
         let facts = (depth.kind.as_str(), depth.topic.as_str(), depth.encoding.as_deref());
@@ -259,7 +262,7 @@ fn of_several_depth_topics_the_user_chooses() {
         let error = refused(&bytes, with_topic(topic), &[words]);
         assert!(matches!(error, SourceError::Recording(RecordingError::Unsupported(_))));
     }
-    let info = inspect(&File::new().put(&bytes)).unwrap();
+    let info = inspect(&File::new().put(&bytes), &Default::default()).unwrap();
     let kinds: Vec<(&str, u64)> =
         info.streams.iter().map(|s| (s.kind.as_str(), s.frames)).collect();
     assert_eq!(kinds, [("depth", 3), ("depth", 3), ("infrared", 3)]);
@@ -381,7 +384,7 @@ fn metadata_tell_the_clock() {
         let (info, frames) = replay(&bytes, at_once()).unwrap();
         assert_eq!(info.stream.timestamp_domain, want, "{json}");
         assert_eq!(frames[0].meta.device_time.unwrap().domain, want);
-        let told = inspect(&File::new().put(&bytes)).unwrap().timestamp_domain;
+        let told = inspect(&File::new().put(&bytes), &Default::default()).unwrap().timestamp_domain;
         assert_eq!(told, (want != TimestampDomain::Unknown).then_some(want));
     }
 }
@@ -409,7 +412,7 @@ fn frames_that_a_driver_lost_leave_gaps_and_sections_keep_the_numbers() {
     assert_eq!(read(&[0; 12], &at_once()), (1..=12).collect::<Vec<u64>>());
     assert_eq!(read(&[0; 12], &section), (6..=12).collect::<Vec<u64>>());
     let idle = write(&[0; 12]);
-    let told = &inspect(&File::new().put(&idle)).unwrap().streams[0];
+    let told = &inspect(&File::new().put(&idle), &Default::default()).unwrap().streams[0];
     assert_eq!(counts(told), (12, Some(1), Some(12)));
 }
 
@@ -449,7 +452,9 @@ fn damage_anywhere_neither_panics_nor_hangs_nor_invents_frames() {
                 assert!(frames.len() <= 3, "byte {at}");
                 opened += 1;
             }
-            if let Err(RecordingError::Io { source, .. }) = inspect(&file.put(damaged)) {
+            if let Err(RecordingError::Io { source, .. }) =
+                inspect(&file.put(damaged), &Default::default())
+            {
                 panic!("byte {at}: {source}");
             }
         }
@@ -498,6 +503,6 @@ fn ros_2_frames_are_counted_unless_our_own_recorder_did() {
     assert_eq!(numbers(&frames), (1..=14).chain([1]).collect::<Vec<u64>>());
     let units: Vec<f32> = frames.iter().map(|frame| frame.meta.depth_units_m).collect();
     assert_eq!(units, [&[0.0001; 14][..], &[0.0005]].concat());
-    let told = &inspect(&File::new().put(&recorded)).unwrap().streams[0];
+    let told = &inspect(&File::new().put(&recorded), &Default::default()).unwrap().streams[0];
     assert_eq!(counts(told), (15, Some(1), Some(1)));
 }
