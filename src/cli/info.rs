@@ -90,6 +90,15 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
             lens(stream),
         )?;
     }
+    if !info.topics.is_empty() {
+        let wide = info.topics.iter().map(|topic| topic.name.chars().count()).fold(5, usize::max);
+        writeln!(out, "\n{:<wide$} {:>8} {:>9}  type", "topic", "messages", "seconds")?;
+        for topic in &info.topics {
+            let seconds = topic.duration_s.map_or("-".into(), |seconds| format!("{seconds:.3}"));
+            let (name, messages, schema) = (&topic.name, topic.messages, &topic.schema);
+            writeln!(out, "{name:<wide$} {messages:>8} {seconds:>9}  {schema}")?;
+        }
+    }
     details(&mut out, info)?;
     // Names that --topic takes; where there is nothing to choose they are of no use.
     let is_one_of_several =
@@ -99,6 +108,9 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
         info.streams
             .iter()
             .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.topic))?;
+    }
+    if let Some(refusal) = &info.refusal {
+        writeln!(out, "\n`replay` refuses it: {refusal}")?;
     }
     let damage = &info.damage;
     damage.remarks.iter().try_for_each(|remark| writeln!(out, "\nnote: {remark}"))?;

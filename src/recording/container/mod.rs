@@ -13,6 +13,7 @@ mod mcap;
 mod open;
 mod order;
 mod parts;
+mod translated;
 
 use std::any::Any;
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use super::bag::{BagReader, MAGIC as BAG};
 use super::db3::Db3Reader;
 use super::mcap::{MAGIC as MCAP, McapReader};
 use super::parts::Parts;
+use super::translated::Translated;
 use crate::words::count;
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -87,7 +88,8 @@ pub fn open(paths: &[&Path]) -> Result<(Box<dyn Container>, Format), RecordingEr
         files.extend(files_of(path)?);
     }
     if let [file] = &files[..] {
-        return open_file(file);
+        let (container, format) = open_file(file)?;
+        return Ok((Translated::wrap(container), format));
     }
     let bytes = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
     let bytes: Vec<u64> = files.iter().map(bytes).collect();
@@ -102,7 +104,7 @@ pub fn open(paths: &[&Path]) -> Result<(Box<dyn Container>, Format), RecordingEr
         path: paths.first().map_or_else(PathBuf::new, |path| path.to_path_buf()),
         problem: "has no recording in it".to_owned(),
     })?;
-    Ok((Box::new(Parts::new(parts, &bytes)), format))
+    Ok((Translated::wrap(Box::new(Parts::new(parts, &bytes))), format))
 }
 
 /// The files of a recording: those that the `metadata.yaml` of a rosbag2 folder lists, or the only

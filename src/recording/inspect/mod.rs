@@ -18,7 +18,7 @@ use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
-use crate::recording::reader::images::other_size;
+use crate::recording::reader::images::{ImageReader, other_size};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
@@ -28,6 +28,8 @@ use crate::words::count;
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";
+/// More than any recording has; further ones are left out.
+const MAX_TOPICS: usize = 1024;
 
 /// What is in a recording.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,7 +61,24 @@ pub struct RecordingInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
     pub streams: Vec<StreamInfo>,
+    /// All topics, where none has depth.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<TopicInfo>,
+    /// Why a replay would be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     pub damage: Damage,
+}
+
+/// One topic of a recording without depth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TopicInfo {
+    pub name: String,
+    /// The type of its messages, `sensor_msgs/Imu`.
+    pub schema: String,
+    pub messages: u64,
+    /// From the first to the last message, by their times of recording.
+    pub duration_s: Option<f64>,
 }
 
 /// One stream of a recording. What it does not have, or the recording does not say, is null.
@@ -116,7 +135,10 @@ struct Inspection<'a> {
     format: Format,
     known: Catalogue,
     frames: BTreeMap<String, Frames>,
+    /// Messages by topic, and when the first and the last were recorded.
+    messages: BTreeMap<String, (u64, Option<[i64; 2]>)>,
     remarks: Vec<String>,
+    refusal: Option<String>,
 }
 
 /// The frames of one stream.
@@ -167,7 +189,12 @@ impl<'a> Inspection<'a> {
         let images: Vec<&str> = images.iter().map(String::as_str).collect();
         remarks.extend(container.order_by_time(&images));
         container.rewind();
-        Ok(Self { path, container, format, known, frames: BTreeMap::new(), remarks })
+        let refusal = match ImageReader::open(path, options, false) {
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        let (frames, messages) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { path, container, format, known, frames, messages, remarks, refusal })
     }
 
     fn next(&mut self) -> Result<Option<Item>, RecordingError> {
@@ -209,10 +236,18 @@ impl<'a> Inspection<'a> {
 
     /// Returns what is to be noted.
     fn take_message(&mut self, message: &Message) -> [Option<String>; 2] {
-        let Self { container, known, frames, .. } = self;
+        let Self { container, known, frames, messages, .. } = self;
         let Some(topic) = container.topic(message.channel) else { return [None, None] };
         let body = container.bytes(&message.body);
         let recorded_ns = container.recorded_ns();
+        if !messages.contains_key(&topic.name) && messages.len() < MAX_TOPICS {
+            messages.insert(topic.name.clone(), (0, None));
+        }
+        if let Some((count, times_ns)) = messages.get_mut(&topic.name) {
+            *count += 1;
+            *times_ns =
+                recorded_ns.map(|now| times_ns.map_or([now; 2], |[a, b]| [a.min(now), b.max(now)]));
+        }
         let rs_topic = RsTopic::parse(&topic.name);
         // As in a replay, nothing of a driver's is taken from a damaged chunk.
         if rs_topic.is_some() || !message.is_doubtful {
@@ -272,7 +307,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn report(self, is_checked: bool) -> RecordingInfo {
-        let Self { path, container, format, known, frames, remarks } = self;
+        let Self { path, container, format, known, frames, messages, remarks, refusal } = self;
         // A replay delivers the first depth stream; frames lost in others are no loss to it.
         let depth = frames.iter().find(|(stream, frames)| {
             let facts = known.streams.get(*stream);
@@ -311,7 +346,25 @@ impl<'a> Inspection<'a> {
                 .and_then(|(depth, _)| known.extrinsics(depth, stream));
             describe(stream, facts, &known, frames.get(stream), from_depth)
         };
+        let topic_info = |topic: &&Topic| {
+            let counted = messages.get(&topic.name).copied().unwrap_or_default();
+            let seconds = |[first, last]: [i64; 2]| last.saturating_sub(first) as f64 / 1e9;
+            TopicInfo {
+                name: topic.name.clone(),
+                schema: topic.schema.clone(),
+                messages: container.indexed(&topic.name).unwrap_or(counted.0),
+                duration_s: counted.1.filter(|_| is_checked).map(seconds),
+            }
+        };
+        let mut all_topics: Vec<TopicInfo> = match depth {
+            Some(_) => Vec::new(),
+            None => topics.iter().map(topic_info).collect(),
+        };
+        all_topics.sort_by(|a, b| a.name.cmp(&b.name));
+        all_topics.dedup_by(|a, b| a.name == b.name);
         RecordingInfo {
+            topics: all_topics,
+            refusal,
             schema: INFO_SCHEMA,
             file: path.display().to_string(),
             format: format.as_str(),

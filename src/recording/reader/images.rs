@@ -152,9 +152,12 @@ impl ImageReader {
                     .map_err(|source| RecordingError::Io { path: self.path.clone(), source })?,
                 item => item,
             };
-            if let Some(found) =
-                self.release_before(item.as_ref()).or_else(|| self.complete_before(item.as_ref()))
-            {
+            // What is completed may have to wait for its camera info, or be due at once.
+            let found = self
+                .release_before(item.as_ref())
+                .or_else(|| self.complete_before(item.as_ref()))
+                .or_else(|| self.release_before(item.as_ref()));
+            if let Some(found) = found {
                 self.put_back = item;
                 return Ok(Step::Found(found));
             }

@@ -71,34 +71,43 @@ impl<'a> CameraInfo<'a> {
 
     pub fn parse(encoding: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(encoding, bytes)?;
-        let (stamp, frame_id) = header(&mut fields)?;
-        let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
-        let distortion = fields.string("distortion model")?;
-        let (mut coeffs, mut has_tilt) = ([0.0; 12], false);
-        for i in 0..fields.u32("distortion")? as usize {
-            let coeff = fields.f64("distortion")? as f32;
-            match coeffs.get_mut(i) {
-                Some(place) => *place = coeff,
-                None => has_tilt |= coeff != 0.0,
-            }
-        }
-        let [k1, k2, p1, p2, k3, further_coeffs @ ..] = coeffs;
-        let [fx, _, ppx, _, fy, ppy, ..] = fields.f64s::<9>("camera matrix")?;
-        let raw = Focal { fx, fy, ppx, ppy };
-        let info = Self {
-            stamp_ns: stamp.stamp_ns,
-            frame_id,
-            width,
-            height,
-            distortion,
-            coeffs: [k1, k2, p1, p2, k3],
-            further_coeffs,
-            has_tilt,
-            raw,
-            ..Self::default()
-        };
+        let info = Self::read_lens(&mut fields)?;
         // librealsense's own messages may end here.
         Ok(info.with_rectification(&mut fields).unwrap_or(info))
+    }
+
+    /// One within another message.
+    pub fn read(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
+        let info = Self::read_lens(fields)?.with_rectification(fields)?;
+        fields.u8("do_rectify")?;
+        Ok(info)
+    }
+
+    fn read_lens(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
+        let (stamp, frame_id) = header(fields)?;
+        let (height, width) = (fields.u32("image size")?, fields.u32("image size")?);
+        let distortion = fields.string("distortion model")?;
+        let mut d = Vec::new();
+        for _ in 0..fields.u32("distortion")? {
+            d.push(fields.f64("distortion")?);
+        }
+        let [fx, _, ppx, _, fy, ppy, ..] = fields.f64s::<9>("camera matrix")?;
+        let raw = Focal { fx, fy, ppx, ppy };
+        let stamp_ns = stamp.stamp_ns;
+        let info = Self { stamp_ns, frame_id, width, height, distortion, raw, ..Self::default() };
+        Ok(info.with_coeffs(d.into_iter()))
+    }
+
+    /// With `D`.
+    pub fn with_coeffs(mut self, d: impl Iterator<Item = f64>) -> Self {
+        for (i, coeff) in d.enumerate() {
+            let further = self.further_coeffs.iter_mut();
+            match self.coeffs.iter_mut().chain(further).nth(i) {
+                Some(place) => *place = coeff as f32,
+                None => self.has_tilt |= coeff != 0.0,
+            }
+        }
+        self
     }
 
     fn with_rectification(self, fields: &mut Fields<'a>) -> Result<Self, MessageError> {
@@ -143,7 +152,7 @@ impl<'a> CameraInfo<'a> {
         }
     }
 
-    /// Writes this into `bytes`, without binning and region of interest.
+    /// Writes this into `bytes`.
     pub fn write(&self, bytes: &mut Vec<u8>, stamp_ns: i64) {
         let mut cdr = CdrWriter::new(bytes);
         cdr.header(stamp_ns, self.frame_id);
@@ -153,8 +162,8 @@ impl<'a> CameraInfo<'a> {
         let coeffs = [&self.coeffs[..], &self.further_coeffs].concat();
         let coeffs: Vec<f64> = coeffs.into_iter().map(f64::from).collect();
         let count = match self.distortion {
-            "rational_polynomial" if self.further_coeffs[3..] == [0.0; 4] => 8,
-            "rational_polynomial" => 12,
+            _ if self.further_coeffs[3..] != [0.0; 4] => 12,
+            _ if self.further_coeffs != [0.0; 7] || self.distortion == "rational_polynomial" => 8,
             // The equidistant model has four, so that a fifth which is not zero is there for no
             // reason; but a replay has to have it.
             "equidistant" if self.coeffs[4] == 0.0 => 4,
@@ -162,13 +171,15 @@ impl<'a> CameraInfo<'a> {
         };
         cdr.len(count);
         cdr.f64s(&coeffs[..count]);
-        // K: the camera matrix. R: no rectification. P: K, and no second camera.
+        // K: the camera matrix. R: no rectification. P: no second camera.
         let Focal { fx, fy, ppx, ppy } = self.raw;
         cdr.f64s(&[fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, 1.0]);
         cdr.f64s(&[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]);
+        let Focal { fx, fy, ppx, ppy } = self.rectified;
         cdr.f64s(&[fx, 0.0, ppx, 0.0, 0.0, fy, ppy, 0.0, 0.0, 0.0, 1.0, 0.0]);
-        // No binning, and no region of interest.
-        (0..6).for_each(|_| cdr.u32(0));
+        let Roi { x, y, width, height } = self.roi;
+        let [across, down] = self.binning;
+        [across, down, x, y, height, width].into_iter().for_each(|number| cdr.u32(number));
         cdr.u8(0);
     }
 }

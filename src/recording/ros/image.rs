@@ -31,7 +31,14 @@ impl<'a> Image<'a> {
 
     pub fn parse(encoding: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(encoding, bytes)?;
-        let (stamp, frame_id) = header(&mut fields)?;
+        let image = Self::read(&mut fields)?;
+        let depth_units_m = fields.f32("").ok().filter(|_| encoding == Encoding::Ros1);
+        Ok(Self { depth_units_m, ..image })
+    }
+
+    /// One within another message.
+    pub fn read(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
+        let (stamp, frame_id) = header(fields)?;
         Ok(Self {
             stamp,
             frame_id,
@@ -41,8 +48,12 @@ impl<'a> Image<'a> {
             is_bigendian: fields.u8("byte order")? != 0,
             step_bytes: fields.u32("row length")?,
             data: fields.counted("image data")?,
-            depth_units_m: fields.f32("").ok().filter(|_| encoding == Encoding::Ros1),
+            depth_units_m: None,
         })
+    }
+
+    pub fn write(&self, bytes: &'a mut Vec<u8>) {
+        self.write_head(bytes).bytes(self.data);
     }
 
     /// Writes all but the data, which must follow.

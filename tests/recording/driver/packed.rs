@@ -99,7 +99,7 @@ fn metres_that_were_quantised_become_millimetres() {
     let want = [1000.0, 10_000.0, 65_535.0].map(millimetres);
     assert_eq!((frames[0].depth[0], &frames[0].depth[1..4], want[0]), (0, &want[..], 5027));
     assert_eq!([info.stream.depth_units_m, frames[0].meta.depth_units_m], [0.001; 2]);
-    assert!(fact(&info, "depth units").contains("floats, rounded"), "{:?}", info.facts);
+    assert!(fact(&info, "depth units").contains("as floats"), "{:?}", info.facts);
 }
 
 #[test]

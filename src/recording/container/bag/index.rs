@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, u32_at};
+use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, ns_of, u32_at};
 use super::{FileRecord, MAX_CHUNK_BYTES, read_record};
 use crate::recording::container::Topic;
 use crate::recording::container::chunks::Place;
@@ -177,6 +177,22 @@ pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Se
         _ => None,
     };
     Ok(seen.map(|seen| (seen, after)))
+}
+
+/// When the first message of the chunk at `at` was recorded, by the records after the chunk; nothing
+/// if they do not say.
+pub fn first_recorded_ns(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<u64>> {
+    const ENTRY_BYTES: usize = 12;
+    let Some((Seen::Chunk(_), mut at)) = see(file, at, end)? else { return Ok(None) };
+    let (mut header, mut data, mut first) = (vec![], vec![], None);
+    while let Some((Seen::IndexData { .. }, after)) = see(file, at, end)? {
+        let Ok(record) = read_record(file, at, end, &mut header)? else { return Ok(None) };
+        let Some(entries) = read_data(file, &record, &mut data)? else { return Ok(None) };
+        let times = entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| ns_of(&entry[..8]));
+        first = times.chain(first).min();
+        at = after;
+    }
+    Ok(first)
 }
 
 /// Connections whose messages nobody wants; none without an intact index.

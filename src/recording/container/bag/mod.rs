@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use self::chunk::Chunk;
-use self::index::{Index, Unwanted, read_index, read_topic};
+use self::index::{Index, Unwanted, first_recorded_ns, read_index, read_topic};
 pub use self::record::MAGIC;
 use self::record::{Header, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
 use super::chunks::Chunks;
@@ -358,11 +358,22 @@ impl Container for BagReader {
     }
 
     fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
-        let Self { index, order, .. } = self;
+        let Self { index, order, end, .. } = self;
         let index = index.as_ref()?;
         let starts_ns: Vec<u64> = index.chunks.iter().map(|chunk| chunk.start_ns).collect();
-        let is_sorted = order.sort(&starts_ns, topics, |chunk, topic| index.has(chunk, topic));
-        is_sorted.then(|| order::REMARK.to_owned())
+        let mut sorted = ChunkOrder::default();
+        if !sorted.sort(&starts_ns, topics, |chunk, topic| index.has(chunk, topic)) {
+            return None;
+        }
+        // No checksum protects the index: the records after each chunk have to say the same.
+        for chunk in &index.chunks {
+            let first = first_recorded_ns(self.chunks.file(), chunk.at, *end).ok()?;
+            if first != Some(chunk.start_ns) {
+                return None;
+            }
+        }
+        *order = sorted;
+        Some(order::REMARK.to_owned())
     }
 
     fn rewind(&mut self) {

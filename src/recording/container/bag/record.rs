@@ -152,7 +152,7 @@ fn connection_field<'a>(mut data: &'a [u8], name: &[u8]) -> Option<&'a str> {
 }
 
 /// A time: seconds and nanoseconds.
-fn ns_of(value: &[u8]) -> Option<u64> {
+pub fn ns_of(value: &[u8]) -> Option<u64> {
     let (seconds, ns) = (u32_at(value, 0)?, u32_at(value, 4).filter(|_| value.len() == 8)?);
     Some(u64::from(seconds) * 1_000_000_000 + u64::from(ns))
 }
