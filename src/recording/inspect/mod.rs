@@ -18,13 +18,12 @@ use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
-use crate::recording::reader::images::{ImageReader, other_size};
+use crate::recording::reader::images::{ImageReader, LeftOut, other_size};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
 use crate::recording::streams::driver;
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
-use crate::words::count;
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";
@@ -139,6 +138,8 @@ struct Inspection<'a> {
     messages: BTreeMap<String, (u64, Option<[i64; 2]>)>,
     remarks: Vec<String>,
     refusal: Option<String>,
+    /// The topic of the depth that a replay delivers, and its size.
+    replayed: Option<(String, (u32, u32))>,
 }
 
 /// The frames of one stream.
@@ -148,8 +149,7 @@ struct Frames {
     /// A message of the stream has come: its topic is not only in the index of a chunk.
     is_seen: bool,
     count: u64,
-    /// Images that are none of the stream's.
-    left_out: u64,
+    left_out: LeftOut,
     numbers: Option<(u64, u64)>,
     stamps: Stamps,
     encoding: Option<String>,
@@ -189,12 +189,12 @@ impl<'a> Inspection<'a> {
         let images: Vec<&str> = images.iter().map(String::as_str).collect();
         remarks.extend(container.order_by_time(&images));
         container.rewind();
-        let refusal = match ImageReader::open(path, options, false) {
-            Ok(_) => None,
-            Err(error) => Some(error.to_string()),
+        let (replayed, refusal) = match ImageReader::open(path, options, false) {
+            Ok(reader) => (Some(reader.depth_topic_and_size()), None),
+            Err(error) => (None, Some(error.to_string())),
         };
         let (frames, messages) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { path, container, format, known, frames, messages, remarks, refusal })
+        Ok(Self { path, container, format, known, frames, messages, remarks, refusal, replayed })
     }
 
     fn next(&mut self) -> Result<Option<Item>, RecordingError> {
@@ -236,7 +236,7 @@ impl<'a> Inspection<'a> {
 
     /// Returns what is to be noted.
     fn take_message(&mut self, message: &Message) -> [Option<String>; 2] {
-        let Self { container, known, frames, messages, .. } = self;
+        let Self { container, known, frames, messages, replayed, .. } = self;
         let Some(topic) = container.topic(message.channel) else { return [None, None] };
         let body = container.bytes(&message.body);
         let recorded_ns = container.recorded_ns();
@@ -269,14 +269,18 @@ impl<'a> Inspection<'a> {
         frames.is_seen = true;
         let before = frames.assembler.before_message(&topic.name, true);
         let before = frames.add(before, true);
+        let replayed = replayed.as_ref().filter(|(name, _)| *name == topic.name);
+        let replayed = replayed.map(|(_, size_px)| *size_px);
+        let size_px = replayed.or(known.streams.get(stream).and_then(|facts| facts.size_px));
+        let other_size = replayed.and_then(|size_px| other_size(topic, body, size_px));
+        if let Some(size_px) = other_size.filter(|_| !message.is_doubtful) {
+            frames.assembler.leave_out();
+            frames.left_out.add(size_px);
+            return [before, None];
+        }
         let head = match message.is_doubtful {
             true => Err(String::new()),
-            false if kind == "Depth" && is_other_size(topic, body, known.streams.get(stream)) => {
-                frames.assembler.leave_out();
-                frames.left_out += 1;
-                return [before, None];
-            }
-            false => check(topic, kind, body, known.streams.get(stream)).map(|(head, encoding)| {
+            false => check(topic, kind, body, size_px).map(|(head, encoding)| {
                 if let Some(encoding) = encoding {
                     frames.encoding.get_or_insert_with(|| encoding.to_owned());
                 }
@@ -307,7 +311,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn report(self, is_checked: bool) -> RecordingInfo {
-        let Self { path, container, format, known, frames, messages, remarks, refusal } = self;
+        let Self { path, container, format, known, frames, messages, remarks, refusal, .. } = self;
         // A replay delivers the first depth stream; frames lost in others are no loss to it.
         let depth = frames.iter().find(|(stream, frames)| {
             let facts = known.streams.get(*stream);
@@ -324,11 +328,7 @@ impl<'a> Inspection<'a> {
             let by = by.filter(|_| known.overrides.intrinsics.is_none());
             damage.remarks.extend(by.map(|by| format!("the depth stream is projected {by}")));
             damage.remarks.extend(frames.assembler.zero_stamps().remark());
-            if frames.left_out > 0 {
-                let images = count(frames.left_out, "image");
-                let what = "of another size than the stream";
-                damage.remarks.push(format!("left out: {images} {what}"));
-            }
+            damage.remarks.extend(frames.left_out.remarks());
         }
         let topics = container.topics();
         let depth_topic = depth.and_then(|(depth, _)| {
@@ -390,7 +390,7 @@ impl Frames {
             assembler,
             is_seen: false,
             count: 0,
-            left_out: 0,
+            left_out: LeftOut::default(),
             numbers: None,
             stamps: Stamps::default(),
             encoding: None,
@@ -435,20 +435,13 @@ fn name_of(kind: &str) -> Option<&'static str> {
     (kind == "Depth").then_some("depth")
 }
 
-/// Whether a driver's image is whole, and not of the stream's size.
-fn is_other_size(topic: &Topic, body: &[u8], facts: Option<&StreamFacts>) -> bool {
-    let size_px = facts.and_then(|facts| facts.size_px);
-    size_px.is_some_and(|size_px| other_size(topic, body, size_px).is_some())
-}
-
 /// Checks that a reader can use a frame. Returns the pixel format as well, where the image has one.
 fn check<'a>(
     topic: &Topic,
     kind: &str,
     body: &'a [u8],
-    facts: Option<&StreamFacts>,
+    size_px: Option<(u32, u32)>,
 ) -> Result<(ImageHead, Option<&'a str>), String> {
-    let size_px = facts.and_then(|facts| facts.size_px);
     let head = |stamp| ImageHead { stamp, depth_units_m: None };
     if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;

@@ -133,7 +133,9 @@ impl Metadata {
         let name = match is_driver {
             true => Some(driver::metadata_of(&images.name)),
             // Those of ROS 2 are text, but for bags that were converted.
-            false => librealsense::metadata_topic(&images.name),
+            false => librealsense::metadata_topic(&images.name).filter(|name| {
+                images.encoding == Encoding::Ros1 || has_topic(topics, name, KEY_VALUE)
+            }),
         };
         match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
             Some(topic) => Self::Pairs { topic, is_driver, pending: None },
@@ -327,20 +329,26 @@ impl FrameFacts {
     }
 }
 
+/// The type of metadata that come one by one.
+const KEY_VALUE: &str = "diagnostic_msgs/KeyValue";
+
+fn has_topic(topics: &[&Topic], name: &str, schema: &str) -> bool {
+    topics.iter().any(|topic| topic.name == name && topic.schema == schema)
+}
+
 /// The topic with the text metadata of images, if there is one.
 pub fn text_metadata_topic(images: &Topic, topics: &[&Topic]) -> Option<String> {
     let name = librealsense::metadata_topic(&images.name)?;
-    let is_text = |topic: &&Topic| topic.name == name && topic.schema == text::SCHEMA;
-    topics.iter().any(is_text).then_some(name)
+    has_topic(topics, &name, text::SCHEMA).then_some(name)
 }
 
 /// What is to be noted if images of librealsense's have no topic with their metadata, which its
 /// recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let metadata = librealsense::metadata_topic(&images.name);
-    let is_missing = images.encoding == Encoding::Cdr
-        && is_librealsense(&images.name)
-        && !topics.iter().any(|topic| Some(&topic.name) == metadata.as_ref());
+    let is_there = librealsense::metadata_topic(&images.name).is_some_and(|name| {
+        has_topic(topics, &name, text::SCHEMA) || has_topic(topics, &name, KEY_VALUE)
+    });
+    let is_missing = images.encoding == Encoding::Cdr && is_librealsense(&images.name) && !is_there;
     is_missing.then_some(
         "the topic with the metadata of its depth images is lost: their numbers and time stamps \
          are not the camera's",

@@ -72,8 +72,7 @@ pub struct ImageReader {
 pub struct Remarks {
     /// Of all passes.
     pub for_good: Vec<String>,
-    /// What was left out, and how often, in this pass.
-    pub left_out: BTreeMap<String, u64>,
+    pub left_out: LeftOut,
     /// The first image of floats has been looked at.
     has_seen_floats: bool,
 }
@@ -115,11 +114,29 @@ impl LensFollower {
     }
 }
 
+/// Images that were left out, in this pass, by their sizes: they are none of the stream's, and no
+/// damage.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut(BTreeMap<(u32, u32), u64>);
+
+impl LeftOut {
+    pub fn add(&mut self, size_px: (u32, u32)) {
+        *self.0.entry(size_px).or_default() += 1;
+    }
+
+    pub fn remarks(&self) -> impl Iterator<Item = String> {
+        self.0.iter().map(|((width, height), n)| {
+            let images = count(n, "image");
+            format!("left out: {images} of another size than the stream ({width}x{height})")
+        })
+    }
+}
+
 /// Why an image is not delivered.
 enum Unread {
     Damaged(String),
-    /// It is none of the stream's, and no damage.
-    LeftOut(String),
+    /// It has another size than the stream, and no damage.
+    LeftOut((u32, u32)),
 }
 
 impl ImageReader {
@@ -128,8 +145,26 @@ impl ImageReader {
         self.color.as_ref().map(|color| &color.stream)
     }
 
+    pub fn depth_topic_and_size(&self) -> (String, (u32, u32)) {
+        let Intrinsics { width, height, .. } = self.stream.intrinsics;
+        (self.topic.clone(), (width, height))
+    }
+
     pub fn has_index(&self) -> bool {
         self.container.has_index()
+    }
+
+    /// Finds the first depth image in the order of time.
+    pub(super) fn find_first(&mut self) -> Result<(), RecordingError> {
+        self.first_stamp_ns = loop {
+            match self.step()? {
+                Step::Found(Found::Depth(facts)) => break facts.stamp_ns,
+                Step::End => break self.first_stamp_ns,
+                Step::Found(Found::Color(_)) | Step::More => {}
+            }
+        };
+        self.rewind();
+        Ok(())
     }
 
     /// From now on reads the colour images alone.
@@ -244,9 +279,9 @@ impl ImageReader {
             let head = match head {
                 Ok(head) => Ok(head),
                 Err(Unread::Damaged(what)) => Err(what),
-                Err(Unread::LeftOut(what)) => {
+                Err(Unread::LeftOut(size_px)) => {
                     self.depth.leave_out();
-                    *self.remarks.left_out.entry(what).or_default() += 1;
+                    self.remarks.left_out.add(size_px);
                     return None;
                 }
             };
@@ -299,7 +334,7 @@ impl ImageReader {
             && let bytes = container.bytes(&message.body)
             && let Some(size_px) = other_size(topic, bytes, (width, height))
         {
-            return Err(left_out(size_px));
+            return Err(Unread::LeftOut(size_px));
         }
         let (image, topic) = raw
             .read(&mut **container, message, (width, height))
@@ -401,7 +436,7 @@ impl ImageReader {
     fn start_pass(&mut self, is_whole: bool) {
         self.is_whole_pass = is_whole;
         (self.put_back, self.held) = (None, None);
-        self.remarks.left_out.clear();
+        self.remarks.left_out = LeftOut::default();
         if let Some(lens) = &mut self.lens {
             (lens.current, lens.stamp_ns) = (lens.first, i64::MIN);
         }
@@ -413,8 +448,7 @@ impl ImageReader {
     pub fn damage(&self) -> Damage {
         let mut remarks = self.remarks.for_good.clone();
         remarks.extend(self.depth.zero_stamps().remark());
-        let left_out = self.remarks.left_out.iter();
-        remarks.extend(left_out.map(|(what, n)| format!("left out: {} {what}", count(n, "image"))));
+        remarks.extend(self.remarks.left_out.remarks());
         let frames_lost = self.depth.losses.lost();
         Damage { frames_lost, remarks, ..self.container.damage().clone() }
     }
@@ -438,10 +472,6 @@ pub fn other_size(topic: &Topic, bytes: &[u8], size_px: (u32, u32)) -> Option<(u
     let is_whole = u64::from(image.step_bytes) == row_bytes
         && row_bytes * u64::from(image.height) == image.data.len() as u64;
     Some((image.width, image.height)).filter(|&found| is_whole && found != size_px)
-}
-
-fn left_out((width, height): (u32, u32)) -> Unread {
-    Unread::LeftOut(format!("of another size than the stream ({width}x{height})"))
 }
 
 /// Depth as floats has to be in metres (REP 118); some drivers write millimetres.

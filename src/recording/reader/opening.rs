@@ -139,13 +139,16 @@ impl ImageReader {
                 .filter(|_| options.overrides.intrinsics.is_none())
                 .map(|by| format!("the depth stream is projected {by}")),
         );
+        let mut is_ordered = false;
         if is_driver {
             let color_topic = color.as_ref().map(|color| color.topic.as_str());
             let topics: Vec<&str> = [Some(&*topic), color_topic].into_iter().flatten().collect();
-            remarks.for_good.extend(container.order_by_time(&topics));
+            let remark = container.order_by_time(&topics);
+            is_ordered = remark.is_some();
+            remarks.for_good.extend(remark);
         }
         container.rewind();
-        Ok(Self {
+        let mut reader = Self {
             path: path.to_owned(),
             expected: container.indexed(&topic),
             container,
@@ -165,7 +168,11 @@ impl ImageReader {
             held: None,
             remarks,
             is_color_alone: false,
-        })
+        };
+        if is_ordered {
+            reader.find_first()?;
+        }
+        Ok(reader)
     }
 }
 

@@ -331,11 +331,12 @@ impl ImageFacts {
             let image = Image::parse(topic.encoding, body).ok()?;
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
         }
+        // Whatever its format says: no camera's colour has 16 bits in one channel.
+        let is_depth = DepthFormat::of(image_codec::raw_encoding(encoding)).is_some();
+        let encoding = if is_16_bit_png && !is_depth { "16UC1; png" } else { encoding };
         let sizes_px: Vec<_> = image_size_px(topic, body).into_iter().collect();
         // A compressed format starts with the encoding of the raw image, or is `jpeg` or `png`.
         let raw = match image_codec::raw_encoding(encoding) {
-            // Whatever it says: no camera's colour has 16 bits in one channel.
-            raw if is_16_bit_png && DepthFormat::of(raw).is_none() => "16UC1",
             "jpeg" | "jpg" | "png" if topic.name.ends_with("/compressedDepth") => "16UC1",
             // Only other words can tell infrared then.
             "jpeg" | "jpg" | "png" => "mono8",

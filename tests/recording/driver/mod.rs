@@ -176,7 +176,8 @@ fn a_drivers_bag_gives_every_frame_once_with_its_facts() {
         let info = source.info().clone();
         let i = info.stream.intrinsics;
         assert_eq!((i.width, i.height, i.fx, i.fy, i.ppx, i.ppy), (16, 12, 20.0, 21.0, 7.5, 5.5));
-        assert_eq!((i.distortion, i.is_distorted()), (Distortion::BrownConrady, false));
+        // Its topic says that it is rectified.
+        assert_eq!((i.distortion, i.is_distorted()), (Distortion::None, false));
         assert_eq!((info.stream.depth_units_m, info.stream.nominal_fps), (0.001, 30.0));
         assert_eq!(info.stream.timestamp_domain, TimestampDomain::Unknown);
         assert_eq!(fact(&info, "depth topic"), DEPTH);
