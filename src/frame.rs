@@ -132,6 +132,11 @@ pub struct DepthFrame {
     /// Depth in steps of `meta.depth_units_m`, 0 where there is none; row-major, `width * height`
     /// values, no padding.
     pub depth: Vec<u16>,
+    /// Depth in metres, where it was recorded as floats; then `depth` has it rounded, and 0 where
+    /// that is not possible. Otherwise empty.
+    pub depth_m: Vec<f32>,
+    /// The lens of this frame, where it is not the stream's.
+    pub intrinsics: Option<Intrinsics>,
     /// The colour image that belongs to it: of all that have come, the one nearest in time. Only
     /// where colour was asked for.
     pub color: Option<Arc<ColorImage>>,
@@ -148,6 +153,8 @@ impl DepthFrame {
             width,
             height,
             depth: huge_pages::vec(0, width as usize * height as usize),
+            depth_m: Vec::new(),
+            intrinsics: None,
             color: None,
             infrared: None,
         }

@@ -22,7 +22,7 @@ thread_local! {
 /// Opens, inspects, seeks and drains the recording that `bytes` are.
 pub fn replay(bytes: &[u8], extension: &str) {
     let path = put(bytes, extension);
-    let info = recording::inspect(&path);
+    let info = recording::inspect(&path, &Default::default());
     for color in [false, true] {
         for from in [None, Some(std::time::Duration::from_millis(40))] {
             let frames = drain(&path, ReplayOptions { pace: Pace::Max, color, from, ..ReplayOptions::default() });

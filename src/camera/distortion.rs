@@ -6,11 +6,10 @@
 //! with its iterations, also where those stop early; `tests/camera/distortion.rs`
 //! compares them.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-/// Lens distortion models, by librealsense's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+/// Lens distortion models, by librealsense's names where it has them.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Distortion {
     None,
     /// Brown-Conrady, but the tangential terms take the ray after the radial ones. librealsense
@@ -34,6 +33,17 @@ pub enum Distortion {
     /// differs from a pinhole even without coefficients. No (x, y, 1) is the ray of a pixel at 90°
     /// or more; what comes out there, here as in librealsense, means nothing.
     KannalaBrandt4,
+    /// OpenCV's rational model with thin prisms, which librealsense has not: the radial factor of
+    /// [`BrownConrady`](Self::BrownConrady) is divided by 1 + k4 r² + k5 r⁴ + k6 r⁶, and s1 r² + s2
+    /// r⁴ is added to x, s3 r² + s4 r⁴ to y. Here are k4, k5, k6, s1 to s4. Straightened to the
+    /// last digits.
+    RationalPolynomial([f32; 7]),
+}
+
+impl Serialize for Distortion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// How often librealsense repeats its steps to straighten a Brown-Conrady ray. One step leaves |r
@@ -54,6 +64,7 @@ impl Distortion {
             Self::Ftheta => "ftheta",
             Self::BrownConrady => "brown_conrady",
             Self::KannalaBrandt4 => "kannala_brandt4",
+            Self::RationalPolynomial(_) => "rational_polynomial",
         }
     }
 
@@ -68,6 +79,9 @@ impl Distortion {
             // of an image become one.
             Self::Ftheta => coeffs[0].abs() >= f32::EPSILON,
             Self::KannalaBrandt4 => true,
+            Self::RationalPolynomial(further) => {
+                coeffs.iter().chain(&further).any(|&coeff| coeff != 0.0)
+            }
         }
     }
 
@@ -75,7 +89,10 @@ impl Distortion {
     pub(super) fn bend(self, coeffs: &[f32; 5], [x, y]: [f32; 2]) -> [f32; 2] {
         match self {
             Self::None => [x, y],
-            Self::ModifiedBrownConrady | Self::InverseBrownConrady | Self::BrownConrady => {
+            Self::ModifiedBrownConrady
+            | Self::InverseBrownConrady
+            | Self::BrownConrady
+            | Self::RationalPolynomial(_) => {
                 let (radial, [dx, dy]) = self.brown(coeffs, [x, y]);
                 [x * radial + dx, y * radial + dy]
             }
@@ -91,7 +108,7 @@ impl Distortion {
     pub(super) fn straighten(self, coeffs: &[f32; 5], bent: [f32; 2]) -> [f32; 2] {
         match self {
             Self::None => bent,
-            Self::ModifiedBrownConrady => {
+            Self::ModifiedBrownConrady | Self::RationalPolynomial(_) => {
                 self.refine(coeffs, bent, self.straighten_brown(coeffs, bent))
             }
             Self::InverseBrownConrady | Self::BrownConrady => self.straighten_brown(coeffs, bent),
@@ -117,13 +134,22 @@ impl Distortion {
     /// add.
     fn brown(self, &[k1, k2, p1, p2, k3]: &[f32; 5], [x, y]: [f32; 2]) -> (f32, [f32; 2]) {
         let r2 = x * x + y * y;
-        let radial = 1.0 + ((k3 * r2 + k2) * r2 + k1) * r2;
-        let [x, y] = if self == Self::BrownConrady { [x, y] } else { [x * radial, y * radial] };
+        let mut radial = 1.0 + ((k3 * r2 + k2) * r2 + k1) * r2;
+        let mut prism = [0.0; 2];
+        let [x, y] = match self {
+            Self::BrownConrady => [x, y],
+            Self::RationalPolynomial([k4, k5, k6, s1, s2, s3, s4]) => {
+                radial /= 1.0 + ((k6 * r2 + k5) * r2 + k4) * r2;
+                prism = [(s1 + s2 * r2) * r2, (s3 + s4 * r2) * r2];
+                [x, y]
+            }
+            _ => [x * radial, y * radial],
+        };
         (
             radial,
             [
-                2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x),
-                2.0 * p2 * x * y + p1 * (r2 + 2.0 * y * y),
+                2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) + prism[0],
+                2.0 * p2 * x * y + p1 * (r2 + 2.0 * y * y) + prism[1],
             ],
         )
     }

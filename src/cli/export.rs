@@ -7,19 +7,22 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::flags::SectionArgs;
-use super::source::as_usage;
+use super::source::{as_usage, split_files};
 use super::status::bar;
 use super::terminal::stop_on_signals;
 use super::{Done, one_of, print, print_json};
 use crate::clock::MonotonicClock;
 use crate::config::UsageError;
 use crate::export::{Export, ExportSettings, Format, Summary};
+use crate::recording::ReadOptions;
 use crate::words::count;
 
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// The recording
-    file: PathBuf,
+    /// The recording: a file, several that belong together in order of time, or the folder of a
+    /// rosbag2 recording
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// The folder for the files; it is made if it does not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -48,9 +51,13 @@ fn parse_every(text: &str) -> Result<NonZeroU64, &'static str> {
 }
 
 pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
-    let ExportArgs { file: recording, out: dir, format, section, every, color, force, json } = args;
+    let ExportArgs { files, out: dir, format, section, every, color, force, json } = args;
     section.check()?;
-    let SectionArgs { from, to, topic } = section;
+    let SectionArgs { from, to, topic, overrides } = section;
+    let (recording, more_parts) = split_files(&files);
+    let (recording, overrides) = (recording.to_owned(), overrides.overrides());
+    let without_lens = format == Format::Png;
+    let read = ReadOptions { more_parts, topic, overrides, without_lens };
     if color && !format.has_colors() {
         let text = format!(
             "--color: a .{} has no colours; ply, pcd and csv have, or leave --color out",
@@ -58,7 +65,7 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
         );
         return Err(UsageError(text).into());
     }
-    let settings = ExportSettings { recording, dir, format, from, to, every, topic, color, force };
+    let settings = ExportSettings { recording, dir, format, from, to, every, read, color, force };
     let stop = stop_on_signals(None)?;
     let export = Export::open(settings, Arc::new(MonotonicClock::new())).map_err(as_usage)?;
     let bar = bar(export.expected_files());
@@ -77,6 +84,8 @@ pub(super) fn export(args: ExportArgs) -> anyhow::Result<Done> {
         print(&line(&summary))?
     }
     summary.warnings.iter().for_each(|warning| eprintln!("depthcast: {warning}"));
+    let remarks = summary.damage.remarks.iter();
+    remarks.for_each(|remark| eprintln!("depthcast: {}: {remark}", summary.file));
     if summary.damage.is_none() {
         return Ok(Done::Whole);
     }

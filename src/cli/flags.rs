@@ -12,6 +12,7 @@ use super::{number, one_of, whole_number};
 use crate::config::{self, ColorBy, Config, Preset, Settings, UsageError};
 use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
+use crate::recording::Overrides;
 use crate::sink::{Layout, Show};
 use crate::words::parse_duration;
 
@@ -164,6 +165,44 @@ pub(super) struct SectionArgs {
     /// The topic with the depth, where a recording has several (`depthcast info` lists them)
     #[arg(long, value_name = "NAME")]
     pub topic: Option<String>,
+    #[command(flatten)]
+    pub overrides: OverrideArgs,
+}
+
+/// What is taken instead of what a recording says.
+#[derive(Debug, Clone, Args)]
+pub(super) struct OverrideArgs {
+    /// The topic with the depth camera's CameraInfo
+    #[arg(long, value_name = "TOPIC")]
+    camera_info: Option<String>,
+    /// The depth camera's lens, a pinhole, in pixels
+    #[arg(long, value_name = "FX,FY,CX,CY", value_parser = parse_intrinsics)]
+    intrinsics: Option<[f32; 4]>,
+    /// Metres per step of 16-bit depth, or per unit of depth as floats
+    #[arg(long, value_name = "M", value_parser = parse_units)]
+    depth_units_m: Option<f32>,
+}
+
+impl OverrideArgs {
+    pub(super) fn overrides(&self) -> Overrides {
+        let Self { camera_info, intrinsics, depth_units_m } = self.clone();
+        Overrides { camera_info, intrinsics, depth_units_m }
+    }
+}
+
+/// `615.3,615.3,320,240`
+fn parse_intrinsics(text: &str) -> Result<[f32; 4], &'static str> {
+    let values: Vec<f32> = text.split(',').map_while(|value| value.trim().parse().ok()).collect();
+    <[f32; 4]>::try_from(values)
+        .ok()
+        .filter(|values| values.iter().all(|value| value.is_finite()))
+        .filter(|[fx, fy, ..]| *fx > 0.0 && *fy > 0.0)
+        .ok_or("four numbers: fx,fy,cx,cy in pixels, such as 615.3,615.3,320,240")
+}
+
+fn parse_units(text: &str) -> Result<f32, &'static str> {
+    let units_m = text.parse().ok().filter(|units_m: &f32| units_m.is_finite() && *units_m > 0.0);
+    units_m.ok_or("metres above 0, such as 0.001 for millimetres")
 }
 
 impl SectionArgs {

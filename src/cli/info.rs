@@ -5,14 +5,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::flags::OverrideArgs;
+use super::source::split_files;
 use super::{Done, print, print_json};
 use crate::camera::Extrinsics;
-use crate::recording::{self, RecordingInfo, StreamInfo};
+use crate::recording::{self, ReadOptions, RecordingInfo, StreamInfo};
 
 #[derive(Debug, Args)]
 pub(super) struct InfoArgs {
-    /// The recording
-    file: PathBuf,
+    /// The recording: a file, several that belong together in order of time, or the folder of a
+    /// rosbag2 recording
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    overrides: OverrideArgs,
     /// Read all of a file above 32 MiB, to find damage anywhere in it; otherwise an intact index
     /// says how many frames there are, and of the frames only the first and the last are read
     #[arg(long)]
@@ -23,12 +29,15 @@ pub(super) struct InfoArgs {
 }
 
 pub(super) fn info(args: &InfoArgs) -> anyhow::Result<Done> {
-    let is_small = std::fs::metadata(&args.file)
-        .is_ok_and(|metadata| metadata.len() <= recording::CHECKED_BYTES);
+    let (file, more_parts) = split_files(&args.files);
+    let overrides = args.overrides.overrides();
+    let options = ReadOptions { more_parts, overrides, ..ReadOptions::default() };
+    let bytes = |file: &PathBuf| std::fs::metadata(file).map_or(0, |metadata| metadata.len());
+    let is_small = args.files.iter().map(bytes).sum::<u64>() <= recording::CHECKED_BYTES;
     let info = if args.check || is_small {
-        recording::inspect(&args.file)?
+        recording::inspect(file, &options)?
     } else {
-        recording::quick_inspect(&args.file)?
+        recording::quick_inspect(file, &options)?
     };
     if args.json {
         print_json(&info)?
@@ -81,6 +90,15 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
             lens(stream),
         )?;
     }
+    if !info.topics.is_empty() {
+        let wide = info.topics.iter().map(|topic| topic.name.chars().count()).fold(5, usize::max);
+        writeln!(out, "\n{:<wide$} {:>8} {:>9}  type", "topic", "messages", "seconds")?;
+        for topic in &info.topics {
+            let seconds = topic.duration_s.map_or("-".into(), |seconds| format!("{seconds:.3}"));
+            let (name, messages, schema) = (&topic.name, topic.messages, &topic.schema);
+            writeln!(out, "{name:<wide$} {messages:>8} {seconds:>9}  {schema}")?;
+        }
+    }
     details(&mut out, info)?;
     // Names that --topic takes; where there is nothing to choose they are of no use.
     let is_one_of_several =
@@ -91,7 +109,11 @@ fn table(info: &RecordingInfo) -> Result<String, std::fmt::Error> {
             .iter()
             .try_for_each(|stream| writeln!(out, "{:<10} {}", stream.kind, stream.topic))?;
     }
+    if let Some(refusal) = &info.refusal {
+        writeln!(out, "\n`replay` refuses it: {refusal}")?;
+    }
     let damage = &info.damage;
+    damage.remarks.iter().try_for_each(|remark| writeln!(out, "\nnote: {remark}"))?;
     if !damage.is_none() {
         writeln!(out, "\ndamaged: {damage}")?;
         damage.notes.iter().try_for_each(|note| writeln!(out, "  {note}"))?;

@@ -84,6 +84,14 @@ const OTHERS: [(&str, &str); 3] = [
     ),
 ];
 
+/// Flags of `ros2 bag play`, and what does the same here.
+const OTHER_FLAGS: [(&str, &str); 4] = [
+    ("--rate", "`--speed X` plays X times as fast"),
+    ("-r", "`--speed X` plays X times as fast"),
+    ("--start-offset", "`--from TIME` starts later, such as --from 2.5s"),
+    ("--playback-duration", "`--to TIME` ends earlier, such as --to 7s"),
+];
+
 /// How a command ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
@@ -175,15 +183,30 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
     cli.build();
     let word = &args[at];
     if cli.find_subcommand(word).is_some() || !args[1..at].iter().all(is_verbose) {
+        if let Some(replay) = args.iter().position(|arg| arg == "replay") {
+            refuse_other_flags(&args[replay..]);
+        }
         return args;
     }
     if is_recording(word) {
         args.insert(at, "replay".into());
+        refuse_other_flags(&args[at..]);
     } else if let Some((name, hint)) = OTHERS.iter().find(|(name, _)| word == name) {
         let text = format!("there is no command `{name}`: {hint}");
         cli.error(ErrorKind::InvalidSubcommand, text).exit();
     }
     args
+}
+
+/// Ends the process with a hint at a flag that `ros2 bag play` has, among those of `replay`.
+fn refuse_other_flags(args: &[OsString]) {
+    for arg in args.iter().filter_map(|arg| arg.to_str()) {
+        let name = arg.split('=').next().unwrap_or(arg);
+        if let Some((_, hint)) = OTHER_FLAGS.iter().find(|(flag, _)| *flag == name) {
+            let text = format!("replay has no flag `{name}`: {hint}");
+            Cli::command().error(ErrorKind::UnknownArgument, text).exit();
+        }
+    }
 }
 
 /// Whether somebody means a file or folder by it.

@@ -1,7 +1,7 @@
 //! The commands that run a source: alone, or after the `--` of `record` and `profile`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::parser::ValueSource;
@@ -13,7 +13,7 @@ use super::record::Recording;
 use super::{keys, one_of, whole_number};
 use crate::clock::{Clock, MonotonicClock};
 use crate::config::{Config, Preset, Settings, Synthetic, UsageError};
-use crate::recording::RecordingError;
+use crate::recording::{ReadOptions, RecordingError};
 use crate::source::options::Mode;
 use crate::source::recording::control::{Remote, SPEEDS};
 use crate::source::recording::{Pace, RecordingSource, ReplayOptions};
@@ -53,8 +53,10 @@ pub(super) struct DemoArgs {
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct ReplayArgs {
-    /// The recording
-    file: PathBuf,
+    /// The recording: a file, several that belong together in order of time, or the folder of a
+    /// rosbag2 recording
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     #[command(flatten, next_help_heading = "Source")]
     replay: ReplayFlags,
     #[command(flatten)]
@@ -193,16 +195,24 @@ fn demo(args: &DemoArgs, usual: Preset, recording: Option<&Recording>) -> anyhow
 fn replay(args: &ReplayArgs, recording: Option<&Recording>) -> anyhow::Result<Opened> {
     let ReplayFlags { pace, speed, looped, section } = args.replay.clone();
     section.check()?;
-    let SectionArgs { from, to, topic } = section;
+    let SectionArgs { from, to, topic, overrides } = section;
+    let (file, more_parts) = split_files(&args.files);
+    let overrides = overrides.overrides();
+    let read = ReadOptions { more_parts, topic, overrides, without_lens: false };
     let settings = args.run.settings(Preset::Replay, Config::default())?;
     refuse_filters(&settings)?;
     let clock: Arc<dyn Clock> = Arc::new(MonotonicClock::new());
     let color = wants_color(&settings, recording);
-    let options = ReplayOptions { pace, speed, from, to, looped, topic, color };
-    let source =
-        RecordingSource::open(&args.file, options, Arc::clone(&clock)).map_err(as_usage)?;
+    let options = ReplayOptions { pace, speed, from, to, looped, read, color };
+    let source = RecordingSource::open(file, options, Arc::clone(&clock)).map_err(as_usage)?;
     let remote = Some(source.remote());
     Ok(Opened { remote, ..Opened::one(Box::new(source), settings, clock) })
+}
+
+/// The first file of a recording, and its further parts.
+pub(super) fn split_files(files: &[PathBuf]) -> (&Path, Vec<PathBuf>) {
+    let (first, more) = files.split_first().expect("at least one file is required");
+    (first, more.to_vec())
 }
 
 /// Whether the source is to deliver colour images.

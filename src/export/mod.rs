@@ -24,7 +24,7 @@ pub use self::formats::Format;
 use crate::clock::{Clock, HostTime};
 use crate::frame::DepthFrame;
 use crate::pipeline::Stop;
-use crate::recording::Damage;
+use crate::recording::{Damage, ReadOptions};
 use crate::source::recording::{Pace, RecordingSource, ReplayOptions};
 use crate::source::{Delivery, FrameSource as _};
 
@@ -46,8 +46,7 @@ pub struct ExportSettings {
     pub to: Option<Duration>,
     /// Of so many frames, the first.
     pub every: NonZeroU64,
-    /// As in [`ReplayOptions`].
-    pub topic: Option<String>,
+    pub read: ReadOptions,
     /// Give points the colours of the recording's colour camera.
     pub color: bool,
     /// Replace files that exist.
@@ -201,7 +200,7 @@ impl Frames {
             pace: Pace::Max,
             from: settings.from,
             to: settings.to,
-            topic: settings.topic.clone(),
+            read: settings.read.clone(),
             color: settings.color,
             ..ReplayOptions::default()
         };

@@ -12,6 +12,7 @@
 //! | `decimate`, `voxel` | fewer pixels before the projection, fewer points after it |
 //! | `bands` | spreads rows over threads |
 //! | `kernel` | the inner loop, per instruction set |
+//! | `metres` | the same for depth as floats |
 //! | `texture` | the colours of points, out of a colour camera's image |
 //! | `naive` | the obviously right projection, which tests compare the fast one with |
 //!
@@ -22,6 +23,7 @@
 mod bands;
 mod decimate;
 pub mod kernel;
+mod metres;
 pub mod naive;
 mod texture;
 mod view;
@@ -105,6 +107,9 @@ pub struct BackProjector {
     layout: Layout,
     /// With room for a decimated image.
     decimate: Option<(Decimate, Vec<u16>)>,
+    /// The stream's lens, and the one that `rays` are of.
+    lens: Intrinsics,
+    rays_of: Intrinsics,
     rays: Rays,
     bands: Bands,
     kernel: Kernel,
@@ -137,16 +142,16 @@ impl BackProjector {
         if let Some(camera) = &texture {
             camera.intrinsics.check().map_err(ProjectError::Intrinsics)?;
         }
-        // The middle of each block of pixels.
-        let first_px = [roi.x, roi.y].map(|px| px as f32 + (factor - 1) as f32 / 2.0);
         Ok(Self {
+            lens: *camera,
+            rays_of: *camera,
             width: camera.width,
             height: camera.height,
             range,
             layout,
             decimate: decimate.map(|decimate| (decimate, vec![0; width * height])),
             roi,
-            rays: Rays::new(camera, (width, height), first_px, factor as f32),
+            rays: rays(camera, roi, factor),
             bands: Bands::new(width, height),
             kernel: Kernel::best(),
             texture: texture.map(Texture),
@@ -252,6 +257,16 @@ impl BackProjector {
                 height: self.height,
             });
         }
+        let lens = frame.intrinsics.unwrap_or(self.lens);
+        if lens != self.rays_of {
+            lens.check().map_err(ProjectError::Intrinsics)?;
+            let factor = self.decimate.as_ref().map_or(1, |(decimate, _)| decimate.factor);
+            (self.rays, self.rays_of) = (rays(&lens, self.roi, factor), lens);
+        }
+        if !frame.depth_m.is_empty() && self.decimate.is_none() {
+            self.project_metres(frame, points);
+            return Ok(());
+        }
         let Some(scale) = self.range.scale(frame.meta.depth_units_m) else {
             points.positions_m.clear();
             points.colors_rgba.clear();
@@ -277,6 +292,29 @@ impl BackProjector {
         }
         Ok(())
     }
+}
+
+impl BackProjector {
+    fn project_metres(&mut self, frame: &DepthFrame, points: &mut Points) {
+        let rays = self.rays.of_rows(0..self.roi.height as usize);
+        metres::project(frame, self.roi, rays, self.range, self.layout, points);
+        let Points { positions_m, colors_rgba } = points;
+        colors_rgba.clear();
+        if let Some(texture) = &self.texture {
+            colors_rgba.resize(positions_m.len(), 0);
+            texture.colorize(positions_m, frame.color.as_deref(), colors_rgba);
+        }
+        if let Some(voxels) = &mut self.voxels {
+            voxels.run(positions_m, colors_rgba);
+        }
+    }
+}
+
+/// Of a region of a camera's image, or of the middles of its blocks of `factor` x `factor` pixels.
+fn rays(camera: &Intrinsics, roi: Roi, factor: u32) -> Rays {
+    let size = ((roi.width / factor) as usize, (roi.height / factor) as usize);
+    let first_px = [roi.x, roi.y].map(|px| px as f32 + (factor - 1) as f32 / 2.0);
+    Rays::new(camera, size, first_px, factor as f32)
 }
 
 /// Works in a pool that others share; or here, which is within one of its own.

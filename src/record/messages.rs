@@ -25,6 +25,8 @@ pub struct Messages {
     pub depth: DepthStream,
     color: Option<Color>,
     info_channel: u16,
+    /// The lens that was written last.
+    lens: Intrinsics,
     /// The newest one, with the units that it is for.
     image_channel: Option<(f32, u16)>,
     /// The bytes of a message; kept.
@@ -46,6 +48,7 @@ impl Messages {
         let info_channel = info_channel(writer, DEPTH_INFO, &depth.intrinsics)?;
         let mut messages = Self {
             is_recording: source.kind == SourceKind::Recording,
+            lens: depth.intrinsics,
             depth,
             color: None,
             info_channel,
@@ -154,6 +157,12 @@ impl Messages {
         let bytes = &mut self.message;
         ros::write_depth_image(bytes, stamp_ns, DEPTH_FRAME, frame);
         writer.message(image_channel, sequence, times, bytes)?;
+        let lens = frame.intrinsics.unwrap_or(self.depth.intrinsics);
+        if lens != self.lens {
+            self.lens = lens;
+            CameraInfo::of(&lens, DEPTH_FRAME).write(bytes, stamp_ns);
+            writer.message(self.info_channel, sequence, times, bytes)?;
+        }
         if let Some(channel) = metadata_channel {
             ros::write_metadata(bytes, stamp_ns, DEPTH_FRAME, meta);
             writer.message(channel, sequence, times, bytes)?;

@@ -28,5 +28,28 @@ pub mod reader;
 pub(crate) mod ros;
 mod streams;
 
+use std::path::{Path, PathBuf};
+
 pub use container::{Damage, Format, RecordingError, sniff};
 pub use inspect::{CHECKED_BYTES, INFO_SCHEMA, RecordingInfo, StreamInfo, inspect, quick_inspect};
+pub use streams::catalogue::Overrides;
+
+/// What is read of a recording, and how.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ReadOptions {
+    /// Further files of the same recording, in order of time.
+    pub more_parts: Vec<PathBuf>,
+    /// The topic with the depth to deliver; without it, the one depth topic, or the first of
+    /// librealsense's depth streams.
+    pub topic: Option<String>,
+    pub overrides: Overrides,
+    /// Depth is wanted alone, and need not be projected: a lens may be missing.
+    pub without_lens: bool,
+}
+
+impl ReadOptions {
+    /// All files of the recording at `path`.
+    fn parts<'a>(&'a self, path: &'a Path) -> Vec<&'a Path> {
+        std::iter::once(path).chain(self.more_parts.iter().map(PathBuf::as_path)).collect()
+    }
+}

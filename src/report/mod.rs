@@ -192,6 +192,7 @@ impl Report {
                 all.damage.chunks_skipped += damage.chunks_skipped;
                 all.damage.frames_lost += damage.frames_lost;
                 all.damage.notes.extend(damage.notes.iter().map(|note| named(note)));
+                all.damage.remarks.extend(damage.remarks.iter().map(|remark| named(remark)));
                 all.warnings.extend(report.warnings.iter().map(|warning| named(warning)));
             }
             all.cameras.push(camera);

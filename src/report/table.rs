@@ -81,6 +81,9 @@ impl Report {
         if let Some(realtime) = &self.realtime {
             writeln!(out, "\nreal time: {realtime}")?;
         }
+        for remark in &self.damage.remarks {
+            writeln!(out, "\nnote: {remark}")?;
+        }
         if !self.damage.is_none() {
             writeln!(out, "\nthe recording is damaged: {}", self.damage)?;
         }

@@ -69,6 +69,7 @@ fn to_sys(camera: &Intrinsics) -> sys::rs2_intrinsics {
             Distortion::Ftheta => sys::rs2_distortion_RS2_DISTORTION_FTHETA,
             Distortion::BrownConrady => sys::rs2_distortion_RS2_DISTORTION_BROWN_CONRADY,
             Distortion::KannalaBrandt4 => sys::rs2_distortion_RS2_DISTORTION_KANNALA_BRANDT4,
+            Distortion::RationalPolynomial(_) => unreachable!("librealsense has no such model"),
         },
         coeffs: camera.coeffs,
     }

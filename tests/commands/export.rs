@@ -232,7 +232,7 @@ fn a_stop_leaves_whole_files_only() {
         from: None,
         to: None,
         every: 1.try_into().unwrap(),
-        topic: None,
+        read: Default::default(),
         color: false,
         force: false,
     };

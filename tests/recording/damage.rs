@@ -164,7 +164,7 @@ fn damage_recordings() {
     for kind in kinds::all().into_iter().filter(|kind| kind.name.contains(&only)) {
         let (intact, damage) = read(&file, &kind.bytes).unwrap();
         assert_eq!((intact.len(), damage), (kind.frames.len(), Damage::default()), "{}", kind.name);
-        inspect(&file.put(&kind.bytes)).unwrap();
+        inspect(&file.put(&kind.bytes), &Default::default()).unwrap();
         let most_bytes = peak_bytes() + MAX_MORE_BYTES;
         let len = kind.bytes.len();
         let (mut opened, mut kept, mut colors) = (0, 0, 0);
@@ -180,7 +180,7 @@ fn damage_recordings() {
                 start.send(what.clone()).unwrap();
                 let replay = read(&file, &wound.bytes);
                 let path = file.put(&wound.bytes);
-                let info = inspect(&path);
+                let info = inspect(&path, &Default::default());
                 if let Ok(mut source) = open(&path, with_color()) {
                     let frames = drain(&mut source);
                     colors += frames.iter().filter(|frame| frame.color.is_some()).count();

@@ -69,7 +69,7 @@ fn librealsenses_files_give_what_their_twins_give(data: &Path) {
             assert!(source.damage().is_none(), "{:?}", source.damage());
         }
 
-        let [a, b] = [&bag, &db3].map(|path| inspect(path).unwrap());
+        let [a, b] = [&bag, &db3].map(|path| inspect(path, &Default::default()).unwrap());
         assert!(b.complete && b.format == "db3", "{b:?}");
         assert_eq!((&a.device, &a.serial, &a.firmware), (&b.device, &b.serial, &b.firmware));
         assert_eq!((a.timestamp_domain, a.streams.len()), (b.timestamp_domain, b.streams.len()));
@@ -128,7 +128,7 @@ fn every_way_to_pack_gives_every_frame_once() {
                 }
             }
             assert!(source.damage().is_none(), "{pixels:?} {:?}", source.damage());
-            let info = inspect(&path).unwrap();
+            let info = inspect(&path, &Default::default()).unwrap();
             assert!(info.complete, "{:?}", info.damage);
             assert_eq!(info.compression, is_packed.then_some("zstd"));
             let device = (info.device.as_deref(), info.serial.as_deref());
@@ -184,7 +184,7 @@ fn what_is_without_its_other_half_or_broken_costs_itself() {
             assert_eq!(damage.notes.len(), notes, "{damage:?}");
             assert!(damage.notes[0].contains("metadata"), "{damage:?}");
         } else {
-            let info = inspect(&path).unwrap();
+            let info = inspect(&path, &Default::default()).unwrap();
             assert_eq!((info.damage.frames_lost, info.complete), (damage.frames_lost, false));
         }
     }

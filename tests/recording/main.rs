@@ -1,6 +1,7 @@
 //! Reading recordings: each format, each kind of stream, whole and damaged.
 
 mod bag_damage;
+mod cases;
 mod color;
 mod damage;
 mod db3;

@@ -28,7 +28,10 @@ fn an_mcap_file_replays_as_the_bag_does() {
             assert!(drain(&mut source) == bag_frames);
             assert!(source.damage().is_none(), "{:?}", source.damage());
 
-            let (info, bag_info) = (inspect(&path).unwrap(), inspect(&bag_path).unwrap());
+            let (info, bag_info) = (
+                inspect(&path, &Default::default()).unwrap(),
+                inspect(&bag_path, &Default::default()).unwrap(),
+            );
             assert!(info.complete && info.format == "mcap" && info.serial == bag_info.serial);
             assert_eq!((info.streams, info.duration_s), (bag_info.streams, bag_info.duration_s));
         }
@@ -51,7 +54,7 @@ fn a_recording_that_was_not_closed_is_read_whole_and_said_to_be() {
         let damage = source.damage();
         assert_eq!((damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped), (0, 0, 0));
         assert!(damage.notes[0].contains("not closed"), "{damage:?}");
-        assert!(!inspect(&path).unwrap().complete);
+        assert!(!inspect(&path, &Default::default()).unwrap().complete);
     }
 }
 
@@ -71,7 +74,7 @@ fn a_damaged_chunk_costs_its_own_frames_and_they_are_counted() {
                 assert!(frames.len() < 10, "{packing:?} {i}");
                 let lost = (damage.chunks_skipped, damage.frames_lost);
                 assert_eq!(lost, (1, 10 - frames.len() as u64), "{packing:?} {i}: {damage:?}");
-                assert_eq!(inspect(&file.put(&bytes)).unwrap().damage, damage);
+                assert_eq!(inspect(&file.put(&bytes), &Default::default()).unwrap().damage, damage);
             }
         }
     }
@@ -83,7 +86,7 @@ fn the_recorders_notes_tell_the_device_where_no_message_does() {
     let mut messages = messages_of(&Spec::default());
     messages.retain(|(topic, _)| topic != "/device_0/info");
     let path = file.put(&converted(messages, &Layout::default()));
-    let info = inspect(&path).unwrap();
+    let info = inspect(&path, &Default::default()).unwrap();
     let facts = (info.device.as_deref(), info.serial.as_deref(), info.firmware);
     assert_eq!(facts, (Some("Test camera"), Some("0815"), None));
     let source = open(&path, at_once()).unwrap();

@@ -97,7 +97,8 @@ fn a_section_has_the_metadata_of_its_own_frames() {
 
 #[test]
 fn info_names_what_is_told_of_frames() {
-    let info = inspect(&File::new().put(&bag(Packing::Lz4, true, true, 0))).unwrap();
+    let info =
+        inspect(&File::new().put(&bag(Packing::Lz4, true, true, 0)), &Default::default()).unwrap();
     let [color, depth] = ["color", "depth"].map(|kind| stream(&info, kind));
     assert_eq!(depth.metadata, ["actual_exposure", "frame_counter", "gain_level", "temperature"]);
     assert_eq!(depth.timestamp_domain, Some(TimestampDomain::SystemTime));

@@ -8,7 +8,10 @@ use depthcast::recording::{RecordingInfo, inspect, quick_inspect};
 common::with_data! { the_samples_are_told_alike }
 
 fn assert_alike(path: &std::path::Path, what: &str) {
-    let (by_index, by_all) = (quick_inspect(path).unwrap(), inspect(path).unwrap());
+    let (by_index, by_all) = (
+        quick_inspect(path, &Default::default()).unwrap(),
+        inspect(path, &Default::default()).unwrap(),
+    );
     assert!(by_all.checked && by_all.complete, "{what}: {:?}", by_all.damage);
     assert!(!by_index.checked, "{what}: all of it was read");
     assert_eq!(RecordingInfo { checked: true, ..by_index }, by_all, "{what}");
@@ -50,12 +53,15 @@ fn what_has_no_intact_index_is_read_whole() {
     let file = File::new();
     let open = Spec { is_closed: false, ..Spec::default() };
     let path = file.put(&write_bag(&open).bytes);
-    let info = quick_inspect(&path).unwrap();
+    let info = quick_inspect(&path, &Default::default()).unwrap();
     assert!(info.checked && !info.complete);
-    assert_eq!(info, inspect(&path).unwrap());
+    assert_eq!(info, inspect(&path, &Default::default()).unwrap());
     let whole = write_bag(&Spec::default());
     let path = file.put(&whole.bytes[..whole.bytes.len() / 2]);
-    assert_eq!(quick_inspect(&path).unwrap(), inspect(&path).unwrap());
+    assert_eq!(
+        quick_inspect(&path, &Default::default()).unwrap(),
+        inspect(&path, &Default::default()).unwrap()
+    );
 }
 
 #[test]
@@ -65,14 +71,20 @@ fn damage_between_the_ends_is_found_where_all_is_read() {
     let mut bytes = bag.bytes.clone();
     bytes[bag.chunks[5].data.clone()].fill(0x55);
     let path = file.put(&bytes);
-    let (by_index, by_all) = (quick_inspect(&path).unwrap(), inspect(&path).unwrap());
+    let (by_index, by_all) = (
+        quick_inspect(&path, &Default::default()).unwrap(),
+        inspect(&path, &Default::default()).unwrap(),
+    );
     assert!(by_index.complete && !by_index.checked && by_index.streams[0].frames == 10);
     assert!(!by_all.complete && by_all.checked && by_all.damage.frames_lost == 1);
     // Where it is met with, all is read.
     let mut bytes = bag.bytes.clone();
     bytes[bag.chunks[9].data.clone()].fill(0x55);
     let path = file.put(&bytes);
-    assert_eq!(quick_inspect(&path).unwrap(), inspect(&path).unwrap());
+    assert_eq!(
+        quick_inspect(&path, &Default::default()).unwrap(),
+        inspect(&path, &Default::default()).unwrap()
+    );
 }
 
 #[test]
@@ -81,7 +93,10 @@ fn stamps_that_go_back_take_no_time_away() {
     let duration_s = |stamps_ms: &[u64]| {
         let stamps_ns = stamps_ms.iter().map(|ms| ms * 1_000_000).collect();
         let path = file.put(&write_bag(&Spec { stamps_ns, ..Spec::default() }).bytes);
-        (quick_inspect(&path).unwrap().duration_s, inspect(&path).unwrap().duration_s)
+        (
+            quick_inspect(&path, &Default::default()).unwrap().duration_s,
+            inspect(&path, &Default::default()).unwrap().duration_s,
+        )
     };
     // A camera that was unplugged, and began again at nothing.
     assert_eq!(duration_s(&[9000, 9100, 9200, 9500, 10, 110, 310]), (0.8, 0.8));

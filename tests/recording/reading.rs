@@ -89,7 +89,7 @@ fn the_sample_of_a_real_camera_is_read_as_librealsense_reads_it(data: &Path) {
     assert_eq!(frames[0].meta.metadata, metadata);
     assert!(source.damage().is_none(), "{:?}", source.damage());
 
-    let info = inspect(&path).unwrap();
+    let info = inspect(&path, &Default::default()).unwrap();
     assert_eq!((info.complete, info.streams.len()), (true, 2));
     let color = recording::stream(&info, "color");
     let facts = (color.frames, color.encoding.as_deref(), color.depth_units_m);
@@ -113,7 +113,7 @@ fn the_sample_of_twenty_frames_is_read_as_librealsense_reads_it(data: &Path) {
     assert_eq!(first.depth_units_m, 0.001);
     assert!(source.damage().is_none(), "{:?}", source.damage());
 
-    let info = inspect(&path).unwrap();
+    let info = inspect(&path, &Default::default()).unwrap();
     assert!(info.complete && info.damage.is_none());
     let depth = recording::stream(&info, "depth");
     assert_eq!(recording::counts(depth), (20, Some(1), Some(20)));
@@ -143,7 +143,7 @@ fn bags_of_every_packing_give_every_frame_once() {
                 assert!((stamp.ms - spec.stamps_ns[i] as f64 / 1e6).abs() < 1e-6);
             }
             assert!(source.damage().is_none(), "{packing:?}: {:?}", source.damage());
-            let info = inspect(&path).unwrap();
+            let info = inspect(&path, &Default::default()).unwrap();
             assert!(info.complete, "{:?}", info.damage);
             assert_eq!(info.streams.len(), 1 + usize::from(has_color));
             let facts = (info.device.as_deref(), info.firmware.as_deref());
@@ -354,7 +354,7 @@ fn a_loop_goes_on_in_time() {
 fn the_info_of_a_bag_follows_the_contract() {
     let file = File::new();
     let path = file.put(&write_bag(&Spec { has_color: true, ..Spec::default() }).bytes);
-    let json = serde_json::to_value(inspect(&path).unwrap()).unwrap();
+    let json = serde_json::to_value(inspect(&path, &Default::default()).unwrap()).unwrap();
     assert_eq!(json["schema"], "depthcast.info.v1");
     assert_eq!(json["file"], path.display().to_string());
     assert_eq!((&json["format"], &json["complete"]), (&"bag".into(), &true.into()));

@@ -18,11 +18,15 @@ pub struct Damage {
     pub frames_lost: u64,
     /// One line for each finding, with its offset in the file.
     pub notes: Vec<String>,
+    /// What was read in another way than the file says, or left out, without being damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 impl Damage {
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        let Self { bytes_skipped, chunks_skipped, frames_lost, notes, remarks: _ } = self;
+        (bytes_skipped, chunks_skipped, frames_lost) == (&0, &0, &0) && notes.is_empty()
     }
 }
 

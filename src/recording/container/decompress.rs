@@ -7,6 +7,8 @@ use zstd::zstd_safe::{DCtx, DParameter, ResetDirective, get_error_name, get_fram
 use super::lz4;
 use crate::words::count;
 
+/// No camera's message is larger once it is decompressed.
+pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 pub const ZSTD_MAGIC: [u8; 4] = [0x28, 0xB5, 0x2F, 0xFD];
 /// Denser data are possible; they cost a copy or two.
 const USUAL_DENSITY: usize = 16;

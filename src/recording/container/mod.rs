@@ -11,6 +11,9 @@ mod file;
 mod lz4;
 mod mcap;
 mod open;
+mod order;
+mod parts;
+mod translated;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -141,6 +144,13 @@ pub trait Container: Send {
 
     /// The job that has worked on the last message, if that was done ahead.
     fn finished_job(&mut self) -> Option<&mut dyn Any> {
+        None
+    }
+
+    /// From the next rewind on the messages of these topics come in the order of time, as far as the
+    /// index tells, also where they are not so in the file. Returns what is to be said of it.
+    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+        let _ = topics;
         None
     }
 

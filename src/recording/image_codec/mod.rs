@@ -160,6 +160,23 @@ impl<'a> Compressed<'a> {
     }
 }
 
+/// The size that an image says it has, unchecked; nothing where only decoding it tells.
+pub fn size_px(image: &CompressedImage<'_>) -> Option<(u32, u32)> {
+    match Compressed::of(image).ok()? {
+        Compressed::Png(bytes) => png_jpeg::png_size(bytes),
+        Compressed::Rvl(shape, _) | Compressed::Zstd(shape, _) => Some((shape.width, shape.height)),
+        Compressed::Jpeg { .. } => None,
+    }
+}
+
+/// Whether an image is a PNG of one channel of 16 bits, as only depth is.
+pub fn is_16_bit_png(image: &CompressedImage<'_>) -> bool {
+    let Ok(Compressed::Png(bytes)) = Compressed::of(image) else { return false };
+    // Depth and colour type in IHDR.
+    const BITS_AT: usize = 24;
+    bytes.get(BITS_AT..BITS_AT + 2) == Some(&[16, 0])
+}
+
 /// What an image was before it was compressed, by its format: `16UC1` of `16UC1; compressedDepth
 /// png`. All of a format that names only the compression: `jpeg`.
 pub fn raw_encoding(format: &str) -> &str {

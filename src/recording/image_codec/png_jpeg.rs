@@ -43,6 +43,12 @@ pub fn decode_png(bytes: &[u8], size_px: (u32, u32), rows: &mut Vec<u8>) -> Resu
     Ok(shape)
 }
 
+/// The size in the head of a PNG image.
+pub fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let u32_at = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    Some((u32_at(PNG_MAGIC.len() + 8)?, u32_at(PNG_MAGIC.len() + 12)?))
+}
+
 /// The size of a PNG image whose chunks are whole and have the right checksums.
 pub fn check_png(bytes: &[u8]) -> Option<(u32, u32)> {
     let u32_at = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
@@ -55,7 +61,7 @@ pub fn check_png(bytes: &[u8]) -> Option<(u32, u32)> {
             return None;
         }
         if checked.starts_with(b"IEND") {
-            return Some((u32_at(PNG_MAGIC.len() + 8)?, u32_at(PNG_MAGIC.len() + 12)?));
+            return png_size(bytes);
         }
         at = end + 4;
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use self::quick::{CHECKED_BYTES, quick_inspect};
 use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
+use crate::recording::ReadOptions;
 use crate::recording::container::Format;
 use crate::recording::container::{self, Container, Item, Message, Topic};
 use crate::recording::container::{Damage, RecordingError};
@@ -17,13 +18,17 @@ use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
+use crate::recording::reader::images::{ImageReader, LeftOut, other_size};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
+use crate::recording::streams::driver;
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 
 /// The contract that [`RecordingInfo`] follows when it is written as JSON.
 pub const INFO_SCHEMA: &str = "depthcast.info.v1";
+/// More than any recording has; further ones are left out.
+const MAX_TOPICS: usize = 1024;
 
 /// What is in a recording.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,7 +60,24 @@ pub struct RecordingInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
     pub streams: Vec<StreamInfo>,
+    /// All topics, where none has depth.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub topics: Vec<TopicInfo>,
+    /// Why a replay would be refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     pub damage: Damage,
+}
+
+/// One topic of a recording without depth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TopicInfo {
+    pub name: String,
+    /// The type of its messages, `sensor_msgs/Imu`.
+    pub schema: String,
+    pub messages: u64,
+    /// From the first to the last message, by their times of recording.
+    pub duration_s: Option<f64>,
 }
 
 /// One stream of a recording. What it does not have, or the recording does not say, is null.
@@ -95,8 +117,8 @@ pub struct StreamInfo {
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
-    let mut inspection = Inspection::open(path)?;
+pub fn inspect(path: &Path, options: &ReadOptions) -> Result<RecordingInfo, RecordingError> {
+    let mut inspection = Inspection::open(path, options)?;
     inspection.container.expect(None);
     while let Some(item) = inspection.next()? {
         inspection.take(item);
@@ -112,6 +134,12 @@ struct Inspection<'a> {
     format: Format,
     known: Catalogue,
     frames: BTreeMap<String, Frames>,
+    /// Messages by topic, and when the first and the last were recorded.
+    messages: BTreeMap<String, (u64, Option<[i64; 2]>)>,
+    remarks: Vec<String>,
+    refusal: Option<String>,
+    /// The topic of the depth that a replay delivers, and its size.
+    replayed: Option<(String, (u32, u32))>,
 }
 
 /// The frames of one stream.
@@ -121,6 +149,7 @@ struct Frames {
     /// A message of the stream has come: its topic is not only in the index of a chunk.
     is_seen: bool,
     count: u64,
+    left_out: LeftOut,
     numbers: Option<(u64, u64)>,
     stamps: Stamps,
     encoding: Option<String>,
@@ -146,10 +175,26 @@ impl Stamps {
 }
 
 impl<'a> Inspection<'a> {
-    fn open(path: &'a Path) -> Result<Self, RecordingError> {
-        let (container, format) = container::open(path)?;
-        let (known, frames) = (Catalogue::default(), BTreeMap::new());
-        Ok(Self { path, container, format, known, frames })
+    fn open(path: &'a Path, options: &ReadOptions) -> Result<Self, RecordingError> {
+        let (mut container, format) = container::open(&options.parts(path))?;
+        let known = Catalogue::new(&options.overrides);
+        let mut remarks = Vec::new();
+        // librealsense's record times may be garbage.
+        let images: Vec<String> = container
+            .topics()
+            .into_iter()
+            .filter(|topic| driver::has_images(topic) && !is_librealsense(&topic.name))
+            .map(|topic| topic.name.clone())
+            .collect();
+        let images: Vec<&str> = images.iter().map(String::as_str).collect();
+        remarks.extend(container.order_by_time(&images));
+        container.rewind();
+        let (replayed, refusal) = match ImageReader::open(path, options, false) {
+            Ok(reader) => (Some(reader.depth_topic_and_size()), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let (frames, messages) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { path, container, format, known, frames, messages, remarks, refusal, replayed })
     }
 
     fn next(&mut self) -> Result<Option<Item>, RecordingError> {
@@ -191,10 +236,18 @@ impl<'a> Inspection<'a> {
 
     /// Returns what is to be noted.
     fn take_message(&mut self, message: &Message) -> [Option<String>; 2] {
-        let Self { container, known, frames, .. } = self;
+        let Self { container, known, frames, messages, replayed, .. } = self;
         let Some(topic) = container.topic(message.channel) else { return [None, None] };
         let body = container.bytes(&message.body);
         let recorded_ns = container.recorded_ns();
+        if !messages.contains_key(&topic.name) && messages.len() < MAX_TOPICS {
+            messages.insert(topic.name.clone(), (0, None));
+        }
+        if let Some((count, times_ns)) = messages.get_mut(&topic.name) {
+            *count += 1;
+            *times_ns =
+                recorded_ns.map(|now| times_ns.map_or([now; 2], |[a, b]| [a.min(now), b.max(now)]));
+        }
         let rs_topic = RsTopic::parse(&topic.name);
         // As in a replay, nothing of a driver's is taken from a damaged chunk.
         if rs_topic.is_some() || !message.is_doubtful {
@@ -216,9 +269,18 @@ impl<'a> Inspection<'a> {
         frames.is_seen = true;
         let before = frames.assembler.before_message(&topic.name, true);
         let before = frames.add(before, true);
+        let replayed = replayed.as_ref().filter(|(name, _)| *name == topic.name);
+        let replayed = replayed.map(|(_, size_px)| *size_px);
+        let size_px = replayed.or(known.streams.get(stream).and_then(|facts| facts.size_px));
+        let other_size = replayed.and_then(|size_px| other_size(topic, body, size_px));
+        if let Some(size_px) = other_size.filter(|_| !message.is_doubtful) {
+            frames.assembler.leave_out();
+            frames.left_out.add(size_px);
+            return [before, None];
+        }
         let head = match message.is_doubtful {
             true => Err(String::new()),
-            false => check(topic, kind, body, known.streams.get(stream)).map(|(head, encoding)| {
+            false => check(topic, kind, body, size_px).map(|(head, encoding)| {
                 if let Some(encoding) = encoding {
                     frames.encoding.get_or_insert_with(|| encoding.to_owned());
                 }
@@ -249,7 +311,7 @@ impl<'a> Inspection<'a> {
     }
 
     fn report(self, is_checked: bool) -> RecordingInfo {
-        let Self { path, container, format, known, frames } = self;
+        let Self { path, container, format, known, frames, messages, remarks, refusal, .. } = self;
         // A replay delivers the first depth stream; frames lost in others are no loss to it.
         let depth = frames.iter().find(|(stream, frames)| {
             let facts = known.streams.get(*stream);
@@ -259,7 +321,15 @@ impl<'a> Inspection<'a> {
             Some((_, frames)) => frames.assembler.losses.lost(),
             None => frames.values().map(|frames| frames.assembler.losses.lost()).sum(),
         };
-        let mut damage = Damage { frames_lost, ..container.damage().clone() };
+        let mut damage = Damage { frames_lost, remarks, ..container.damage().clone() };
+        if let Some((stream, frames)) = depth {
+            let facts = known.streams.get(stream);
+            let by = facts.and_then(|facts| facts.lens_by.as_ref());
+            let by = by.filter(|_| known.overrides.intrinsics.is_none());
+            damage.remarks.extend(by.map(|by| format!("the depth stream is projected {by}")));
+            damage.remarks.extend(frames.assembler.zero_stamps().remark());
+            damage.remarks.extend(frames.left_out.remarks());
+        }
         let topics = container.topics();
         let depth_topic = depth.and_then(|(depth, _)| {
             topics.iter().find(|topic| known.stream_of_kind(topic, "Depth") == Some(depth))
@@ -276,7 +346,25 @@ impl<'a> Inspection<'a> {
                 .and_then(|(depth, _)| known.extrinsics(depth, stream));
             describe(stream, facts, &known, frames.get(stream), from_depth)
         };
+        let topic_info = |topic: &&Topic| {
+            let counted = messages.get(&topic.name).copied().unwrap_or_default();
+            let seconds = |[first, last]: [i64; 2]| last.saturating_sub(first) as f64 / 1e9;
+            TopicInfo {
+                name: topic.name.clone(),
+                schema: topic.schema.clone(),
+                messages: container.indexed(&topic.name).unwrap_or(counted.0),
+                duration_s: counted.1.filter(|_| is_checked).map(seconds),
+            }
+        };
+        let mut all_topics: Vec<TopicInfo> = match depth {
+            Some(_) => Vec::new(),
+            None => topics.iter().map(topic_info).collect(),
+        };
+        all_topics.sort_by(|a, b| a.name.cmp(&b.name));
+        all_topics.dedup_by(|a, b| a.name == b.name);
         RecordingInfo {
+            topics: all_topics,
+            refusal,
             schema: INFO_SCHEMA,
             file: path.display().to_string(),
             format: format.as_str(),
@@ -302,6 +390,7 @@ impl Frames {
             assembler,
             is_seen: false,
             count: 0,
+            left_out: LeftOut::default(),
             numbers: None,
             stamps: Stamps::default(),
             encoding: None,
@@ -314,7 +403,9 @@ impl Frames {
         let metadata = Metadata::text(images, topics, Guess::default());
         // Headers that do not count are found out in the end.
         let numbers = FrameNumbers::of(images, false);
-        Self::new(Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind)))
+        let assembler = Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind));
+        let is_driver = !is_librealsense(&images.name);
+        Self::new(if is_driver { assembler.replacing_zero_stamps(0) } else { assembler })
     }
 
     /// Of a stream whose metadata come first.
@@ -349,9 +440,8 @@ fn check<'a>(
     topic: &Topic,
     kind: &str,
     body: &'a [u8],
-    facts: Option<&StreamFacts>,
+    size_px: Option<(u32, u32)>,
 ) -> Result<(ImageHead, Option<&'a str>), String> {
-    let size_px = facts.and_then(|facts| facts.size_px);
     let head = |stamp| ImageHead { stamp, depth_units_m: None };
     if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, body).map_err(|e| e.to_string())?;
@@ -388,10 +478,10 @@ fn describe(
 ) -> StreamInfo {
     let count = frames.map_or(0, |frames| frames.count);
     let mut numbers = frames.and_then(|frames| frames.numbers);
-    if known.driver.has_idle_numbers(stream) {
+    if known.has_idle_numbers(stream) {
         numbers = numbers.map(|_| (1, count));
     }
-    let intrinsics = facts.intrinsics.clone().and_then(Result::ok);
+    let intrinsics = known.lens(stream).and_then(Result::ok);
     let frame_units_m = frames.and_then(|frames| frames.depth_units_m);
     let depth_units_m = known.depth_units_m(stream).or(frame_units_m);
     let frame_encoding = || frames.and_then(|frames| frames.encoding.clone());

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Inspection, RecordingInfo, inspect};
+use crate::recording::ReadOptions;
 use crate::recording::container::RecordingError;
 use crate::recording::container::{Item, Topic};
 use crate::recording::reader::assembler::FrameNumbers;
@@ -25,10 +26,10 @@ pub const CHECKED_BYTES: u64 = 32 << 20;
 ///
 /// # Errors
 /// If the file cannot be read or is no recording.
-pub fn quick_inspect(path: &Path) -> Result<RecordingInfo, RecordingError> {
-    let mut inspection = Inspection::open(path)?;
+pub fn quick_inspect(path: &Path, options: &ReadOptions) -> Result<RecordingInfo, RecordingError> {
+    let mut inspection = Inspection::open(path, options)?;
     if !(inspection.container.has_index() && inspection.read_start()? && inspection.read_ends()?) {
-        return inspect(path);
+        return inspect(path, options);
     }
     inspection.known.learn_notes(&inspection.container.notes());
     Ok(inspection.report(false))
@@ -98,7 +99,7 @@ impl Inspection<'_> {
                 return Ok(false);
             }
             frames.count = count;
-            let is_idle = self.known.driver.has_idle_numbers(&stream);
+            let is_idle = self.known.has_idle_numbers(&stream);
             let is_counted = FrameNumbers::of(&topic, is_idle) == FrameNumbers::Order;
             if is_counted && frames.assembler.metadata_topic().is_none() {
                 frames.numbers = frames.numbers.map(|_| (1, count));

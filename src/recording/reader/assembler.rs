@@ -4,6 +4,7 @@
 //! A frame is an image and its metadata. Metadata may come after their image, in messages of their
 //! own: then the image waits until they have come, or until it is certain that they will not.
 
+use crate::camera::Intrinsics;
 use crate::clock::TimestampDomain;
 use crate::frame::FrameMetadata;
 use crate::recording::container::Topic;
@@ -12,6 +13,7 @@ use crate::recording::ros::text::{self, FrameText};
 use crate::recording::ros::{self, DepthFormat, Encoding, Image, Stamp};
 use crate::recording::streams::librealsense::{self, is_librealsense};
 use crate::recording::streams::{driver, units};
+use crate::words::count;
 
 /// A frame without its image.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +26,8 @@ pub struct FrameFacts {
     /// Where the frame or its channel tells; else it is the stream's.
     pub depth_units_m: Option<f32>,
     pub metadata: FrameMetadata,
+    /// The lens of this frame, where it is not the stream's.
+    pub intrinsics: Option<Intrinsics>,
     /// Its metadata are missing: number and stamp are derived from those of other frames.
     pub is_guess: bool,
 }
@@ -61,8 +65,43 @@ pub struct Assembler {
     /// Messages with images in this pass, the unreadable ones too.
     count: u64,
     metadata: Metadata,
+    /// Of drivers: stamps of zero are replaced by record times.
+    zero_stamps: Option<ZeroStamps>,
     /// `depth`, `colour`: for notes on missing metadata. Without it there are none.
     name: Option<&'static str>,
+}
+
+/// Stamps of zero, which drivers write that have no clock, become the times at which the messages
+/// were recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ZeroStamps {
+    /// From record times to the stamps of images that have one, by the last such image.
+    pub offset_ns: i64,
+    pub replaced: u64,
+}
+
+impl ZeroStamps {
+    fn stamp_ns(&mut self, stamp_ns: i64, recorded_ns: Option<i64>) -> i64 {
+        match recorded_ns {
+            Some(recorded_ns) if stamp_ns == 0 => {
+                self.replaced += 1;
+                recorded_ns.saturating_add(self.offset_ns)
+            }
+            Some(recorded_ns) => {
+                self.offset_ns = stamp_ns.saturating_sub(recorded_ns);
+                stamp_ns
+            }
+            None => stamp_ns,
+        }
+    }
+
+    /// What is to be said.
+    pub fn remark(&self) -> Option<String> {
+        let images = count(self.replaced, "depth image");
+        (self.replaced > 0).then(|| {
+            format!("{images} without a time stamp: the time of recording is taken instead")
+        })
+    }
 }
 
 /// How the metadata of frames come.
@@ -93,8 +132,10 @@ impl Metadata {
         let is_driver = !is_librealsense(&images.name);
         let name = match is_driver {
             true => Some(driver::metadata_of(&images.name)),
-            false => librealsense::metadata_topic(&images.name)
-                .filter(|_| images.encoding == Encoding::Ros1),
+            // Those of ROS 2 are text, but for bags that were converted.
+            false => librealsense::metadata_topic(&images.name).filter(|name| {
+                images.encoding == Encoding::Ros1 || has_topic(topics, name, KEY_VALUE)
+            }),
         };
         match name.filter(|name| topics.iter().any(|topic| topic.name == *name)) {
             Some(topic) => Self::Pairs { topic, is_driver, pending: None },
@@ -113,7 +154,17 @@ impl Metadata {
 
 impl Assembler {
     pub fn new(numbers: FrameNumbers, metadata: Metadata, name: Option<&'static str>) -> Self {
-        Self { losses: LossCounter::default(), numbers, count: 0, metadata, name }
+        let zero_stamps = None;
+        Self { losses: LossCounter::default(), numbers, count: 0, metadata, zero_stamps, name }
+    }
+
+    /// Replaces stamps of zero, for images of a driver.
+    pub fn replacing_zero_stamps(self, offset_ns: i64) -> Self {
+        Self { zero_stamps: Some(ZeroStamps { offset_ns, replaced: 0 }), ..self }
+    }
+
+    pub fn zero_stamps(&self) -> ZeroStamps {
+        self.zero_stamps.unwrap_or_default()
     }
 
     pub fn metadata_topic(&self) -> Option<&str> {
@@ -127,6 +178,7 @@ impl Assembler {
 
     pub fn start_pass(&mut self, is_whole: bool) {
         (self.losses, self.count) = (LossCounter::default(), 0);
+        self.zero_stamps.iter_mut().for_each(|zeros| zeros.replaced = 0);
         match &mut self.metadata {
             Metadata::None => {}
             Metadata::Text { join, .. } => join.start_pass(is_whole),
@@ -171,7 +223,12 @@ impl Assembler {
     ) -> Outcome {
         self.count += 1;
         let head = match image {
-            Ok(head) => head,
+            Ok(ImageHead { stamp, depth_units_m }) => {
+                let zeros = self.zero_stamps.as_mut();
+                let stamp_ns = zeros
+                    .map_or(stamp.stamp_ns, |zeros| zeros.stamp_ns(stamp.stamp_ns, recorded_ns));
+                ImageHead { stamp: Stamp { stamp_ns, ..stamp }, depth_units_m }
+            }
             Err(what) => {
                 self.lost_image();
                 // A damaged chunk has been noted already, and its images come without a word.
@@ -189,6 +246,7 @@ impl Assembler {
             domain: None,
             depth_units_m: head.depth_units_m,
             metadata: FrameMetadata::default(),
+            intrinsics: None,
             is_guess: false,
         };
         let frame = match &mut self.metadata {
@@ -196,6 +254,12 @@ impl Assembler {
             _ => Some(frame),
         };
         Outcome { frame, note: None }
+    }
+
+    /// An image came that is none of the stream's, and no damage.
+    pub fn leave_out(&mut self) {
+        self.count += 1;
+        self.losses.good_frame();
     }
 
     /// An image came that cannot be read, and whose damage is known.
@@ -265,19 +329,26 @@ impl FrameFacts {
     }
 }
 
+/// The type of metadata that come one by one.
+const KEY_VALUE: &str = "diagnostic_msgs/KeyValue";
+
+fn has_topic(topics: &[&Topic], name: &str, schema: &str) -> bool {
+    topics.iter().any(|topic| topic.name == name && topic.schema == schema)
+}
+
 /// The topic with the text metadata of images, if there is one.
 pub fn text_metadata_topic(images: &Topic, topics: &[&Topic]) -> Option<String> {
     let name = librealsense::metadata_topic(&images.name)?;
-    let is_text = |topic: &&Topic| topic.name == name && topic.schema == text::SCHEMA;
-    topics.iter().any(is_text).then_some(name)
+    has_topic(topics, &name, text::SCHEMA).then_some(name)
 }
 
 /// What is to be noted if images of librealsense's have no topic with their metadata, which its
 /// recorder always writes.
 pub fn missing_metadata(topics: &[&Topic], images: &Topic) -> Option<&'static str> {
-    let is_missing = images.encoding == Encoding::Cdr
-        && is_librealsense(&images.name)
-        && text_metadata_topic(images, topics).is_none();
+    let is_there = librealsense::metadata_topic(&images.name).is_some_and(|name| {
+        has_topic(topics, &name, text::SCHEMA) || has_topic(topics, &name, KEY_VALUE)
+    });
+    let is_missing = images.encoding == Encoding::Cdr && is_librealsense(&images.name) && !is_there;
     is_missing.then_some(
         "the topic with the metadata of its depth images is lost: their numbers and time stamps \
          are not the camera's",

@@ -1,6 +1,7 @@
 //! The depth frames of a recording, each with its colour image where that was asked for.
 
-use std::path::Path;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use crate::clock::DeviceTime;
 use crate::frame::{COLOR_BUFFERS, ColorImage, ColorStream, DepthFrame};
 use crate::pairing::{MAX_APART, Pairs, Patience};
 use crate::pool::Pool;
+use crate::recording::ReadOptions;
 use crate::recording::container::RecordingError;
 use crate::recording::reader::assembler::FrameFacts;
 use crate::recording::reader::images::{Found, ImageReader, Step};
@@ -17,6 +19,19 @@ pub struct Frames {
     pub reader: ImageReader,
     /// Without colour, frames go straight from the reader to their receiver.
     color: Option<Coloring>,
+    /// Where depth and colour are far from each other in the file.
+    far: Option<FarColor>,
+    path: PathBuf,
+    options: ReadOptions,
+}
+
+/// The colour images of a recording by a reader of their own, for files in which they are not near
+/// their depth: topics one after the other, say. Takes the memory of a few images.
+struct FarColor {
+    reader: ImageReader,
+    /// The last ones, by their stamps.
+    last: VecDeque<(i64, Arc<ColorImage>)>,
+    is_over: bool,
 }
 
 /// Reads ahead until a depth frame's colour image is certain.
@@ -24,28 +39,32 @@ struct Coloring {
     pairs: Pairs<Waiting, Arc<ColorImage>>,
     pool: Pool<ColorImage>,
     /// Depth buffers that are free.
-    spare: Vec<Vec<u16>>,
+    spare: Vec<(Vec<u16>, Vec<f32>)>,
     /// What the last step found.
     found: Option<(Waiting, Option<Arc<ColorImage>>)>,
     /// What has to be added to the colour images' stamps in this pass.
     offset_ns: i64,
+    /// Colour images have a reader of their own.
+    is_far: bool,
 }
 
 /// A depth frame that waits for its colour image.
 struct Waiting {
     facts: FrameFacts,
     depth: Vec<u16>,
+    depth_m: Vec<f32>,
 }
 
 impl Frames {
     pub fn open(
         path: &Path,
-        topic: Option<&str>,
+        options: &ReadOptions,
         with_color: bool,
     ) -> Result<Self, RecordingError> {
-        let reader = ImageReader::open(path, topic, with_color)?;
+        let reader = ImageReader::open(path, options, with_color)?;
         let color = reader.color().map(Coloring::new);
-        Ok(Self { reader, color })
+        let (path, options) = (path.to_owned(), options.clone());
+        Ok(Self { reader, color, far: None, path, options })
     }
 
     /// Reads on to the next frame, at most to the end of a chunk.
@@ -58,13 +77,23 @@ impl Frames {
             });
         };
         if let Some((used, _)) = color.found.take() {
-            color.spare.push(used.depth);
+            color.spare.push((used.depth, used.depth_m));
         }
         color.found = color.pairs.next();
         let mut is_over = false;
         if color.found.is_none() {
             is_over = !color.read(&mut self.reader)?;
             color.found = color.pairs.next();
+        }
+        if color.pairs.is_unsure() && self.far.is_none() && self.reader.has_index() {
+            self.far = Some(FarColor::open(&self.path, &self.options)?);
+            color.is_far = true;
+        }
+        if let Some(far) = &mut self.far
+            && let Some((waiting, _)) = color.found.take()
+        {
+            let image = far.nearest(waiting.facts.stamp_ns, color)?;
+            color.found = Some((waiting, image));
         }
         Ok(match &color.found {
             Some((waiting, _)) => Step::Found(waiting.facts),
@@ -78,9 +107,10 @@ impl Frames {
     pub fn take(&mut self, frame: &mut DepthFrame) {
         frame.color = None;
         match self.color.as_mut().map(|color| &mut color.found) {
-            None => self.reader.take_depth(&mut frame.depth),
+            None => self.reader.take_depth(&mut frame.depth, &mut frame.depth_m),
             Some(Some((waiting, color))) => {
                 std::mem::swap(&mut frame.depth, &mut waiting.depth);
+                std::mem::swap(&mut frame.depth_m, &mut waiting.depth_m);
                 frame.color = color.take();
             }
             Some(None) => {}
@@ -97,6 +127,11 @@ impl Frames {
             color.pairs.clear();
             color.found = None;
             color.offset_ns = offset_ns;
+        }
+        if let Some(far) = &mut self.far {
+            far.last.clear();
+            far.is_over = false;
+            far.reader.seek(as_ns(since_first.saturating_sub(margin)))?;
         }
         Ok(())
     }
@@ -116,6 +151,7 @@ impl Coloring {
             spare: Vec::new(),
             found: None,
             offset_ns: 0,
+            is_far: false,
         }
     }
 
@@ -125,18 +161,18 @@ impl Coloring {
             Step::Found(Found::Depth(facts)) => {
                 let intrinsics = &reader.stream.intrinsics;
                 let len = intrinsics.width as usize * intrinsics.height as usize;
-                let mut depth = self.spare.pop().unwrap_or_else(|| vec![0; len]);
-                reader.take_depth(&mut depth);
-                self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth });
+                let new = || (vec![0; len], Vec::new());
+                let (mut depth, mut depth_m) = self.spare.pop().unwrap_or_else(new);
+                reader.take_depth(&mut depth, &mut depth_m);
+                self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth, depth_m });
+                if self.is_far {
+                    self.pairs.hurry();
+                }
             }
+            Step::Found(Found::Color(_)) if self.is_far => {}
             Step::Found(Found::Color(facts)) => {
-                let mut free = self.pool.free();
-                let image = free.get_mut();
-                image.number = facts.number;
-                let ms = as_ms(facts.stamp_ns.saturating_add(self.offset_ns));
-                image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
-                reader.copy_color(&mut image.bytes);
-                self.pairs.add_color(facts.stamp_ns, free.share());
+                let image = copy_color(&mut self.pool, reader, &facts, self.offset_ns);
+                self.pairs.add_color(facts.stamp_ns, image);
             }
             Step::More => {}
             Step::End => {
@@ -145,6 +181,56 @@ impl Coloring {
             }
         }
         Ok(true)
+    }
+}
+
+/// The colour image that a reader has just come to.
+fn copy_color(
+    pool: &mut Pool<ColorImage>,
+    reader: &ImageReader,
+    facts: &FrameFacts,
+    offset_ns: i64,
+) -> Arc<ColorImage> {
+    let mut free = pool.free();
+    let image = free.get_mut();
+    image.number = facts.number;
+    let ms = as_ms(facts.stamp_ns.saturating_add(offset_ns));
+    image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
+    reader.copy_color(&mut image.bytes);
+    free.share()
+}
+
+impl FarColor {
+    fn open(path: &Path, options: &ReadOptions) -> Result<Self, RecordingError> {
+        let mut reader = ImageReader::open(path, options, true)?;
+        reader.read_color_alone();
+        Ok(Self { reader, last: VecDeque::new(), is_over: false })
+    }
+
+    /// The image nearest to a stamp. Stamps ascend from call to call.
+    fn nearest(
+        &mut self,
+        stamp_ns: i64,
+        coloring: &mut Coloring,
+    ) -> Result<Option<Arc<ColorImage>>, RecordingError> {
+        while !self.is_over && self.last.back().is_none_or(|&(last_ns, _)| last_ns < stamp_ns) {
+            match self.reader.step()? {
+                Step::Found(Found::Color(facts)) => {
+                    let offset_ns = coloring.offset_ns;
+                    let image = copy_color(&mut coloring.pool, &self.reader, &facts, offset_ns);
+                    self.last.push_back((facts.stamp_ns, image));
+                    if self.last.len() > 2 {
+                        self.last.pop_front();
+                    }
+                }
+                Step::Found(Found::Depth(_)) | Step::More => {}
+                Step::End => self.is_over = true,
+            }
+        }
+        let apart_ns = |(color_ns, _): &&(i64, Arc<ColorImage>)| color_ns.abs_diff(stamp_ns);
+        let nearest = self.last.iter().min_by_key(apart_ns);
+        let near_ns = MAX_APART.as_nanos() as u64;
+        Ok(nearest.filter(|image| apart_ns(image) <= near_ns).map(|(_, image)| Arc::clone(image)))
     }
 }
 

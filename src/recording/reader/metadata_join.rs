@@ -97,6 +97,7 @@ impl MetadataJoin {
                     domain,
                     depth_units_m,
                     metadata,
+                    intrinsics: None,
                     is_guess,
                 })
             }
@@ -121,6 +122,7 @@ impl MetadataJoin {
             domain: None,
             depth_units_m: head.depth_units_m,
             metadata: FrameMetadata::default(),
+            intrinsics: None,
             is_guess: true,
         })
     }

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use crate::camera::{Distortion, Intrinsics};
 use crate::clock::TimestampDomain;
 use crate::frame::DepthStream;
+use crate::recording::ReadOptions;
 use crate::recording::container::Format;
 use crate::recording::container::RecordingError;
 use crate::recording::container::{self, Container, Item, Topic};
@@ -15,11 +17,11 @@ use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
 };
 use crate::recording::reader::color::ColorReader;
-use crate::recording::reader::images::ImageReader;
+use crate::recording::reader::images::{ImageReader, LensFollower, Remarks};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::reader::raw_images::{RawImages, decode_ahead};
 use crate::recording::ros::text::{self, FrameText};
-use crate::recording::ros::{self, CompressedImage, Encoding, Image, Stamp};
+use crate::recording::ros::{self, CompressedImage, Encoding, Stamp};
 use crate::recording::streams::catalogue::{Catalogue, DEFAULT_FPS};
 use crate::recording::streams::librealsense::{Part, RsTopic, is_librealsense};
 use crate::recording::streams::selection::{self, Images, no_color, no_depth};
@@ -33,24 +35,30 @@ impl ImageReader {
     /// Opens the recording at `path`. Reads its index, and up to the first images and their
     /// metadata.
     ///
-    /// The depth stream is that on the topic `asked`, or as `selection::depth` has it.
+    /// The depth stream is that on the topic asked for, or as `selection::depth` has it.
     pub fn open(
         path: &Path,
-        asked: Option<&str>,
+        options: &ReadOptions,
         with_color: bool,
     ) -> Result<Self, RecordingError> {
-        let (mut container, format) = container::open(path)?;
+        let (mut container, format) = container::open(&options.parts(path))?;
         let wrong = |problem: String| RecordingError::Format { path: path.to_owned(), problem };
         let Start { mut known, depth, color, doubtful_lenses } =
-            read_start(&mut *container, asked, with_color)
+            read_start(&mut *container, options, with_color)
                 .map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
         known.learn_notes(&container.notes());
         let depth = depth
             .map_err(|text| RecordingError::Unsupported(format!("{}: {text}", path.display())))?;
-        let Some(Seen { images: Images { stream, topic }, first, guess, size_px, .. }) = depth
-        else {
+        let Some(seen) = depth else {
             return Err(wrong(no_depth(&*container, &known)));
         };
+        let first_stamp_ns = seen.first_stamp_ns();
+        let Seen { images: Images { stream, topic }, guess, size_px, offset_ns, .. } = seen;
+        let is_driver = !is_librealsense(&topic);
+        if known.lens(&stream).is_none() {
+            learn_late_lens(&mut *container, &mut known)
+                .map_err(|source| RecordingError::Io { path: path.to_owned(), source })?;
+        }
         let depth_topic = topic_of(&*container, &topic);
         refuse_unreadable(&known, &stream, &depth_topic).map_err(wrong)?;
         if doubtful_lenses.contains(&stream) {
@@ -74,20 +82,33 @@ impl ImageReader {
         });
         let color = color.transpose().map_err(wrong)?;
         let damage = container.damage().notes.first().map(String::as_str);
-        let intrinsics = lens::of_stream(&known, &stream, "depth", damage).map_err(wrong)?;
+        let intrinsics = match (lens::of_stream(&known, &stream, "depth", damage), size_px) {
+            (Err(_), Some(size_px)) if options.without_lens => any_lens(size_px),
+            (lens, _) => lens.map_err(wrong)?,
+        };
         let lens_size_px = (intrinsics.width, intrinsics.height);
         // Buffers have the size of the intrinsics: no damaged number may make them huge.
-        if let Some((width, height)) = size_px.filter(|&size_px| size_px != lens_size_px) {
+        if let Some((width, height)) = size_px.filter(|&size_px| size_px != lens_size_px)
+            && !is_driver
+        {
             let (lens_width, lens_height) = lens_size_px;
             return Err(wrong(format!(
                 "its depth images are {width}x{height}, and their intrinsics are those of \
                  {lens_width}x{lens_height}: one of them is damaged"
             )));
         }
-        let numbers = FrameNumbers::of(&depth_topic, known.driver.has_idle_numbers(&stream));
+        let numbers = FrameNumbers::of(&depth_topic, known.has_idle_numbers(&stream));
         let guess = guess.unwrap_or_default();
         let metadata = Metadata::any(&depth_topic, &topics, guess);
-        let depth = Assembler::new(numbers, metadata, Some("depth"));
+        let mut depth = Assembler::new(numbers, metadata, Some("depth"));
+        if is_driver {
+            depth = depth.replacing_zero_stamps(offset_ns.unwrap_or(0));
+        }
+        let lens_topic = known.streams.get(&stream).and_then(|facts| facts.lens_topic.clone());
+        let lens = lens_topic
+            .filter(|_| options.overrides.intrinsics.is_none())
+            .filter(|lens_topic| known.driver.has_paired_lens(&stream, lens_topic))
+            .map(|lens_topic| LensFollower::new(&lens_topic, &topic, intrinsics));
         let missing_metadata = missing_metadata(&topics, &depth_topic);
         let facts = describe(&*container, format, &known, &stream, &depth_topic);
         let domain = known.streams.get(&stream).and_then(|facts| facts.timestamp_domain);
@@ -100,7 +121,9 @@ impl ImageReader {
         missing_metadata.iter().for_each(|what| container.note_for_good(what));
         let color_topics =
             color.iter().flat_map(|color| [Some(&*color.topic), color.assembler.metadata_topic()]);
-        let wanted = [Some(&*topic), depth.metadata_topic()].into_iter().chain(color_topics);
+        let lens_topic = lens.as_ref().map(|lens| lens.topic.as_str());
+        let own_topics = [Some(&*topic), depth.metadata_topic(), lens_topic];
+        let wanted = own_topics.into_iter().chain(color_topics);
         container.expect(Some(&wanted.flatten().collect::<Vec<_>>()));
         decode_ahead(&mut *container, &topic, lens_size_px);
         if let Some(color) = &color {
@@ -108,8 +131,24 @@ impl ImageReader {
             let size_px = (intrinsics.width, intrinsics.height);
             decode_ahead(&mut *container, &color.topic, size_px);
         }
+        let mut remarks = Remarks::default();
+        let facts_of_stream = known.streams.get(&stream);
+        let lens_by = facts_of_stream.and_then(|facts| facts.lens_by.clone());
+        remarks.for_good.extend(
+            lens_by
+                .filter(|_| options.overrides.intrinsics.is_none())
+                .map(|by| format!("the depth stream is projected {by}")),
+        );
+        let mut is_ordered = false;
+        if is_driver {
+            let color_topic = color.as_ref().map(|color| color.topic.as_str());
+            let topics: Vec<&str> = [Some(&*topic), color_topic].into_iter().flatten().collect();
+            let remark = container.order_by_time(&topics);
+            is_ordered = remark.is_some();
+            remarks.for_good.extend(remark);
+        }
         container.rewind();
-        Ok(Self {
+        let mut reader = Self {
             path: path.to_owned(),
             expected: container.indexed(&topic),
             container,
@@ -118,12 +157,62 @@ impl ImageReader {
             depth,
             color,
             facts,
-            first_stamp_ns: guess.stamp_ns(first),
+            first_stamp_ns,
             is_whole_pass: true,
             put_back: None,
             image: vec![],
+            image_m: vec![],
             raw: RawImages::default(),
-        })
+            units_m: options.overrides.depth_units_m,
+            lens,
+            held: None,
+            remarks,
+            is_color_alone: false,
+        };
+        if is_ordered {
+            reader.find_first()?;
+        }
+        Ok(reader)
+    }
+}
+
+/// Looks for a camera info that comes late, by the index.
+fn learn_late_lens(container: &mut dyn Container, known: &mut Catalogue) -> io::Result<()> {
+    let is_info = |topic: &&Topic| topic.schema == "sensor_msgs/CameraInfo";
+    let topics: BTreeSet<String> =
+        container.topics().into_iter().filter(is_info).map(|topic| topic.name.clone()).collect();
+    for name in topics {
+        if known.driver.has_camera_info(&name) || !container.enter_last(&name) {
+            continue;
+        }
+        let mut chunks = 0;
+        while let Some(item) = container.next()? {
+            chunks += u32::from(item == Item::Chunk);
+            if chunks > 1 {
+                break;
+            }
+            let Item::Message(message) = item else { continue };
+            if let Some(topic) = container.topic(message.channel).filter(|topic| topic.name == name)
+            {
+                known.learn(topic, container.bytes(&message.body));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of images that nobody will project.
+fn any_lens((width, height): (u32, u32)) -> Intrinsics {
+    let focal_px = width.max(height) as f32;
+    Intrinsics {
+        width,
+        height,
+        fx: focal_px,
+        fy: focal_px,
+        ppx: width as f32 / 2.0,
+        ppy: height as f32 / 2.0,
+        distortion: Distortion::None,
+        coeffs: [0.0; 5],
     }
 }
 
@@ -173,7 +262,17 @@ fn describe(
     }
     if let Some((_, why)) = known.driver.depth_units(stream) {
         facts.push(("depth topic", stream.to_owned()));
-        facts.push(("depth units", why.to_owned()));
+        if known.overrides.depth_units_m.is_none() {
+            facts.push(("depth units", why.to_owned()));
+        }
+    }
+    if let Some(units_m) = known.overrides.depth_units_m {
+        facts.push(("depth units", format!("{units_m} m, as asked for")));
+    }
+    if known.overrides.intrinsics.is_some() {
+        facts.push(("lens", "as asked for".to_owned()));
+    } else if let Some(by) = known.streams.get(stream).and_then(|facts| facts.lens_by.clone()) {
+        facts.push(("lens", by));
     }
     let promised_fps = known.streams.get(stream).and_then(|facts| facts.nominal_fps);
     match (promised_fps, known.fps(stream)) {
@@ -204,6 +303,10 @@ struct Start {
 struct Seen {
     images: Images,
     first: Stamp,
+    /// When it was recorded.
+    first_recorded_ns: Option<i64>,
+    /// From record times to stamps, by the first image with a stamp.
+    offset_ns: Option<i64>,
     /// Where in the file that was.
     offset: u64,
     /// The header of its last image, and how many there were before, the unreadable ones too.
@@ -217,15 +320,29 @@ struct Seen {
     size_px: Option<(u32, u32)>,
 }
 
+impl Seen {
+    /// The stamp of the first image, as a replay has it.
+    fn first_stamp_ns(&self) -> i64 {
+        match self.first_recorded_ns {
+            Some(recorded_ns)
+                if self.first.stamp_ns == 0 && !is_librealsense(&self.images.topic) =>
+            {
+                recorded_ns.saturating_add(self.offset_ns.unwrap_or(0))
+            }
+            _ => self.guess.unwrap_or_default().stamp_ns(self.first),
+        }
+    }
+}
+
 /// Reads from where `container` is to the metadata of the first depth image, and of the first
 /// colour image if `with_color`. The depth stream is the one on the topic `asked`, or the only one.
 fn read_start(
     container: &mut dyn Container,
-    asked: Option<&str>,
+    options: &ReadOptions,
     with_color: bool,
 ) -> io::Result<Start> {
-    let mut known = Catalogue::default();
-    let mut search = Search::new(container, asked, with_color);
+    let mut known = Catalogue::new(&options.overrides);
+    let mut search = Search::new(container, options.topic.as_deref(), with_color);
     let mut doubtful_lenses = BTreeSet::new();
     while let Some(item) = container.next()? {
         let message = match item {
@@ -262,7 +379,9 @@ fn read_start(
             _ => {}
         }
         if !message.is_doubtful {
-            search.take_image(&known, topic, &container.topics(), body, container.offset());
+            let (offset, recorded_ns) = (container.offset(), container.recorded_ns());
+            let place = (offset, recorded_ns);
+            search.take_image(&known, topic, &container.topics(), body, place);
         }
         if search.is_done(&known, container.offset()) {
             break;
@@ -313,22 +432,35 @@ impl<'a> Search<'a> {
         topic: &Topic,
         topics: &[&Topic],
         body: &[u8],
-        offset: u64,
+        (offset, recorded_ns): (u64, Option<i64>),
     ) {
         let Some((stream, kind)) = known.stream_of(topic) else { return };
         let Ok(stamp) = ros::parse_stamp(topic.encoding, body) else { return };
         let is_depth = kind == "Depth";
         let has_text = is_depth && text_metadata_topic(topic, topics).is_some();
-        let size_px = if is_depth { depth_size_px(topic, body) } else { None };
+        let size_px = if is_depth { driver::image_size_px(topic, body) } else { None };
+        let offset_ns = recorded_ns
+            .filter(|_| stamp.stamp_ns != 0)
+            .map(|recorded_ns| stamp.stamp_ns.saturating_sub(recorded_ns));
         if let Some(seen) = self.seen_on(&topic.name) {
+            seen.offset_ns = seen.offset_ns.or(offset_ns);
             seen.last = (stamp, seen.last.1 + 1);
             seen.has_text |= has_text;
             seen.size_px = seen.size_px.or(size_px);
             return;
         }
         let images = Images { stream: stream.to_owned(), topic: topic.name.clone() };
-        let (first, last, guess) = (stamp, (stamp, 0), None);
-        self.seen.push(Seen { images, first, offset, last, has_text, guess, size_px });
+        self.seen.push(Seen {
+            images,
+            first: stamp,
+            first_recorded_ns: recorded_ns,
+            offset_ns,
+            offset,
+            last: (stamp, 0),
+            has_text,
+            guess: None,
+            size_px,
+        });
     }
 
     /// Takes in metadata of the last image of a stream, as text.
@@ -373,6 +505,12 @@ impl<'a> Search<'a> {
         self.seen.iter().find(|seen| seen.images == *images)
     }
 
+    /// The stream has a single image, by the index.
+    fn has_one(&self, images: &Images) -> bool {
+        let mut indexed = self.indexed.iter().flatten();
+        indexed.any(|(topic, count)| topic.name == images.topic && *count == 1)
+    }
+
     /// All is known that can be found near the first images.
     fn is_done(&self, known: &Catalogue, offset: u64) -> bool {
         let Some(first) = self.seen.first() else { return false };
@@ -415,23 +553,19 @@ impl<'a> Search<'a> {
             return true;
         }
         if !is_librealsense(&images.topic) {
-            return known.driver.is_known(&images.stream, facts);
+            let beside = driver::camera_info_of(&images.topic);
+            let mut indexed = self.indexed.iter().flatten();
+            let is_to_come = indexed.any(|(topic, _)| topic.name == beside)
+                && !known.driver.has_camera_info(&beside);
+            return !is_to_come && known.driver.is_known(&images.stream, facts);
         }
         let is_color = facts.kind == "Color";
         let has_all = facts.intrinsics.is_some()
             && (is_color || facts.timestamp_domain.is_some())
-            && (!with_extrinsics || facts.extrinsics.is_some());
+            && (!with_extrinsics || facts.extrinsics.is_some())
+            // Whether the numbers of frames count, two images show.
+            && (seen.last.1 > 0 || seen.first.seq.is_none() || self.has_one(images));
         let waits_for_text = seen.has_text && seen.guess.is_none();
         (seen.last.1 > 0 && !waits_for_text) || has_all
     }
-}
-
-/// The size of a depth image, compressed or not, if it is as large as it says.
-fn depth_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
-    if topic.schema == CompressedImage::SCHEMA {
-        let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
-        return image_codec::check(&image).ok().map(|(width, height, _)| (width, height));
-    }
-    let image = Image::parse(topic.encoding, bytes).ok()?;
-    image.check_depth(image.width, image.height).ok().map(|()| (image.width, image.height))
 }

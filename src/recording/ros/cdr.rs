@@ -97,7 +97,8 @@ impl<'a> Fields<'a> {
         self.take(n as usize, what)
     }
 
-    /// CDR's strings have a zero after their last character.
+    /// CDR's strings have a zero after their last character. Text that is not UTF-8 ends where it
+    /// is not: names in another encoding must not cost the image.
     pub fn string(&mut self, what: &'static str) -> Result<&'a str, MessageError> {
         let mut bytes = self.counted(what)?;
         if self.encoding == Encoding::Cdr
@@ -105,7 +106,7 @@ impl<'a> Fields<'a> {
         {
             bytes = text;
         }
-        std::str::from_utf8(bytes).map_err(|_| MessageError(what))
+        Ok(bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid()))
     }
 }
 

@@ -31,7 +31,14 @@ impl<'a> Image<'a> {
 
     pub fn parse(encoding: Encoding, bytes: &'a [u8]) -> Result<Self, MessageError> {
         let mut fields = Fields::new(encoding, bytes)?;
-        let (stamp, frame_id) = header(&mut fields)?;
+        let image = Self::read(&mut fields)?;
+        let depth_units_m = fields.f32("").ok().filter(|_| encoding == Encoding::Ros1);
+        Ok(Self { depth_units_m, ..image })
+    }
+
+    /// One within another message.
+    pub fn read(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
+        let (stamp, frame_id) = header(fields)?;
         Ok(Self {
             stamp,
             frame_id,
@@ -41,8 +48,12 @@ impl<'a> Image<'a> {
             is_bigendian: fields.u8("byte order")? != 0,
             step_bytes: fields.u32("row length")?,
             data: fields.counted("image data")?,
-            depth_units_m: fields.f32("").ok().filter(|_| encoding == Encoding::Ros1),
+            depth_units_m: None,
         })
+    }
+
+    pub fn write(&self, bytes: &'a mut Vec<u8>) {
+        self.write_head(bytes).bytes(self.data);
     }
 
     /// Writes all but the data, which must follow.
@@ -99,8 +110,15 @@ impl<'a> Image<'a> {
     }
 }
 
-/// Writes a `sensor_msgs/msg/Image` of depth into `bytes`.
+/// Writes a `sensor_msgs/msg/Image` of depth into `bytes`: of floats where the frame has such.
 pub fn write_depth_image(bytes: &mut Vec<u8>, stamp_ns: i64, frame_id: &str, frame: &DepthFrame) {
+    if !frame.depth_m.is_empty() {
+        let image = Image::head(stamp_ns, frame_id, [frame.width, frame.height], "32FC1");
+        let image = Image { step_bytes: 4 * frame.width, ..image };
+        let metres: Vec<u8> = frame.depth_m.iter().flat_map(|m| m.to_le_bytes()).collect();
+        image.write_head(bytes).bytes(&metres);
+        return;
+    }
     let image = Image::head(stamp_ns, frame_id, [frame.width, frame.height], "16UC1");
     let image = Image { step_bytes: 2 * frame.width, ..image };
     image.write_head(bytes).u16s_as_bytes(&frame.depth);
@@ -156,6 +174,8 @@ pub enum DepthFormat {
     Steps,
     /// Metres, as 32-bit floats.
     Metres,
+    /// Metres, as 64-bit floats.
+    Doubles,
 }
 
 /// The step that metres are rounded to. A u16 then reaches to 65.535 m.
@@ -167,6 +187,7 @@ impl DepthFormat {
         match encoding {
             "mono16" | "16UC1" | "Z16" => Some(Self::Steps),
             "32FC1" => Some(Self::Metres),
+            "64FC1" => Some(Self::Doubles),
             _ => None,
         }
     }
@@ -175,56 +196,82 @@ impl DepthFormat {
         match self {
             Self::Steps => 2,
             Self::Metres => 4,
+            Self::Doubles => 8,
         }
     }
 }
 
-/// Copies the rows of an image into `out`, which has `width` values a row and no padding. Metres
-/// become steps of [`METRES_ROUNDED_TO_M`]; what is no depth, or too far for a u16, becomes 0.
+/// Copies the rows of an image of 16-bit steps into `out`, which has `width` values a row and no
+/// padding.
 ///
-/// `data` has been checked: it has `step_bytes >= bytes_per_pixel * width` for each row.
+/// `data` has been checked: it has `step_bytes >= 2 * width` for each row.
 pub fn copy_depth(
     data: &[u8],
-    format: DepthFormat,
     step_bytes: usize,
     width: usize,
     is_bigendian: bool,
     out: &mut [u16],
 ) {
-    let rows = data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width));
-    // A loop for each byte order: with a choice within, none would become the copy that it is.
+    // A loop for each byte order: with a choice within, neither would become the copy that it is.
+    if is_bigendian {
+        copy_rows(data, step_bytes, width, out, u16::from_be_bytes);
+    } else {
+        copy_rows(data, step_bytes, width, out, u16::from_le_bytes);
+    }
+}
+
+/// The same for depth as floats, which are multiplied by `unit_m`. What is no depth becomes 0.
+pub fn copy_metres(
+    data: &[u8],
+    format: DepthFormat,
+    step_bytes: usize,
+    width: usize,
+    is_bigendian: bool,
+    unit_m: f32,
+    out: &mut [f32],
+) {
+    let metres = |depth: f32| if depth.is_finite() && depth > 0.0 { depth * unit_m } else { 0.0 };
     match (format, is_bigendian) {
-        (DepthFormat::Steps, false) => {
-            rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_le_bytes))
+        (DepthFormat::Doubles, false) => {
+            copy_rows(data, step_bytes, width, out, |m| metres(f64::from_le_bytes(m) as f32));
         }
-        (DepthFormat::Steps, true) => {
-            rows.for_each(|(bytes, row)| convert(bytes, row, u16::from_be_bytes))
+        (DepthFormat::Doubles, true) => {
+            copy_rows(data, step_bytes, width, out, |m| metres(f64::from_be_bytes(m) as f32));
         }
-        (DepthFormat::Metres, false) => {
-            rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_le_bytes(m))))
-        }
-        (DepthFormat::Metres, true) => {
-            rows.for_each(|(bytes, row)| convert(bytes, row, |m| steps(f32::from_be_bytes(m))))
+        (_, false) => copy_rows(data, step_bytes, width, out, |m| metres(f32::from_le_bytes(m))),
+        (_, true) => copy_rows(data, step_bytes, width, out, |m| metres(f32::from_be_bytes(m))),
+    }
+}
+
+fn copy_rows<T, const N: usize>(
+    data: &[u8],
+    step_bytes: usize,
+    width: usize,
+    out: &mut [T],
+    value: impl Fn([u8; N]) -> T,
+) {
+    for (bytes, row) in data.chunks_exact(step_bytes).zip(out.chunks_exact_mut(width)) {
+        let (pixels, _) = bytes.as_chunks::<N>();
+        for (out, pixel) in row.iter_mut().zip(pixels) {
+            *out = value(*pixel);
         }
     }
 }
 
-fn convert<const N: usize>(bytes: &[u8], row: &mut [u16], value: impl Fn([u8; N]) -> u16) {
-    let (pixels, _) = bytes.as_chunks::<N>();
-    for (out, pixel) in row.iter_mut().zip(pixels) {
-        *out = value(*pixel);
+/// Rounds metres to steps of [`METRES_ROUNDED_TO_M`]; what is too far for a u16 becomes 0.
+pub fn round_metres(metres: &[f32], steps: &mut [u16]) {
+    for (step, depth_m) in steps.iter_mut().zip(metres) {
+        // In f64 the product of an f32 and 1000 is exact, so that nearest means nearest.
+        let rounded = (f64::from(*depth_m) * 1000.0).round();
+        let is_kept = rounded >= 1.0 && rounded <= f64::from(u16::MAX);
+        *step = if is_kept { rounded as u16 } else { 0 };
     }
-}
-
-fn steps(depth_m: f32) -> u16 {
-    // In f64 the product of an f32 and 1000 is exact, so that nearest means nearest.
-    let steps = (f64::from(depth_m) * 1000.0).round();
-    if steps >= 1.0 && steps <= f64::from(u16::MAX) { steps as u16 } else { 0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::ros::Focal;
 
     #[test]
     fn written_images_are_read_as_they_were() {
@@ -267,14 +314,11 @@ mod tests {
             height: 2,
             distortion: "plumb_bob",
             coeffs: [0.5, 0.0, 0.0, 0.0, -0.25],
-            has_further_coeffs: false,
-            fx: 600.1,
-            fy: 500.0,
-            ppx: 0.5,
-            ppy: 0.25,
+            raw: Focal { fx: 600.1, fy: 500.0, ppx: 0.5, ppy: 0.25 },
+            ..Default::default()
         };
         info.write(&mut bytes, 0);
-        assert_eq!((bytes.len(), &bytes[92..100]), (357, &f64::from(600.1f32).to_le_bytes()[..]));
+        assert_eq!((bytes.len(), &bytes[92..100]), (357, &600.1f64.to_le_bytes()[..]));
     }
 
     #[test]
@@ -299,26 +343,34 @@ mod tests {
     fn rows_lose_their_padding_and_both_byte_orders_are_read() {
         let data = [1, 0, 2, 0, 9, 9, 3, 0, 4, 1, 9, 9];
         let mut out = [0; 4];
-        copy_depth(&data, DepthFormat::Steps, 6, 2, false, &mut out);
+        copy_depth(&data, 6, 2, false, &mut out);
         assert_eq!(out, [1, 2, 3, 0x104]);
-        copy_depth(&data, DepthFormat::Steps, 6, 2, true, &mut out);
+        copy_depth(&data, 6, 2, true, &mut out);
         assert_eq!(out, [0x100, 0x200, 0x300, 0x401]);
     }
 
     #[test]
-    fn metres_become_the_nearest_millimetre_or_nothing() {
+    fn metres_are_kept_and_rounded_to_the_nearest_millimetre_or_to_nothing() {
         const INFINITY: f32 = f32::INFINITY;
         let metres = [1.2344, 1.2346, 0.0005, 0.0004, 65.535, 65.536, 0.0, -1.0, f32::NAN];
-        let metres = [&metres[..], &[INFINITY, -INFINITY, 1e30]].concat();
-        let want = [1234, 1235, 1, 0, 65535, 0, 0, 0, 0, 0, 0, 0];
-        let mut out = [7; 12];
+        let metres = [&metres[..], &[INFINITY, -INFINITY, 300.0]].concat();
+        let kept = [1.2344, 1.2346, 0.0005, 0.0004, 65.535, 65.536, 0.0, 0.0, 0.0, 0.0, 0.0, 300.0];
+        let padded = |bytes: &[u8]| [bytes, &[9; 3]].concat();
+        let big: Vec<u8> = metres.iter().flat_map(|m| padded(&m.to_be_bytes())).collect();
         let little: Vec<u8> = metres.iter().flat_map(|m| m.to_le_bytes()).collect();
-        copy_depth(&little, DepthFormat::Metres, 48, 12, false, &mut out);
-        assert_eq!(out, want);
-        // One value a row, with padding.
-        let big: Vec<u8> =
-            metres.iter().flat_map(|m| [&m.to_be_bytes()[..], &[9; 3]].concat()).collect();
-        copy_depth(&big, DepthFormat::Metres, 7, 1, true, &mut out);
-        assert_eq!(out, want);
+        let doubles: Vec<u8> = metres.iter().flat_map(|m| f64::from(*m).to_le_bytes()).collect();
+        for (data, format, step_bytes, width, is_bigendian) in [
+            (&little, DepthFormat::Metres, 48, 12, false),
+            (&doubles, DepthFormat::Doubles, 96, 12, false),
+            // One value a row, with padding.
+            (&big, DepthFormat::Metres, 7, 1, true),
+        ] {
+            let mut out = [7.0; 12];
+            copy_metres(data, format, step_bytes, width, is_bigendian, 1.0, &mut out);
+            assert_eq!(out, kept);
+            let mut steps = [7; 12];
+            round_metres(&out, &mut steps);
+            assert_eq!(steps, [1234, 1235, 1, 0, 65535, 0, 0, 0, 0, 0, 0, 0]);
+        }
     }
 }

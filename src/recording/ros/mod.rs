@@ -7,20 +7,23 @@
 //! | `cdr` | fields as bytes, both ways |
 //! | `image` | `Image`, `CompressedImage`, depth |
 //! | `camera_info` | `CameraInfo`, lenses |
+//! | `foreign` | the same in other forms: Foxglove's, `RGBD` |
 //! | `transforms` | `TFMessage` and other extrinsics |
 //! | `text` | what newer librealsense writes as text |
 
 mod camera_info;
 mod cdr;
+mod foreign;
 mod image;
 pub mod text;
 mod transforms;
 
-pub use camera_info::{CameraInfo, distortion};
+pub use camera_info::{CameraInfo, Focal, distortion};
 pub use cdr::{CdrWriter, Fields, MessageError};
+pub use foreign::Foreign;
 pub use image::{
-    CompressedImage, DepthFormat, Image, METRES_ROUNDED_TO_M, copy_depth, write_color_image,
-    write_depth_image,
+    CompressedImage, DepthFormat, Image, METRES_ROUNDED_TO_M, copy_depth, copy_metres,
+    round_metres, write_color_image, write_depth_image,
 };
 pub use transforms::{
     Rigid, TRANSFORMS, parse_driver_extrinsics, parse_transform, parse_transforms, write_transform,

@@ -3,7 +3,7 @@
 
 use super::transforms::checked;
 use super::{
-    CameraInfo, Encoding, Fields, MessageError, note_metadata, spelling, timestamp_domain,
+    CameraInfo, Encoding, Fields, Focal, MessageError, note_metadata, spelling, timestamp_domain,
 };
 use crate::camera::Extrinsics;
 use crate::clock::TimestampDomain;
@@ -47,17 +47,14 @@ pub fn parse_camera_info(text: &str) -> Result<CameraInfo<'_>, MessageError> {
     let side = |key| {
         value_of(text, key).and_then(|value| value.parse().ok()).ok_or(MessageError("image size"))
     };
+    let focal = |key| number(text, key).map(f64::from);
     Ok(CameraInfo {
-        frame_id: "",
         width: side("width")?,
         height: side("height")?,
         distortion: value_of(text, "model").ok_or(MessageError("distortion model"))?,
         coeffs: list(text, "coeffs")?,
-        has_further_coeffs: false,
-        fx: number(text, "fx")?,
-        fy: number(text, "fy")?,
-        ppx: number(text, "ppx")?,
-        ppy: number(text, "ppy")?,
+        raw: Focal { fx: focal("fx")?, fy: focal("fy")?, ppx: focal("ppx")?, ppy: focal("ppy")? },
+        ..CameraInfo::default()
     })
 }
 
@@ -137,10 +134,8 @@ mod tests {
                     model=Brown Conrady;coeffs=0,0,0.25,0,-1";
         let info = parse_camera_info(text).unwrap();
         assert_eq!((info.width, info.height, info.distortion), (640, 480, "Brown Conrady"));
-        assert_eq!(
-            (info.fx, info.fy, info.ppx, info.ppy),
-            (390.431_46, 390.5, 331.387_88, 242.187_35)
-        );
+        let [fx, fy, ppx, ppy] = [390.431_46, 390.5, 331.387_88, 242.187_35f32].map(f64::from);
+        assert_eq!(info.raw, Focal { fx, fy, ppx, ppy });
         assert_eq!(info.coeffs, [0.0, 0.0, 0.25, 0.0, -1.0]);
         assert!(parse_camera_info(&text.replace(",-1", "")).is_err(), "four coefficients");
         assert!(parse_camera_info(&text.replace("width", "w")).is_err());

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::camera::Extrinsics;
+use crate::camera::{Distortion, Extrinsics, Intrinsics};
 use crate::clock::TimestampDomain;
 use crate::recording::container::Topic;
 use crate::recording::ros::{self, CameraInfo, text};
@@ -25,6 +25,10 @@ pub struct StreamFacts {
     pub encoding: Option<String>,
     pub size_px: Option<(u32, u32)>,
     pub intrinsics: Option<Lens>,
+    /// Of a driver's stream: the topic of its camera info, and by which part of it, where that had
+    /// to be guessed.
+    pub lens_topic: Option<String>,
+    pub lens_by: Option<String>,
     pub timestamp_domain: Option<TimestampDomain>,
     /// Of librealsense's streams: the group that it belongs to, and the extrinsics from the group's
     /// origin.
@@ -51,9 +55,21 @@ impl StreamFacts {
     }
 }
 
+/// What is taken instead of what a recording says.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Overrides {
+    /// The topic of the depth stream's camera info.
+    pub camera_info: Option<String>,
+    /// Of the depth stream, in pixels: fx, fy, ppx, ppy of a pinhole.
+    pub intrinsics: Option<[f32; 4]>,
+    /// Metres per depth step, or per unit of depth as floats.
+    pub depth_units_m: Option<f32>,
+}
+
 /// What is known of a recording, without its images.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalogue {
+    pub overrides: Overrides,
     /// By the start of their topics.
     pub streams: BTreeMap<String, StreamFacts>,
     pub device: Option<String>,
@@ -63,13 +79,20 @@ pub struct Catalogue {
     pub driver: Driver,
     /// Metres per depth step, by sensor of librealsense's.
     depth_units_m: BTreeMap<String, f32>,
+    /// The numbers in the headers of librealsense's streams: the first one, how many there were, and
+    /// whether all are the same.
+    numbers: BTreeMap<String, (u32, u64, bool)>,
 }
 
 impl Catalogue {
+    pub fn new(overrides: &Overrides) -> Self {
+        Self { overrides: overrides.clone(), ..Self::default() }
+    }
+
     /// Reads a message. What cannot be read is left out: who needs a fact asks for it.
     pub fn learn(&mut self, topic: &Topic, body: &[u8]) {
         let Some(rs_topic) = RsTopic::parse(&topic.name) else {
-            return self.driver.learn(topic, body, &mut self.streams);
+            return self.driver.learn(topic, body, &mut self.streams, &self.overrides);
         };
         match rs_topic {
             RsTopic::DeviceInfo => {
@@ -114,7 +137,10 @@ impl Catalogue {
     }
 
     fn learn_stream(&mut self, stream: &str, part: Part, topic: &Topic, body: &[u8]) {
-        let facts = self.facts_of(stream);
+        let facts = self.streams.entry(stream.to_owned()).or_insert_with(|| StreamFacts {
+            kind: kind_of(stream).to_owned(),
+            ..StreamFacts::default()
+        });
         match part {
             Part::Info => {
                 let (fps, encoding) = match as_text(topic, body) {
@@ -146,7 +172,15 @@ impl Catalogue {
                     facts.learn_metadata(name, value);
                 }
             }
-            Part::Data => {}
+            Part::Data => {
+                let seq = ros::parse_stamp(topic.encoding, body).ok().and_then(|stamp| stamp.seq);
+                if let Some(seq) = seq {
+                    let (first, count, is_idle) =
+                        self.numbers.entry(stream.to_owned()).or_insert((seq, 0, true));
+                    *count += 1;
+                    *is_idle &= seq == *first;
+                }
+            }
         }
     }
 
@@ -186,6 +220,12 @@ impl Catalogue {
         }
     }
 
+    /// The headers of a stream's images do not count them: all have the same number.
+    pub fn has_idle_numbers(&self, stream: &str) -> bool {
+        self.driver.has_idle_numbers(stream)
+            || self.numbers.get(stream).is_some_and(|&(_, count, is_idle)| count > 1 && is_idle)
+    }
+
     /// The topic has images, and only the first of them will tell of which kind.
     pub fn is_open(&self, topic: &Topic) -> bool {
         driver::has_images(topic)
@@ -222,8 +262,26 @@ impl Catalogue {
         (from_group == to_group).then(|| after_the_inverse(to, from))
     }
 
-    /// Metres per depth step of a stream, by its sensor's option or its driver.
+    /// The lens of a stream, or what is wrong with it; nothing if the recording does not say.
+    pub fn lens(&self, stream: &str) -> Option<Lens> {
+        let facts = self.streams.get(stream)?;
+        let own = facts.intrinsics.clone();
+        let Some([fx, fy, ppx, ppy]) = self.overrides.intrinsics.filter(|_| facts.kind == "Depth")
+        else {
+            return own;
+        };
+        let size_px = facts.size_px.or(own.and_then(Result::ok).map(|i| (i.width, i.height)));
+        let (width, height) = size_px?;
+        let (distortion, coeffs) = (Distortion::None, [0.0; 5]);
+        Some(Ok(Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs }))
+    }
+
+    /// Metres per depth step of a stream, as it was asked for, or by its sensor's option or its
+    /// driver.
     pub fn depth_units_m(&self, stream: &str) -> Option<f32> {
+        if self.overrides.depth_units_m.is_some() {
+            return self.overrides.depth_units_m;
+        }
         if let Some((units_m, _)) = self.driver.depth_units(stream) {
             return Some(units_m);
         }

@@ -22,9 +22,9 @@ use crate::recording::image_codec::{self, color};
 use crate::recording::ros::{
     self, CameraInfo, CompressedImage, DepthFormat, Encoding, Image, Stamp,
 };
-use crate::recording::streams::catalogue::StreamFacts;
+use crate::recording::streams::catalogue::{Overrides, StreamFacts};
 use crate::recording::streams::frame_tree::FrameTree;
-use crate::recording::streams::lens::{self, DriverLens};
+use crate::recording::streams::lens::{self, DriverLens, Lens};
 use crate::recording::streams::units;
 
 pub const IMAGE: &str = "sensor_msgs/Image";
@@ -54,8 +54,9 @@ struct ImageFacts {
     kind: Option<&'static str>,
     frame_id: String,
     encoding: String,
-    /// Compressed images do not say.
+    /// That of most of the first images that are as large as they say.
     size_px: Option<(u32, u32)>,
+    sizes_px: Vec<(u32, u32)>,
     notes: BTreeMap<String, String>,
     stamps: Vec<Stamp>,
 }
@@ -83,6 +84,13 @@ pub fn camera_info_of(topic: &str) -> String {
     format!("{}/camera_info", parent(base(topic)))
 }
 
+/// Whether the images of a topic are rectified, by image_proc's names: `image_rect`,
+/// `image_rect_color`, `image_rect_raw`.
+pub fn is_rectified(topic: &str) -> bool {
+    let name = base(topic).rsplit('/').next().unwrap_or_default();
+    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "rect")
+}
+
 /// The topic of realsense2_camera with the metadata of an image topic's frames.
 pub fn metadata_of(topic: &str) -> String {
     format!("{}/metadata", parent(base(topic)))
@@ -96,6 +104,7 @@ impl Driver {
         topic: &Topic,
         body: &[u8],
         streams: &mut BTreeMap<String, StreamFacts>,
+        overrides: &Overrides,
     ) {
         let (name, encoding) = (&topic.name, topic.encoding);
         let is_news = match topic.schema.as_str() {
@@ -125,39 +134,55 @@ impl Driver {
             _ => false,
         };
         if is_news {
-            self.enter_facts(streams);
+            self.enter_facts(streams, overrides);
         }
     }
 
     fn learn_image(&mut self, topic: &Topic, body: &[u8]) -> bool {
         if let Some(known) = self.images.get_mut(&topic.name) {
-            if known.stamps.len() < FIRST_STAMPS {
-                known.stamps.extend(ros::parse_stamp(topic.encoding, body));
+            if known.stamps.len() >= FIRST_STAMPS {
+                return false;
             }
-            return false;
+            known.stamps.extend(ros::parse_stamp(topic.encoding, body));
+            known.sizes_px.extend(image_size_px(topic, body));
+            let usual = usual_size(&known.sizes_px);
+            return std::mem::replace(&mut known.size_px, usual) != usual;
         }
         ImageFacts::parse(topic, body)
             .is_some_and(|facts| enter(&mut self.images, &topic.name, facts))
     }
 
     fn learn_lens(&mut self, topic: &Topic, body: &[u8]) -> bool {
-        if self.camera_infos.get(&topic.name).is_some_and(|info| info.lens.is_some()) {
+        let known = self.camera_infos.get(&topic.name).filter(|info| info.is_known());
+        // The first one may be for an image of another size than all others.
+        let is_used = |size_px| self.images.values().any(|image| image.size_px == Some(size_px));
+        if known.is_some_and(|known| self.images.is_empty() || is_used(known.size_px)) {
             return false;
         }
         let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
         let own_name = topic.notes.get("distortion").map(String::as_str);
+        let info = DriverLens::new(&info, own_name);
+        if known.is_some_and(|known| known.size_px == info.size_px || !is_used(info.size_px)) {
+            return false;
+        }
         self.camera_infos.remove(&topic.name);
-        enter(&mut self.camera_infos, &topic.name, DriverLens::new(&info, own_name))
+        enter(&mut self.camera_infos, &topic.name, info)
     }
 
     /// Enters into `streams` what follows from all messages so far.
-    fn enter_facts(&self, streams: &mut BTreeMap<String, StreamFacts>) {
+    fn enter_facts(&self, streams: &mut BTreeMap<String, StreamFacts>, overrides: &Overrides) {
         let has_sure_depth = self.images.values().any(|image| image.kind == Some("Depth"));
         let unsure = self.images.values().filter(|image| image.kind.is_none()).count();
         let only = if has_sure_depth || unsure > 1 { "Infrared" } else { "Depth" };
         for (name, image) in &self.images {
             let metadata = self.metadata.get(&metadata_of(name));
-            let intrinsics = lens::choose(name, &image.frame_id, image.size_px, &self.camera_infos);
+            let asked = overrides.camera_info.as_deref().filter(|_| image.kind != Some("Color"));
+            let choice =
+                lens::choose(name, &image.frame_id, image.size_px, &self.camera_infos, asked);
+            let lens_by = choice
+                .as_ref()
+                .and_then(|choice| Some(format!("by {} of {}", choice.by?, choice.topic)));
+            let (lens_topic, intrinsics) = choice.map(|choice| (choice.topic, choice.lens)).unzip();
             let lens_size_px = intrinsics.iter().flatten().map(|i| (i.width, i.height)).next();
             let facts = StreamFacts {
                 kind: image.kind.unwrap_or(only).to_owned(),
@@ -169,6 +194,8 @@ impl Driver {
                 encoding: Some(image.encoding.clone()),
                 size_px: image.size_px.or(lens_size_px),
                 intrinsics,
+                lens_topic,
+                lens_by,
                 timestamp_domain: image
                     .notes
                     .get("timestamp_domain")
@@ -179,6 +206,32 @@ impl Driver {
             };
             streams.insert(name.clone(), facts);
         }
+    }
+
+    /// A camera info has come on a topic.
+    pub fn has_camera_info(&self, topic: &str) -> bool {
+        self.camera_infos.contains_key(topic)
+    }
+
+    pub fn camera_info_topics(&self) -> Vec<&str> {
+        self.camera_infos.keys().map(String::as_str).collect()
+    }
+
+    /// The lens of a stream by a camera info that has come on its lens topic.
+    pub fn lens_by(&self, stream: &str, topic: &Topic, info: &CameraInfo<'_>) -> Option<Lens> {
+        let own_name = topic.notes.get("distortion").map(String::as_str);
+        let size_px = self.images.get(stream)?.size_px;
+        Some(DriverLens::new(info, own_name).lens(&topic.name, stream, size_px))
+    }
+
+    /// The first images of a stream and its camera infos come in pairs, with the same stamps.
+    pub fn has_paired_lens(&self, stream: &str, lens_topic: &str) -> bool {
+        let (Some(image), Some(info)) =
+            (self.images.get(stream), self.camera_infos.get(lens_topic))
+        else {
+            return false;
+        };
+        info.stamp_ns != 0 && image.stamps.iter().any(|stamp| stamp.stamp_ns == info.stamp_ns)
     }
 
     /// Nothing more is to be expected of a stream: its lens is known, and its first time stamps.
@@ -268,15 +321,20 @@ fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, B
 impl ImageFacts {
     /// `None` if the message cannot be read.
     fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
-        let (stamp, frame_id, encoding, size_px);
+        let (stamp, frame_id, encoding);
+        let mut is_16_bit_png = false;
         if topic.schema == CompressedImage::SCHEMA {
             (stamp, frame_id, encoding) = CompressedImage::parse_head(topic.encoding, body).ok()?;
-            size_px = None;
+            let image = CompressedImage::parse(topic.encoding, body);
+            is_16_bit_png = image.is_ok_and(|image| image_codec::is_16_bit_png(&image));
         } else {
             let image = Image::parse(topic.encoding, body).ok()?;
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
-            size_px = Some((image.width, image.height));
         }
+        // Whatever its format says: no camera's colour has 16 bits in one channel.
+        let is_depth = DepthFormat::of(image_codec::raw_encoding(encoding)).is_some();
+        let encoding = if is_16_bit_png && !is_depth { "16UC1; png" } else { encoding };
+        let sizes_px: Vec<_> = image_size_px(topic, body).into_iter().collect();
         // A compressed format starts with the encoding of the raw image, or is `jpeg` or `png`.
         let raw = match image_codec::raw_encoding(encoding) {
             "jpeg" | "jpg" | "png" if topic.name.ends_with("/compressedDepth") => "16UC1",
@@ -288,11 +346,32 @@ impl ImageFacts {
             kind: kind(raw, &topic.name, frame_id),
             frame_id: frame_id.trim_start_matches('/').to_owned(),
             encoding: encoding.to_owned(),
-            size_px,
+            size_px: usual_size(&sizes_px),
+            sizes_px,
             notes: topic.notes.clone(),
             stamps: vec![stamp],
         })
     }
+}
+
+/// The size of an image, compressed or not, if it is as large as it says.
+pub fn image_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
+    let size_px = if topic.schema == CompressedImage::SCHEMA {
+        let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
+        image_codec::check(&image).ok().map(|(width, height, _)| (width, height))?
+    } else {
+        let image = Image::parse(topic.encoding, bytes).ok()?;
+        let is_as_large = DepthFormat::of(image.encoding).is_none()
+            || image.check_depth(image.width, image.height).is_ok();
+        is_as_large.then_some((image.width, image.height))?
+    };
+    Some(size_px).filter(|&(width, height)| width > 0 && height > 0)
+}
+
+/// The commonest of some sizes, the first one of several.
+fn usual_size(sizes_px: &[(u32, u32)]) -> Option<(u32, u32)> {
+    let count = |size: (u32, u32)| sizes_px.iter().filter(|&&other| other == size).count();
+    sizes_px.iter().rev().copied().max_by_key(|&size| count(size))
 }
 
 /// Kinds have librealsense's names. `None` if it depends on the other streams.

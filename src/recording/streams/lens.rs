@@ -5,6 +5,7 @@
 //! | ROS | here |
 //! | --- | --- |
 //! | `plumb_bob`, `rational_polynomial` without k4 to k6 | [`Distortion::BrownConrady`] |
+//! | `rational_polynomial` with k4 to k6 or thin prisms | [`Distortion::RationalPolynomial`] |
 //! | `equidistant` | [`Distortion::KannalaBrandt4`] |
 //! | none, or an empty name | a pinhole, [`Distortion::None`] |
 //!
@@ -15,15 +16,17 @@
 //! its recordings tells them apart, so its word is taken; they differ by the product of two small
 //! terms.
 //!
-//! "Lens" is short for intrinsics with distortion: `K`, `D` and the model. `R`, `P`, `binning` and
-//! `roi` are not read. librealsense's streams have a topic with their own camera info; for drivers'
-//! streams (those of any ROS camera node) [`choose`] looks for one. The first camera info of a topic
-//! that is not all zeros counts (`Driver::learn_lens`).
+//! "Lens" is short for intrinsics with distortion. They are read as ROS's `image_geometry` reads
+//! them: a raw image is seen by `K`, `D` and the model; a rectified one, which its topic says it is
+//! (`image_rect...`), by `P` without distortion; one whose `K` is zeros by `P`, too. A region of
+//! interest moves the principal point, binning divides all. librealsense's streams have a topic
+//! with their own camera info; for drivers' streams (those of any ROS camera node) [`choose`] looks
+//! for one.
 
 use std::collections::BTreeMap;
 
 use crate::camera::{Distortion, Intrinsics};
-use crate::recording::ros::{self, CameraInfo};
+use crate::recording::ros::{self, CameraInfo, Focal};
 use crate::recording::streams::catalogue::Catalogue;
 use crate::recording::streams::driver;
 
@@ -34,54 +37,158 @@ pub type Lens = Result<Intrinsics, String>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct DriverLens {
     pub frame_id: String,
-    /// `None` if all is zero: in ROS, the driver does not know the lens.
-    pub lens: Option<Lens>,
+    pub stamp_ns: i64,
+    /// Of raw images and of rectified ones; `None` if all is zero: in ROS, the driver does not know
+    /// the lens.
+    raw: Option<Lens>,
+    rectified: Option<Lens>,
+    /// Of the image; zeros where the driver does not say.
     pub size_px: (u32, u32),
 }
 
 impl DriverLens {
     /// `own_name`: see [`intrinsics`].
     pub fn new(info: &CameraInfo<'_>, own_name: Option<&str>) -> Self {
-        let is_unknown = info.fx == 0.0 && info.fy == 0.0;
+        let raw = info.raw.is_known().then(|| intrinsics(info, own_name));
+        // What depthcast's recorder notes holds whatever its topic is called.
+        let rectified = match own_name {
+            Some(_) => raw.clone(),
+            None => info.rectified.is_known().then(|| Ok(of_image(info, info.rectified))),
+        };
         Self {
             frame_id: info.frame_id.trim_start_matches('/').to_owned(),
-            lens: (!is_unknown).then(|| intrinsics(info, own_name)),
-            size_px: (info.width, info.height),
+            stamp_ns: info.stamp_ns,
+            raw,
+            rectified,
+            size_px: image_size(info),
+        }
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.raw.is_some() || self.rectified.is_some()
+    }
+
+    /// That of an image topic, and by which part of the camera info, where that is worth a word.
+    fn of(&self, image_topic: &str) -> (Option<&Lens>, Option<&'static str>) {
+        let is_rectified = driver::is_rectified(image_topic);
+        match (&self.raw, &self.rectified) {
+            (raw, Some(rectified)) if is_rectified => {
+                let bends = !matches!(raw, Some(Ok(raw)) if !raw.is_distorted());
+                let is_guess = bends && raw.is_some() && self.raw != self.rectified;
+                let what = "P, without the distortion D, since the topic says that it is rectified";
+                (Some(rectified), is_guess.then_some(what))
+            }
+            (None, Some(rectified)) => (Some(rectified), Some("P, since K is zeros")),
+            (raw, _) => (raw.as_ref(), None),
+        }
+    }
+
+    /// The lens of images of this size on a topic.
+    pub fn lens(&self, topic: &str, image_topic: &str, size_px: Option<(u32, u32)>) -> Lens {
+        let Some(lens) = self.of(image_topic).0 else {
+            return Err(format!(
+                "has a camera info of zeros ({topic}): its driver did not know the lens; \
+                 --intrinsics fx,fy,cx,cy says it"
+            ));
+        };
+        let intrinsics = lens.clone()?;
+        let (info_width, info_height) = self.size_px;
+        match size_px {
+            Some((width, height)) if self.size_px == (0, 0) => {
+                Ok(Intrinsics { width, height, ..intrinsics })
+            }
+            Some((width, height)) if (width, height) != self.size_px => Err(format!(
+                "has images of {width}x{height} and a camera info for {info_width}x{info_height} \
+                 ({topic})"
+            )),
+            _ => Ok(intrinsics),
         }
     }
 }
 
-/// The lens of a driver's image topic: `<parent>/camera_info`, else the only camera info of the
-/// same tf frame and size; none where several fit. `camera_infos` are by the names of their topics.
+/// Which camera info an image topic has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    pub topic: String,
+    pub lens: Lens,
+    /// By which part of it, where that had to be guessed.
+    pub by: Option<&'static str>,
+}
+
+/// The lens of a driver's image topic: by the camera info that was `asked` for; else by
+/// `<parent>/camera_info`, or the nearest one up the path for images of this size; else by those of
+/// the same tf frame and size, if all say the same. `camera_infos` are by the names of their topics.
 pub fn choose(
     image_topic: &str,
     frame_id: &str,
     size_px: Option<(u32, u32)>,
     camera_infos: &BTreeMap<String, DriverLens>,
-) -> Option<Lens> {
-    let (topic, info) =
-        camera_infos.get_key_value(&driver::camera_info_of(image_topic)).or_else(|| {
-            let mut fitting = camera_infos.iter().filter(|(_, info)| {
-                info.frame_id == frame_id && size_px.is_none_or(|size| size == info.size_px)
-            });
-            fitting.next().filter(|_| fitting.next().is_none())
-        })?;
-    let Some(lens) = &info.lens else {
-        return Some(Err(format!(
-            "has a camera info of zeros ({topic}): its driver did not know the lens"
-        )));
+    asked: Option<&str>,
+) -> Option<Choice> {
+    let fits = |info: &DriverLens| size_px.is_none_or(|size| size == info.size_px);
+    let choice = |topic: &str, info: &DriverLens| Choice {
+        topic: topic.to_owned(),
+        lens: info.lens(topic, image_topic, size_px),
+        by: info.of(image_topic).1,
     };
-    let (info_width, info_height) = info.size_px;
-    Some(lens.clone().and_then(|intrinsics| match size_px {
-        Some((width, height)) if info.size_px == (0, 0) => {
-            Ok(Intrinsics { width, height, ..intrinsics })
+    if let Some(asked) = asked {
+        let is_asked =
+            |name: &&String| name.trim_start_matches('/') == asked.trim_start_matches('/');
+        let topic = camera_infos.keys().find(is_asked)?;
+        return Some(choice(topic, &camera_infos[topic]));
+    }
+    let beside = driver::camera_info_of(image_topic);
+    if let Some(info) = camera_infos.get(&beside) {
+        return Some(choice(&beside, info));
+    }
+    let mut path = beside.trim_end_matches("/camera_info");
+    while let Some((up, _)) = path.rsplit_once('/') {
+        let topic = format!("{up}/camera_info");
+        if let Some(info) = camera_infos.get(&topic).filter(|info| fits(info)) {
+            return Some(choice(&topic, info));
         }
-        Some((width, height)) if (width, height) != info.size_px => Err(format!(
-            "has images of {width}x{height} and a camera info for {info_width}x{info_height} \
-             ({topic})"
-        )),
-        _ => Ok(intrinsics),
-    }))
+        path = up;
+    }
+    let is_of_frame = |(_, info): &(&String, &DriverLens)| info.frame_id == frame_id && fits(info);
+    let fitting: Vec<Choice> =
+        camera_infos.iter().filter(is_of_frame).map(|(topic, info)| choice(topic, info)).collect();
+    let first = fitting.first()?.clone();
+    if fitting.iter().all(|other| other.lens == first.lens) {
+        return Some(first);
+    }
+    let topics: Vec<&str> = fitting.iter().map(|choice| choice.topic.as_str()).collect();
+    let lens = Err(format!(
+        "has several camera infos that may be its own and differ; choose one with --camera-info: {}",
+        topics.join(", ")
+    ));
+    Some(Choice { lens, ..first })
+}
+
+/// The size of the images that a camera info is about.
+fn image_size(info: &CameraInfo<'_>) -> (u32, u32) {
+    let has_roi = info.roi.width > 0 && info.roi.height > 0;
+    let (width, height) =
+        if has_roi { (info.roi.width, info.roi.height) } else { (info.width, info.height) };
+    let [across, down] = info.binning.map(|pixels| pixels.max(1));
+    (width / across, height / down)
+}
+
+/// A pinhole for the image of a camera info, as `image_geometry`'s `PinholeCameraModel` makes it:
+/// the region of interest first, then binning.
+fn of_image(info: &CameraInfo<'_>, of_sensor: Focal) -> Intrinsics {
+    let [across, down] = info.binning.map(|pixels| f64::from(pixels.max(1)));
+    let (width, height) = image_size(info);
+    let Focal { fx, fy, ppx, ppy } = of_sensor;
+    Intrinsics {
+        width,
+        height,
+        fx: (fx / across) as f32,
+        fy: (fy / down) as f32,
+        ppx: ((ppx - f64::from(info.roi.x)) / across) as f32,
+        ppy: ((ppy - f64::from(info.roi.y)) / down) as f32,
+        distortion: Distortion::None,
+        coeffs: [0.0; 5],
+    }
 }
 
 /// The intrinsics of a stream of the given `kind` that is to be delivered, or why it cannot be.
@@ -92,13 +199,20 @@ pub fn of_stream(
     kind: &str,
     damage: Option<&str>,
 ) -> Result<Intrinsics, String> {
-    let intrinsics = match known.streams.get(stream).and_then(|facts| facts.intrinsics.clone()) {
+    let intrinsics = match known.lens(stream) {
         Some(lens) => lens.map_err(|problem| format!("its {kind} stream {problem}"))?,
         None => {
             let topic = known.lens_topic(stream);
             let damage = damage.map(|note| format!(" ({note})")).unwrap_or_default();
+            let others = known.driver.camera_info_topics();
+            let others = if others.is_empty() {
+                String::new()
+            } else {
+                format!("; --camera-info takes one of: {}", others.join(", "))
+            };
             return Err(format!(
-                "the intrinsics of its {kind} stream ({topic}) are missing{damage}"
+                "the intrinsics of its {kind} stream ({topic}) are missing{damage}{others}; \
+                 --intrinsics fx,fy,cx,cy says them"
             ));
         }
     };
@@ -112,14 +226,17 @@ pub fn of_stream(
 /// wins over the one in the message.
 pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
     let name = own_name.unwrap_or(info.distortion).trim();
-    let is_straight = info.coeffs == [0.0; 5] && !info.has_further_coeffs;
+    let has_further_coeffs = info.further_coeffs != [0.0; 7];
+    let is_straight = info.coeffs == [0.0; 5] && !has_further_coeffs && !info.has_tilt;
+    if info.has_tilt {
+        return Err(format!(
+            "has the lens distortion model '{}' with a tilted sensor, which depthcast does not know",
+            name.escape_debug()
+        ));
+    }
     let distortion = match name {
-        "plumb_bob" | "rational_polynomial" if !info.has_further_coeffs => Distortion::BrownConrady,
-        "rational_polynomial" => {
-            return Err("has the lens distortion model 'rational_polynomial' with more than five \
-                        coefficients, which depthcast does not know"
-                .to_owned());
-        }
+        "plumb_bob" | "rational_polynomial" if !has_further_coeffs => Distortion::BrownConrady,
+        "rational_polynomial" | "plumb_bob" => Distortion::RationalPolynomial(info.further_coeffs),
         "equidistant" => Distortion::KannalaBrandt4,
         _ => match ros::distortion(name) {
             Some(distortion) => distortion,
@@ -133,8 +250,7 @@ pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
             }
         },
     };
-    let CameraInfo { width, height, coeffs, fx, fy, ppx, ppy, .. } = *info;
-    Ok(Intrinsics { width, height, fx, fy, ppx, ppy, distortion, coeffs })
+    Ok(Intrinsics { distortion, coeffs: info.coeffs, ..of_image(info, info.raw) })
 }
 
 #[cfg(test)]
@@ -143,16 +259,12 @@ mod tests {
 
     fn info(distortion: &str, coeffs: [f32; 5]) -> CameraInfo<'_> {
         CameraInfo {
-            frame_id: "",
             width: 640,
             height: 480,
             distortion,
             coeffs,
-            has_further_coeffs: false,
-            fx: 600.0,
-            fy: 500.0,
-            ppx: 320.0,
-            ppy: 240.0,
+            raw: Focal { fx: 600.0, fy: 500.0, ppx: 320.0, ppy: 240.0 },
+            ..CameraInfo::default()
         }
     }
 

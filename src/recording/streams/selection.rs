@@ -165,10 +165,20 @@ pub fn no_depth(reader: &dyn Container, known: &Catalogue) -> String {
             format!("has no depth stream; it has: {}", list_streams(known))
         }
         _ => {
-            let first = topics.iter().take(4);
-            let some: Vec<String> =
-                first.map(|topic| format!("{} ({})", topic.name, topic.schema)).collect();
-            format!("is a recording without images; it has: {}", some.join(", "))
+            let named = |topics: &[&Topic]| -> String {
+                let some = topics.iter().take(4);
+                let named = some.map(|topic| format!("{} ({})", topic.name, topic.schema));
+                named.collect::<Vec<_>>().join(", ")
+            };
+            let is_image = |topic: &&&Topic| {
+                let schema = topic.schema.to_ascii_lowercase();
+                ["image", "rgbd", "video", "depth"].iter().any(|word| schema.contains(word))
+            };
+            let images: Vec<&Topic> = topics.iter().filter(is_image).copied().collect();
+            if images.is_empty() {
+                return format!("is a recording without images; it has: {}", named(&topics));
+            }
+            format!("has images of a type that depthcast does not read: {}", named(&images))
         }
     }
 }

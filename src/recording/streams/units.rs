@@ -6,7 +6,8 @@
 //!    (REP 118);
 //! 4. [`DEFAULT_M`].
 //!
-//! Depth that was recorded as metres is rounded to millimetres, whatever else is said.
+//! `--depth-units-m` wins over all of them. Depth that was recorded as floats is in metres (REP 118)
+//! and stays floats; its steps are millimetres, to which it is rounded where floats cannot be used.
 
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ pub fn of_image(
 ) -> Option<f32> {
     match format {
         DepthFormat::Steps => own_m.and_then(valid).or_else(|| noted(notes)),
-        DepthFormat::Metres => Some(METRES_ROUNDED_TO_M),
+        DepthFormat::Metres | DepthFormat::Doubles => Some(METRES_ROUNDED_TO_M),
     }
 }
 
@@ -45,11 +46,9 @@ pub fn of_driver(
     notes: &BTreeMap<String, String>,
 ) -> (f32, &'static str) {
     match (format, noted(notes)) {
-        (Some(DepthFormat::Metres), _) => (
-            METRES_ROUNDED_TO_M,
-            "0.001 m: its metres as floats, rounded; 0 beyond 65.535 m, for infinity and for no \
-             number",
-        ),
+        (Some(DepthFormat::Metres | DepthFormat::Doubles), _) => {
+            (METRES_ROUNDED_TO_M, "metres as floats (REP 118), which are kept")
+        }
         (_, Some(units_m)) => (units_m, "noted by the recorder"),
         (_, None) => (MILLIMETRE_M, "0.001 m, as drivers write 16-bit depth (REP 118)"),
     }

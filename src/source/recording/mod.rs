@@ -14,9 +14,9 @@ use self::pace::Schedule;
 use self::section::{Found, Section};
 use crate::clock::{Clock, DeviceTime, HostTime};
 use crate::frame::{DepthFrame, FrameMeta};
-use crate::recording::Damage;
 use crate::recording::reader::frames::{as_ms, as_ns, period};
 use crate::recording::reader::images::Step;
+use crate::recording::{Damage, ReadOptions};
 use crate::source::{Delivery, FrameSource, Result, SourceError, SourceInfo, SourceKind};
 
 /// The longest that a command waits while there is nothing else to do.
@@ -44,9 +44,7 @@ pub struct ReplayOptions {
     pub to: Option<Duration>,
     /// Start again after the last frame; time stamps go on, frame numbers repeat.
     pub looped: bool,
-    /// The topic with the depth to deliver; without it, the one depth topic, or the first of
-    /// librealsense's depth streams.
-    pub topic: Option<String>,
+    pub read: ReadOptions,
     /// Give each depth frame the colour image nearest in time, up to a second apart; none where
     /// colour is missing or damaged.
     pub color: bool,
@@ -60,7 +58,7 @@ impl Default for ReplayOptions {
             from: None,
             to: None,
             looped: false,
-            topic: None,
+            read: ReadOptions::default(),
             color: false,
         }
     }
@@ -241,6 +239,7 @@ impl RecordingSource {
             depth_units_m: facts.depth_units_m.unwrap_or(stream.depth_units_m),
             metadata: facts.metadata,
         };
+        frame.intrinsics = facts.intrinsics;
     }
 }
 

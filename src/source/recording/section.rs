@@ -59,7 +59,7 @@ pub struct Found {
 
 impl Section {
     pub fn open(path: &Path, options: &ReplayOptions) -> Result<Self> {
-        let mut frames = Frames::open(path, options.topic.as_deref(), options.color)?;
+        let mut frames = Frames::open(path, &options.read, options.color)?;
         if let Some(from) = options.from {
             frames.seek(from, 0)?;
         }
@@ -208,7 +208,7 @@ impl Section {
         let weight = |damage: &Damage| {
             (damage.frames_lost, damage.bytes_skipped, damage.chunks_skipped, damage.notes.len())
         };
-        if weight(&found) > weight(&self.damage) { found } else { self.damage.clone() }
+        if weight(&found) >= weight(&self.damage) { found } else { self.damage.clone() }
     }
 }
 

@@ -133,7 +133,7 @@ fn metadata_of_frames_is_kept_also_where_the_recorder_was_killed() {
             frames.iter().map(told).collect()
         };
         assert_eq!(told(&read), told(&frames));
-        let info = depthcast::recording::inspect(&path).unwrap();
+        let info = depthcast::recording::inspect(&path, &Default::default()).unwrap();
         let names = "actual_exposure backend_timestamp frame_counter hw_timestamp sensor_timestamp";
         assert_eq!(info.streams[0].metadata.join(" "), names);
     }

@@ -220,7 +220,8 @@ fn stream_info(fps: u32, encoding: &str) -> Vec<u8> {
 
 fn camera_info(spec: &Spec, (model, coeffs): (&'static str, [f64; 5])) -> Vec<u8> {
     let (width, height, k) = (spec.width, spec.height, [spec.focal_px, spec.focal_px, 7.5, 5.5]);
-    CameraInfo { frame_id: "1", width, height, model, d: coeffs.into(), k }.message()
+    let d = coeffs.into();
+    CameraInfo { frame_id: "1", width, height, model, d, k, ..Default::default() }.message()
 }
 
 fn depth_image(spec: &Spec, i: usize, stamp_ns: u64) -> Vec<u8> {

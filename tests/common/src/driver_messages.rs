@@ -112,13 +112,19 @@ pub struct CameraInfo {
     pub d: Vec<f64>,
     /// fx, fy, ppx, ppy.
     pub k: [f64; 4],
+    /// The same of the rectified image, where that is not the same.
+    pub p: Option<[f64; 4]>,
+    pub binning: u32,
+    /// x, y, width, height.
+    pub roi: [u32; 4],
 }
 
 impl Default for CameraInfo {
     fn default() -> Self {
         let Image { frame_id, width, height, .. } = Image::DEPTH;
         let (d, k) = (vec![0.0; 5], [20.0, 21.0, 7.5, 5.5]);
-        Self { frame_id, width, height, model: "plumb_bob", d, k }
+        let (model, p, binning, roi) = ("plumb_bob", None, 0, [0; 4]);
+        Self { frame_id, width, height, model, d, k, p, binning, roi }
     }
 }
 
@@ -128,15 +134,17 @@ impl CameraInfo {
         let last = if fx == 0.0 { 0.0 } else { 1.0 };
         let k = [fx, 0.0, ppx, 0.0, fy, ppy, 0.0, 0.0, last];
         let r = [last, 0.0, 0.0, 0.0, last, 0.0, 0.0, 0.0, last];
-        // P is another camera's on purpose: what counts is K.
-        let p = [99.0, 0.0, 98.0, 0.0, 0.0, 97.0, 96.0, 0.0, 0.0, 0.0, last, 0.0];
+        let [px, py, pcx, pcy] = self.p.unwrap_or(self.k);
+        let p = [px, 0.0, pcx, 0.0, 0.0, py, pcy, 0.0, 0.0, 0.0, last, 0.0];
         let size = [self.height, self.width].map(u32::to_le_bytes).concat();
         let mut body = [header(0, 0, self.frame_id), size, string(self.model)].concat();
         body.extend((self.d.len() as u32).to_le_bytes());
         let values = self.d.iter().chain(&k).chain(&r).chain(&p);
         body.extend(values.flat_map(|value| value.to_le_bytes()));
-        // No binning, and an empty region of interest.
-        body.extend([0; 25]);
+        let [x, y, width, height] = self.roi;
+        let numbers = [self.binning, self.binning, x, y, height, width];
+        body.extend(numbers.map(u32::to_le_bytes).concat());
+        body.push(0);
         body
     }
 }

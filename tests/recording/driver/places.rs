@@ -91,7 +91,7 @@ fn the_colour_beside_the_depth_is_taken() {
     let bytes = writer.finish(true).bytes;
     let (_, frames) = replay(&bytes, with_color()).unwrap();
     assert_eq!(frames[0].color.as_ref().unwrap().bytes, color_of("/camera/color/image_raw".len()));
-    let info = inspect(&File::new().put(&bytes)).unwrap();
+    let info = inspect(&File::new().put(&bytes), &Default::default()).unwrap();
     let jpeg = info.streams.iter().find(|s| s.topic.ends_with("/compressed")).unwrap();
     let facts = (jpeg.kind.as_str(), jpeg.encoding.as_deref(), jpeg.frames);
     assert_eq!(facts, ("color", Some("rgb8; jpeg compressed bgr8"), 1));

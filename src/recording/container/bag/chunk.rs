@@ -116,6 +116,9 @@ impl BagReader {
     }
 
     fn look_ahead(&mut self) -> io::Result<()> {
+        if self.order.is_by_time() {
+            return Ok(());
+        }
         let Self { unwanted, index, end, .. } = self;
         self.chunks.look_ahead(self.at, |file, at| {
             let Some((seen, after)) = see(file, at, *end)? else { return Ok(None) };
@@ -146,8 +149,9 @@ impl BagReader {
             Ok(found) => {
                 let data = self.cursor + found.data.start..self.cursor + found.data.end;
                 match found.header {
-                    Header::Message { conn } => {
+                    Header::Message { conn, recorded_ns } => {
                         self.cursor = data.end;
+                        self.recorded_ns = recorded_ns;
                         return Some(Item::Message(Message {
                             channel: conn,
                             body: data,
@@ -180,7 +184,9 @@ impl BagReader {
             }
             Err(RecordError::Incomplete { .. }) if chunk.wholeness == Wholeness::Cut => {
                 let cut = match record::parse_head(rest) {
-                    Ok((Header::Message { conn }, _)) => Some(Item::CutMessage { channel: conn }),
+                    Ok((Header::Message { conn, .. }, _)) => {
+                        Some(Item::CutMessage { channel: conn })
+                    }
                     _ => None,
                 };
                 if chunk.compression == Compression::None {

@@ -4,11 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 
-use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, u32_at};
+use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, ns_of, u32_at};
 use super::{FileRecord, MAX_CHUNK_BYTES, read_record};
 use crate::recording::container::Topic;
 use crate::recording::container::chunks::Place;
 use crate::recording::container::file::RecordingFile;
+use crate::recording::container::order::ChunkOrder;
 use crate::recording::ros::Encoding;
 use crate::words::count;
 
@@ -31,14 +32,20 @@ pub struct ChunkInfo {
     pub at: u64,
     /// The connections of its messages.
     pub connections: Box<[u32]>,
+    pub start_ns: u64,
 }
 
 impl Index {
-    /// The last chunk with messages on a topic.
-    pub fn last_place(&self, topic: &str) -> Option<usize> {
+    /// Whether a chunk has messages on a topic.
+    pub fn has(&self, chunk: usize, topic: &str) -> bool {
         let is_on_it =
             |connection: &u32| self.topics.get(connection).is_some_and(|t| t.name == topic);
-        self.chunks.iter().rposition(|chunk| chunk.connections.iter().any(is_on_it))
+        self.chunks.get(chunk).is_some_and(|chunk| chunk.connections.iter().any(is_on_it))
+    }
+
+    /// The place of the last chunk with messages on a topic.
+    pub fn last_place(&self, topic: &str, order: &ChunkOrder) -> Option<usize> {
+        (0..self.chunks.len()).rev().find(|&place| self.has(order.chunk_at(place), topic))
     }
 
     /// The chunk that starts at `at`.
@@ -84,7 +91,7 @@ pub fn read_index(
                 let topic = read_topic(file, topic, &record, &mut data)?;
                 index.topics.insert(conn, topic);
             }
-            Header::ChunkInfo { chunk_pos, .. } if chunk_pos < index_pos => {
+            Header::ChunkInfo { chunk_pos, start_ns, .. } if chunk_pos < index_pos => {
                 let Some(counts) = read_data(file, &record, &mut data)? else {
                     return Ok(Err(format!("the index is damaged at byte {at}")));
                 };
@@ -95,7 +102,7 @@ pub fn read_index(
                     *index.messages.entry(conn).or_default() += u64::from(messages);
                 }
                 let connections = pairs.map(|(conn, _)| conn).collect();
-                index.chunks.push(ChunkInfo { at: chunk_pos, connections });
+                index.chunks.push(ChunkInfo { at: chunk_pos, connections, start_ns });
             }
             _ => {
                 return Ok(Err(format!(
@@ -170,6 +177,22 @@ pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Se
         _ => None,
     };
     Ok(seen.map(|seen| (seen, after)))
+}
+
+/// When the first message of the chunk at `at` was recorded, by the records after the chunk; nothing
+/// if they do not say.
+pub fn first_recorded_ns(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<u64>> {
+    const ENTRY_BYTES: usize = 12;
+    let Some((Seen::Chunk(_), mut at)) = see(file, at, end)? else { return Ok(None) };
+    let (mut header, mut data, mut first) = (vec![], vec![], None);
+    while let Some((Seen::IndexData { .. }, after)) = see(file, at, end)? {
+        let Ok(record) = read_record(file, at, end, &mut header)? else { return Ok(None) };
+        let Some(entries) = read_data(file, &record, &mut data)? else { return Ok(None) };
+        let times = entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| ns_of(&entry[..8]));
+        first = times.chain(first).min();
+        at = after;
+    }
+    Ok(first)
 }
 
 /// Connections whose messages nobody wants; none without an intact index.

@@ -15,13 +15,14 @@ use std::ops::Range;
 use std::path::Path;
 
 use self::chunk::Chunk;
-use self::index::{Index, Unwanted, read_index, read_topic};
+use self::index::{Index, Unwanted, first_recorded_ns, read_index, read_topic};
 pub use self::record::MAGIC;
 use self::record::{Header, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
 use super::chunks::Chunks;
 use super::damage::{Damage, DamageLog};
 use super::decompress::{Compression, Wholeness};
 use super::file::RecordingFile;
+use super::order::{self, ChunkOrder};
 use super::{Container, Item, Topic};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is
@@ -100,6 +101,8 @@ pub struct BagReader {
     /// Where in `raw` the next record starts.
     cursor: usize,
     first_compression: Option<Compression>,
+    order: ChunkOrder,
+    recorded_ns: Option<i64>,
 }
 
 impl BagReader {
@@ -122,6 +125,8 @@ impl BagReader {
             raw: Vec::new(),
             cursor: 0,
             first_compression: None,
+            order: ChunkOrder::default(),
+            recorded_ns: None,
         };
         reader.read_bag_header()?;
         reader.damage.keep();
@@ -190,6 +195,12 @@ impl BagReader {
     }
 
     fn next_in_file(&mut self) -> io::Result<Option<Item>> {
+        if self.order.is_by_time() {
+            let next = self.order.next();
+            let chunk = next.and_then(|chunk| self.index.as_ref()?.chunks.get(chunk));
+            let Some(chunk) = chunk else { return Ok(None) };
+            self.at = chunk.at;
+        }
         let mut header = std::mem::take(&mut self.header);
         let item = match read_record(&mut self.file, self.at, self.end, &mut header)? {
             Ok(record) => self.take_record(&record)?,
@@ -281,7 +292,11 @@ impl Container for BagReader {
         loop {
             let item = if self.cursor < self.raw.len() {
                 self.next_in_chunk()
-            } else if self.at < self.end {
+            } else if if self.order.is_by_time() {
+                self.order.has_next()
+            } else {
+                self.at < self.end
+            } {
                 self.next_in_file()?
             } else {
                 return Ok(None);
@@ -294,6 +309,10 @@ impl Container for BagReader {
 
     fn bytes(&self, body: &Range<usize>) -> &[u8] {
         &self.raw[body.clone()]
+    }
+
+    fn recorded_ns(&self) -> Option<i64> {
+        self.recorded_ns
     }
 
     fn topic(&self, channel: u32) -> Option<&Topic> {
@@ -338,7 +357,27 @@ impl Container for BagReader {
         self.unwanted = Unwanted::but(topics, self.index.as_ref());
     }
 
+    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+        let Self { index, order, end, .. } = self;
+        let index = index.as_ref()?;
+        let starts_ns: Vec<u64> = index.chunks.iter().map(|chunk| chunk.start_ns).collect();
+        let mut sorted = ChunkOrder::default();
+        if !sorted.sort(&starts_ns, topics, |chunk, topic| index.has(chunk, topic)) {
+            return None;
+        }
+        // No checksum protects the index: the records after each chunk have to say the same.
+        for chunk in &index.chunks {
+            let first = first_recorded_ns(self.chunks.file(), chunk.at, *end).ok()?;
+            if first != Some(chunk.start_ns) {
+                return None;
+            }
+        }
+        *order = sorted;
+        Some(order::REMARK.to_owned())
+    }
+
     fn rewind(&mut self) {
+        self.order.go_to(0);
         self.go_to(self.first);
     }
 
@@ -347,13 +386,15 @@ impl Container for BagReader {
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {
-        let place = self.index.as_ref().and_then(|index| index.last_place(topic));
+        let place = self.index.as_ref().and_then(|index| index.last_place(topic, &self.order));
         place.inspect(|&place| self.enter(place)).is_some()
     }
 
     fn enter(&mut self, place: usize) {
+        self.order.go_to(place);
+        let chunk = self.order.chunk_at(place);
         let at =
-            self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
+            self.index.as_ref().and_then(|index| index.chunks.get(chunk)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

@@ -73,6 +73,8 @@ pub enum Header<'a> {
     ChunkInfo {
         chunk_pos: u64,
         count: u32,
+        /// When its first message was recorded; 0 where it does not say.
+        start_ns: u64,
     },
     Connection {
         conn: u32,
@@ -80,6 +82,7 @@ pub enum Header<'a> {
     },
     Message {
         conn: u32,
+        recorded_ns: Option<i64>,
     },
 }
 
@@ -148,6 +151,12 @@ fn connection_field<'a>(mut data: &'a [u8], name: &[u8]) -> Option<&'a str> {
     None
 }
 
+/// A time: seconds and nanoseconds.
+pub fn ns_of(value: &[u8]) -> Option<u64> {
+    let (seconds, ns) = (u32_at(value, 0)?, u32_at(value, 4).filter(|_| value.len() == 8)?);
+    Some(u64::from(seconds) * 1_000_000_000 + u64::from(ns))
+}
+
 /// Parses a header without its length.
 pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let mut op = None;
@@ -155,6 +164,7 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let (mut conn_count, mut chunk_count, mut conn, mut count, mut size) =
         (None, None, None, None, None);
     let (mut compression, mut topic) = (None, None);
+    let (mut start_ns, mut recorded_ns) = (None, None);
     while !bytes.is_empty() {
         let (name, value) = take_field(&mut bytes)?;
         match name {
@@ -166,6 +176,8 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
             b"conn" => conn = u32_of(value),
             b"count" => count = u32_of(value),
             b"size" => size = u32_of(value),
+            b"start_time" => start_ns = ns_of(value),
+            b"time" => recorded_ns = ns_of(value),
             b"compression" => compression = Some(value),
             b"topic" => topic = std::str::from_utf8(value).ok(),
             _ => {}
@@ -199,12 +211,16 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
         OP_CHUNK_INFO => Header::ChunkInfo {
             chunk_pos: chunk_pos.ok_or(missing("chunk_pos"))?,
             count: count.ok_or(missing("count"))?,
+            start_ns: start_ns.unwrap_or(0),
         },
         OP_CONNECTION => Header::Connection {
             conn: conn.ok_or(missing("conn"))?,
             topic: topic.ok_or(missing("topic"))?,
         },
-        OP_MESSAGE => Header::Message { conn: conn.ok_or(missing("conn"))? },
+        OP_MESSAGE => Header::Message {
+            conn: conn.ok_or(missing("conn"))?,
+            recorded_ns: recorded_ns.and_then(|ns| ns.try_into().ok()),
+        },
         other => return Err(RecordError::UnknownOp(other)),
     })
 }
@@ -312,7 +328,7 @@ mod tests {
             fields.rotate_left(1);
             let bytes = record(&fields, b"abc");
             let got = parse_record(&bytes).unwrap();
-            assert_eq!(got.header, Header::Message { conn: 7 });
+            assert!(matches!(got.header, Header::Message { conn: 7, .. }));
             assert_eq!(&bytes[got.data], b"abc");
             assert!((0..bytes.len()).all(|len| parse_record(&bytes[..len]).is_err()));
         }

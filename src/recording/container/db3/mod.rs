@@ -18,15 +18,14 @@ use std::path::Path;
 use self::ahead::RowsAhead;
 use self::sqlite::{Counts, MAX_PROBES, RowHead, Sqlite};
 use super::damage::{Damage, DamageLog};
-use super::decompress::{ZSTD_MAGIC, ZstdFrames};
+use super::decompress::{MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::open::RecordingError;
+use super::order;
 use super::{Container, Item, Message, NewJob, Topic};
 use crate::words::count;
 
 /// Rows between two [`Item::Chunk`], and where reading can start.
 const BLOCK_ROWS: i64 = 64;
-/// No camera's message is larger once it is decompressed.
-const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 pub struct Db3Reader {
     sqlite: Sqlite,
@@ -55,6 +54,10 @@ pub struct Db3Reader {
     has_compressed: bool,
     zstd: ZstdFrames,
     ahead: RowsAhead,
+    /// The ids of all messages in the order of time, where that is not the order of the ids, and
+    /// which of them is next.
+    by_time: Option<Vec<i64>>,
+    next: usize,
 }
 
 impl Db3Reader {
@@ -84,6 +87,8 @@ impl Db3Reader {
             has_compressed: false,
             zstd: ZstdFrames::default(),
             ahead: RowsAhead::default(),
+            by_time: None,
+            next: 0,
             sqlite,
         };
         reader.sqlite.notes.iter().for_each(|note| reader.damage.note_for_good(note));
@@ -104,6 +109,12 @@ impl Db3Reader {
         self.damage.start_pass();
     }
 
+    /// Goes to a message in the order of time.
+    fn go_to_place_of_time(&mut self, next: usize) {
+        self.go_after(i64::MIN);
+        self.next = next;
+    }
+
     /// The next row; the item is nothing if the row is none.
     fn next_row(&mut self) -> io::Result<Option<Option<Item>>> {
         if self.missing > 0 {
@@ -116,7 +127,15 @@ impl Db3Reader {
         if self.is_at_end {
             return Ok(None);
         }
-        let found = if self.counts.is_some() {
+        let found = if let Some(by_time) = &self.by_time {
+            let Some(&id) = by_time.get(self.next) else { return Ok(None) };
+            self.next += 1;
+            match self.sqlite.next_after(id.saturating_sub(1), &mut self.raw) {
+                Ok(Some(row)) if row.id == id => Ok(Some(row)),
+                Ok(_) => return Ok(Some(None)),
+                Err(e) => Err(e),
+            }
+        } else if self.counts.is_some() {
             self.ahead.next(&self.sqlite, self.last_id, &mut self.raw)
         } else {
             self.next_of_damaged()
@@ -352,20 +371,46 @@ impl Container for Db3Reader {
 
     fn enter_last(&mut self, topic: &str) -> bool {
         let last = self.counted(topic).and_then(|counted| counted.map(|(_, last)| last).max());
+        if let Some(by_time) = &self.by_time {
+            let ids: Vec<u32> = self.ids_of(topic).collect();
+            let is_on_it = |id: i64| {
+                let head = self.sqlite.head_after(id.saturating_sub(1)).ok().flatten();
+                head.and_then(|head| head.topic).is_some_and(|topic| ids.contains(&topic))
+            };
+            let next = by_time.iter().rposition(|&id| is_on_it(id));
+            return next.inspect(|&next| self.go_to_place_of_time(next)).is_some();
+        }
         last.inspect(|last| self.go_after(last.saturating_sub(1))).is_some()
     }
 
+    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+        let counts = self.counts.as_ref()?;
+        let ids = |topic: &&str| self.ids_of(topic).collect::<Vec<_>>();
+        if !topics.iter().flat_map(ids).any(|id| counts.out_of_order.contains(&id)) {
+            return None;
+        }
+        self.by_time = Some(self.sqlite.ids_by_time().ok()?);
+        Some(order::REMARK.to_owned())
+    }
+
     fn rewind(&mut self) {
+        self.next = 0;
         self.go_after(i64::MIN);
     }
 
     fn places(&self) -> usize {
+        if let Some(by_time) = &self.by_time {
+            return by_time.len().div_ceil(BLOCK_ROWS as usize);
+        }
         let ids = self.counts.as_ref().and_then(|counts| counts.ids.as_ref());
         let blocks = ids.map(|ids| ids.end().saturating_sub(*ids.start()) / BLOCK_ROWS + 1);
         blocks.and_then(|blocks| usize::try_from(blocks).ok()).unwrap_or(0)
     }
 
     fn enter(&mut self, place: usize) {
+        if self.by_time.is_some() {
+            return self.go_to_place_of_time(place.saturating_mul(BLOCK_ROWS as usize));
+        }
         let ids = self.counts.as_ref().and_then(|counts| counts.ids.as_ref());
         let first = ids.map_or(i64::MIN, |ids| *ids.start());
         let before =

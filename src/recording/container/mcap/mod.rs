@@ -24,9 +24,11 @@ use self::framing::{HEAD_BYTES, MAX_CHUNK_BYTES, chunk_head, head_at, look_ahead
 use self::summary::{Channels, Index, read_end};
 use super::chunks::{Chunks, Loaded};
 use super::damage::{Damage, DamageLog};
-use super::decompress::Compression;
+use super::decompress::{Compression, MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::file::RecordingFile;
+use super::order::{self, ChunkOrder};
 use super::{Container, Item, Message, Topic};
+use crate::recording::ros::Encoding;
 use crate::words::count;
 
 /// What comes before the data in the body of a message.
@@ -70,6 +72,12 @@ pub struct McapReader {
     /// Messages outside of chunks since a chunk was said to start, in bytes.
     loose_bytes: Option<u64>,
     first_compression: Option<Compression>,
+    order: ChunkOrder,
+    recorded_ns: Option<i64>,
+    /// The last message, where rosbag2 has compressed it by itself.
+    decompressed: Vec<u8>,
+    is_decompressed: bool,
+    zstd: ZstdFrames,
 }
 
 impl McapReader {
@@ -93,6 +101,11 @@ impl McapReader {
             cursor: 0,
             loose_bytes: None,
             first_compression: None,
+            order: ChunkOrder::default(),
+            recorded_ns: None,
+            decompressed: vec![],
+            is_decompressed: false,
+            zstd: ZstdFrames::default(),
         };
         let (end, summary) = read_end(&mut reader.file)?;
         reader.end = end;
@@ -133,6 +146,13 @@ impl McapReader {
     }
 
     fn next_in_file(&mut self) -> io::Result<Option<Item>> {
+        if self.order.is_by_time() {
+            let next = self.order.next();
+            let chunk = next.and_then(|chunk| self.index.as_ref()?.chunks.get(chunk));
+            let Some(chunk) = chunk else { return Ok(None) };
+            let (at, len) = (chunk.chunk_start_offset, chunk.chunk_length);
+            return self.enter_chunk(at, at + len, false);
+        }
         let at = self.at;
         let mut limit = self.end;
         if let Some(known) = self.index.as_ref().and_then(|index| index.chunk_from(at)) {
@@ -249,7 +269,7 @@ impl McapReader {
         match ::mcap::parse_record(op::MESSAGE, &self.raw) {
             Ok(Record::Message { header, .. }) => {
                 let body = MESSAGE_HEAD_BYTES..self.raw.len();
-                Ok(Some(self.message(&header, body)))
+                Ok(self.message(&header, body))
             }
             _ => {
                 self.damage.pass.bytes_skipped += after - at;
@@ -259,8 +279,23 @@ impl McapReader {
         }
     }
 
-    fn message(&mut self, header: &MessageHeader, body: Range<usize>) -> Item {
+    fn message(&mut self, header: &MessageHeader, mut body: Range<usize>) -> Option<Item> {
         let channel = header.channel_id;
+        self.recorded_ns = i64::try_from(header.log_time).ok();
+        // A message in CDR starts with two bytes that are 0 or 1, and so is never taken for a
+        // compressed one.
+        self.is_decompressed = self.raw[body.clone()].starts_with(&ZSTD_MAGIC)
+            && self.topic(channel.into()).is_some_and(|topic| topic.encoding == Encoding::Cdr);
+        if self.is_decompressed {
+            let Self { raw, decompressed, zstd, .. } = self;
+            let compressed = &raw[body.clone()];
+            if let Err(what) = zstd.decompress(compressed, MAX_MESSAGE_BYTES, decompressed) {
+                self.damage.pass.bytes_skipped += body.len() as u64;
+                self.note_here(&format!("a message cannot be decompressed: {what}"));
+                return Some(Item::CutMessage { channel: channel.into() });
+            }
+            body = 0..self.decompressed.len();
+        }
         if self.topic(channel.into()).is_none() && !self.undescribed.contains(&channel) {
             self.undescribed.push(channel);
             self.note_here(&format!(
@@ -268,7 +303,7 @@ impl McapReader {
             ));
         }
         let (channel, sequence) = (channel.into(), Some(header.sequence.into()));
-        Item::Message(Message { channel, body, is_doubtful: false, sequence })
+        Some(Item::Message(Message { channel, body, is_doubtful: false, sequence }))
     }
 
     /// Reads and decompresses the chunk whose record is at `at` and ends at `end`, which may be the
@@ -287,8 +322,10 @@ impl McapReader {
                 self.note_here(&what);
             }
         }
-        let end = self.end;
-        self.chunks.look_ahead(self.at, |file, at| look_ahead(file, at, end))?;
+        if !self.order.is_by_time() {
+            let end = self.end;
+            self.chunks.look_ahead(self.at, |file, at| look_ahead(file, at, end))?;
+        }
         Ok(Some(Item::Chunk))
     }
 
@@ -380,7 +417,7 @@ impl McapReader {
             op::SCHEMA | op::CHANNEL | op::MESSAGE => match ::mcap::parse_record(op, body) {
                 Ok(Record::Message { header, .. }) => {
                     self.cursor = end;
-                    return Some(self.message(&header, start..end));
+                    return self.message(&header, start..end);
                 }
                 Ok(record) => self.channels.add(record),
                 Err(e) => {
@@ -424,7 +461,11 @@ impl Container for McapReader {
         loop {
             let item = if self.cursor < self.raw.len() {
                 self.next_in_chunk()
-            } else if self.at < self.end {
+            } else if if self.order.is_by_time() {
+                self.order.has_next()
+            } else {
+                self.at < self.end
+            } {
                 self.next_in_file()?
             } else {
                 return Ok(None);
@@ -436,7 +477,12 @@ impl Container for McapReader {
     }
 
     fn bytes(&self, body: &Range<usize>) -> &[u8] {
-        &self.raw[body.clone()]
+        let bytes = if self.is_decompressed { &self.decompressed } else { &self.raw };
+        &bytes[body.clone()]
+    }
+
+    fn recorded_ns(&self) -> Option<i64> {
+        self.recorded_ns
     }
 
     fn topic(&self, channel: u32) -> Option<&Topic> {
@@ -486,7 +532,19 @@ impl Container for McapReader {
         self.chunks.read_ahead();
     }
 
+    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+        let Self { index, channels, order, .. } = self;
+        let chunks = &index.as_ref()?.chunks;
+        let starts_ns: Vec<u64> = chunks.iter().map(|chunk| chunk.message_start_time).collect();
+        let has = |chunk: usize, topic: &str| {
+            let mut channels_of = chunks[chunk].message_index_offsets.keys();
+            channels_of.any(|id| channels.topic(*id).is_some_and(|known| known.name == topic))
+        };
+        order.sort(&starts_ns, topics, has).then(|| order::REMARK.to_owned())
+    }
+
     fn rewind(&mut self) {
+        self.order.go_to(0);
         self.go_to(MAGIC.len() as u64);
     }
 
@@ -495,12 +553,15 @@ impl Container for McapReader {
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {
-        let place = self.index.as_ref().and_then(|index| index.last_place(topic, &self.channels));
+        let index = self.index.as_ref();
+        let place = index.and_then(|i| i.last_place(topic, &self.channels, &self.order));
         place.inspect(|&place| self.enter(place)).is_some()
     }
 
     fn enter(&mut self, place: usize) {
-        let chunk = self.index.as_ref().and_then(|index| index.chunks.get(place));
+        self.order.go_to(place);
+        let chunk = self.order.chunk_at(place);
+        let chunk = self.index.as_ref().and_then(|index| index.chunks.get(chunk));
         self.go_to(chunk.map_or(self.end, |chunk| chunk.chunk_start_offset));
     }
 }
