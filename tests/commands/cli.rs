@@ -350,6 +350,13 @@ fn a_bare_file_is_replayed_and_commands_of_other_tools_hint_at_ours() {
     ] {
         folder.refused(&format!("{command} made.bag"), 2, &[command, hint]);
     }
+    for (flag, hint) in
+        [("--rate 2", "--speed"), ("-r 2", "--speed"), ("--start-offset=1", "--from")]
+    {
+        for command in ["replay made.bag", "made.bag"] {
+            folder.refused(&format!("{command} {flag}"), 2, &["replay has no flag", hint]);
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use std::path::Path;
 use std::time::Duration;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::db3_writer::{self, depth_png};
 use common::driver_messages::{CameraInfo, Image, compressed_image};
 use common::mcap_writer::{Cdr, ros2_camera_info, ros2_image};
@@ -570,72 +571,79 @@ fn proto(number: u8, wire_type: u8, bytes: &[u8]) -> Vec<u8> {
     [&field[..], bytes].concat()
 }
 
+/// Foxglove's images and calibration, in `protobuf` or `json`.
+fn foxglove_mcap(encoding: &str, frames: usize) -> Vec<u8> {
+    let is_json = encoding == "json";
+    let fixed = |v: u32| v.to_le_bytes();
+    // A time stamp of 1 s; width and height.
+    let start = [proto(1, 2, &[8, 1]), proto(2, 5, &fixed(16)), proto(3, 5, &fixed(12))].concat();
+    let json_start = r#""timestamp":{"sec":1,"nsec":0},"frame_id":"cam","width":16,"height":12"#;
+    let image = |i: usize| {
+        let bytes = bytes_of(&depth(i));
+        if is_json {
+            let data = BASE64_STANDARD.encode(bytes);
+            let text = format!(r#"{{{json_start},"encoding":"16UC1","step":32,"data":"{data}"}}"#);
+            return text.into_bytes();
+        }
+        let rest = [proto(4, 2, b"16UC1"), proto(5, 5, &fixed(32)), proto(6, 2, &bytes)].concat();
+        [start.clone(), rest, proto(7, 2, b"cam")].concat()
+    };
+    let k: Vec<u8> = K.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let proto_lens = [proto(4, 2, b"plumb_bob"), proto(6, 2, &k), proto(9, 2, b"cam")].concat();
+    let json_lens =
+        format!(r#"{{{json_start},"distortion_model":"plumb_bob","D":[],"K":{K:?},"P":[]}}"#);
+    let lens = if is_json { json_lens.into_bytes() } else { [&start[..], &proto_lens].concat() };
+    let mut writer = mcap::Writer::new(Cursor::new(Vec::new())).unwrap();
+    let mut channel = |topic: &str, name: &str| {
+        let schema = writer.add_schema(name, encoding, b"x").unwrap();
+        writer.add_channel(schema, topic, encoding, &Default::default()).unwrap()
+    };
+    let images = channel("/cam/depth", "foxglove.RawImage");
+    let lenses = channel("/cam/calibration", "foxglove.CameraCalibration");
+    let of_frames = (0..frames).map(|i| (images, image(i)));
+    for (channel_id, body) in std::iter::once((lenses, lens)).chain(of_frames) {
+        let (sequence, log_time, publish_time) = (0, S, S);
+        let header = mcap::records::MessageHeader { channel_id, sequence, log_time, publish_time };
+        writer.write_to_known_channel(&header, &body).unwrap();
+    }
+    writer.finish().unwrap();
+    writer.into_inner().into_inner()
+}
+
+/// realsense2_camera's RGBD: header, both camera infos, color, depth.
+fn rgbd_bag(frames: usize) -> Vec<u8> {
+    let mut writer = writer();
+    for i in 0..frames {
+        let info = CameraInfo::default().message();
+        let rgb = Image { encoding: "rgb8", ..Image::DEPTH };
+        let color = rgb.message(i as u32, S, &[9; 16 * 12 * 3]);
+        let image = Image::DEPTH.depth_message(i as u32, S, &depth(i));
+        let header = common::driver_messages::header(i as u32, S, "cam");
+        let message = [header, info.clone(), info, color, image].concat();
+        writer.typed("/camera/rgbd", "realsense2_camera_msgs/RGBD", &message);
+    }
+    writer.finish(true).bytes
+}
+
 #[test]
 fn images_of_foxglove_and_rgbd_are_read_as_those_of_ros() {
-    use base64::prelude::{BASE64_STANDARD, Engine as _};
-    let k = K.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    let fixed = |v: u32| v.to_le_bytes();
-    // Timestamp: 1 s, varint.
-    let start = [proto(1, 2, &[8, 1]), proto(2, 5, &fixed(16)), proto(3, 5, &fixed(12))].concat();
-    let raw = |i: usize| {
-        let rest = [
-            proto(4, 2, b"16UC1"),
-            proto(5, 5, &fixed(32)),
-            proto(6, 2, &bytes_of(&depth(i))),
-            proto(7, 2, b"cam"),
-        ];
-        [&start[..], &rest.concat()].concat()
-    };
-    let lens = [proto(4, 2, b"plumb_bob"), proto(6, 2, &k), proto(9, 2, b"cam")].concat();
-    let lens = [start.clone(), lens].concat();
-    let json = |i: usize| {
-        let data = BASE64_STANDARD.encode(bytes_of(&depth(i)));
-        let time = r#""timestamp":{"sec":1,"nsec":5},"frame_id":"cam","width":16,"height":12"#;
-        format!(r#"{{{time},"encoding":"16UC1","step":32,"data":"{data}"}}"#).into_bytes()
-    };
-    let json_lens = format!(
-        r#"{{"timestamp":{{"sec":1,"nsec":5}},"frame_id":"cam","width":16,"height":12,
-            "distortion_model":"plumb_bob","D":[],"K":{K:?},"R":[],"P":[]}}"#
-    );
-    for (encoding, images, lens) in
-        [("protobuf", [raw(0), raw(1)], lens), ("json", [json(0), json(1)], json_lens.into_bytes())]
-    {
-        let mut writer = mcap::Writer::new(Cursor::new(Vec::new())).unwrap();
-        let mut channel = |topic: &str, name: &str| {
-            let schema = writer.add_schema(name, encoding, b"x").unwrap();
-            writer.add_channel(schema, topic, encoding, &Default::default()).unwrap()
-        };
-        let [image, info] = [
-            channel("/cam/depth", "foxglove.RawImage"),
-            channel("/cam/calibration", "foxglove.CameraCalibration"),
-        ];
-        let parts = [(info, &lens), (image, &images[0]), (image, &images[1])];
-        for (channel_id, body) in parts {
-            let (sequence, log_time, publish_time) = (0, S, S);
-            let header =
-                mcap::records::MessageHeader { channel_id, sequence, log_time, publish_time };
-            writer.write_to_known_channel(&header, body).unwrap();
-        }
-        writer.finish().unwrap();
-        let file = File::new();
-        let path = file.put(&writer.into_inner().into_inner());
+    let file = File::new();
+    for encoding in ["protobuf", "json"] {
+        let path = file.put(&foxglove_mcap(encoding, 2));
         let (source, frames, _) = replay(&path, at_once());
         assert_eq!((depths(&frames), source.info().stream.intrinsics.fy), (vec![0, 1], 21.0));
         assert!(inspect(&path, &Default::default()).unwrap().complete);
     }
-
-    // RGBD: header, both camera infos, color, depth; ROS 1 puts parts behind each other as they are.
-    let mut writer = writer();
-    for i in 0..2 {
-        let info = CameraInfo::default().message();
-        let color = Image { encoding: "rgb8", ..Image::DEPTH }.message(i, S, &[9; 16 * 12 * 3]);
-        let image = Image::DEPTH.depth_message(i, S, &depth(i as usize));
-        let header = common::driver_messages::header(i, S, "cam");
-        let message = [header, info.clone(), info, color, image].concat();
-        writer.typed("/camera/rgbd", "realsense2_camera_msgs/RGBD", &message);
-    }
-    let file = File::new();
-    let (source, frames, _) = replay(&file.put(&writer.finish(true).bytes), with_color());
+    let (source, frames, _) = replay(&file.put(&rgbd_bag(2)), with_color());
     assert_eq!((depths(&frames), source.info().stream.intrinsics.fx), (vec![0, 1], 20.0));
     assert_eq!(frames[0].color.as_ref().unwrap().bytes[0], 9);
+}
+
+/// Small recordings of these kinds, for fuzzing: `.bag` and `.mcap`.
+pub fn seeds(frames: usize) -> [Vec<Vec<u8>>; 2] {
+    let half = frames / 2;
+    let chunks = [frame_messages(half..frames), frame_messages(0..half), color_messages(0..frames)];
+    let mcaps = [write_mcap(&chunks, true), write_mcap(&chunks, false)];
+    let foxglove = ["protobuf", "json"].map(|encoding| foxglove_mcap(encoding, frames));
+    [vec![rgbd_bag(frames)], mcaps.into_iter().chain(foxglove).collect()]
 }

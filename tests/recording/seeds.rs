@@ -136,7 +136,14 @@ fn every_seed_is_a_recording() {
         let target = kind.name.split(' ').next().unwrap();
         (target, kind.frames.len(), kind.bytes)
     });
-    let others = [("bag", bags()), ("db3", db3s()), ("mcap", mcaps())];
+    let [more_bags, more_mcaps] = crate::cases::seeds(FRAMES);
+    let others = [
+        ("bag", bags()),
+        ("db3", db3s()),
+        ("mcap", mcaps()),
+        ("bag", more_bags),
+        ("mcap", more_mcaps),
+    ];
     let others = others
         .into_iter()
         .flat_map(|(target, seeds)| seeds.into_iter().map(move |seed| (target, FRAMES, seed)));
