@@ -29,7 +29,7 @@ const K: [f64; 9] = [20.0, 0.0, 7.5, 0.0, 21.0, 5.5, 0.0, 0.0, 1.0];
 
 fn depth(i: usize) -> Vec<u16> {
     (0..16 * 12)
-        .map(|p| if (p + i) % 7 == 0 { 0 } else { (500 + 3 * p + 100 * i) as u16 })
+        .map(|p| if (p + i).is_multiple_of(7) { 0 } else { (500 + 3 * p + 100 * i) as u16 })
         .collect()
 }
 
@@ -114,7 +114,7 @@ fn lenses_are_what_image_geometry_makes_of_camera_infos() {
         assert_eq!([lens.fx, lens.fy, lens.ppx, lens.ppy].map(f64::from), want, "{infos:?}");
         let is_bent = topic == raw && infos[0].1.d == bent;
         assert_eq!(lens.is_distorted(), is_bent, "{infos:?}");
-        assert_eq!(remarks.contains(by), true, "{remarks}");
+        assert!(remarks.contains(by), "{remarks}");
         assert_eq!(remarks.is_empty(), by.is_empty(), "{remarks}");
         if !is_bent {
             let metres: Vec<f64> = depth(2).iter().map(|&d| f64::from(d) * 0.001).collect();
