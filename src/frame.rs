@@ -1,10 +1,11 @@
-//! What a source delivers: its streams, their images and the metadata of each.
+//! What a source delivers: its streams, their images and the metadata of each; and what the
+//! projection makes of a depth image.
 
 use std::sync::Arc;
 
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::clock::{DeviceTime, HostTime, TimestampDomain};
-use crate::huge_pages;
+use crate::pool;
 
 /// Buffers for colour images that a source makes: enough for all frames that a run has in flight.
 /// Those that are not used take no memory.
@@ -152,11 +153,36 @@ impl DepthFrame {
             meta: FrameMeta::default(),
             width,
             height,
-            depth: huge_pages::vec(0, width as usize * height as usize),
+            depth: pool::huge_vec(0, width as usize * height as usize),
             depth_m: Vec::new(),
             intrinsics: None,
             color: None,
             infrared: None,
         }
     }
+}
+
+/// The points of one depth image: of the pixels with depth, in row-major order; or of all pixels in
+/// organised clouds.
+///
+/// Camera frame: x right, y down, z forward, in metres.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Points {
+    pub positions_m: Vec<[f32; 3]>,
+    /// sRGB colours as `0xRRGGBBAA`, as a colour camera saw them: one for each point, or none if
+    /// they were not asked for.
+    pub colors_rgba: Vec<u32>,
+}
+
+/// A cloud on its way to the sinks, with its path timestamps.
+#[derive(Debug, Default)]
+pub struct Cloud {
+    pub meta: FrameMeta,
+    /// When the projection took the frame from the capture queue.
+    pub taken_at: HostTime,
+    /// When the projection had finished the cloud.
+    pub projected_at: HostTime,
+    pub points: Points,
+    /// The depth image it was made of, if a sink asked for it.
+    pub depth: Option<Arc<DepthFrame>>,
 }

@@ -27,7 +27,7 @@
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
 //! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
-//! | [`frame`], [`cloud`], [`camera`], [`clock`], [`pool`], `pairing`, [`huge_pages`], [`words`] | what flows, and what all the others use |
+//! | [`frame`], [`camera`], [`clock`], [`pool`], `pairing`, [`words`] | what flows, and what all the others use |
 //!
 //! Units stand in names (`depth_units_m`, `at_ns`). The camera frame is x right, y down, z forward,
 //! in metres as `f32`.
@@ -38,13 +38,11 @@ pub mod bench;
 pub mod camera;
 pub mod cli;
 pub mod clock;
-pub mod cloud;
 pub mod color;
 pub mod config;
 pub mod doctor;
 pub mod export;
 pub mod frame;
-pub mod huge_pages;
 pub mod monitor;
 mod pairing;
 pub mod pipeline;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use depthcast::clock::{Clock, MonotonicClock};
-use depthcast::cloud::Cloud;
+use depthcast::frame::Cloud;
 use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
 use depthcast::project::ProjectOptions;
 use depthcast::realtime::Realtime;

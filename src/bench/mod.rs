@@ -20,10 +20,10 @@ use rayon::slice::{ParallelSlice as _, ParallelSliceMut as _};
 
 use crate::camera::{Distortion, Intrinsics};
 use crate::clock::{HostTime, ManualClock};
-use crate::cloud::Points;
 use crate::color::{ColorRange, Coloring, Colormap, Ramp};
 use crate::frame::DepthFrame;
-use crate::huge_pages;
+use crate::frame::Points;
+use crate::pool;
 use crate::project::kernel::Kernel;
 use crate::project::{BackProjector, Decimate, DecimateBy, Layout, ProjectOptions, Reduction};
 use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -196,7 +196,7 @@ struct FloorBuffer {
 
 impl FloorBuffer {
     fn new(len: usize) -> Self {
-        let values = huge_pages::vec([0.0; 3], len + LINE_BYTES);
+        let values = pool::huge_vec([0.0; 3], len + LINE_BYTES);
         let is_after_line =
             |i: &usize| (values.as_ptr().addr() + i * size_of::<[f32; 3]>()) % LINE_BYTES == 16;
         let first = (0..LINE_BYTES).find(is_after_line).unwrap_or(0);
@@ -367,7 +367,7 @@ fn projections<'a>(
     projector(compact)?.project(frame, &mut points)?;
     let range = ColorRange { colormap: Colormap::default(), first_m: 0.5, last_m: 6.0 };
     let ramp = Ramp::of(Coloring::ByDepth(range)).context("depth decides")?;
-    let mut colors_rgba = huge_pages::vec(0, points.positions_m.len());
+    let mut colors_rgba = pool::huge_vec(0, points.positions_m.len());
     let call = move || ramp.colorize(black_box(&points.positions_m), black_box(&mut colors_rgba));
     candidates.push(Candidate::new("colours by depth", 1, call));
     Ok(())

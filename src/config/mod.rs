@@ -4,11 +4,8 @@
 //! `--config` says only what it changes. A key that nobody knows is an error that names the key and
 //! its line, in both.
 
-mod camera;
 mod cameras;
-mod clouds;
-mod profile;
-mod realtime;
+mod sections;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,8 +15,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 pub use cameras::{Pose, Poses};
-pub use clouds::Rgb;
-pub use profile::Length;
+pub use sections::{Length, Rgb};
 
 use crate::camera::Extrinsics;
 use crate::color::{ColorRange, Coloring, Colormap};
@@ -246,7 +242,7 @@ impl Config {
             viewer: self.viewer.overlaid(over.viewer),
             synthetic: self.synthetic.overlaid(over.synthetic),
             camera: Camera {
-                options: camera::merged(self.camera.options.clone(), over.camera.options.clone()),
+                options: sections::merged(self.camera.options.clone(), over.camera.options.clone()),
                 ..self.camera.overlaid(over.camera)
             },
             cameras: self.cameras.into_iter().chain(over.cameras).collect(),

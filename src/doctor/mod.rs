@@ -5,9 +5,7 @@
 
 mod camera;
 mod computer;
-mod udev;
 mod usb;
-mod viewer;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -21,7 +19,7 @@ use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 pub use camera::Library;
-pub use udev::rules as udev_rules;
+pub use usb::rules as udev_rules;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -102,7 +100,7 @@ pub fn examine(system: &System) -> Vec<Finding> {
         ("librealsense", vec![camera::library(system)]),
         ("usb_link", usb::links(on_bus.as_deref())),
         ("usb_permission", usb::permissions(system, devices)),
-        ("udev_rules", vec![udev::check(system, devices)]),
+        ("udev_rules", vec![usb::udev_rules(system, devices)]),
         ("usb_autosuspend", usb::autosuspend(system, devices)),
         ("usbfs_memory", vec![usb::usbfs_memory(system, devices.len() as u32)]),
         ("cpu_governor", vec![computer::governor(system)]),
@@ -112,9 +110,9 @@ pub fn examine(system: &System) -> Vec<Finding> {
         ("cores", vec![computer::cores(system)]),
         ("memory", vec![computer::memory(system)]),
         ("kernel", vec![computer::kernel(system)]),
-        ("display", vec![viewer::display(system)]),
-        ("rerun", vec![viewer::rerun(system)]),
-        ("ports", viewer::ports(system)),
+        ("display", vec![computer::display(system)]),
+        ("rerun", vec![computer::rerun(system)]),
+        ("ports", computer::ports(system)),
     ];
     let named = |(check, findings): (&'static str, Vec<Finding>)| {
         findings.into_iter().map(move |finding| Finding { check, ..finding })

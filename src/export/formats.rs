@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use png::{BitDepth, ColorType, DeflateCompression, EncodingError};
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::Points;
 use crate::frame::DepthFrame;
+use crate::frame::Points;
 use crate::project::{BackProjector, ProjectError, ProjectOptions};
 use crate::source::SourceInfo;
 

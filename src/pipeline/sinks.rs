@@ -10,7 +10,7 @@ use crossbeam_channel::RecvTimeoutError;
 use super::queue::Receiver;
 use super::{Policy, Shared};
 use crate::clock::HostTime;
-use crate::cloud::Cloud;
+use crate::frame::Cloud;
 use crate::frame::FrameMeta;
 use crate::sink::{CloudSink, Offer};
 use crate::stats::journal::{Event, FrameId, Journal};

@@ -10,7 +10,7 @@ use rayon::ThreadPool;
 use super::queue::{Receiver, Sender};
 use super::{End, PipelineSettings, Policy, Shared};
 use crate::clock::HostTime;
-use crate::cloud::Cloud;
+use crate::frame::Cloud;
 use crate::frame::DepthFrame;
 use crate::pool::Pool;
 use crate::project::{BackProjector, in_pool};

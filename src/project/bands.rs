@@ -15,8 +15,8 @@ use super::decimate::Decimate;
 use super::kernel::{Block, DepthScale, Kernel};
 use super::texture::Texture;
 use super::view::{Rays, Rows};
-use crate::cloud::Points;
 use crate::frame::ColorImage;
+use crate::frame::Points;
 
 /// No band has fewer pixels than this: to give one to a thread takes about as long as to project
 /// them.

@@ -4,8 +4,8 @@
 
 use super::view::{DepthRange, Roi};
 use super::{Layout, kernel};
-use crate::cloud::Points;
 use crate::frame::DepthFrame;
+use crate::frame::Points;
 
 /// Replaces the positions of `points` by those of the pixels of `roi`, whose rays are given.
 pub(super) fn project(

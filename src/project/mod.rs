@@ -43,9 +43,9 @@ use view::{Rays, Rows};
 use voxel::VoxelGrid;
 
 use crate::camera::{ColorCamera, Intrinsics};
-use crate::cloud::Points;
 use crate::frame::DepthFrame;
-use crate::huge_pages;
+use crate::frame::Points;
+use crate::pool;
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ProjectError {
@@ -233,7 +233,7 @@ impl BackProjector {
         let colors = if self.texture.is_some() { pixels } else { 0 };
         move || {
             let (mut positions_m, mut colors_rgba) =
-                (huge_pages::vec([0.0; 3], pixels), huge_pages::vec(0, colors));
+                (pool::huge_vec([0.0; 3], pixels), pool::huge_vec(0, colors));
             positions_m.clear();
             colors_rgba.clear();
             Points { positions_m, colors_rgba }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::camera::Extrinsics;
 use crate::clock::HostTime;
-use crate::cloud::Cloud;
+use crate::frame::Cloud;
 use crate::stats::Snapshot;
 
 #[cfg(feature = "viewer")]

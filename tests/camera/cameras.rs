@@ -51,8 +51,8 @@ mod software {
     use std::time::Duration;
 
     use depthcast::clock::MonotonicClock;
-    use depthcast::cloud::Cloud;
     use depthcast::config::{self, Config, Preset};
+    use depthcast::frame::Cloud;
     use depthcast::sink::Needs;
     use depthcast::source::FrameSource;
     use depthcast::source::options::Filters;

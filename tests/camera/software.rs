@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use depthcast::cloud::Cloud;
+use depthcast::frame::Cloud;
 use depthcast::sink::{CloudSink, Needs, Offer};
 
 use super::device::{self, Device, Error, FIRMWARE, Handle, NAME, SERIAL, Sensor, Stream, USB};

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use depthcast::camera::{Distortion, Intrinsics};
 use depthcast::clock::{Clock, MonotonicClock};
-use depthcast::cloud::Cloud;
 use depthcast::config::{self, Config, Preset};
+use depthcast::frame::Cloud;
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::project::UNSEEN_RGBA;
 use depthcast::sink::{CloudSink, Needs, NullSink};

@@ -16,12 +16,11 @@ const LAYERS: &[&[&str]] = &[
     &["source"],
     &["recording"],
     &["project"],
-    &["cloud"],
     &["pairing"],
     &["frame"],
     &["camera", "color", "realtime"],
     &["clock"],
-    &["huge_pages", "pool", "words"],
+    &["pool", "words"],
 ];
 /// Those of `recording`.
 const RECORDING: &[&[&str]] =

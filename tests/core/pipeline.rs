@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::assert_accounted;
 use depthcast::clock::{Clock, HostTime, MonotonicClock};
-use depthcast::cloud::Cloud;
+use depthcast::frame::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, End, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::sink::{CloudSink, NullSink, Offer};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::recording::{at_once, drain, open};
 use depthcast::camera::{ColorCamera, Distortion, Extrinsics, Intrinsics};
-use depthcast::cloud::Points;
+use depthcast::frame::Points;
 use depthcast::frame::{ColorFormat, ColorImage, DepthFrame, FrameMeta};
 use depthcast::project::kernel::Kernel;
 use depthcast::project::{

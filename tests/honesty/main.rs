@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::scripted::SlowProjection;
 use common::{assert_accounted, settings};
 use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
-use depthcast::cloud::Cloud;
+use depthcast::frame::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
 use depthcast::sink::{CloudSink, Offer, Released};

@@ -11,7 +11,6 @@ mod file;
 mod lz4;
 mod mcap;
 mod open;
-mod order;
 mod parts;
 mod translated;
 

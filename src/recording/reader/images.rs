@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::camera::Intrinsics;
 use crate::frame::{ColorStream, DepthStream};
-use crate::huge_pages;
+use crate::pool;
 use crate::recording::container::{Container, Item, Message, Topic};
 use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
@@ -342,7 +342,7 @@ impl ImageReader {
         image.check_depth(width, height).map_err(Unread::Damaged)?;
         let len = width as usize * height as usize;
         if depth.len() != len {
-            *depth = huge_pages::vec(0, len);
+            *depth = pool::huge_vec(0, len);
         }
         let (data, step_bytes, width) = (image.data, image.step_bytes as usize, width as usize);
         match DepthFormat::of(image.encoding).unwrap_or_default() {

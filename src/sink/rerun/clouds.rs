@@ -20,10 +20,10 @@ use rerun::external::arrow::datatypes::{DataType, Field, ToByteSlice as _};
 use rerun::{DepthImage, Image, Points3D, SerializedComponentBatch};
 
 use crate::clock::Clock;
-use crate::cloud::{Cloud, Points};
 use crate::color::{Coloring, Ramp};
+use crate::frame::{Cloud, Points};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame};
-use crate::huge_pages;
+use crate::pool;
 use crate::pool::Pool;
 use crate::sink::Released;
 
@@ -161,7 +161,7 @@ impl Selection {
         let colors = if ramp.is_some() { max_points } else { positions };
         let make = move || Points {
             positions_m: Vec::with_capacity(positions),
-            colors_rgba: huge_pages::vec(0, colors),
+            colors_rgba: pool::huge_vec(0, colors),
         };
         Self { max_points, ramp, pool: Pool::new(in_flight + 1, make) }
     }

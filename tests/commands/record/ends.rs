@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use depthcast::clock::Clock;
-use depthcast::cloud::Cloud;
+use depthcast::frame::Cloud;
 use depthcast::pipeline::{self, Outcome, Outlets, PipelineSettings, Policy, Stop};
 use depthcast::sink::{CloudSink, NullSink, Offer};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};

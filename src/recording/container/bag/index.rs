@@ -7,9 +7,8 @@ use std::io;
 use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, ns_of, u32_at};
 use super::{FileRecord, MAX_CHUNK_BYTES, read_record};
 use crate::recording::container::Topic;
-use crate::recording::container::chunks::Place;
+use crate::recording::container::chunks::{ChunkOrder, Place};
 use crate::recording::container::file::RecordingFile;
-use crate::recording::container::order::ChunkOrder;
 use crate::recording::ros::Encoding;
 use crate::words::count;
 

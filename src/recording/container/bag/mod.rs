@@ -18,11 +18,10 @@ use self::chunk::Chunk;
 use self::index::{Index, Unwanted, first_recorded_ns, read_index, read_topic};
 pub use self::record::MAGIC;
 use self::record::{Header, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
-use super::chunks::Chunks;
+use super::chunks::{ChunkOrder, Chunks, ORDER_REMARK};
 use super::damage::{Damage, DamageLog};
 use super::decompress::{Compression, Wholeness};
 use super::file::RecordingFile;
-use super::order::{self, ChunkOrder};
 use super::{Container, Item, Topic};
 
 /// No recorder makes chunks this long (librealsense: one image and a little); a longer one is
@@ -373,7 +372,7 @@ impl Container for BagReader {
             }
         }
         *order = sorted;
-        Some(order::REMARK.to_owned())
+        Some(ORDER_REMARK.to_owned())
     }
 
     fn rewind(&mut self) {

@@ -17,10 +17,10 @@ use std::path::Path;
 
 use self::ahead::RowsAhead;
 use self::sqlite::{Counts, MAX_PROBES, RowHead, Sqlite};
+use super::chunks::ORDER_REMARK;
 use super::damage::{Damage, DamageLog};
 use super::decompress::{MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::open::RecordingError;
-use super::order;
 use super::{Container, Item, Message, NewJob, Topic};
 use crate::words::count;
 
@@ -390,7 +390,7 @@ impl Container for Db3Reader {
             return None;
         }
         self.by_time = Some(self.sqlite.ids_by_time().ok()?);
-        Some(order::REMARK.to_owned())
+        Some(ORDER_REMARK.to_owned())
     }
 
     fn rewind(&mut self) {

@@ -22,11 +22,10 @@ use ::mcap::records::{MessageHeader, Record, op};
 
 use self::framing::{HEAD_BYTES, MAX_CHUNK_BYTES, chunk_head, head_at, look_ahead};
 use self::summary::{Channels, Index, read_end};
-use super::chunks::{Chunks, Loaded};
+use super::chunks::{ChunkOrder, Chunks, Loaded, ORDER_REMARK};
 use super::damage::{Damage, DamageLog};
 use super::decompress::{Compression, MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::file::RecordingFile;
-use super::order::{self, ChunkOrder};
 use super::{Container, Item, Message, Topic};
 use crate::recording::ros::Encoding;
 use crate::words::count;
@@ -540,7 +539,7 @@ impl Container for McapReader {
             let mut channels_of = chunks[chunk].message_index_offsets.keys();
             channels_of.any(|id| channels.topic(*id).is_some_and(|known| known.name == topic))
         };
-        order.sort(&starts_ns, topics, has).then(|| order::REMARK.to_owned())
+        order.sort(&starts_ns, topics, has).then(|| ORDER_REMARK.to_owned())
     }
 
     fn rewind(&mut self) {

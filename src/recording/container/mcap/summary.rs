@@ -9,8 +9,8 @@ use ::mcap::sans_io::linear_reader::{LinearReadEvent, LinearReader, LinearReader
 
 use super::framing::{HEAD_BYTES, head_at};
 use crate::recording::container::Topic;
+use crate::recording::container::chunks::ChunkOrder;
 use crate::recording::container::file::RecordingFile;
-use crate::recording::container::order::ChunkOrder;
 use crate::recording::ros::Encoding;
 use crate::words::count;
 
