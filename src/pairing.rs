@@ -34,8 +34,6 @@ pub struct Pairs<D, C> {
     patience: Patience,
     /// Depth frames at the front that wait no longer.
     hurried: usize,
-    /// Depth and colour are too far from each other for what is kept here.
-    is_unsure: bool,
 }
 
 impl<D, C: Clone> Pairs<D, C> {
@@ -43,7 +41,7 @@ impl<D, C: Clone> Pairs<D, C> {
         // One more than the most, for the one that makes the others go.
         let (depths, colors) =
             (VecDeque::with_capacity(MAX_DEPTHS + 1), VecDeque::with_capacity(MAX_COLORS + 1));
-        Self { depths, colors, patience, hurried: 0, is_unsure: false }
+        Self { depths, colors, patience, hurried: 0 }
     }
 
     pub fn add_depth(&mut self, stamp_ns: i64, depth: D) {
@@ -58,14 +56,7 @@ impl<D, C: Clone> Pairs<D, C> {
         self.colors.push_back((stamp_ns, color));
         if self.colors.len() > MAX_COLORS {
             self.colors.pop_front();
-            // No depth frame has had a chance to be paired with it.
-            self.is_unsure |= self.depths.is_empty();
         }
-    }
-
-    /// Whether a nearer colour image may have been passed over, or may come much later.
-    pub fn is_unsure(&self) -> bool {
-        self.is_unsure
     }
 
     /// Depth frames that wait now wait no longer.
@@ -76,7 +67,7 @@ impl<D, C: Clone> Pairs<D, C> {
     pub fn clear(&mut self) {
         self.depths.clear();
         self.colors.clear();
-        (self.hurried, self.is_unsure) = (0, false);
+        self.hurried = 0;
     }
 
     /// The next depth frame, in the order of arrival, and its colour image, once that is certain.
@@ -90,7 +81,6 @@ impl<D, C: Clone> Pairs<D, C> {
         if !(has_color || has_waited || self.hurried > 0 || self.depths.len() > MAX_DEPTHS) {
             return None;
         }
-        self.is_unsure |= !has_color && self.hurried == 0;
         self.hurried = self.hurried.saturating_sub(1);
         let (stamp_ns, depth) = self.depths.pop_front()?;
         let apart_ns = |color: &(i64, C)| color.0.abs_diff(stamp_ns);

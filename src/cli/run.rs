@@ -251,7 +251,9 @@ fn report_one(
             return Err(error);
         }
         if outcome.end == End::EndOfInput {
-            outcome.warnings.push("no frame was delivered; is --from after the end?".into());
+            outcome
+                .warnings
+                .push("no frame was delivered; is --from after the end, if it was given?".into());
         }
     }
     let report = Report::new(&info, settings, &outcome, error.as_ref());

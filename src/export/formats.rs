@@ -44,7 +44,7 @@ impl Format {
 
 /// Encodes frames. Each worker has its own.
 pub(super) struct Encoder {
-    format: Format,
+    pub(super) format: Format,
     /// None where the depth image itself is written.
     projector: Option<BackProjector>,
     points: Points,

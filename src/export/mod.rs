@@ -27,6 +27,7 @@ use crate::pipeline::Stop;
 use crate::recording::{Damage, ReadOptions};
 use crate::source::recording::{Pace, RecordingSource, ReplayOptions};
 use crate::source::{Delivery, FrameSource as _};
+use crate::words::count;
 
 /// The contract that [`Summary`] follows when it is written as JSON.
 pub const EXPORT_SCHEMA: &str = "depthcast.export.v1";
@@ -119,7 +120,7 @@ impl Export {
             self.refuse_existing(stop)?;
         }
         let Self { settings, frames, encoders, .. } = self;
-        let ExportSettings { dir, format, recording, force, .. } = settings;
+        let ExportSettings { dir, format, recording, force, from: settings_from, .. } = settings;
         let is_new_dir = !dir.exists();
         std::fs::create_dir_all(&dir)
             .with_context(|| format!("--out {}: cannot be made", dir.display()))?;
@@ -140,7 +141,7 @@ impl Export {
             damage: Damage::default(),
             warnings: Vec::new(),
         };
-        let shared = Mutex::new(Shared { frames, summary, error: None, stop, on_file });
+        let shared = Mutex::new(Shared { frames, summary, too_far: 0, error: None, stop, on_file });
         pool.scope(|scope| {
             let (shared, dir) = (&shared, &dir);
             for encoder in encoders {
@@ -148,7 +149,7 @@ impl Export {
             }
         });
 
-        let Shared { frames, mut summary, error, .. } =
+        let Shared { frames, mut summary, too_far, error, .. } =
             shared.into_inner().unwrap_or_else(PoisonError::into_inner);
         let files = summary.files;
         if is_new_dir && files == 0 {
@@ -162,7 +163,16 @@ impl Export {
         summary.damage = frames.source.damage();
         summary.warnings.extend(frames.names.warning());
         if files == 0 {
-            summary.warnings.push("no frame was exported; is --from after the end?".into());
+            let is_from = if settings_from.is_some() { "; is --from after the end?" } else { "" };
+            summary.warnings.push(format!("no frame was exported{is_from}"));
+        }
+        if too_far > 0 {
+            summary.warnings.push(format!(
+                "{} with a depth that 16 bits in millimetres cannot hold (under 0.5 mm, or over \
+                 65.535 m) {} 0 in the images; --format npy keeps it",
+                count(too_far, "pixel"),
+                if too_far == 1 { "is" } else { "are" }
+            ));
         }
         Ok(summary)
     }
@@ -236,14 +246,16 @@ impl Frames {
 struct Shared<'a> {
     frames: Frames,
     summary: Summary,
+    /// Pixels whose depth no file can hold.
+    too_far: u64,
     /// The first one, which ends the work of all.
     error: Option<anyhow::Error>,
     stop: &'a Stop,
     on_file: &'a mut (dyn FnMut(u64) + Send),
 }
 
-/// The points and bytes of a file.
-type Written = (u64, u64);
+/// A file: its points, its bytes, and the pixels whose depth it cannot hold.
+type Written = (u64, u64, u64);
 
 impl Shared<'_> {
     /// Accounts for the file before, then reads the next frame into `frame`. Returns the name of
@@ -254,7 +266,8 @@ impl Shared<'_> {
         frame: &mut DepthFrame,
     ) -> Option<OsString> {
         let result = done.transpose().and_then(|done| {
-            if let Some((points, bytes)) = done {
+            if let Some((points, bytes, too_far)) = done {
+                self.too_far += too_far;
                 self.summary.files += 1;
                 self.summary.points += points;
                 self.summary.bytes += bytes;
@@ -289,7 +302,12 @@ fn write(
     let points = encoder.project(frame).with_context(|| path.display().to_string())? as u64;
     let bytes = write_file(path, replace, |out| encoder.write(frame, out))
         .map_err(|error| explain(error, path))?;
-    Ok((points, bytes))
+    let is_lost = |(&metres, &steps): (&f32, &u16)| metres > 0.0 && steps == 0;
+    let too_far = match encoder.format {
+        Format::Png => frame.depth_m.iter().zip(&frame.depth).filter(|p| is_lost(*p)).count(),
+        _ => 0,
+    };
+    Ok((points, bytes, too_far as u64))
 }
 
 /// Which file could not be written, and what to do.

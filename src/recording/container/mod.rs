@@ -3,6 +3,7 @@
 
 mod ahead;
 mod bag;
+mod by_time;
 mod chunks;
 mod damage;
 mod db3;
@@ -22,6 +23,8 @@ use std::ops::Range;
 use crate::recording::ros::Encoding;
 
 pub use ahead::{Job, NewJob};
+pub use by_time::ByTime;
+use by_time::TimeSpans;
 pub use damage::Damage;
 pub use open::{Format, RecordingError, open, sniff};
 
@@ -146,9 +149,8 @@ pub trait Container: Send {
         None
     }
 
-    /// From the next rewind on the messages of these topics come in the order of time, as far as the
-    /// index tells, also where they are not so in the file. Returns what is to be said of it.
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+    /// When the messages of these topics were recorded, by an intact index.
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
         let _ = topics;
         None
     }

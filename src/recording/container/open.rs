@@ -31,6 +31,17 @@ const KNOWN: &[(&[u8], &str)] = &[
         "Matroska (.mkv), such as the Azure Kinect's recorder writes: its SDK's `k4arecorder` tools \
          and Open3D read it",
     ),
+    (
+        b"version https://hawser.github.com/",
+        "a Git LFS pointer, and not the file itself: `git lfs pull` fetches it",
+    ),
+    (b"rosbag2_bagfile_information", "the metadata of a rosbag2 recording; name its folder"),
+    (b"RIFF", "a video or sound file (RIFF, such as .avi)"),
+    (b"<?xml", "an XML file, such as the answer of a server to a failed download"),
+    (b"{", "JSON, such as the answer of a server to a failed download"),
+    (b"\xd4\xc3\xb2\xa1", "a network capture (pcap)"),
+    (b"\x0a\x0d\x0d\x0a", "a network capture (pcapng)"),
+    (b"NI10", "an OpenNI recording (.oni); NiViewer or OpenNI's tools read it"),
     (b"ONI", "an OpenNI recording (.oni); NiViewer or OpenNI's tools read it"),
     (b"SVO", "a ZED recording (.svo); Stereolabs' ZED SDK reads it and can export images"),
     (b"\xff\xd8\xff", "a JPEG image"),
@@ -122,7 +133,13 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, RecordingError> {
     let metadata = folder.join(METADATA_FILE);
     if let Ok(text) = std::fs::read_to_string(&metadata) {
         let listed = listed_files(&text);
-        let files: Vec<PathBuf> = listed.iter().map(|name| folder.join(name)).collect();
+        // Older ones list them with the name of the folder.
+        let file_of = |name: &String| {
+            let own_name = Path::new(name).file_name().map(|own_name| folder.join(own_name));
+            let is_there = |file: &PathBuf| file.exists() && !folder.join(name).exists();
+            own_name.filter(is_there).unwrap_or_else(|| folder.join(name))
+        };
+        let files: Vec<PathBuf> = listed.iter().map(file_of).collect();
         if let Some(missing) = files.iter().find(|file| !file.exists()) {
             let name = missing.file_name().unwrap_or_default().display();
             let compressed = PathBuf::from(format!("{}.zstd", missing.display()));
@@ -146,6 +163,9 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, RecordingError> {
         })
         .collect();
     files.sort();
+    if let Some(parts) = numbered_parts(&files) {
+        return Ok(parts);
+    }
     match files.len() {
         0 => Err(wrong("is a directory without a recording in it".to_owned())),
         1 => Ok(files),
@@ -154,6 +174,21 @@ fn files_of(path: &Path) -> Result<Vec<PathBuf>, RecordingError> {
              together; name one, or several in order of time"
         ))),
     }
+}
+
+/// Files in the order of their numbers, where all are `<name>_<number>` of one recording.
+fn numbered_parts(files: &[PathBuf]) -> Option<Vec<PathBuf>> {
+    let numbered = |file: &PathBuf| {
+        let (name, number) = file.file_stem()?.to_str()?.rsplit_once('_')?;
+        let extension = file.extension()?.to_str()?.to_owned();
+        Some((name.to_owned(), extension, number.parse::<u64>().ok()?, file.clone()))
+    };
+    let mut parts: Vec<_> = files.iter().map(numbered).collect::<Option<_>>()?;
+    parts.sort_by_key(|part| part.2);
+    let is_one = parts.windows(2).all(|pair| {
+        (&pair[0].0, &pair[0].1) == (&pair[1].0, &pair[1].1) && pair[0].2 + 1 == pair[1].2
+    });
+    (is_one && parts.len() > 1).then(|| parts.into_iter().map(|part| part.3).collect())
 }
 
 /// What `relative_file_paths` of a `metadata.yaml` lists, which is plain enough to be read by lines.
@@ -200,7 +235,7 @@ pub fn sniff(path: &Path) -> Result<Format, RecordingError> {
         );
     }
     let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(64).read_to_end(&mut start)).map_err(io_error)?;
+    File::open(path).and_then(|file| file.take(512).read_to_end(&mut start)).map_err(io_error)?;
     if start.is_empty() {
         return wrong("is empty; the recorder wrote nothing or the copy failed".to_owned());
     }
@@ -220,6 +255,12 @@ pub fn sniff(path: &Path) -> Result<Format, RecordingError> {
     if let Some((_, what)) = KNOWN.iter().find(|(magic, _)| start.starts_with(magic)) {
         let what = what.replace("FILE", &path.display().to_string());
         return wrong(format!("{none}: it is {what}"));
+    }
+    if start.get(257..262) == Some(b"ustar") {
+        return wrong(format!("{none}: it is a tar archive; unpack it first"));
+    }
+    if start.get(4..8) == Some(b"ftyp") {
+        return wrong(format!("{none}: it is a video (MP4)"));
     }
     let text = String::from_utf8_lossy(&start).trim_start().to_ascii_lowercase();
     if text.starts_with("<!doctype html") || text.starts_with("<html") {

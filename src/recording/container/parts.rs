@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
 
+use super::by_time::TimeSpans;
 use super::{Container, Damage, Item, Message, Topic};
 
 pub struct Parts {
@@ -157,9 +158,21 @@ impl Container for Parts {
         self.parts.iter_mut().for_each(|part| part.expect(topics));
     }
 
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
-        let remarks = self.parts.iter_mut().filter_map(|part| part.order_by_time(topics));
-        remarks.last()
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
+        let mut all = TimeSpans { last_ns: vec![None; topics.len()], ..TimeSpans::default() };
+        let mut end_ns = i64::MIN;
+        for part in &mut self.parts {
+            let spans = part.time_spans(topics)?;
+            let start_ns = spans.of_places_ns.iter().map(|span| span[0]).min();
+            all.is_disordered |= spans.is_disordered || start_ns.is_some_and(|ns| ns < end_ns);
+            all.is_sorted |= spans.is_sorted;
+            end_ns = spans.of_places_ns.iter().map(|span| span[1]).max().unwrap_or(end_ns);
+            all.of_places_ns.extend(spans.of_places_ns);
+            for (last_ns, of_part_ns) in all.last_ns.iter_mut().zip(spans.last_ns) {
+                *last_ns = (*last_ns).max(of_part_ns);
+            }
+        }
+        Some(all)
     }
 
     fn rewind(&mut self) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 
+use super::by_time::TimeSpans;
 use super::{Container, Damage, Item, Message, Topic};
 use crate::recording::ros::{Encoding, Foreign};
 
@@ -166,11 +167,11 @@ impl Container for Translated {
         self.inner.expect(origins.as_deref());
     }
 
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
         let origins: Vec<String> =
             topics.iter().map(|topic| self.origin(topic).to_owned()).collect();
         let origins: Vec<&str> = origins.iter().map(String::as_str).collect();
-        self.inner.order_by_time(&origins)
+        self.inner.time_spans(&origins)
     }
 
     fn rewind(&mut self) {

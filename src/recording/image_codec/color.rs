@@ -18,7 +18,8 @@ enum Layout {
 fn pixels(encoding: &str) -> Option<(ColorFormat, Layout)> {
     Some(match encoding.to_ascii_lowercase().as_str() {
         "rgb8" => (ColorFormat::Rgb8, Layout::Same),
-        "bgr8" => (ColorFormat::Bgr8, Layout::Same),
+        // What OpenCV calls it.
+        "bgr8" | "8uc3" => (ColorFormat::Bgr8, Layout::Same),
         "rgba8" => (ColorFormat::Rgb8, Layout::WithAlpha),
         "bgra8" => (ColorFormat::Bgr8, Layout::WithAlpha),
         "yuyv" | "yuy2" | "yuv422_yuy2" => (ColorFormat::Yuyv, Layout::Same),

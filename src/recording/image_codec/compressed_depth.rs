@@ -1,8 +1,9 @@
 //! What ROS's `compressed_depth_image_transport` does to depth, beyond PNG: its header, metres as
 //! quantised inverse depth, RVL.
 
+use super::png_jpeg::PNG_MAGIC;
 use super::{Shape, raw_encoding};
-use crate::recording::ros::CompressedImage;
+use crate::recording::ros::{CompressedImage, DepthFormat};
 
 /// What is before the compressed image: a format, and the two parameters of [`Quantisation`].
 pub const HEADER_BYTES: usize = 12;
@@ -17,17 +18,32 @@ pub struct Quantisation {
 impl Quantisation {
     /// Nothing if the image was not made of 32-bit floats.
     pub fn of(image: &CompressedImage<'_>) -> Result<Option<Self>, String> {
-        if raw_encoding(image.format) != "32FC1" {
+        if !Self::is_in(image) {
             return Ok(None);
         }
+        let missing = "an image of floats without the parameters of its quantisation";
+        Self::parse(image.data).map(Some).ok_or_else(|| missing.to_owned())
+    }
+
+    /// Whether the image was made of 32-bit floats: by its format, or, where that names no
+    /// encoding, by a header with parameters as the transport makes them.
+    pub fn is_in(image: &CompressedImage<'_>) -> bool {
+        let raw = raw_encoding(image.format);
+        if DepthFormat::of(raw).is_some() {
+            return raw == "32FC1";
+        }
+        let has_header = image.data.get(HEADER_BYTES..).is_some_and(|d| d.starts_with(PNG_MAGIC));
+        let is_likely = |q: Self| (1e-2..1e7).contains(&q.a) && (-1e7..=1.0).contains(&q.b);
+        has_header && Self::parse(image.data).is_some_and(is_likely)
+    }
+
+    fn parse(data: &[u8]) -> Option<Self> {
         let parameter = |at: usize| {
-            let bytes = image.data.get(at..at + 4)?.try_into().ok()?;
+            let bytes = data.get(at..at + 4)?.try_into().ok()?;
             Some(f32::from_le_bytes(bytes)).filter(|p| p.is_finite())
         };
-        match (parameter(4), parameter(8)) {
-            (Some(a), Some(b)) if a > 0.0 => Ok(Some(Self { a, b })),
-            _ => Err("an image of floats without the parameters of its quantisation".to_owned()),
-        }
+        let (a, b) = (parameter(4)?, parameter(8)?);
+        (a > 0.0).then_some(Self { a, b })
     }
 
     /// Makes metres of `rows`, an image of the shape `quantised`.

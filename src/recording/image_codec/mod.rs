@@ -111,9 +111,27 @@ impl Decoder {
         };
         match Quantisation::of(image)? {
             Some(quantisation) => quantisation.undo(&shape, rows),
+            None if shape.encoding == "rgba8" && !is_rgba(image.format) => {
+                without_alpha(shape, rows)
+            }
             None => Ok(shape),
         }
     }
+}
+
+/// librealsense's recorder keeps the fourth channel.
+fn is_rgba(format: &str) -> bool {
+    matches!(raw_encoding(format), "RGBA8" | "BGRA8")
+}
+
+/// Leaves only red, green and blue.
+fn without_alpha(rgba: Shape, rows: &mut Vec<u8>) -> Result<Shape, String> {
+    for pixel in 0..rows.len() / 4 {
+        rows.copy_within(4 * pixel..4 * pixel + 3, 3 * pixel);
+    }
+    let shape = Shape::plain(rgba.width, rgba.height, "rgb8", 3)?;
+    rows.truncate(shape.bytes()?);
+    Ok(shape)
 }
 
 /// What keeps an image from being decompressed, by its checksums and without decompressing it; else
@@ -140,7 +158,7 @@ impl<'a> Compressed<'a> {
             let is_grey = color::is_grey(raw_encoding(image.format));
             return Ok(Self::Jpeg { bytes: data, is_grey });
         }
-        if image.format.ends_with("compressedDepth rvl") {
+        if words(image.format).any(|word| word == "rvl") {
             let (width, height, bytes) =
                 compressed_depth::rvl_size(data).ok_or("a damaged RVL image")?;
             return Ok(Self::Rvl(Shape::plain(width, height, "16UC1", 2)?, bytes));
@@ -169,12 +187,20 @@ pub fn size_px(image: &CompressedImage<'_>) -> Option<(u32, u32)> {
     }
 }
 
-/// Whether an image is a PNG of one channel of 16 bits, as only depth is.
-pub fn is_16_bit_png(image: &CompressedImage<'_>) -> bool {
-    let Ok(Compressed::Png(bytes)) = Compressed::of(image) else { return false };
-    // Depth and colour type in IHDR.
+/// The format of an image by its bytes, whatever it calls itself; nothing where only its format can
+/// tell.
+pub fn format_by_bytes(image: &CompressedImage<'_>) -> Option<&'static str> {
+    // Depth and colour type in IHDR. No camera's colour has 16 bits in one channel.
     const BITS_AT: usize = 24;
-    bytes.get(BITS_AT..BITS_AT + 2) == Some(&[16, 0])
+    match Compressed::of(image).ok()? {
+        Compressed::Png(bytes) if bytes.get(BITS_AT..BITS_AT + 2) == Some(&[16, 0]) => {
+            let is_metres = Quantisation::is_in(image);
+            Some(if is_metres { "32FC1; compressedDepth png" } else { "16UC1; png" })
+        }
+        Compressed::Png(_) => Some("png"),
+        Compressed::Jpeg { .. } => Some("jpeg"),
+        Compressed::Rvl(..) | Compressed::Zstd(..) => None,
+    }
 }
 
 /// What an image was before it was compressed, by its format: `16UC1` of `16UC1; compressedDepth
@@ -186,8 +212,11 @@ pub fn raw_encoding(format: &str) -> &str {
 /// Whether a driver's format names something that can be decompressed; what others have invented is
 /// no damage.
 pub fn is_readable(format: &str) -> bool {
-    format.split([';', ' ']).any(|word| matches!(word, "png" | "jpeg" | "jpg" | "rvl"))
-        || format.ends_with("compressedDepth")
+    words(format).any(|word| matches!(&*word, "png" | "jpeg" | "jpg" | "rvl" | "compresseddepth"))
+}
+
+fn words(format: &str) -> impl Iterator<Item = String> {
+    format.split([';', ' ']).map(str::to_ascii_lowercase)
 }
 
 /// The encoding of a driver's colour images once decompressed: they have their pixels in one order,

@@ -12,13 +12,13 @@ use crate::camera::{Distortion, Extrinsics};
 use crate::clock::TimestampDomain;
 use crate::recording::ReadOptions;
 use crate::recording::container::Format;
-use crate::recording::container::{self, Container, Item, Message, Topic};
+use crate::recording::container::{self, ByTime, Container, Item, Message, Topic};
 use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, ImageHead, Metadata, Outcome, missing_metadata,
 };
-use crate::recording::reader::images::{ImageReader, LeftOut, other_size};
+use crate::recording::reader::images::{ImageReader, LeftOut, other_size, remark_of_order};
 use crate::recording::reader::metadata_join::Guess;
 use crate::recording::ros::{self, CompressedImage, Stamp, text};
 use crate::recording::streams::catalogue::{Catalogue, StreamFacts};
@@ -162,21 +162,21 @@ struct Stamps {
     last_ns: Option<i64>,
     /// All steps forward. Where stamps go back the camera was restarted, and its clock with it.
     forward_ns: i64,
-    go_back: bool,
+    times_back: u64,
 }
 
 impl Stamps {
     fn add(&mut self, stamp_ns: i64) {
         let step_ns = self.last_ns.map_or(0, |last| stamp_ns.saturating_sub(last));
         self.forward_ns = self.forward_ns.saturating_add(step_ns.max(0));
-        self.go_back |= step_ns < 0;
+        self.times_back += u64::from(step_ns < 0);
         self.last_ns = Some(stamp_ns);
     }
 }
 
 impl<'a> Inspection<'a> {
     fn open(path: &'a Path, options: &ReadOptions) -> Result<Self, RecordingError> {
-        let (mut container, format) = container::open(&options.parts(path))?;
+        let (container, format) = container::open(&options.parts(path))?;
         let known = Catalogue::new(&options.overrides);
         let mut remarks = Vec::new();
         // librealsense's record times may be garbage.
@@ -187,7 +187,8 @@ impl<'a> Inspection<'a> {
             .map(|topic| topic.name.clone())
             .collect();
         let images: Vec<&str> = images.iter().map(String::as_str).collect();
-        remarks.extend(container.order_by_time(&images));
+        let (mut container, remark) = ByTime::wrap(container, &images);
+        remarks.extend(remark.map(str::to_owned));
         container.rewind();
         let (replayed, refusal) = match ImageReader::open(path, options, false) {
             Ok(reader) => (Some(reader.depth_topic_and_size()), None),
@@ -327,8 +328,11 @@ impl<'a> Inspection<'a> {
             let by = facts.and_then(|facts| facts.lens_by.as_ref());
             let by = by.filter(|_| known.overrides.intrinsics.is_none());
             damage.remarks.extend(by.map(|by| format!("the depth stream is projected {by}")));
-            damage.remarks.extend(frames.assembler.zero_stamps().remark());
+            damage.remarks.extend(frames.assembler.zero_stamps().remark("depth image"));
             damage.remarks.extend(frames.left_out.remarks());
+            let is_driver = known.driver.depth_units(stream).is_some();
+            let times_back = if is_driver { frames.stamps.times_back } else { 0 };
+            damage.remarks.extend(remark_of_order(times_back));
         }
         let topics = container.topics();
         let depth_topic = depth.and_then(|(depth, _)| {
@@ -405,7 +409,11 @@ impl Frames {
         let numbers = FrameNumbers::of(images, false);
         let assembler = Assembler::new(numbers, metadata.unwrap_or(Metadata::None), name_of(kind));
         let is_driver = !is_librealsense(&images.name);
-        Self::new(if is_driver { assembler.replacing_zero_stamps(0) } else { assembler })
+        let mut frames = Self::new(assembler);
+        if is_driver {
+            frames.assembler.replace_zero_stamps(0);
+        }
+        frames
     }
 
     /// Of a stream whose metadata come first.

@@ -95,7 +95,7 @@ impl Inspection<'_> {
             let Some(mut frames) = self.frames.remove(&stream) else { return Ok(false) };
             // With a camera that was restarted meanwhile, first and last stamp do not tell how long
             // it took.
-            if seen < count && (frames.count <= seen || frames.stamps.go_back) {
+            if seen < count && (frames.count <= seen || frames.stamps.times_back > 0) {
                 return Ok(false);
             }
             frames.count = count;

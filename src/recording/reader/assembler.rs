@@ -96,8 +96,8 @@ impl ZeroStamps {
     }
 
     /// What is to be said.
-    pub fn remark(&self) -> Option<String> {
-        let images = count(self.replaced, "depth image");
+    pub fn remark(&self, image: &str) -> Option<String> {
+        let images = count(self.replaced, image);
         (self.replaced > 0).then(|| {
             format!("{images} without a time stamp: the time of recording is taken instead")
         })
@@ -159,8 +159,8 @@ impl Assembler {
     }
 
     /// Replaces stamps of zero, for images of a driver.
-    pub fn replacing_zero_stamps(self, offset_ns: i64) -> Self {
-        Self { zero_stamps: Some(ZeroStamps { offset_ns, replaced: 0 }), ..self }
+    pub fn replace_zero_stamps(&mut self, offset_ns: i64) {
+        self.zero_stamps = Some(ZeroStamps { offset_ns, replaced: 0 });
     }
 
     pub fn zero_stamps(&self) -> ZeroStamps {

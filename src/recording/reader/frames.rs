@@ -1,7 +1,6 @@
 //! The depth frames of a recording, each with its colour image where that was asked for.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,19 +18,6 @@ pub struct Frames {
     pub reader: ImageReader,
     /// Without colour, frames go straight from the reader to their receiver.
     color: Option<Coloring>,
-    /// Where depth and colour are far from each other in the file.
-    far: Option<FarColor>,
-    path: PathBuf,
-    options: ReadOptions,
-}
-
-/// The colour images of a recording by a reader of their own, for files in which they are not near
-/// their depth: topics one after the other, say. Takes the memory of a few images.
-struct FarColor {
-    reader: ImageReader,
-    /// The last ones, by their stamps.
-    last: VecDeque<(i64, Arc<ColorImage>)>,
-    is_over: bool,
 }
 
 /// Reads ahead until a depth frame's colour image is certain.
@@ -44,8 +30,6 @@ struct Coloring {
     found: Option<(Waiting, Option<Arc<ColorImage>>)>,
     /// What has to be added to the colour images' stamps in this pass.
     offset_ns: i64,
-    /// Colour images have a reader of their own.
-    is_far: bool,
 }
 
 /// A depth frame that waits for its colour image.
@@ -63,8 +47,7 @@ impl Frames {
     ) -> Result<Self, RecordingError> {
         let reader = ImageReader::open(path, options, with_color)?;
         let color = reader.color().map(Coloring::new);
-        let (path, options) = (path.to_owned(), options.clone());
-        Ok(Self { reader, color, far: None, path, options })
+        Ok(Self { reader, color })
     }
 
     /// Reads on to the next frame, at most to the end of a chunk.
@@ -84,16 +67,6 @@ impl Frames {
         if color.found.is_none() {
             is_over = !color.read(&mut self.reader)?;
             color.found = color.pairs.next();
-        }
-        if color.pairs.is_unsure() && self.far.is_none() && self.reader.has_index() {
-            self.far = Some(FarColor::open(&self.path, &self.options)?);
-            color.is_far = true;
-        }
-        if let Some(far) = &mut self.far
-            && let Some((waiting, _)) = color.found.take()
-        {
-            let image = far.nearest(waiting.facts.stamp_ns, color)?;
-            color.found = Some((waiting, image));
         }
         Ok(match &color.found {
             Some((waiting, _)) => Step::Found(waiting.facts),
@@ -128,21 +101,16 @@ impl Frames {
             color.found = None;
             color.offset_ns = offset_ns;
         }
-        if let Some(far) = &mut self.far {
-            far.last.clear();
-            far.is_over = false;
-            far.reader.seek(as_ns(since_first.saturating_sub(margin)))?;
-        }
         Ok(())
     }
 }
 
 impl Coloring {
     fn new(stream: &ColorStream) -> Self {
-        let ColorStream { intrinsics, format, nominal_fps, .. } = *stream;
-        // The nearest colour image is up to one period later than the depth frame, and came through
-        // the recorder's queue.
-        let patience = Patience { near_ns: 0, wait_ns: 2 * period(nominal_fps).as_nanos() as u64 };
+        let ColorStream { intrinsics, format, .. } = *stream;
+        // The nearest colour image may have been recorded much later: as long as there is room, depth
+        // waits for it.
+        let patience = Patience { near_ns: 0, wait_ns: u64::MAX };
         Self {
             pairs: Pairs::new(patience),
             pool: Pool::new(COLOR_BUFFERS, move || {
@@ -151,7 +119,6 @@ impl Coloring {
             spare: Vec::new(),
             found: None,
             offset_ns: 0,
-            is_far: false,
         }
     }
 
@@ -165,14 +132,15 @@ impl Coloring {
                 let (mut depth, mut depth_m) = self.spare.pop().unwrap_or_else(new);
                 reader.take_depth(&mut depth, &mut depth_m);
                 self.pairs.add_depth(facts.stamp_ns, Waiting { facts, depth, depth_m });
-                if self.is_far {
-                    self.pairs.hurry();
-                }
             }
-            Step::Found(Found::Color(_)) if self.is_far => {}
             Step::Found(Found::Color(facts)) => {
-                let image = copy_color(&mut self.pool, reader, &facts, self.offset_ns);
-                self.pairs.add_color(facts.stamp_ns, image);
+                let mut free = self.pool.free();
+                let image = free.get_mut();
+                image.number = facts.number;
+                let ms = as_ms(facts.stamp_ns.saturating_add(self.offset_ns));
+                image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
+                reader.copy_color(&mut image.bytes);
+                self.pairs.add_color(facts.stamp_ns, free.share());
             }
             Step::More => {}
             Step::End => {
@@ -181,56 +149,6 @@ impl Coloring {
             }
         }
         Ok(true)
-    }
-}
-
-/// The colour image that a reader has just come to.
-fn copy_color(
-    pool: &mut Pool<ColorImage>,
-    reader: &ImageReader,
-    facts: &FrameFacts,
-    offset_ns: i64,
-) -> Arc<ColorImage> {
-    let mut free = pool.free();
-    let image = free.get_mut();
-    image.number = facts.number;
-    let ms = as_ms(facts.stamp_ns.saturating_add(offset_ns));
-    image.device_time = Some(DeviceTime { ms, domain: reader.stream.timestamp_domain });
-    reader.copy_color(&mut image.bytes);
-    free.share()
-}
-
-impl FarColor {
-    fn open(path: &Path, options: &ReadOptions) -> Result<Self, RecordingError> {
-        let mut reader = ImageReader::open(path, options, true)?;
-        reader.read_color_alone();
-        Ok(Self { reader, last: VecDeque::new(), is_over: false })
-    }
-
-    /// The image nearest to a stamp. Stamps ascend from call to call.
-    fn nearest(
-        &mut self,
-        stamp_ns: i64,
-        coloring: &mut Coloring,
-    ) -> Result<Option<Arc<ColorImage>>, RecordingError> {
-        while !self.is_over && self.last.back().is_none_or(|&(last_ns, _)| last_ns < stamp_ns) {
-            match self.reader.step()? {
-                Step::Found(Found::Color(facts)) => {
-                    let offset_ns = coloring.offset_ns;
-                    let image = copy_color(&mut coloring.pool, &self.reader, &facts, offset_ns);
-                    self.last.push_back((facts.stamp_ns, image));
-                    if self.last.len() > 2 {
-                        self.last.pop_front();
-                    }
-                }
-                Step::Found(Found::Depth(_)) | Step::More => {}
-                Step::End => self.is_over = true,
-            }
-        }
-        let apart_ns = |(color_ns, _): &&(i64, Arc<ColorImage>)| color_ns.abs_diff(stamp_ns);
-        let nearest = self.last.iter().min_by_key(apart_ns);
-        let near_ns = MAX_APART.as_nanos() as u64;
-        Ok(nearest.filter(|image| apart_ns(image) <= near_ns).map(|(_, image)| Arc::clone(image)))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The images of one depth stream of a recording, and of one colour stream beside it where that is
 //! asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
 use crate::camera::Intrinsics;
@@ -12,6 +12,7 @@ use crate::recording::container::{Damage, RecordingError};
 use crate::recording::image_codec;
 use crate::recording::reader::assembler::{Assembler, FrameFacts, ImageHead, Outcome};
 use crate::recording::reader::color::ColorReader;
+use crate::recording::reader::frames::{as_ns, period};
 use crate::recording::reader::raw_images::RawImages;
 use crate::recording::ros::{self, CameraInfo, CompressedImage, DepthFormat, Image};
 use crate::recording::streams::lens::DriverLens;
@@ -62,9 +63,10 @@ pub struct ImageReader {
     pub(super) units_m: Option<f32>,
     pub(super) lens: Option<LensFollower>,
     /// The frame that was found and waits for its camera info.
-    pub(super) held: Option<FrameFacts>,
+    pub(super) held: Option<(FrameFacts, InfoTime)>,
+    /// When the last depth image was recorded.
+    pub(super) image_recorded_ns: Option<i64>,
     pub(super) remarks: Remarks,
-    pub(super) is_color_alone: bool,
 }
 
 /// What is to be said of a recording that is not damaged.
@@ -73,44 +75,107 @@ pub struct Remarks {
     /// Of all passes.
     pub for_good: Vec<String>,
     pub left_out: LeftOut,
-    /// The first image of floats has been looked at.
+    /// Frames of a driver whose stamps are before that of the frame before, in this pass.
+    gone_back: u64,
+    last_stamp_ns: Option<i64>,
+    /// An image of floats with depth in it has been looked at.
     has_seen_floats: bool,
 }
 
-/// Follows the camera infos that come with the images of a driver, so that a lens that changes on
-/// the way counts from its frame on.
-pub(super) struct LensFollower {
+/// Follows the camera infos of a driver, so that a lens that changes on the way counts from its
+/// frame on.
+pub struct LensFollower {
     pub topic: String,
     pub depth_topic: String,
     /// That of the stream.
     pub first: Intrinsics,
-    pub current: Intrinsics,
-    /// Of the last camera info.
-    pub stamp_ns: i64,
+    /// Those that have come, each with the time since which it counts.
+    changes: VecDeque<(InfoTime, Intrinsics)>,
+    newest: Option<InfoTime>,
+    /// A camera info belongs to a frame if it is later by no more than this.
+    slack_ns: i64,
+    /// There are fewer than frames: most say nothing.
+    pub is_sparse: bool,
+    /// Why one that came is not followed.
+    unread: Option<String>,
+}
+
+/// When a camera info counts, by its stamp, or by the recorder where it has none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InfoTime {
+    stamp_ns: i64,
+    recorded_ns: Option<i64>,
+}
+
+impl InfoTime {
+    /// How much later it is than a frame.
+    fn after_ns(self, frame: InfoTime) -> i64 {
+        match (self.recorded_ns, frame.recorded_ns) {
+            (Some(own), Some(of_frame)) if self.stamp_ns == 0 => own.saturating_sub(of_frame),
+            _ => self.stamp_ns.saturating_sub(frame.stamp_ns),
+        }
+    }
 }
 
 impl LensFollower {
-    pub fn new(topic: &str, depth_topic: &str, first: Intrinsics) -> Self {
-        let (topic, depth_topic) = (topic.to_owned(), depth_topic.to_owned());
-        Self { topic, depth_topic, first, current: first, stamp_ns: i64::MIN }
-    }
-
-    fn learn(&mut self, topic: &Topic, body: &[u8]) {
-        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return };
-        self.stamp_ns = info.stamp_ns;
-        let own_name = topic.notes.get("distortion").map(String::as_str);
-        let size_px = (self.first.width, self.first.height);
-        let lens = DriverLens::new(&info, own_name);
-        if let Ok(lens) = lens.lens(&self.topic, &self.depth_topic, Some(size_px))
-            && lens.check().is_ok()
-        {
-            self.current = lens;
+    pub fn new(topic: &str, depth_topic: &str, first: Intrinsics, fps: f64) -> Self {
+        Self {
+            topic: topic.to_owned(),
+            depth_topic: depth_topic.to_owned(),
+            first,
+            changes: VecDeque::new(),
+            newest: None,
+            slack_ns: as_ns(period(fps)) / 4,
+            is_sparse: false,
+            unread: None,
         }
     }
 
-    /// That of a frame, where it is not the stream's.
-    fn changed(&self) -> Option<Intrinsics> {
-        Some(self.current).filter(|lens| *lens != self.first)
+    fn start_pass(&mut self) {
+        self.changes.clear();
+        self.newest = None;
+    }
+
+    fn learn(&mut self, topic: &Topic, body: &[u8], recorded_ns: Option<i64>) {
+        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return };
+        let time = InfoTime { stamp_ns: info.stamp_ns, recorded_ns };
+        self.newest = Some(time);
+        let own_name = topic.notes.get("distortion").map(String::as_str);
+        let size_px = (self.first.width, self.first.height);
+        let lens = DriverLens::new(&info, own_name);
+        let lens = lens.lens(&self.topic, &self.depth_topic, Some(size_px));
+        match lens.and_then(|lens| lens.check().map(|()| lens)) {
+            Ok(lens) if self.changes.back().is_none_or(|last| last.1 != lens) => {
+                self.changes.push_back((time, lens));
+            }
+            Ok(_) => {}
+            Err(why) => {
+                self.unread.get_or_insert(why);
+            }
+        }
+    }
+
+    /// No camera info that belongs to this frame can come any more.
+    fn is_certain(&self, frame: InfoTime) -> bool {
+        self.newest.is_some_and(|newest| newest.after_ns(frame) >= -self.slack_ns)
+    }
+
+    /// That of a frame, where it is not the stream's. Frames come in the order of time.
+    fn changed(&mut self, frame: InfoTime) -> Option<Intrinsics> {
+        let counts = |next: &(InfoTime, Intrinsics)| next.0.after_ns(frame) <= self.slack_ns;
+        while self.changes.get(1).is_some_and(counts) {
+            self.changes.pop_front();
+        }
+        let current = self.changes.front().filter(|change| counts(change))?.1;
+        Some(current).filter(|lens| *lens != self.first)
+    }
+
+    fn remark(&self) -> Option<String> {
+        let why = self.unread.as_ref()?;
+        Some(format!(
+            "a camera info on {} is not followed, and the lens before it kept: {why}",
+            self.topic
+        ))
     }
 }
 
@@ -167,15 +232,6 @@ impl ImageReader {
         Ok(())
     }
 
-    /// From now on reads the colour images alone.
-    pub fn read_color_alone(&mut self) {
-        self.is_color_alone = true;
-        let Some(color) = &self.color else { return };
-        let topics = [Some(&*color.topic), color.assembler.metadata_topic()];
-        self.container.expect(Some(&topics.into_iter().flatten().collect::<Vec<_>>()));
-        self.rewind();
-    }
-
     /// Reads on to the next image, at most to the end of the chunk.
     pub fn step(&mut self) -> Result<Step<Found>, RecordingError> {
         let mut is_fresh = true;
@@ -223,7 +279,7 @@ impl ImageReader {
 
     /// The frame that waits for its camera info, if that will not come where this item is the next.
     fn release_before(&mut self, next: Option<&Item>) -> Option<Found> {
-        self.held?;
+        self.held.as_ref()?;
         let is_over = match next {
             Some(Item::Message(Message { channel, .. }) | Item::CutMessage { channel }) => {
                 self.is_depth(*channel)
@@ -235,8 +291,9 @@ impl ImageReader {
     }
 
     fn release(&mut self) -> Option<Found> {
-        let intrinsics = self.lens.as_ref().and_then(LensFollower::changed);
-        self.held.take().map(|frame| Found::Depth(FrameFacts { intrinsics, ..frame }))
+        let (frame, time) = self.held.take()?;
+        let intrinsics = self.lens.as_mut().and_then(|lens| lens.changed(time));
+        Some(Found::Depth(FrameFacts { intrinsics, ..frame }))
     }
 
     fn is_depth(&self, channel: u32) -> bool {
@@ -269,9 +326,6 @@ impl ImageReader {
         let topic = self.container.topic(message.channel)?;
         let recorded_ns = self.container.recorded_ns();
         if topic.name == self.topic {
-            if self.is_color_alone {
-                return None;
-            }
             let head = match message.is_doubtful {
                 true => Err(Unread::Damaged(String::new())),
                 false => self.read_depth(message),
@@ -286,6 +340,7 @@ impl ImageReader {
                 }
             };
             let outcome = self.depth.image(head, message.sequence, recorded_ns);
+            self.image_recorded_ns = recorded_ns;
             return self.found(outcome, Found::Depth);
         }
         // Lost colour costs no frame, and a damaged chunk has been noted.
@@ -298,8 +353,8 @@ impl ImageReader {
             return self.found(outcome, Found::Color);
         }
         if let Some(lens) = self.lens.as_mut().filter(|lens| lens.topic == topic.name) {
-            lens.learn(topic, self.container.bytes(&message.body));
-            let is_due = self.held.is_some_and(|frame| frame.stamp_ns <= lens.stamp_ns);
+            lens.learn(topic, self.container.bytes(&message.body), recorded_ns);
+            let is_due = self.held.as_ref().is_some_and(|(_, time)| lens.is_certain(*time));
             return if is_due { self.release() } else { None };
         }
         let is_of = |assembler: &Assembler| assembler.metadata_topic() == Some(&topic.name);
@@ -317,13 +372,17 @@ impl ImageReader {
         outcome.note.iter().for_each(|note| self.container.note_here(note));
         let found = outcome.frame.map(kind)?;
         let Found::Depth(mut frame) = found else { return Some(found) };
+        let last_ns = self.remarks.last_stamp_ns.replace(frame.stamp_ns);
+        let has_gone_back = last_ns.is_some_and(|last_ns| frame.stamp_ns < last_ns);
+        self.remarks.gone_back += u64::from(has_gone_back && !is_librealsense(&self.topic));
         // Floats have been multiplied by it.
         if self.image_m.is_empty() {
             frame.depth_units_m = self.units_m.or(frame.depth_units_m);
         }
         let Some(lens) = &self.lens else { return Some(Found::Depth(frame)) };
-        self.held = Some(frame);
-        if lens.stamp_ns >= frame.stamp_ns { self.release() } else { None }
+        let time = InfoTime { stamp_ns: frame.stamp_ns, recorded_ns: self.image_recorded_ns };
+        self.held = Some((frame, time));
+        if lens.is_certain(time) { self.release() } else { None }
     }
 
     /// Reads a depth image into `self.image`.
@@ -356,8 +415,11 @@ impl ImageReader {
                 let is_bigendian = image.is_bigendian;
                 ros::copy_metres(data, format, step_bytes, width, is_bigendian, unit_m, image_m);
                 ros::round_metres(image_m, depth);
-                if !std::mem::replace(&mut remarks.has_seen_floats, true) {
-                    remarks.for_good.extend(suspicion(image_m));
+                if !remarks.has_seen_floats
+                    && let Some(median_m) = median_m(image_m)
+                {
+                    remarks.has_seen_floats = true;
+                    remarks.for_good.extend(suspicion(median_m));
                 }
             }
         }
@@ -389,12 +451,14 @@ impl ImageReader {
     ///
     /// It bisects by the stamps of images, since the times in an index may be garbage, and so takes
     /// stamps to ascend. Where frames have no numbers but are counted, it goes back to the first of
-    /// all, since only from there the count is right.
+    /// all, since only from there the count is right; and where camera infos come seldom, since only
+    /// from there the lens is.
     ///
     /// # Errors
     /// If reading fails.
     pub fn seek(&mut self, since_first_ns: i64) -> Result<(), RecordingError> {
-        if since_first_ns <= 0 || (self.depth.counts_frames() && !self.is_color_alone) {
+        let is_sparse = self.lens.as_ref().is_some_and(|lens| lens.is_sparse);
+        if since_first_ns <= 0 || self.depth.counts_frames() || is_sparse {
             self.rewind();
             return Ok(());
         }
@@ -407,9 +471,6 @@ impl ImageReader {
             let stamp_ns = loop {
                 match self.step()? {
                     Step::Found(Found::Depth(facts)) => break Some(facts.stamp_ns),
-                    Step::Found(Found::Color(facts)) if self.is_color_alone => {
-                        break Some(facts.stamp_ns);
-                    }
                     Step::End => break None,
                     Step::Found(Found::Color(_)) | Step::More => {}
                 }
@@ -436,10 +497,9 @@ impl ImageReader {
     fn start_pass(&mut self, is_whole: bool) {
         self.is_whole_pass = is_whole;
         (self.put_back, self.held) = (None, None);
-        self.remarks.left_out = LeftOut::default();
-        if let Some(lens) = &mut self.lens {
-            (lens.current, lens.stamp_ns) = (lens.first, i64::MIN);
-        }
+        let Remarks { left_out, gone_back, last_stamp_ns, .. } = &mut self.remarks;
+        (*left_out, *gone_back, *last_stamp_ns) = (LeftOut::default(), 0, None);
+        self.lens.iter_mut().for_each(LensFollower::start_pass);
         self.depth.start_pass(is_whole);
         self.color.iter_mut().for_each(|color| color.assembler.start_pass(is_whole));
     }
@@ -447,8 +507,12 @@ impl ImageReader {
     /// What was found damaged in this pass.
     pub fn damage(&self) -> Damage {
         let mut remarks = self.remarks.for_good.clone();
-        remarks.extend(self.depth.zero_stamps().remark());
+        remarks.extend(self.lens.as_ref().and_then(LensFollower::remark));
+        remarks.extend(self.depth.zero_stamps().remark("depth image"));
+        let color = self.color.as_ref();
+        remarks.extend(color.and_then(|c| c.assembler.zero_stamps().remark("colour image")));
         remarks.extend(self.remarks.left_out.remarks());
+        remarks.extend(remark_of_order(self.remarks.gone_back));
         let frames_lost = self.depth.losses.lost();
         Damage { frames_lost, remarks, ..self.container.damage().clone() }
     }
@@ -461,11 +525,17 @@ pub fn other_size(topic: &Topic, bytes: &[u8], size_px: (u32, u32)) -> Option<(u
     }
     if topic.schema == CompressedImage::SCHEMA {
         let image = CompressedImage::parse(topic.encoding, bytes).ok()?;
+        if image.data.is_empty() {
+            return Some((0, 0));
+        }
         let found = image_codec::size_px(&image).filter(|&found| found != size_px)?;
         // The size of a damaged image may be anything.
         return image_codec::check(&image).is_ok().then_some(found);
     }
     let image = Image::parse(topic.encoding, bytes).ok()?;
+    if (image.width == 0 || image.height == 0) && image.data.is_empty() {
+        return Some((image.width, image.height));
+    }
     let format = DepthFormat::of(image.encoding)?;
     let row_bytes = format.bytes_per_pixel() * u64::from(image.width);
     // One that damage has made fits neither the rows nor the data.
@@ -474,16 +544,31 @@ pub fn other_size(topic: &Topic, bytes: &[u8], size_px: (u32, u32)) -> Option<(u
     Some((image.width, image.height)).filter(|&found| is_whole && found != size_px)
 }
 
-/// Depth as floats has to be in metres (REP 118); some drivers write millimetres.
-fn suspicion(metres: &[f32]) -> Option<String> {
-    const FAR_M: f32 = 100.0;
+/// What is to be said where so many stamps are before that of the image before.
+pub fn remark_of_order(times_back: u64) -> Option<String> {
+    let images = count(times_back, "depth image");
+    (times_back > 0).then(|| {
+        format!(
+            "{images} with an earlier time stamp than the one before: they come in the order of \
+             the recording"
+        )
+    })
+}
+
+/// Of the pixels with depth; nothing where there is none.
+fn median_m(metres: &[f32]) -> Option<f32> {
     let mut depths: Vec<f32> = metres.iter().copied().filter(|&depth_m| depth_m > 0.0).collect();
     let middle = depths.len() / 2;
-    if depths.is_empty() || *depths.select_nth_unstable_by(middle, f32::total_cmp).1 <= FAR_M {
-        return None;
-    }
-    Some(format!(
-        "its depth as floats has a median above {FAR_M} m: it is likely to be in millimetres, \
-         against REP 118; --depth-units-m 0.001 reads it so"
-    ))
+    (!depths.is_empty()).then(|| *depths.select_nth_unstable_by(middle, f32::total_cmp).1)
+}
+
+/// Depth as floats has to be in metres (REP 118); some drivers write millimetres.
+fn suspicion(median_m: f32) -> Option<String> {
+    const FAR_M: f32 = 100.0;
+    (median_m > FAR_M).then(|| {
+        format!(
+            "its depth as floats has a median above {FAR_M} m: it is likely to be in millimetres, \
+             against REP 118; --depth-units-m 0.001 reads it so"
+        )
+    })
 }

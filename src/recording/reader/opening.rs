@@ -11,7 +11,7 @@ use crate::frame::DepthStream;
 use crate::recording::ReadOptions;
 use crate::recording::container::Format;
 use crate::recording::container::RecordingError;
-use crate::recording::container::{self, Container, Item, Topic};
+use crate::recording::container::{self, ByTime, Container, Item, Topic};
 use crate::recording::image_codec;
 use crate::recording::reader::assembler::{
     Assembler, FrameNumbers, Metadata, missing_metadata, text_metadata_topic,
@@ -80,7 +80,10 @@ impl ImageReader {
             let topic = topic_of(&*container, &color.topic);
             ColorReader::new(&known, &stream, &color.stream, &topic, &topics)
         });
-        let color = color.transpose().map_err(wrong)?;
+        let mut color = color.transpose().map_err(wrong)?;
+        if let Some(color) = color.as_mut().filter(|_| is_driver) {
+            color.assembler.replace_zero_stamps(offset_ns.unwrap_or(0));
+        }
         let damage = container.damage().notes.first().map(String::as_str);
         let intrinsics = match (lens::of_stream(&known, &stream, "depth", damage), size_px) {
             (Err(_), Some(size_px)) if options.without_lens => any_lens(size_px),
@@ -102,13 +105,18 @@ impl ImageReader {
         let metadata = Metadata::any(&depth_topic, &topics, guess);
         let mut depth = Assembler::new(numbers, metadata, Some("depth"));
         if is_driver {
-            depth = depth.replacing_zero_stamps(offset_ns.unwrap_or(0));
+            depth.replace_zero_stamps(offset_ns.unwrap_or(0));
         }
         let lens_topic = known.streams.get(&stream).and_then(|facts| facts.lens_topic.clone());
-        let lens = lens_topic
-            .filter(|_| options.overrides.intrinsics.is_none())
-            .filter(|lens_topic| known.driver.has_paired_lens(&stream, lens_topic))
-            .map(|lens_topic| LensFollower::new(&lens_topic, &topic, intrinsics));
+        let lens =
+            lens_topic.filter(|_| options.overrides.intrinsics.is_none()).map(|lens_topic| {
+                let fps = known.fps(&stream).unwrap_or(DEFAULT_FPS);
+                let indexed = |topic: &str| container.indexed(topic).unwrap_or(0);
+                let is_sparse = (2..indexed(&topic) / 2).contains(&indexed(&lens_topic));
+                let mut lens = LensFollower::new(&lens_topic, &topic, intrinsics, fps);
+                lens.is_sparse = is_sparse;
+                lens
+            });
         let missing_metadata = missing_metadata(&topics, &depth_topic);
         let facts = describe(&*container, format, &known, &stream, &depth_topic);
         let domain = known.streams.get(&stream).and_then(|facts| facts.timestamp_domain);
@@ -123,8 +131,12 @@ impl ImageReader {
             color.iter().flat_map(|color| [Some(&*color.topic), color.assembler.metadata_topic()]);
         let lens_topic = lens.as_ref().map(|lens| lens.topic.as_str());
         let own_topics = [Some(&*topic), depth.metadata_topic(), lens_topic];
-        let wanted = own_topics.into_iter().chain(color_topics);
-        container.expect(Some(&wanted.flatten().collect::<Vec<_>>()));
+        let wanted: Vec<_> = own_topics.into_iter().chain(color_topics).flatten().collect();
+        let mut order_remark = None;
+        if is_driver {
+            (container, order_remark) = ByTime::wrap(container, &wanted);
+        }
+        container.expect(Some(&wanted));
         decode_ahead(&mut *container, &topic, lens_size_px);
         if let Some(color) = &color {
             let intrinsics = color.stream.intrinsics;
@@ -139,14 +151,7 @@ impl ImageReader {
                 .filter(|_| options.overrides.intrinsics.is_none())
                 .map(|by| format!("the depth stream is projected {by}")),
         );
-        let mut is_ordered = false;
-        if is_driver {
-            let color_topic = color.as_ref().map(|color| color.topic.as_str());
-            let topics: Vec<&str> = [Some(&*topic), color_topic].into_iter().flatten().collect();
-            let remark = container.order_by_time(&topics);
-            is_ordered = remark.is_some();
-            remarks.for_good.extend(remark);
-        }
+        remarks.for_good.extend(order_remark.map(str::to_owned));
         container.rewind();
         let mut reader = Self {
             path: path.to_owned(),
@@ -166,10 +171,10 @@ impl ImageReader {
             units_m: options.overrides.depth_units_m,
             lens,
             held: None,
+            image_recorded_ns: None,
             remarks,
-            is_color_alone: false,
         };
-        if is_ordered {
+        if order_remark.is_some() {
             reader.find_first()?;
         }
         Ok(reader)

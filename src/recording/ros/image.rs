@@ -39,7 +39,7 @@ impl<'a> Image<'a> {
     /// One within another message.
     pub fn read(fields: &mut Fields<'a>) -> Result<Self, MessageError> {
         let (stamp, frame_id) = header(fields)?;
-        Ok(Self {
+        let mut image = Self {
             stamp,
             frame_id,
             height: fields.u32("image size")?,
@@ -49,7 +49,12 @@ impl<'a> Image<'a> {
             step_bytes: fields.u32("row length")?,
             data: fields.counted("image data")?,
             depth_units_m: None,
-        })
+        };
+        // Not said, and there is no padding.
+        if image.step_bytes == 0 && image.height > 0 {
+            image.step_bytes = (image.data.len() / image.height as usize) as u32;
+        }
+        Ok(image)
     }
 
     pub fn write(&self, bytes: &'a mut Vec<u8>) {

@@ -32,6 +32,8 @@ pub const IMAGE: &str = "sensor_msgs/Image";
 const FIRST_STAMPS: usize = 9;
 /// More topics of one type than any recording has; further ones are left out.
 const MAX_TOPICS: usize = 1024;
+/// Images that are looked at for one that fits the camera info.
+const MAX_SIZES: usize = 1024;
 
 /// What is known of drivers' streams.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -39,6 +41,8 @@ pub struct Driver {
     /// By the names of their topics.
     images: BTreeMap<String, ImageFacts>,
     camera_infos: BTreeMap<String, DriverLens>,
+    /// Of all camera infos that have come.
+    info_sizes_px: BTreeSet<(u32, u32)>,
     /// By the names of metadata topics: the frames' clock, and the names of the other metadata.
     metadata: BTreeMap<String, (TimestampDomain, BTreeSet<String>)>,
     tree: FrameTree,
@@ -84,11 +88,14 @@ pub fn camera_info_of(topic: &str) -> String {
     format!("{}/camera_info", parent(base(topic)))
 }
 
-/// Whether the images of a topic are rectified, by image_proc's names: `image_rect`,
-/// `image_rect_color`, `image_rect_raw`.
+/// Whether the images of a topic are rectified, by a word in its name: `image_rect`,
+/// `image_rect_color`, `image_rect_raw` of image_proc, `image_rectified`, `image_undistorted`.
 pub fn is_rectified(topic: &str) -> bool {
-    let name = base(topic).rsplit('/').next().unwrap_or_default();
-    name.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == "rect")
+    let is_word = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        matches!(&*word, "rect" | "imagerect" | "rectified" | "undistorted" | "undistort")
+    };
+    base(topic).split(|c: char| !c.is_ascii_alphanumeric()).any(is_word)
 }
 
 /// The topic of realsense2_camera with the metadata of an image topic's frames.
@@ -140,12 +147,15 @@ impl Driver {
 
     fn learn_image(&mut self, topic: &Topic, body: &[u8]) -> bool {
         if let Some(known) = self.images.get_mut(&topic.name) {
-            if known.stamps.len() >= FIRST_STAMPS {
+            let of_infos = &self.info_sizes_px;
+            let has_lens = known.size_px.is_some_and(|size_px| of_infos.contains(&size_px));
+            if known.stamps.len() < FIRST_STAMPS {
+                known.stamps.extend(ros::parse_stamp(topic.encoding, body));
+            } else if has_lens || known.sizes_px.len() >= MAX_SIZES {
                 return false;
             }
-            known.stamps.extend(ros::parse_stamp(topic.encoding, body));
             known.sizes_px.extend(image_size_px(topic, body));
-            let usual = usual_size(&known.sizes_px);
+            let usual = usual_size(&known.sizes_px, of_infos);
             return std::mem::replace(&mut known.size_px, usual) != usual;
         }
         ImageFacts::parse(topic, body)
@@ -153,15 +163,18 @@ impl Driver {
     }
 
     fn learn_lens(&mut self, topic: &Topic, body: &[u8]) -> bool {
+        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
+        let own_name = topic.notes.get("distortion").map(String::as_str);
+        let info = DriverLens::new(&info, own_name);
+        if self.info_sizes_px.len() < MAX_SIZES {
+            self.info_sizes_px.insert(info.size_px);
+        }
         let known = self.camera_infos.get(&topic.name).filter(|info| info.is_known());
         // The first one may be for an image of another size than all others.
         let is_used = |size_px| self.images.values().any(|image| image.size_px == Some(size_px));
         if known.is_some_and(|known| self.images.is_empty() || is_used(known.size_px)) {
             return false;
         }
-        let Ok(info) = CameraInfo::parse(topic.encoding, body) else { return false };
-        let own_name = topic.notes.get("distortion").map(String::as_str);
-        let info = DriverLens::new(&info, own_name);
         if known.is_some_and(|known| known.size_px == info.size_px || !is_used(info.size_px)) {
             return false;
         }
@@ -222,16 +235,6 @@ impl Driver {
         let own_name = topic.notes.get("distortion").map(String::as_str);
         let size_px = self.images.get(stream)?.size_px;
         Some(DriverLens::new(info, own_name).lens(&topic.name, stream, size_px))
-    }
-
-    /// The first images of a stream and its camera infos come in pairs, with the same stamps.
-    pub fn has_paired_lens(&self, stream: &str, lens_topic: &str) -> bool {
-        let (Some(image), Some(info)) =
-            (self.images.get(stream), self.camera_infos.get(lens_topic))
-        else {
-            return false;
-        };
-        info.stamp_ns != 0 && image.stamps.iter().any(|stamp| stamp.stamp_ns == info.stamp_ns)
     }
 
     /// Nothing more is to be expected of a stream: its lens is known, and its first time stamps.
@@ -321,19 +324,29 @@ fn metadata_names(encoding: Encoding, body: &[u8]) -> Option<(TimestampDomain, B
 impl ImageFacts {
     /// `None` if the message cannot be read.
     fn parse(topic: &Topic, body: &[u8]) -> Option<Self> {
-        let (stamp, frame_id, encoding);
-        let mut is_16_bit_png = false;
+        let (stamp, frame_id, mut encoding);
         if topic.schema == CompressedImage::SCHEMA {
             (stamp, frame_id, encoding) = CompressedImage::parse_head(topic.encoding, body).ok()?;
             let image = CompressedImage::parse(topic.encoding, body);
-            is_16_bit_png = image.is_ok_and(|image| image_codec::is_16_bit_png(&image));
+            if image.as_ref().is_ok_and(|image| image.data.is_empty()) {
+                return None;
+            }
+            // A format is a text for people, and anybody may write another one.
+            let by_bytes = image.ok().and_then(|image| image_codec::format_by_bytes(&image));
+            let is_depth = DepthFormat::of(image_codec::raw_encoding(encoding)).is_some();
+            if let Some(by_bytes) = by_bytes
+                && (!image_codec::is_readable(encoding) || by_bytes.contains("C1") && !is_depth)
+            {
+                encoding = by_bytes;
+            }
         } else {
             let image = Image::parse(topic.encoding, body).ok()?;
+            // An image that a driver sends before it has one says nothing.
+            if image.width == 0 || image.height == 0 {
+                return None;
+            }
             (stamp, frame_id, encoding) = (image.stamp, image.frame_id, image.encoding);
         }
-        // Whatever its format says: no camera's colour has 16 bits in one channel.
-        let is_depth = DepthFormat::of(image_codec::raw_encoding(encoding)).is_some();
-        let encoding = if is_16_bit_png && !is_depth { "16UC1; png" } else { encoding };
         let sizes_px: Vec<_> = image_size_px(topic, body).into_iter().collect();
         // A compressed format starts with the encoding of the raw image, or is `jpeg` or `png`.
         let raw = match image_codec::raw_encoding(encoding) {
@@ -346,7 +359,7 @@ impl ImageFacts {
             kind: kind(raw, &topic.name, frame_id),
             frame_id: frame_id.trim_start_matches('/').to_owned(),
             encoding: encoding.to_owned(),
-            size_px: usual_size(&sizes_px),
+            size_px: sizes_px.first().copied(),
             sizes_px,
             notes: topic.notes.clone(),
             stamps: vec![stamp],
@@ -368,10 +381,12 @@ pub fn image_size_px(topic: &Topic, bytes: &[u8]) -> Option<(u32, u32)> {
     Some(size_px).filter(|&(width, height)| width > 0 && height > 0)
 }
 
-/// The commonest of some sizes, the first one of several.
-fn usual_size(sizes_px: &[(u32, u32)]) -> Option<(u32, u32)> {
+/// The commonest of some sizes, the first one of several; one that a camera info has, if there is
+/// such.
+fn usual_size(sizes_px: &[(u32, u32)], of_infos: &BTreeSet<(u32, u32)>) -> Option<(u32, u32)> {
     let count = |size: (u32, u32)| sizes_px.iter().filter(|&&other| other == size).count();
-    sizes_px.iter().rev().copied().max_by_key(|&size| count(size))
+    let sizes = sizes_px.iter().rev().copied();
+    sizes.max_by_key(|size| (of_infos.contains(size), count(*size)))
 }
 
 /// Kinds have librealsense's names. `None` if it depends on the other streams.
@@ -383,10 +398,14 @@ fn kind(encoding: &str, topic: &str, frame_id: &str) -> Option<&'static str> {
     match encoding {
         "mono16" if is_infrared => Some("Infrared"),
         "mono16" if says("depth") => Some("Depth"),
-        "mono16" => None,
+        "mono16" if !(says("thermal") || says("amplitude")) => None,
         "16UC1" | "Z16" if is_infrared && !topic.contains("depth") => Some("Infrared"),
-        encoding if DepthFormat::of(encoding).is_some() => Some("Depth"),
         _ if topic.contains("confidence") => Some("Confidence"),
+        _ if topic.contains("disparity") => Some("Disparity"),
+        "16UC1" | "mono16" if !says("depth") && (says("thermal") || says("amplitude")) => {
+            Some("Other")
+        }
+        encoding if DepthFormat::of(encoding).is_some() => Some("Depth"),
         encoding if color::is_known(encoding) || encoding.starts_with("bayer") => {
             Some(if is_infrared && color::is_grey(encoding) { "Infrared" } else { "Color" })
         }
@@ -459,7 +478,7 @@ mod tests {
             ("/image/compressed", "jpeg", "Color"),
             ("/infra1/image/compressed", "jpeg", "Infrared"),
         ] {
-            let body = [vec![0; 12], text("camera"), text(format), vec![0; 4]].concat();
+            let body = [vec![0; 12], text("camera"), text(format), text("?")].concat();
             let name = topic;
             let topic = Topic::new(name, "sensor_msgs/msg/CompressedImage", Encoding::Ros1);
             let facts = ImageFacts::parse(&topic, &body).unwrap();

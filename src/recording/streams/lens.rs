@@ -42,6 +42,7 @@ pub struct DriverLens {
     /// the lens.
     raw: Option<Lens>,
     rectified: Option<Lens>,
+    has_p: bool,
     /// Of the image; zeros where the driver does not say.
     pub size_px: (u32, u32),
 }
@@ -53,13 +54,15 @@ impl DriverLens {
         // What depthcast's recorder notes holds whatever its topic is called.
         let rectified = match own_name {
             Some(_) => raw.clone(),
-            None => info.rectified.is_known().then(|| Ok(of_image(info, info.rectified))),
+            None if info.rectified.is_known() => Some(Ok(of_image(info, info.rectified))),
+            None => raw.as_ref().map(|_| Ok(of_image(info, info.raw))),
         };
         Self {
             frame_id: info.frame_id.trim_start_matches('/').to_owned(),
             stamp_ns: info.stamp_ns,
             raw,
             rectified,
+            has_p: info.rectified.is_known(),
             size_px: image_size(info),
         }
     }
@@ -75,7 +78,12 @@ impl DriverLens {
             (raw, Some(rectified)) if is_rectified => {
                 let bends = !matches!(raw, Some(Ok(raw)) if !raw.is_distorted());
                 let is_guess = bends && raw.is_some() && self.raw != self.rectified;
-                let what = "P, without the distortion D, since the topic says that it is rectified";
+                let what = if self.has_p {
+                    "P, without the distortion D, since the topic says that it is rectified"
+                } else {
+                    "K, without the distortion D, since the topic says that it is rectified and P \
+                     is zeros"
+                };
                 (Some(rectified), is_guess.then_some(what))
             }
             (None, Some(rectified)) => (Some(rectified), Some("P, since K is zeros")),
@@ -99,7 +107,7 @@ impl DriverLens {
             }
             Some((width, height)) if (width, height) != self.size_px => Err(format!(
                 "has images of {width}x{height} and a camera info for {info_width}x{info_height} \
-                 ({topic})"
+                 ({topic}); --intrinsics fx,fy,cx,cy says the right ones"
             )),
             _ => Ok(intrinsics),
         }
@@ -138,7 +146,9 @@ pub fn choose(
         return Some(choice(topic, &camera_infos[topic]));
     }
     let beside = driver::camera_info_of(image_topic);
-    if let Some(info) = camera_infos.get(&beside) {
+    let is_usable = |info: &DriverLens| info.is_known() && (info.size_px == (0, 0) || fits(info));
+    let beside_info = camera_infos.get(&beside);
+    if let Some(info) = beside_info.filter(|info| is_usable(info)) {
         return Some(choice(&beside, info));
     }
     let mut path = beside.trim_end_matches("/camera_info");
@@ -149,10 +159,14 @@ pub fn choose(
         }
         path = up;
     }
-    let is_of_frame = |(_, info): &(&String, &DriverLens)| info.frame_id == frame_id && fits(info);
+    let is_of_frame = |(_, info): &(&String, &DriverLens)| {
+        info.frame_id == frame_id && info.is_known() && fits(info)
+    };
     let fitting: Vec<Choice> =
         camera_infos.iter().filter(is_of_frame).map(|(topic, info)| choice(topic, info)).collect();
-    let first = fitting.first()?.clone();
+    let Some(first) = fitting.first().cloned() else {
+        return beside_info.map(|info| choice(&beside, info));
+    };
     if fitting.iter().all(|other| other.lens == first.lens) {
         return Some(first);
     }
@@ -226,6 +240,7 @@ pub fn of_stream(
 /// wins over the one in the message.
 pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
     let name = own_name.unwrap_or(info.distortion).trim();
+    let lower_name = name.to_ascii_lowercase();
     let has_further_coeffs = info.further_coeffs != [0.0; 7];
     let is_straight = info.coeffs == [0.0; 5] && !has_further_coeffs && !info.has_tilt;
     if info.has_tilt {
@@ -237,14 +252,17 @@ pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
     let distortion = match name {
         "plumb_bob" | "rational_polynomial" if !has_further_coeffs => Distortion::BrownConrady,
         "rational_polynomial" | "plumb_bob" => Distortion::RationalPolynomial(info.further_coeffs),
-        "equidistant" => Distortion::KannalaBrandt4,
+        // As `image_geometry`: where all coefficients are zero nothing is straightened.
+        _ if is_straight && own_name.is_none() && lower_name == "equidistant" => Distortion::None,
+        _ if matches!(&*lower_name, "equidistant" | "fisheye") => Distortion::KannalaBrandt4,
         _ => match ros::distortion(name) {
             Some(distortion) => distortion,
             // Without coefficients no model bends anything.
             None if is_straight => Distortion::None,
             None => {
                 return Err(format!(
-                    "has the lens distortion model '{}', which depthcast does not know",
+                    "has the lens distortion model '{}', which depthcast does not know; \
+                     --intrinsics fx,fy,cx,cy takes the lens as straight",
                     name.escape_debug()
                 ));
             }

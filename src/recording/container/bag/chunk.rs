@@ -116,9 +116,6 @@ impl BagReader {
     }
 
     fn look_ahead(&mut self) -> io::Result<()> {
-        if self.order.is_by_time() {
-            return Ok(());
-        }
         let Self { unwanted, index, end, .. } = self;
         self.chunks.look_ahead(self.at, |file, at| {
             let Some((seen, after)) = see(file, at, *end)? else { return Ok(None) };

@@ -7,7 +7,7 @@ use std::io;
 use super::record::{Header, MAX_HEADER_BYTES, RecordError, connection_type, ns_of, u32_at};
 use super::{FileRecord, MAX_CHUNK_BYTES, read_record};
 use crate::recording::container::Topic;
-use crate::recording::container::chunks::{ChunkOrder, Place};
+use crate::recording::container::chunks::Place;
 use crate::recording::container::file::RecordingFile;
 use crate::recording::ros::Encoding;
 use crate::words::count;
@@ -31,7 +31,8 @@ pub struct ChunkInfo {
     pub at: u64,
     /// The connections of its messages.
     pub connections: Box<[u32]>,
-    pub start_ns: u64,
+    /// The times of its first and its last message.
+    pub span_ns: [u64; 2],
 }
 
 impl Index {
@@ -43,8 +44,8 @@ impl Index {
     }
 
     /// The place of the last chunk with messages on a topic.
-    pub fn last_place(&self, topic: &str, order: &ChunkOrder) -> Option<usize> {
-        (0..self.chunks.len()).rev().find(|&place| self.has(order.chunk_at(place), topic))
+    pub fn last_place(&self, topic: &str) -> Option<usize> {
+        (0..self.chunks.len()).rev().find(|&place| self.has(place, topic))
     }
 
     /// The chunk that starts at `at`.
@@ -90,7 +91,7 @@ pub fn read_index(
                 let topic = read_topic(file, topic, &record, &mut data)?;
                 index.topics.insert(conn, topic);
             }
-            Header::ChunkInfo { chunk_pos, start_ns, .. } if chunk_pos < index_pos => {
+            Header::ChunkInfo { chunk_pos, span_ns, .. } if chunk_pos < index_pos => {
                 let Some(counts) = read_data(file, &record, &mut data)? else {
                     return Ok(Err(format!("the index is damaged at byte {at}")));
                 };
@@ -101,7 +102,7 @@ pub fn read_index(
                     *index.messages.entry(conn).or_default() += u64::from(messages);
                 }
                 let connections = pairs.map(|(conn, _)| conn).collect();
-                index.chunks.push(ChunkInfo { at: chunk_pos, connections, start_ns });
+                index.chunks.push(ChunkInfo { at: chunk_pos, connections, span_ns });
             }
             _ => {
                 return Ok(Err(format!(
@@ -178,20 +179,35 @@ pub fn see(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<(Se
     Ok(seen.map(|seen| (seen, after)))
 }
 
-/// When the first message of the chunk at `at` was recorded, by the records after the chunk; nothing
-/// if they do not say.
-pub fn first_recorded_ns(file: &mut RecordingFile, at: u64, end: u64) -> io::Result<Option<u64>> {
+/// When a message was recorded, by the records after its chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedTime {
+    pub connection: u32,
+    pub ns: i64,
+    /// Where it is in the chunk.
+    pub offset: u32,
+}
+
+/// When the messages of the chunk at `at` were recorded; nothing if the records after it do not say.
+pub fn recorded_times(
+    file: &mut RecordingFile,
+    at: u64,
+    end: u64,
+) -> io::Result<Option<Vec<RecordedTime>>> {
     const ENTRY_BYTES: usize = 12;
     let Some((Seen::Chunk(_), mut at)) = see(file, at, end)? else { return Ok(None) };
-    let (mut header, mut data, mut first) = (vec![], vec![], None);
-    while let Some((Seen::IndexData { .. }, after)) = see(file, at, end)? {
+    let (mut header, mut data, mut times) = (vec![], vec![], vec![]);
+    while let Some((Seen::IndexData { connection }, after)) = see(file, at, end)? {
         let Ok(record) = read_record(file, at, end, &mut header)? else { return Ok(None) };
         let Some(entries) = read_data(file, &record, &mut data)? else { return Ok(None) };
-        let times = entries.chunks_exact(ENTRY_BYTES).filter_map(|entry| ns_of(&entry[..8]));
-        first = times.chain(first).min();
+        for entry in entries.chunks_exact(ENTRY_BYTES) {
+            let ns = ns_of(&entry[..8]).and_then(|ns| i64::try_from(ns).ok());
+            let (Some(ns), Some(offset)) = (ns, u32_at(entry, 8)) else { return Ok(None) };
+            times.push(RecordedTime { connection, ns, offset });
+        }
         at = after;
     }
-    Ok(first)
+    Ok(Some(times))
 }
 
 /// Connections whose messages nobody wants; none without an intact index.

@@ -15,10 +15,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use self::chunk::Chunk;
-use self::index::{Index, Unwanted, first_recorded_ns, read_index, read_topic};
+use self::index::{Index, Unwanted, read_index, read_topic, recorded_times};
 pub use self::record::MAGIC;
 use self::record::{Header, MAX_FOUND_HEADER_BYTES, MAX_HEADER_BYTES, RecordError};
-use super::chunks::{ChunkOrder, Chunks, ORDER_REMARK};
+use super::by_time::{Disorder, TimeSpans};
+use super::chunks::Chunks;
 use super::damage::{Damage, DamageLog};
 use super::decompress::{Compression, Wholeness};
 use super::file::RecordingFile;
@@ -100,7 +101,6 @@ pub struct BagReader {
     /// Where in `raw` the next record starts.
     cursor: usize,
     first_compression: Option<Compression>,
-    order: ChunkOrder,
     recorded_ns: Option<i64>,
 }
 
@@ -124,7 +124,6 @@ impl BagReader {
             raw: Vec::new(),
             cursor: 0,
             first_compression: None,
-            order: ChunkOrder::default(),
             recorded_ns: None,
         };
         reader.read_bag_header()?;
@@ -194,12 +193,6 @@ impl BagReader {
     }
 
     fn next_in_file(&mut self) -> io::Result<Option<Item>> {
-        if self.order.is_by_time() {
-            let next = self.order.next();
-            let chunk = next.and_then(|chunk| self.index.as_ref()?.chunks.get(chunk));
-            let Some(chunk) = chunk else { return Ok(None) };
-            self.at = chunk.at;
-        }
         let mut header = std::mem::take(&mut self.header);
         let item = match read_record(&mut self.file, self.at, self.end, &mut header)? {
             Ok(record) => self.take_record(&record)?,
@@ -291,11 +284,7 @@ impl Container for BagReader {
         loop {
             let item = if self.cursor < self.raw.len() {
                 self.next_in_chunk()
-            } else if if self.order.is_by_time() {
-                self.order.has_next()
-            } else {
-                self.at < self.end
-            } {
+            } else if self.at < self.end {
                 self.next_in_file()?
             } else {
                 return Ok(None);
@@ -356,27 +345,35 @@ impl Container for BagReader {
         self.unwanted = Unwanted::but(topics, self.index.as_ref());
     }
 
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
-        let Self { index, order, end, .. } = self;
-        let index = index.as_ref()?;
-        let starts_ns: Vec<u64> = index.chunks.iter().map(|chunk| chunk.start_ns).collect();
-        let mut sorted = ChunkOrder::default();
-        if !sorted.sort(&starts_ns, topics, |chunk, topic| index.has(chunk, topic)) {
-            return None;
-        }
-        // No checksum protects the index: the records after each chunk have to say the same.
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
+        let index = self.index.as_ref()?;
+        let topic_of = |connection: u32| {
+            let name = &index.topics.get(&connection)?.name;
+            topics.iter().position(|topic| topic == name)
+        };
+        let mut spans = TimeSpans { last_ns: vec![None; topics.len()], ..TimeSpans::default() };
+        let mut disorder = Disorder::default();
         for chunk in &index.chunks {
-            let first = first_recorded_ns(self.chunks.file(), chunk.at, *end).ok()?;
-            if first != Some(chunk.start_ns) {
+            let found = recorded_times(self.chunks.file(), chunk.at, self.end).ok()?;
+            // No checksum protects the index: the records after each chunk have to say the same.
+            let span = chunk.span_ns.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX));
+            let mut times: Vec<_> = found?;
+            let ends = [times.iter().map(|t| t.ns).min()?, times.iter().map(|t| t.ns).max()?];
+            if ends != span {
                 return None;
             }
+            spans.of_places_ns.push(span);
+            times.sort_by_key(|time| time.offset);
+            for time in times {
+                let Some(topic) = topic_of(time.connection) else { continue };
+                disorder.add(topic, time.ns);
+                spans.last_ns[topic] = spans.last_ns[topic].max(Some(time.ns));
+            }
         }
-        *order = sorted;
-        Some(ORDER_REMARK.to_owned())
+        Some(TimeSpans { is_disordered: disorder.is_found(), ..spans })
     }
 
     fn rewind(&mut self) {
-        self.order.go_to(0);
         self.go_to(self.first);
     }
 
@@ -385,15 +382,13 @@ impl Container for BagReader {
     }
 
     fn enter_last(&mut self, topic: &str) -> bool {
-        let place = self.index.as_ref().and_then(|index| index.last_place(topic, &self.order));
+        let place = self.index.as_ref().and_then(|index| index.last_place(topic));
         place.inspect(|&place| self.enter(place)).is_some()
     }
 
     fn enter(&mut self, place: usize) {
-        self.order.go_to(place);
-        let chunk = self.order.chunk_at(place);
         let at =
-            self.index.as_ref().and_then(|index| index.chunks.get(chunk)).map(|chunk| chunk.at);
+            self.index.as_ref().and_then(|index| index.chunks.get(place)).map(|chunk| chunk.at);
         self.go_to(at.unwrap_or(self.end));
     }
 }

@@ -73,8 +73,8 @@ pub enum Header<'a> {
     ChunkInfo {
         chunk_pos: u64,
         count: u32,
-        /// When its first message was recorded; 0 where it does not say.
-        start_ns: u64,
+        /// When its first and its last message were recorded; 0 where it does not say.
+        span_ns: [u64; 2],
     },
     Connection {
         conn: u32,
@@ -164,7 +164,7 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
     let (mut conn_count, mut chunk_count, mut conn, mut count, mut size) =
         (None, None, None, None, None);
     let (mut compression, mut topic) = (None, None);
-    let (mut start_ns, mut recorded_ns) = (None, None);
+    let (mut start_ns, mut end_ns, mut recorded_ns) = (None, None, None);
     while !bytes.is_empty() {
         let (name, value) = take_field(&mut bytes)?;
         match name {
@@ -177,6 +177,7 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
             b"count" => count = u32_of(value),
             b"size" => size = u32_of(value),
             b"start_time" => start_ns = ns_of(value),
+            b"end_time" => end_ns = ns_of(value),
             b"time" => recorded_ns = ns_of(value),
             b"compression" => compression = Some(value),
             b"topic" => topic = std::str::from_utf8(value).ok(),
@@ -211,7 +212,7 @@ pub fn parse_header(mut bytes: &[u8]) -> Result<Header<'_>, RecordError> {
         OP_CHUNK_INFO => Header::ChunkInfo {
             chunk_pos: chunk_pos.ok_or(missing("chunk_pos"))?,
             count: count.ok_or(missing("count"))?,
-            start_ns: start_ns.unwrap_or(0),
+            span_ns: [start_ns, end_ns].map(Option::unwrap_or_default),
         },
         OP_CONNECTION => Header::Connection {
             conn: conn.ok_or(missing("conn"))?,

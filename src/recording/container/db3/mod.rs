@@ -17,7 +17,7 @@ use std::path::Path;
 
 use self::ahead::RowsAhead;
 use self::sqlite::{Counts, MAX_PROBES, RowHead, Sqlite};
-use super::chunks::ORDER_REMARK;
+use super::by_time::{Disorder, TimeSpans};
 use super::damage::{Damage, DamageLog};
 use super::decompress::{MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::open::RecordingError;
@@ -383,14 +383,35 @@ impl Container for Db3Reader {
         last.inspect(|last| self.go_after(last.saturating_sub(1))).is_some()
     }
 
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
-        let counts = self.counts.as_ref()?;
-        let ids = |topic: &&str| self.ids_of(topic).collect::<Vec<_>>();
-        if !topics.iter().flat_map(ids).any(|id| counts.out_of_order.contains(&id)) {
+    /// Where the messages are not in the order of time, they come in that order from now on: SQLite
+    /// finds each by itself.
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
+        self.counts.as_ref()?;
+        let mut times = self.sqlite.times().ok()?;
+        let mut spans = TimeSpans { last_ns: vec![None; topics.len()], ..TimeSpans::default() };
+        let mut disorder = Disorder::default();
+        for (_, id, ns) in &times {
+            let topic = self.sqlite.topics.get(id).map(|topic| topic.name.as_str());
+            let topic = topics.iter().position(|known| Some(*known) == topic);
+            let Some(topic) = topic else { continue };
+            disorder.add(topic, *ns);
+            spans.last_ns[topic] = spans.last_ns[topic].max(Some(*ns));
+        }
+        let first = times.first()?.0;
+        spans.is_sorted = disorder.is_found();
+        if spans.is_sorted {
+            times.sort_by_key(|&(id, _, ns)| (ns, id));
+            self.by_time = Some(times.iter().map(|time| time.0).collect());
+        } else if self.places() > times.len() + 1 {
             return None;
         }
-        self.by_time = Some(self.sqlite.ids_by_time().ok()?);
-        Some(ORDER_REMARK.to_owned())
+        spans.of_places_ns = vec![[i64::MAX, i64::MIN]; self.places()];
+        for (place, (id, _, ns)) in times.into_iter().enumerate() {
+            let place = if spans.is_sorted { place as i64 } else { id.saturating_sub(first) };
+            let span = spans.of_places_ns.get_mut((place / BLOCK_ROWS) as usize)?;
+            *span = [span[0].min(ns), span[1].max(ns)];
+        }
+        Some(spans)
     }
 
     fn rewind(&mut self) {

@@ -1,6 +1,6 @@
 //! The rows of a recording as SQLite reads them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -54,9 +54,6 @@ pub struct Counts {
     pub messages: HashMap<u32, (u64, i64)>,
     /// The ids of the first and the last message of all.
     pub ids: Option<RangeInclusive<i64>>,
-    /// Topics of which more than one message is not in the order of their times: a single one is as
-    /// likely to have a wrong time.
-    pub out_of_order: HashSet<u32>,
 }
 
 impl Sqlite {
@@ -175,10 +172,17 @@ impl Sqlite {
         self.next_row = next_row(&data);
     }
 
-    /// The ids of all messages, in the order of the times at which they were recorded.
-    pub fn ids_by_time(&self) -> rusqlite::Result<Vec<i64>> {
-        let sql = "SELECT rowid FROM messages ORDER BY timestamp, rowid";
-        self.connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+    /// The id, the topic and the time of each message, in the order of the ids.
+    pub fn times(&self) -> rusqlite::Result<Vec<(i64, u32, i64)>> {
+        let sql = "SELECT rowid, topic_id, timestamp FROM messages ORDER BY rowid";
+        let mut statement = self.connection.prepare(sql)?;
+        let mut rows = statement.query([])?;
+        let mut times = vec![];
+        while let Some(row) = rows.next()? {
+            let ns = row.get_ref(2)?.as_i64().unwrap_or(i64::MIN);
+            times.push((row.get(0)?, topic_of(row.get_ref(1)?).unwrap_or(u32::MAX), ns));
+        }
+        Ok(times)
     }
 
     /// The first message after the one with this id, without its bytes.
@@ -312,41 +316,12 @@ fn read_topics(connection: &Connection) -> rusqlite::Result<HashMap<u32, Topic>>
     }
 }
 
-/// The times of a topic's messages, in the order of their ids.
-#[derive(Debug, Clone, Copy)]
-struct Times {
-    /// Of those that are in order, the last two.
-    last_ns: [i64; 2],
-    /// How many have to be left out for the others to be in order.
-    misplaced: u64,
-}
-
-impl Default for Times {
-    fn default() -> Self {
-        Self { last_ns: [i64::MIN; 2], misplaced: 0 }
-    }
-}
-
-impl Times {
-    fn add(&mut self, ns: i64) {
-        let [before, last] = self.last_ns;
-        if ns >= last {
-            self.last_ns = [last, ns];
-        } else {
-            self.misplaced += 1;
-            // Either the one before was too late, or this one is too early.
-            self.last_ns = if ns >= before { [before, ns] } else { [before, last] };
-        }
-    }
-}
-
 /// Visits all rows, but not their bytes.
 fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
     let mut statement = connection.prepare("SELECT rowid, topic_id, timestamp FROM messages")?;
     let mut rows = statement.query([])?;
     let mut messages: HashMap<u32, (u64, i64)> = HashMap::new();
     let (mut first, mut last) = (None, None);
-    let mut times: HashMap<u32, Times> = HashMap::new();
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
         if last.is_some_and(|last| last >= id) {
@@ -357,14 +332,10 @@ fn count_rows(connection: &Connection) -> rusqlite::Result<Counts> {
         if let Some(topic) = topic_of(row.get_ref(1)?) {
             let counted = messages.entry(topic).or_default();
             *counted = (counted.0 + 1, id);
-            let recorded_ns = row.get_ref(2)?.as_i64().unwrap_or(i64::MIN);
-            times.entry(topic).or_default().add(recorded_ns);
         }
     }
-    let is_out_of_order = |(topic, times): (u32, Times)| (times.misplaced > 1).then_some(topic);
-    let out_of_order = times.into_iter().filter_map(is_out_of_order).collect();
     let ids = first.zip(last).map(|(first, last)| first..=last);
-    Ok(Counts { messages, ids, out_of_order })
+    Ok(Counts { messages, ids })
 }
 
 /// The file beside `path` with the same name and an ending.

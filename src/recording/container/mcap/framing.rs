@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ::mcap::records::op;
+use ::mcap::records::{MessageIndexEntry, Record, op};
 
 use crate::recording::container::chunks::Place;
 use crate::recording::container::decompress::Compression;
@@ -105,4 +105,26 @@ pub fn look_ahead(
         }
         _ => Ok(None),
     }
+}
+
+/// When the messages of a channel in a chunk were recorded and where in the chunk they are, by the
+/// message index at `at`; nothing if there is none.
+pub fn message_times(
+    file: &mut RecordingFile,
+    at: u64,
+    end: u64,
+) -> io::Result<Option<Vec<(i64, u64)>>> {
+    let Some((op::MESSAGE_INDEX, len)) = head_at(file, at, end)? else { return Ok(None) };
+    if len > end - at {
+        return Ok(None);
+    }
+    let mut body = vec![0; len as usize];
+    if !file.peek_at(at + HEAD_BYTES as u64, &mut body)? {
+        return Ok(None);
+    }
+    let Ok(Record::MessageIndex(index)) = ::mcap::parse_record(op::MESSAGE_INDEX, &body) else {
+        return Ok(None);
+    };
+    let time = |entry: MessageIndexEntry| Some((i64::try_from(entry.log_time).ok()?, entry.offset));
+    Ok(index.records.into_iter().map(time).collect())
 }

@@ -20,9 +20,10 @@ use std::path::Path;
 pub use ::mcap::MAGIC;
 use ::mcap::records::{MessageHeader, Record, op};
 
-use self::framing::{HEAD_BYTES, MAX_CHUNK_BYTES, chunk_head, head_at, look_ahead};
+use self::framing::{HEAD_BYTES, MAX_CHUNK_BYTES, chunk_head, head_at, look_ahead, message_times};
 use self::summary::{Channels, Index, read_end};
-use super::chunks::{ChunkOrder, Chunks, Loaded, ORDER_REMARK};
+use super::by_time::{Disorder, TimeSpans};
+use super::chunks::{Chunks, Loaded};
 use super::damage::{Damage, DamageLog};
 use super::decompress::{Compression, MAX_MESSAGE_BYTES, ZSTD_MAGIC, ZstdFrames};
 use super::file::RecordingFile;
@@ -71,7 +72,6 @@ pub struct McapReader {
     /// Messages outside of chunks since a chunk was said to start, in bytes.
     loose_bytes: Option<u64>,
     first_compression: Option<Compression>,
-    order: ChunkOrder,
     recorded_ns: Option<i64>,
     /// The last message, where rosbag2 has compressed it by itself.
     decompressed: Vec<u8>,
@@ -100,7 +100,6 @@ impl McapReader {
             cursor: 0,
             loose_bytes: None,
             first_compression: None,
-            order: ChunkOrder::default(),
             recorded_ns: None,
             decompressed: vec![],
             is_decompressed: false,
@@ -145,13 +144,6 @@ impl McapReader {
     }
 
     fn next_in_file(&mut self) -> io::Result<Option<Item>> {
-        if self.order.is_by_time() {
-            let next = self.order.next();
-            let chunk = next.and_then(|chunk| self.index.as_ref()?.chunks.get(chunk));
-            let Some(chunk) = chunk else { return Ok(None) };
-            let (at, len) = (chunk.chunk_start_offset, chunk.chunk_length);
-            return self.enter_chunk(at, at + len, false);
-        }
         let at = self.at;
         let mut limit = self.end;
         if let Some(known) = self.index.as_ref().and_then(|index| index.chunk_from(at)) {
@@ -321,10 +313,8 @@ impl McapReader {
                 self.note_here(&what);
             }
         }
-        if !self.order.is_by_time() {
-            let end = self.end;
-            self.chunks.look_ahead(self.at, |file, at| look_ahead(file, at, end))?;
-        }
+        let end = self.end;
+        self.chunks.look_ahead(self.at, |file, at| look_ahead(file, at, end))?;
         Ok(Some(Item::Chunk))
     }
 
@@ -460,11 +450,7 @@ impl Container for McapReader {
         loop {
             let item = if self.cursor < self.raw.len() {
                 self.next_in_chunk()
-            } else if if self.order.is_by_time() {
-                self.order.has_next()
-            } else {
-                self.at < self.end
-            } {
+            } else if self.at < self.end {
                 self.next_in_file()?
             } else {
                 return Ok(None);
@@ -531,19 +517,36 @@ impl Container for McapReader {
         self.chunks.read_ahead();
     }
 
-    fn order_by_time(&mut self, topics: &[&str]) -> Option<String> {
-        let Self { index, channels, order, .. } = self;
-        let chunks = &index.as_ref()?.chunks;
-        let starts_ns: Vec<u64> = chunks.iter().map(|chunk| chunk.message_start_time).collect();
-        let has = |chunk: usize, topic: &str| {
-            let mut channels_of = chunks[chunk].message_index_offsets.keys();
-            channels_of.any(|id| channels.topic(*id).is_some_and(|known| known.name == topic))
-        };
-        order.sort(&starts_ns, topics, has).then(|| ORDER_REMARK.to_owned())
+    fn time_spans(&mut self, topics: &[&str]) -> Option<TimeSpans> {
+        let Self { index, channels, file, end, .. } = self;
+        let mut spans = TimeSpans { last_ns: vec![None; topics.len()], ..TimeSpans::default() };
+        let mut disorder = Disorder::default();
+        for chunk in &index.as_ref()?.chunks {
+            let span = [chunk.message_start_time, chunk.message_end_time];
+            let span = span.map(|ns| i64::try_from(ns).unwrap_or(i64::MAX));
+            spans.of_places_ns.push(span);
+            let mut times = vec![];
+            if chunk.message_index_offsets.is_empty() {
+                // It does not say which topics are in the chunk.
+                span.into_iter().for_each(|ns| disorder.add(topics.len(), ns));
+            }
+            for (id, at) in &chunk.message_index_offsets {
+                let topic = channels.topic(*id).map(|topic| topic.name.as_str());
+                let topic = topics.iter().position(|known| Some(*known) == topic);
+                let Some(topic) = topic else { continue };
+                let found = message_times(file, *at, *end).ok()??;
+                times.extend(found.into_iter().map(|(ns, offset)| (offset, topic, ns)));
+            }
+            times.sort_unstable();
+            for (_, topic, ns) in times {
+                disorder.add(topic, ns);
+                spans.last_ns[topic] = spans.last_ns[topic].max(Some(ns));
+            }
+        }
+        Some(TimeSpans { is_disordered: disorder.is_found(), ..spans })
     }
 
     fn rewind(&mut self) {
-        self.order.go_to(0);
         self.go_to(MAGIC.len() as u64);
     }
 
@@ -553,14 +556,12 @@ impl Container for McapReader {
 
     fn enter_last(&mut self, topic: &str) -> bool {
         let index = self.index.as_ref();
-        let place = index.and_then(|i| i.last_place(topic, &self.channels, &self.order));
+        let place = index.and_then(|i| i.last_place(topic, &self.channels));
         place.inspect(|&place| self.enter(place)).is_some()
     }
 
     fn enter(&mut self, place: usize) {
-        self.order.go_to(place);
-        let chunk = self.order.chunk_at(place);
-        let chunk = self.index.as_ref().and_then(|index| index.chunks.get(chunk));
+        let chunk = self.index.as_ref().and_then(|index| index.chunks.get(place));
         self.go_to(chunk.map_or(self.end, |chunk| chunk.chunk_start_offset));
     }
 }

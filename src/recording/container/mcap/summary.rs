@@ -9,7 +9,6 @@ use ::mcap::sans_io::linear_reader::{LinearReadEvent, LinearReader, LinearReader
 
 use super::framing::{HEAD_BYTES, head_at};
 use crate::recording::container::Topic;
-use crate::recording::container::chunks::ChunkOrder;
 use crate::recording::container::file::RecordingFile;
 use crate::recording::ros::Encoding;
 use crate::words::count;
@@ -79,16 +78,9 @@ pub struct Index {
 
 impl Index {
     /// The place of the last chunk with messages on a topic.
-    pub fn last_place(
-        &self,
-        topic: &str,
-        channels: &Channels,
-        order: &ChunkOrder,
-    ) -> Option<usize> {
+    pub fn last_place(&self, topic: &str, channels: &Channels) -> Option<usize> {
         let is_on_it = |id: &u16| channels.topic(*id).is_some_and(|t| t.name == topic);
-        let has_it = |place: &usize| {
-            self.chunks[order.chunk_at(*place)].message_index_offsets.keys().any(is_on_it)
-        };
+        let has_it = |place: &usize| self.chunks[*place].message_index_offsets.keys().any(is_on_it);
         (0..self.chunks.len()).rev().find(has_it)
     }
 
