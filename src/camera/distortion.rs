@@ -64,6 +64,8 @@ impl Distortion {
             Self::Ftheta => "ftheta",
             Self::BrownConrady => "brown_conrady",
             Self::KannalaBrandt4 => "kannala_brandt4",
+            // The same model, straightened further.
+            Self::RationalPolynomial([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]) => "brown_conrady",
             Self::RationalPolynomial(_) => "rational_polynomial",
         }
     }

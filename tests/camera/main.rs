@@ -32,6 +32,18 @@ fn settings(policy: Policy, frames: Option<u64>) -> PipelineSettings {
     }
 }
 
+/// What `play` gives once it is whole. librealsense's player keeps the recorded pace until its
+/// first frame has come, and on a busy machine drops what is not taken in time, even the only frame
+/// of a short file. So it has ten tries; what it delivers must be right in each.
+#[cfg(feature = "realsense")]
+fn played_whole<T>(play: impl FnMut(usize) -> T, is_whole: impl Fn(&T) -> bool) -> T {
+    use std::sync::{Mutex, PoisonError};
+    /// Two at once on a small machine would disturb each other.
+    static ONE_PLAYER: Mutex<()> = Mutex::new(());
+    let _alone = ONE_PLAYER.lock().unwrap_or_else(PoisonError::into_inner);
+    (0..10).map(play).find(is_whole).expect("ten tries, and frames are missing")
+}
+
 fn depthcast(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_depthcast")).args(args).output().unwrap()
 }

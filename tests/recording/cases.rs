@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use common::db3_writer::{self, depth_png};
 use common::driver_messages::{CameraInfo, Image, compressed_image};
-use common::mcap_writer::{Cdr, ros2_camera_info, ros2_image};
+use common::mcap_writer::{Cdr, ros2_camera_info, ros2_image, unclosed};
 use common::recording::{File, at_once, drain, numbers, open, with_color};
 use depthcast::camera::Distortion;
 use depthcast::frame::DepthFrame;
@@ -94,12 +94,14 @@ fn lenses_are_what_image_geometry_makes_of_camera_infos() {
     let roi = CameraInfo { width: 64, height: 48, roi: [10, 6, 16, 12], ..Default::default() };
     let both = CameraInfo { roi: [8, 4, 32, 24], binning: 2, ..roi.clone() };
     let none = CameraInfo { k: [0.0; 4], d: vec![], ..of(&[]) };
+    let without_p = CameraInfo { p: Some([0.0; 4]), ..of(&bent) };
     let (rect, raw, beside) = ("/d/image_rect", "/d/image_raw", "/d/camera_info");
     let same = CameraInfo::default();
     for (topic, infos, want, by) in [
         (rect, vec![(beside, of(&bent))], p, "by P, without the distortion D"),
         (rect, vec![(beside, of(&[0.0; 5]))], p, ""),
         (raw, vec![(beside, of(&bent))], k, ""),
+        ("/d/rectified/image", vec![("/d/rectified/camera_info", without_p)], k, "by K, without"),
         ("/d/image", vec![(beside, none)], p, "by P, since K is zeros"),
         (raw, vec![(beside, CameraInfo { binning: 2, ..large.clone() })], k, ""),
         (raw, vec![(beside, roi)], [20.0, 21.0, -2.5, -0.5], ""),
@@ -206,13 +208,23 @@ fn depth_as_floats_is_kept_near_and_far_and_millimetres_are_suspected() {
         let near: Vec<f64> = far.iter().map(|m| m * 0.001).collect();
         assert_near(&cloud(&source, &frames[0]), &expected(&near, lens));
     }
+    // A camera that warms up sees nothing at first.
+    let mut writer = writer();
+    writer.typed("/d/camera_info", INFO, &CameraInfo::default().message());
+    let nothing: Vec<u8> = metres.iter().flat_map(|_| f32::NAN.to_le_bytes()).collect();
+    for (i, pixels) in [(1, &nothing), (2, &singles)] {
+        let image = Image { encoding: "32FC1", ..Image::DEPTH };
+        writer.typed("/d/image_raw", IMAGE, &image.message(i, u64::from(i) * S, pixels));
+    }
+    let remarks = replay(&file.put(&writer.finish(true).bytes), at_once()).2;
+    assert!(remarks.contains("likely to be in millimetres"), "{remarks}");
     let near: Vec<u8> = metres.iter().flat_map(|m| (m / 100.0).to_le_bytes()).collect();
     assert_eq!(replay(&file.put(&one_image("32FC1", &near)), at_once()).2, "");
 }
 
 #[test]
 fn a_png_of_16_bits_is_depth_whatever_its_format_says() {
-    for format in ["png", "rgb8; png compressed bgr8", ""] {
+    for format in ["png", "rgb8; png compressed bgr8", "", "16UC1", "16UC1; compressedDepth "] {
         let mut writer = writer();
         let frame_id = "camera_color_optical_frame";
         let info = CameraInfo { frame_id, ..Default::default() };
@@ -227,11 +239,28 @@ fn a_png_of_16_bits_is_depth_whatever_its_format_says() {
 }
 
 #[test]
+fn quantised_metres_are_recognised_by_their_header() {
+    for format in ["32FC1; compressedDepth png", "compressedDepth png", "png", ""] {
+        let mut writer = writer();
+        writer.typed("/d/camera_info", INFO, &CameraInfo::default().message());
+        let header = [&[0; 4][..], &10_100f32.to_le_bytes(), &(-1009f32).to_le_bytes()].concat();
+        let data = [header, depth_png(16, 12, &[9091; 16 * 12])].concat();
+        let image = compressed_image(1, S, Image::DEPTH.frame_id, format, &data);
+        writer.typed("/d/image/compressedDepth", "sensor_msgs/CompressedImage", &image);
+        let file = File::new();
+        let (_, frames, _) = replay(&file.put(&writer.finish(true).bytes), at_once());
+        assert_eq!(frames[0].depth_m, [1.0; 16 * 12], "{format}");
+    }
+}
+
+#[test]
 fn images_of_other_sizes_are_left_out_and_said_and_no_damage() {
     let empty = Image { width: 0, height: 0, ..Image::DEPTH };
+    let unsaid = Image { encoding: "", ..empty };
     let small = Image { width: 8, height: 6, ..Image::DEPTH };
     for (first, last, what) in [
         (Some(&empty), None, "1 image of another size than the stream (0x0)"),
+        (Some(&unsaid), None, "1 image of another size than the stream (0x0)"),
         (Some(&small), None, "1 image of another size than the stream (8x6)"),
         (None, Some(&small), "1 image of another size than the stream (8x6)"),
     ] {
@@ -241,7 +270,7 @@ fn images_of_other_sizes_are_left_out_and_said_and_no_damage() {
                 CameraInfo { width: image.width, height: image.height, ..Default::default() };
             let bytes = match pixels {
                 // The writer has no rows to count.
-                [] => [&image_head(i)[..], &[0; 4]].concat(),
+                [] => [&image_head(i, image.encoding)[..], &[0; 4]].concat(),
                 pixels => image.message(i, S + u64::from(i) * S / 30, pixels),
             };
             writer.typed("/d/image_raw", IMAGE, &bytes);
@@ -263,9 +292,9 @@ fn images_of_other_sizes_are_left_out_and_said_and_no_damage() {
 }
 
 /// An image of no size, up to its data.
-fn image_head(seq: u32) -> Vec<u8> {
+fn image_head(seq: u32, encoding: &str) -> Vec<u8> {
     let header = common::driver_messages::header(seq, S, "f");
-    let string = common::bag_writer::string("16UC1");
+    let string = common::bag_writer::string(encoding);
     [&header[..], &[0; 8], &string, &[0; 5]].concat()
 }
 
@@ -332,16 +361,26 @@ fn depths(frames: &[DepthFrame]) -> Vec<usize> {
 #[test]
 fn frames_come_in_the_order_of_time_whatever_that_of_the_file() {
     let chunks = [frame_messages(8..12), frame_messages(0..4), frame_messages(4..8)];
+    let mixed = [5, 0, 9, 1, 11, 2, 3, 8, 4, 7, 6, 10];
+    let mixed_chunks: Vec<_> = mixed.map(|i| frame_messages(i..i + 1)).to_vec();
     let file = File::new();
-    let path = file.put(&write_mcap(&chunks, false));
-    let (_, frames, remarks) = replay(&path, at_once());
-    assert_eq!(depths(&frames), (0..12).collect::<Vec<_>>());
-    assert!(remarks.contains("not in the order of time"), "{remarks}");
-    let from = Some(Duration::from_millis(230));
-    let mut source = open(&path, ReplayOptions { from, ..at_once() }).unwrap();
-    assert_eq!(depths(&drain(&mut source)), [7, 8, 9, 10, 11]);
-    let info = inspect(&path, &Default::default()).unwrap();
-    assert!((info.duration_s - 11.0 / 30.0).abs() < 1e-6, "{}", info.duration_s);
+    for chunks in [&chunks[..], &[mixed_chunks.concat()], &mixed_chunks] {
+        let path = file.put(&write_mcap(chunks, false));
+        let (_, frames, remarks) = replay(&path, at_once());
+        assert_eq!(depths(&frames), (0..12).collect::<Vec<_>>());
+        assert!(remarks.contains("not in the order of time"), "{remarks}");
+        let from = Some(Duration::from_millis(230));
+        let mut source = open(&path, ReplayOptions { from, ..at_once() }).unwrap();
+        assert_eq!(depths(&drain(&mut source)), [7, 8, 9, 10, 11]);
+        let info = inspect(&path, &Default::default()).unwrap();
+        assert!((info.duration_s - 11.0 / 30.0).abs() < 1e-6, "{}", info.duration_s);
+    }
+    // Where no index tells of it, that is said.
+    let path = file.put(&unclosed(write_mcap(&mixed_chunks, false)));
+    let mut source = open(&path, at_once()).unwrap();
+    assert_eq!(depths(&drain(&mut source)), mixed);
+    let remarks = source.damage().remarks.join("; ");
+    assert!(remarks.contains("5 depth images with an earlier time stamp"), "{remarks}");
 
     // The same in SQLite, where a single message may have a wrong time.
     let dir = tempfile::tempdir().unwrap();
@@ -370,6 +409,8 @@ fn colour_is_the_nearest_in_time_wherever_it_is_in_the_file() {
         one_by_one(&together),
         one_by_one(&[&color[..], &depth[..]].concat()),
         vec![together.clone()],
+        // Chunks of many images: those of depth and colour overlap in time.
+        [&color[..], &depth[..]].concat().chunks(26).map(<[Message]>::to_vec).collect(),
         vec![[color, depth].concat()],
     ] {
         let file = File::new();
@@ -383,6 +424,20 @@ fn colour_is_the_nearest_in_time_wherever_it_is_in_the_file() {
         let first = &drain(&mut source)[0];
         assert_eq!(usize::from(first.color.as_ref().unwrap().bytes[0]), 15);
     }
+}
+
+#[test]
+fn colour_without_stamps_is_paired_by_the_times_of_recording() {
+    let at = |i: usize| S + i as u64 * S / 30;
+    let colors = (0..6).map(|i| (COLOR, at(i), ros2_color(i, 0)));
+    let infos = color_messages(0..1).into_iter().skip(1);
+    let messages: Vec<Message> =
+        frame_messages(0..6).into_iter().chain(infos).chain(colors).collect();
+    let file = File::new();
+    let (_, frames, remarks) = replay(&file.put(&write_mcap(&[messages], false)), with_color());
+    let colors = frames.iter().map(|frame| frame.color.as_ref().unwrap().bytes[0]);
+    assert_eq!(colors.collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    assert!(remarks.contains("6 colour images without a time stamp"), "{remarks}");
 }
 
 #[test]
@@ -411,21 +466,40 @@ fn stamps_of_zero_become_times_of_recording() {
 }
 
 #[test]
-fn a_lens_that_changes_counts_from_its_frame_on() {
+fn a_lens_that_changes_counts_from_its_frame_on_wherever_its_camera_infos_are() {
     let other = [18.0, 0.0, 7.0, 0.0, 19.0, 5.0, 0.0, 0.0, 1.0];
-    let messages = (0..6).flat_map(|i| {
-        let at = S + i as u64 * S / 30;
-        let image = ros2_frame(i, at)[0].clone();
-        let info = ros2_camera_info(at, SIZE, "plumb_bob", &[], if i < 3 { K } else { other });
-        [(DEPTH, at, image), ("/d/camera_info", at, info)]
-    });
-    let file = File::new();
-    let path = file.put(&write_mcap(&[messages.collect()], false));
-    let (source, frames, _) = replay(&path, at_once());
-    let fx: Vec<Option<f32>> = frames.iter().map(|f| f.intrinsics.map(|i| i.fx)).collect();
-    assert_eq!(fx, [None, None, None, Some(18.0), Some(18.0), Some(18.0)]);
-    let metres: Vec<f64> = depth(4).iter().map(|&d| f64::from(d) * 0.001).collect();
-    assert_near(&cloud(&source, &frames[4]), &expected(&metres, [18.0, 19.0, 7.0, 5.0]));
+    let at = |i: usize| S + i as u64 * S / 30;
+    let images = || (0..6).map(|i| (DEPTH, at(i), ros2_frame(i, at(i))[0].clone()));
+    // Of each frame, or of those alone that have a new one; later than its image, or without a stamp.
+    let infos = |frames: &[usize], stamp: &dyn Fn(usize) -> u64| -> Vec<Message> {
+        let info = |&i: &usize| {
+            let k = if i < 3 { K } else { other };
+            let message = ros2_camera_info(stamp(i), SIZE, "plumb_bob", &[], k);
+            ("/d/camera_info", at(i), message)
+        };
+        frames.iter().map(info).collect()
+    };
+    let paired = |infos: Vec<Message>| images().zip(infos).flat_map(|(a, b)| [a, b]).collect();
+    let all = [0, 1, 2, 3, 4, 5];
+    let images: Vec<Message> = images().collect();
+    let sparse = infos(&[0, 3], &at);
+    for messages in [
+        paired(infos(&all, &at)),
+        paired(infos(&all, &|i| at(i) + 1_000_000)),
+        paired(infos(&all, &|_| 0)),
+        [infos(&all, &at), images.clone()].concat(),
+        [images.clone(), infos(&all, &at)].concat(),
+        [&sparse[..1], &images[..3], &sparse[1..], &images[3..]].concat(),
+    ] {
+        let messages: Vec<Message> = messages;
+        let file = File::new();
+        let path = file.put(&write_mcap(&[messages], false));
+        let (source, frames, _) = replay(&path, at_once());
+        let fx: Vec<Option<f32>> = frames.iter().map(|f| f.intrinsics.map(|i| i.fx)).collect();
+        assert_eq!(fx, [None, None, None, Some(18.0), Some(18.0), Some(18.0)]);
+        let metres: Vec<f64> = depth(4).iter().map(|&d| f64::from(d) * 0.001).collect();
+        assert_near(&cloud(&source, &frames[4]), &expected(&metres, [18.0, 19.0, 7.0, 5.0]));
+    }
 }
 
 #[test]
@@ -454,8 +528,18 @@ fn a_recording_in_several_files_is_one() {
     let mut source = open(&paths[0], ReplayOptions { from, ..with_parts }).unwrap();
     assert_eq!(depths(&drain(&mut source)), [10, 11]);
 
+    // A recorder that was killed has written no list; the names tell.
+    assert_eq!(depths(&replay(dir.path(), at_once()).1), whole);
+    let other = dir.path().join("other.mcap");
+    std::fs::copy(&paths[0], &other).unwrap();
     let error = open(dir.path(), at_once()).err().unwrap().to_string();
-    assert!(error.contains("3 recordings and no metadata.yaml"), "{error}");
+    assert!(error.contains("4 recordings and no metadata.yaml"), "{error}");
+    std::fs::remove_file(other).unwrap();
+    // In the wrong order.
+    let read = ReadOptions { more_parts: paths[..2].to_vec(), ..Default::default() };
+    let (_, frames, remarks) = replay(&paths[2], ReplayOptions { read, ..at_once() });
+    assert_eq!(depths(&frames), whole);
+    assert!(remarks.contains("not in the order of time"), "{remarks}");
     let metadata = dir.path().join("metadata.yaml");
     let list = |names: &[&str]| {
         let files: String = names.iter().map(|name| format!("    - {name}\n")).collect();
@@ -529,7 +613,8 @@ fn foreign_files_are_named_with_what_to_do() {
         (b"\x28\xb5\x2f\xfd\0\x58\xbd\x91", "zstd -d "),
         (b"\x1f\x8b\x08\0\0\0\0\0", "gunzip "),
         (b"\x1a\x45\xdf\xa3\xa3\x42\x86\x81", "Matroska"),
-        (b"ONI1\0\0\0\0", ".oni"),
+        (b"NI10\0\0\0\0", ".oni"),
+        (&[&[b'x'; 257][..], b"ustar\0"].concat(), "tar archive"),
         (b"RRF2\0\0\0\0", ".rrd"),
         (b"PK\x03\x04\x14\0\0\0", "ZIP"),
         (b"\n<!DOCTYPE html><html><head>", "web page"),

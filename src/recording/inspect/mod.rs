@@ -136,6 +136,8 @@ struct Inspection<'a> {
     frames: BTreeMap<String, Frames>,
     /// Messages by topic, and when the first and the last were recorded.
     messages: BTreeMap<String, (u64, Option<[i64; 2]>)>,
+    /// Images without pixels that came before all others of their topic.
+    empty_images: BTreeMap<String, u64>,
     remarks: Vec<String>,
     refusal: Option<String>,
     /// The topic of the depth that a replay delivers, and its size.
@@ -195,7 +197,19 @@ impl<'a> Inspection<'a> {
             Err(error) => (None, Some(error.to_string())),
         };
         let (frames, messages) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { path, container, format, known, frames, messages, remarks, refusal, replayed })
+        let empty_images = BTreeMap::new();
+        Ok(Self {
+            path,
+            container,
+            format,
+            known,
+            frames,
+            messages,
+            empty_images,
+            remarks,
+            refusal,
+            replayed,
+        })
     }
 
     fn next(&mut self) -> Result<Option<Item>, RecordingError> {
@@ -237,7 +251,7 @@ impl<'a> Inspection<'a> {
 
     /// Returns what is to be noted.
     fn take_message(&mut self, message: &Message) -> [Option<String>; 2] {
-        let Self { container, known, frames, messages, replayed, .. } = self;
+        let Self { container, known, frames, messages, replayed, empty_images, .. } = self;
         let Some(topic) = container.topic(message.channel) else { return [None, None] };
         let body = container.bytes(&message.body);
         let recorded_ns = container.recorded_ns();
@@ -264,10 +278,19 @@ impl<'a> Inspection<'a> {
             let outcome = frames.assembler.metadata(topic, body, recorded_ns);
             return [frames.add(outcome, true), None];
         }
-        let Some((stream, kind)) = known.stream_of(topic) else { return [None, None] };
+        let Some((stream, kind)) = known.stream_of(topic) else {
+            if driver::has_images(topic) && other_size(topic, body, (1, 1)) == Some((0, 0)) {
+                *empty_images.entry(topic.name.clone()).or_default() += 1;
+            }
+            return [None, None];
+        };
         let new = || Frames::of(topic, kind, &container.topics());
         let frames = frames.entry(stream.to_owned()).or_insert_with(new);
         frames.is_seen = true;
+        for _ in 0..empty_images.remove(&topic.name).unwrap_or(0) {
+            frames.assembler.leave_out();
+            frames.left_out.add((0, 0));
+        }
         let before = frames.assembler.before_message(&topic.name, true);
         let before = frames.add(before, true);
         let replayed = replayed.as_ref().filter(|(name, _)| *name == topic.name);

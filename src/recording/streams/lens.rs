@@ -4,13 +4,12 @@
 //!
 //! | ROS | here |
 //! | --- | --- |
-//! | `plumb_bob`, `rational_polynomial` without k4 to k6 | [`Distortion::BrownConrady`] |
-//! | `rational_polynomial` with k4 to k6 or thin prisms | [`Distortion::RationalPolynomial`] |
+//! | `plumb_bob`, `rational_polynomial` | [`Distortion::RationalPolynomial`] |
 //! | `equidistant` | [`Distortion::KannalaBrandt4`] |
 //! | none, or an empty name | a pinhole, [`Distortion::None`] |
 //!
-//! The first is OpenCV's model, whose tangential terms take the straight ray; the second is OpenCV's
-//! fisheye, θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸).
+//! The first is OpenCV's model, which librealsense's Brown-Conrady is a part of, but that it is
+//! straightened as far as `f32` goes, and not in ten steps; the second is OpenCV's fisheye, θ (1 + k1 θ² + k2 θ⁴ + k3 θ⁶ + k4 θ⁸).
 //!
 //! realsense2_camera says `plumb_bob` also of librealsense's other Brown-Conrady models. Nothing in
 //! its recordings tells them apart, so its word is taken; they differ by the product of two small
@@ -154,7 +153,7 @@ pub fn choose(
     let mut path = beside.trim_end_matches("/camera_info");
     while let Some((up, _)) = path.rsplit_once('/') {
         let topic = format!("{up}/camera_info");
-        if let Some(info) = camera_infos.get(&topic).filter(|info| fits(info)) {
+        if let Some(info) = camera_infos.get(&topic).filter(|info| info.is_known() && fits(info)) {
             return Some(choice(&topic, info));
         }
         path = up;
@@ -250,8 +249,9 @@ pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
         ));
     }
     let distortion = match name {
-        "plumb_bob" | "rational_polynomial" if !has_further_coeffs => Distortion::BrownConrady,
-        "rational_polynomial" | "plumb_bob" => Distortion::RationalPolynomial(info.further_coeffs),
+        // A pinhole by any name; a lens that bends is straightened to the last digits.
+        "plumb_bob" | "rational_polynomial" if is_straight => Distortion::BrownConrady,
+        "plumb_bob" | "rational_polynomial" => Distortion::RationalPolynomial(info.further_coeffs),
         // As `image_geometry`: where all coefficients are zero nothing is straightened.
         _ if is_straight && own_name.is_none() && lower_name == "equidistant" => Distortion::None,
         _ if matches!(&*lower_name, "equidistant" | "fisheye") => Distortion::KannalaBrandt4,
