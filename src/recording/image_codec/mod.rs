@@ -212,7 +212,9 @@ pub fn raw_encoding(format: &str) -> &str {
 /// Whether a driver's format names something that can be decompressed; what others have invented is
 /// no damage.
 pub fn is_readable(format: &str) -> bool {
-    words(format).any(|word| matches!(&*word, "png" | "jpeg" | "jpg" | "rvl" | "compresseddepth"))
+    let is_codec = |word: String| matches!(&*word, "png" | "jpeg" | "jpg" | "rvl");
+    // Older drivers leave out `png`.
+    words(format).any(is_codec) || format.trim().to_ascii_lowercase().ends_with("compresseddepth")
 }
 
 fn words(format: &str) -> impl Iterator<Item = String> {

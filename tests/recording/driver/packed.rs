@@ -16,10 +16,10 @@ pub fn put_depth(writer: &mut Writer, number: u32, i: usize, format: &str, data:
 #[test]
 fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
     let compressed = format!("{DEPTH}/compressedDepth");
-    let write = |format: &str, raw: bool| {
+    let write_as = |format: &str, raw: bool, packed: &dyn Fn(usize) -> Vec<u8>| {
         let mut writer = writer();
         for i in 0..3 {
-            put_depth(&mut writer, 4 + i as u32, i, format, &packed_depth(&depth_of(i + 10)));
+            put_depth(&mut writer, 4 + i as u32, i, format, &packed(i + 10));
         }
         if raw {
             depth_frames(&mut writer, 2);
@@ -28,6 +28,7 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         writer.finish(true).bytes
     };
     const PNG: &str = "16UC1; compressedDepth png";
+    let write = |format: &str, raw: bool| write_as(format, raw, &|i| packed_depth(&depth_of(i)));
     let (info, frames) = replay(&write(PNG, true), at_once()).unwrap();
     assert_eq!((fact(&info, "depth topic"), frames.len()), (DEPTH, 2));
     for (bytes, options) in [
@@ -41,13 +42,18 @@ fn compressed_depth_is_read_and_gives_way_to_raw_depth() {
         assert!(frames.iter().enumerate().all(|(i, frame)| frame.depth == depth_of(i + 10)));
         assert_eq!(frames[0].meta.depth_units_m, 0.001);
     }
-    for format in ["16UC1; jpeg compressed ", "16UC1; compressedDepth draco"] {
+    // PNG would be read whatever the format says.
+    let jpeg = include_bytes!("../../data/grey_16x12.jpg");
+    for (format, bytes) in
+        [("16UC1; jpeg compressed ", &jpeg[..]), ("16UC1; compressedDepth draco", b"DRACO")]
+    {
         let words = [
             &format!("compressed as '{format}'"),
             "record the raw topic (/camera/depth/image_rect_raw)",
         ];
-        refused(&write(format, false), at_once(), &words);
-        let info = inspect(&File::new().put(&write(format, false)), &Default::default()).unwrap();
+        let bytes = write_as(format, false, &|_| bytes.to_vec());
+        refused(&bytes, at_once(), &words);
+        let info = inspect(&File::new().put(&bytes), &Default::default()).unwrap();
         let depth = &info.streams[0];
         let facts = (depth.encoding.as_deref(), depth.frames, depth.fx, depth.width);
         assert_eq!(facts, (Some(format), 3, Some(20.0), Some(16)));
