@@ -26,6 +26,7 @@
 //! | [`stats`] | stages, drops, histograms |
 //! | [`monitor`] | figures of a running run for other programs: lines of JSON, a page for Prometheus |
 //! | [`profile`] | profiling sessions: repetitions, their files, two of them compared |
+//! | [`access`] | who may read what is served over HTTP |
 //! | [`realtime`] | priorities, cores, locked memory, where they are asked for |
 //! | [`frame`], [`camera`], [`clock`], [`pool`], `pairing`, [`words`] | what flows, and what all the others use |
 //!
@@ -34,6 +35,7 @@
 
 #![warn(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+pub mod access;
 pub mod bench;
 pub mod camera;
 pub mod cli;

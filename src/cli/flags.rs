@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{number, one_of, whole_number};
-use crate::config::{self, ColorBy, Config, Preset, Settings, UsageError};
+use super::{number, one_of, or_auto, whole_number};
+use crate::access::Access;
+use crate::config::{self, Auto, ColorBy, Config, Preset, Settings, UsageError};
 use crate::pipeline::Policy;
 use crate::project::{DecimateBy, Roi};
 use crate::recording::Overrides;
@@ -72,12 +73,22 @@ pub(super) struct ViewArgs {
     /// What the viewer is sent
     #[arg(long, value_parser = one_of::<Show>(&["cloud", "depth", "both"]))]
     show: Option<Show>,
-    /// The most clouds a second that are shown, where the newest frame wins; 0 for all
-    #[arg(long, value_name = "HZ", value_parser = number::<f64>)]
-    show_rate: Option<f64>,
-    /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all
-    #[arg(long, value_name = "N", value_parser = whole_number::<usize>)]
-    max_points: Option<usize>,
+    /// The most clouds a second that are shown, where the newest frame wins; 0 for all, auto for up
+    /// to 30. The web viewer's page never gets more than it draws
+    #[arg(long, value_name = "HZ", value_parser = or_auto(number::<f64>))]
+    show_rate: Option<Auto<f64>>,
+    /// The most points of a cloud that viewer and --save get, spread evenly over it; 0 for all, auto
+    /// for as many as the web viewer's page draws quickly
+    #[arg(long, value_name = "N", value_parser = or_auto(whole_number::<usize>))]
+    max_points: Option<Auto<usize>>,
+    /// A name of this machine, beside its addresses, under which the page and --metrics may be
+    /// asked for; may be repeated
+    #[arg(long, value_name = "NAME")]
+    allow_host: Vec<String>,
+    /// With --bind, or --metrics on an address that others reach: let everybody in who reaches it,
+    /// without the token that is part of the printed address
+    #[arg(long)]
+    pub no_token: bool,
 }
 
 /// How clouds are coloured, and made smaller before anybody pays for them.
@@ -261,6 +272,11 @@ impl RunArgs {
 }
 
 impl ViewArgs {
+    /// Who may read what the run serves.
+    pub(super) fn access(&self) -> anyhow::Result<Access> {
+        Access::new(self.allow_host.clone(), !self.no_token)
+    }
+
     /// Whether there is no choice but the web viewer; it is an error to ask for another view at the
     /// same time.
     pub(super) fn wants_web(&self) -> Result<bool, UsageError> {

@@ -29,7 +29,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config::UsageError;
+use crate::config::{Auto, AutoWord, UsageError};
 use crate::project::ProjectError;
 
 /// Real-time capture from Intel RealSense depth cameras: depth frames become point clouds in a
@@ -235,6 +235,14 @@ where
 /// Rust's own error for text that is not a number does not help users.
 fn whole_number<T: FromStr>(text: &str) -> Result<T, &'static str> {
     text.parse().map_err(|_| "give a whole number, 0 or more")
+}
+
+/// As the one given, or the word `auto`.
+fn or_auto<T, E>(parse: fn(&str) -> Result<T, E>) -> impl Fn(&str) -> Result<Auto<T>, E> + Clone {
+    move |text| match text {
+        "auto" => Ok(Auto::Auto(AutoWord::Auto)),
+        _ => parse(text).map(Auto::Number),
+    }
 }
 
 /// As above; whether the number fits is for the configuration to say.

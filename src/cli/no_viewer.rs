@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::flags::{RunArgs, View};
 use super::run::Shown;
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::config::{Settings, UsageError};
 use crate::pipeline::{Sinks, Stop};
@@ -12,6 +13,7 @@ pub(super) fn open(
     args: &RunArgs,
     _: &Settings,
     sources: &[Shown<'_>],
+    _: &Access,
     _: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     match (&args.view.view, &args.output.save, args.view.wants_web()?) {

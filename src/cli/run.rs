@@ -12,6 +12,7 @@ use super::status::Status;
 use super::terminal::{Terminal, stop_on_signals};
 use super::viewer::Stays;
 use super::{Done, outputs, print, print_json, viewer};
+use crate::access::Access;
 use crate::camera::Extrinsics;
 use crate::clock::Clock;
 use crate::color::Colormap;
@@ -109,7 +110,9 @@ impl Opened {
             motion: camera.source.motion(),
             camera: view,
         });
-        let (sinks, stays) = viewer::open(args, &settings, &shown.collect::<Vec<_>>(), &clock)?;
+        let access = args.view.access()?;
+        let shown: Vec<_> = shown.collect();
+        let (sinks, stays) = viewer::open(args, &settings, &shown, &access, &clock)?;
         // Last, so that nothing else can fail when an old file is replaced.
         let recorder = recording.map(|recording| recording.create(&cameras[0].info, &clock));
         let mut recorder = recorder.transpose()?.flatten();
@@ -121,7 +124,7 @@ impl Opened {
             _ => None,
         };
         let known: Vec<_> = cameras.iter().map(|c| (c.serial.clone(), c.info.clone())).collect();
-        let mut monitor = start_monitor(args, &known, &clock)?;
+        let mut monitor = start_monitor(args, &known, &access, &clock)?;
         let serials: Vec<_> = known.iter().filter_map(|(serial, _)| serial.clone()).collect();
         let is_several = !serials.is_empty();
         let mut status = Status::new(&known[0].1, serials, args.frames, remote);
@@ -169,18 +172,18 @@ fn pipeline_settings(args: &RunArgs, settings: &Settings, journal: bool) -> Pipe
 fn start_monitor(
     args: &RunArgs,
     sources: &[(Option<String>, SourceInfo)],
+    access: &Access,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<Monitor> {
     let MonitorArgs { stats_out, stats_interval, metrics } = args.monitor.clone();
+    let metrics = metrics.map(|address| (address, access.to(address.ip())));
     let options = MonitorOptions { stats_out, interval: stats_interval, metrics };
     let sources: Vec<_> = sources.iter().map(|(serial, info)| (serial.as_deref(), info)).collect();
     let monitor = Monitor::start(&options, &sources, Arc::clone(clock))?;
     if let Some(address) = monitor.metrics_address() {
-        eprintln!("metrics: http://{address}/metrics");
-        if !address.ip().is_loopback() {
-            tracing::warn!(
-                "--metrics {address}: whoever reaches this machine can read the figures"
-            );
+        eprintln!("metrics: {address}");
+        if args.view.no_token && args.monitor.metrics.is_some_and(|at| !at.ip().is_loopback()) {
+            tracing::warn!("--metrics: whoever reaches this machine can read the figures");
         }
     }
     Ok(monitor)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::flags::{Linger, RunArgs, View, ViewArgs};
 use super::run::Shown;
+use crate::access::Access;
 use crate::clock::Clock;
 use crate::color::{ColorRange, Coloring, Colormap};
 use crate::config::Settings;
@@ -31,6 +32,7 @@ pub(super) fn open(
     args: &RunArgs,
     settings: &Settings,
     sources: &[Shown<'_>],
+    access: &Access,
     clock: &Arc<dyn Clock>,
 ) -> anyhow::Result<(Vec<Sinks>, Stays)> {
     let sessions: Vec<_> =
@@ -54,7 +56,10 @@ pub(super) fn open(
         }
         View::Auto | View::Web => match (!is_web).then(|| native(&sessions)).flatten() {
             Some(viewers) => Some(viewers),
-            None => Some(RerunSink::serve_web(server.insert(serve(view)?), &sessions)?),
+            None => {
+                let server = server.insert(serve(view, access, clock, settings.policy)?);
+                Some(RerunSink::serve_web(server, &sessions)?)
+            }
         },
     };
     let mut sinks: Vec<Vec<Box<dyn CloudSink>>> = sources.iter().map(|_| Vec::new()).collect();
@@ -82,6 +87,7 @@ fn session(
         depth_colors: settings.depth_colors,
         point_radius: point_radius(settings, info),
         max_points: settings.max_points,
+        adapts_points: settings.adapts_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         is_watched: *is_watched,
@@ -112,18 +118,28 @@ fn native(sessions: &[Session]) -> Option<Vec<RerunSink>> {
 }
 
 /// Serves the web viewer and says where.
-fn serve(view: &ViewArgs) -> anyhow::Result<WebServer> {
+fn serve(
+    view: &ViewArgs,
+    access: &Access,
+    clock: &Arc<dyn Clock>,
+    policy: Policy,
+) -> anyhow::Result<WebServer> {
     let bind_ip = view.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let options = WebOptions { bind_ip, web_port: view.web_port, data_port: view.data_port };
-    let server =
-        WebServer::start(if view.view == View::Web { options.or_usual_ports() } else { options })?;
+    let options = if view.view == View::Web { options.or_usual_ports() } else { options };
+    let is_lossless = policy == Policy::Lossless;
+    let server = WebServer::start(options, access, Arc::clone(clock), is_lossless)?;
     if !bind_ip.is_loopback() {
-        eprintln!(
-            "viewer: --bind {bind_ip}: everybody who reaches this machine's network can watch; \
-             there is no password and no encryption"
-        );
+        let who = if view.no_token {
+            "everybody who reaches this machine's network can watch; there is no token"
+        } else {
+            "everybody who has the address with its token can watch; native viewers only on this \
+             machine"
+        };
+        eprintln!("viewer: --bind {bind_ip}: {who}, and no encryption");
     }
     eprintln!("viewer: open {}", server.address());
+    eprintln!("viewer: or `rerun {}`", server.native_address());
     if view.open {
         open_browser(server.address());
     }

@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 pub use cameras::{Pose, Poses};
-pub use sections::{Length, Rgb};
+pub use sections::{Auto, AutoWord, Length, Rgb};
 
 use crate::camera::Extrinsics;
 use crate::color::{ColorRange, Coloring, Colormap};
@@ -32,6 +32,9 @@ use crate::source::watch::Reconnect;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(pub String);
+
+/// What `auto` shows at most; a page gets as many as it draws.
+const AUTO_SHOW_RATE_HZ: f64 = 30.0;
 
 /// What decides a point's colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -63,7 +66,7 @@ tables! {
     Pipeline { policy: Policy, capture_queue: usize, cloud_queue: usize, threads: usize }
     Color { by: ColorBy, colormap: Colormap, near_m: f32, far_m: f32, low_m: f32, high_m: f32, uniform: Rgb }
     Reduce { min_m: f32, max_m: f32, roi: Roi, decimate: u32, decimate_by: DecimateBy, voxel_m: f32 }
-    Viewer { layout: Layout, show: Show, show_rate_hz: f64, save_rate_hz: f64, max_points: usize, point_size_ui: f32 }
+    Viewer { layout: Layout, show: Show, show_rate_hz: Auto<f64>, save_rate_hz: f64, max_points: Auto<usize>, point_size_ui: f32 }
     Synthetic { depth: Mode, seed: u64 }
     /// Which camera `live` opens, what it streams, and how it is tuned.
     Camera {
@@ -164,6 +167,8 @@ pub struct Settings {
     pub save_rate_hz: Option<f64>,
     /// The most points of a cloud that a viewer or file gets; `None` for all.
     pub max_points: Option<usize>,
+    /// A page gets fewer where it draws more too slowly.
+    pub adapts_points: bool,
     /// In the viewer's points; `None` for what fits the image.
     pub point_size_ui: Option<f32>,
     pub synthetic: Mode,
@@ -269,8 +274,10 @@ impl Config {
         let hues = color.by.is_none();
         let (depth_colors, coloring) = color.validated()?;
         let mode = synthetic.depth.context(missing())?;
-        let [show_rate_hz, save_rate_hz] =
-            [viewer.show_rate_hz.context(missing())?, viewer.save_rate_hz.context(missing())?];
+        let show_rate_hz = viewer.show_rate_hz.context(missing())?.number();
+        let show_rate_hz = show_rate_hz.unwrap_or(AUTO_SHOW_RATE_HZ);
+        let save_rate_hz = viewer.save_rate_hz.context(missing())?;
+        let max_points = viewer.max_points.context(missing())?.number();
         let point_size_ui = viewer.point_size_ui.context(missing())?;
         let settings = Settings {
             policy: pipeline.policy.context(missing())?,
@@ -291,8 +298,8 @@ impl Config {
             show: viewer.show.context(missing())?,
             show_rate_hz: (show_rate_hz != 0.0).then_some(show_rate_hz),
             save_rate_hz: (save_rate_hz != 0.0).then_some(save_rate_hz),
-            max_points: Some(viewer.max_points.context(missing())?)
-                .filter(|&max_points| max_points > 0),
+            max_points: max_points.filter(|&max_points| max_points > 0),
+            adapts_points: max_points.is_none(),
             point_size_ui: (point_size_ui != 0.0).then_some(point_size_ui),
             synthetic: mode,
             seed: synthetic.seed.context(missing())?,

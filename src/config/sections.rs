@@ -14,6 +14,30 @@ use crate::realtime::{self, MOST_CORES, Priority, Scheduling};
 use crate::source::options::{CameraSettings, OptionValue, Options, Tuning};
 use crate::words::parse_duration;
 
+/// A number, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged, expecting = "it is a number, or \"auto\"")]
+pub enum Auto<T> {
+    Number(T),
+    Auto(AutoWord),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoWord {
+    Auto,
+}
+
+impl<T> Auto<T> {
+    /// `None` for `auto`.
+    pub fn number(self) -> Option<T> {
+        match self {
+            Self::Number(number) => Some(number),
+            Self::Auto(_) => None,
+        }
+    }
+}
+
 impl Color {
     /// The colours of depths, and what decides the colours of points.
     pub(super) fn validated(self) -> anyhow::Result<(ColorRange, Coloring)> {

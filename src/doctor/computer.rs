@@ -177,7 +177,7 @@ pub(super) fn display(system: &System) -> Finding {
     Finding::note(
         "none (neither DISPLAY nor WAYLAND_DISPLAY is set): clouds are shown in a browser",
         "open the address that depthcast prints; from another computer: \
-         ssh -L 9090:127.0.0.1:9090 -L 9876:127.0.0.1:9876 HOST",
+         ssh -L 9090:127.0.0.1:9090 HOST",
     )
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::access::Gate;
 use crate::clock::{Clock, HostTime};
 use crate::source::SourceInfo;
 use crate::source::watch;
@@ -29,8 +30,8 @@ pub struct MonitorOptions {
     /// Where a line of JSON is written for each `interval`.
     pub stats_out: Option<PathBuf>,
     pub interval: Duration,
-    /// Where Prometheus finds its page.
-    pub metrics: Option<SocketAddr>,
+    /// Where Prometheus finds its page, and who may read it.
+    pub metrics: Option<(SocketAddr, Gate)>,
 }
 
 /// The state of a run, from outside: of its camera where that is watched, else by its frames. None
@@ -101,7 +102,9 @@ impl Monitor {
         };
         let lines = options.stats_out.as_deref();
         let lines = lines.map(|path| Lines::start(path, options.interval)).transpose()?;
-        let server = options.metrics.map(|address| Server::start(address, Arc::clone(&newest)));
+        let server = options.metrics.clone();
+        let server =
+            server.map(|(address, gate)| Server::start(address, gate, Arc::clone(&newest)));
         let server = server.transpose()?;
         Ok(Self {
             sources: sources.iter().map(source).collect(),
@@ -113,8 +116,8 @@ impl Monitor {
         })
     }
 
-    /// Where the page for Prometheus is.
-    pub fn metrics_address(&self) -> Option<SocketAddr> {
+    /// Where the page for Prometheus is, with the token that it takes.
+    pub fn metrics_address(&self) -> Option<&str> {
         self.server.as_ref().map(Server::address)
     }
 
@@ -176,6 +179,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Access;
     use crate::clock::ManualClock;
     use crate::source::FrameSource as _;
     use crate::source::synthetic::{SyntheticCamera, SyntheticOptions};
@@ -291,7 +295,8 @@ mod tests {
         );
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let twice = MonitorOptions { metrics: Some(address), ..Default::default() };
+        let gate = Access::new(Vec::new(), true).unwrap().to(address.ip());
+        let twice = MonitorOptions { metrics: Some((address, gate)), ..Default::default() };
         assert!(start(twice).is_some_and(|text| text.contains(&format!("--metrics {address}"))));
     }
 }

@@ -8,6 +8,7 @@ use anyhow::anyhow;
 use tiny_http::{Header, Method, Request, Response};
 
 use super::{Figures, STATES, lock, state_name};
+use crate::access::Gate;
 use crate::stats::{Snapshot, StageFigures};
 
 /// The format, as a response names it.
@@ -16,12 +17,13 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Serves until it is dropped.
 pub(super) struct Server {
     http: Arc<tiny_http::Server>,
-    address: SocketAddr,
+    address: String,
 }
 
 impl Server {
     pub(super) fn start(
         address: SocketAddr,
+        gate: Gate,
         figures: Arc<Mutex<Vec<Figures>>>,
     ) -> anyhow::Result<Self> {
         let http = tiny_http::Server::http(address).map_err(|error| {
@@ -31,19 +33,21 @@ impl Server {
             )
         })?;
         let http = Arc::new(http);
+        let query = gate.token().map_or(String::new(), |token| format!("?token={token}"));
         let address = http.server_addr().to_ip().unwrap_or(address);
+        let address = format!("http://{address}/metrics{query}");
         let served = Arc::clone(&http);
         std::thread::Builder::new().name("metrics".into()).spawn(move || {
             for request in served.incoming_requests() {
                 // A client that has gone needs no answer.
-                let _ = answer(request, &figures);
+                let _ = answer(request, &gate, &figures);
             }
         })?;
         Ok(Self { http, address })
     }
 
-    pub(super) const fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 }
 
@@ -53,7 +57,17 @@ impl Drop for Server {
     }
 }
 
-fn answer(request: Request, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()> {
+fn answer(request: Request, gate: &Gate, figures: &Mutex<Vec<Figures>>) -> std::io::Result<()> {
+    let sent = |name: &str| {
+        let mut headers = request.headers().iter();
+        let found =
+            headers.find(|header| header.field.as_str().as_str().eq_ignore_ascii_case(name));
+        found.map(|header| header.value.as_str())
+    };
+    let token = || gate.check_token(sent("authorization"), request.url());
+    if let Err(refused) = gate.check_site(sent).and_then(|()| token()) {
+        return request.respond(Response::from_string(refused.as_str()).with_status_code(403));
+    }
     let header =
         |name: &str, value: &str| Header::from_bytes(name, value).expect("these are plain text");
     if !matches!(request.method(), Method::Get | Method::Head) {
@@ -228,11 +242,12 @@ fn by_stage([captured, projected, shown]: [f64; 3]) -> [(&'static str, f64); 3] 
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
-    use std::net::TcpStream;
+    use std::net::{Ipv4Addr, TcpStream};
     use std::time::Duration;
 
     use super::super::tests::figures;
     use super::*;
+    use crate::access::Access;
 
     #[test]
     fn every_line_is_a_comment_or_a_sample() {
@@ -302,18 +317,20 @@ mod tests {
     #[test]
     fn the_page_is_served_and_nothing_else_and_clients_that_do_nothing_hold_nobody_up() {
         let newest = Arc::new(Mutex::new(vec![figures()]));
-        let server = Server::start(([127, 0, 0, 1], 0).into(), Arc::clone(&newest)).unwrap();
-        let _idle: Vec<_> =
-            (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
-        let mut half = TcpStream::connect(server.address()).unwrap();
+        let access = Access::new(Vec::new(), true).unwrap();
+        let gate = access.to(Ipv4Addr::LOCALHOST.into());
+        let server = Server::start(([127, 0, 0, 1], 0).into(), gate, Arc::clone(&newest)).unwrap();
+        let address = server.address().split('/').nth(2).unwrap();
+        let _idle: Vec<_> = (0..20).map(|_| TcpStream::connect(address).unwrap()).collect();
+        let mut half = TcpStream::connect(address).unwrap();
         half.write_all(b"GET /met").unwrap();
         // tiny_http may put two connections that come at once into the hands of one waiting thread,
         // and the second waits for the first. Who asks again, as Prometheus does, gets a thread of
         // its own.
         let ask_once = |request: &str| -> std::io::Result<String> {
-            let mut stream = TcpStream::connect(server.address())?;
+            let mut stream = TcpStream::connect(address)?;
             stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-            write!(stream, "{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+            write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
             let mut text = String::new();
             stream.read_to_string(&mut text)?;
             Ok(text)

@@ -235,7 +235,7 @@ impl Shared {
 
     /// With two entries for each frame: handed over, and released.
     fn new_sink_journal(&self) -> Journal {
-        Journal::new(if self.settings.journal { 2 * JOURNAL_FRAMES } else { 0 })
+        Journal::new(if self.settings.journal { 3 * JOURNAL_FRAMES } else { 0 })
     }
 }
 

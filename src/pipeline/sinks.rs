@@ -12,7 +12,8 @@ use super::{Policy, Shared};
 use crate::clock::HostTime;
 use crate::frame::Cloud;
 use crate::frame::FrameMeta;
-use crate::sink::{CloudSink, Offer};
+use crate::sink::{CloudSink, FrameTime, Offer, Shown};
+use crate::stats::SinkStats;
 use crate::stats::journal::{Event, FrameId, Journal};
 
 /// How often a sink without clouds looks for new figures.
@@ -34,7 +35,7 @@ pub(super) fn show(
     let (clock, stats) = (&shared.clock, &shared.stats.sinks[index]);
     let frame_period = shared.stats.frame_period.unwrap_or(Duration::MAX);
     let mut journal = shared.new_sink_journal();
-    let mut held = Held::default();
+    let mut handed_over = HandedOver::default();
     let name = sink.name();
     let mut pace = ShowRate::new(match shared.settings.policy {
         Policy::Newest => sink.max_rate_hz(),
@@ -64,7 +65,7 @@ pub(super) fn show(
                                 (handed_over_at.since(cloud.meta.arrived_at) > frame_period).into(),
                             );
                             stats.shown.record(handed_over_at);
-                            held.push(&cloud.meta, handed_over_at);
+                            handed_over.push(&cloud.meta, handed_over_at);
                         }
                         Ok(Offer::Busy) => stats.busy.add(1),
                         Ok(Offer::Disconnected) => stats.disconnected.add(1),
@@ -79,17 +80,7 @@ pub(super) fn show(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
-        while let Some(released) = sink.next_released() {
-            if let Some((frame, handed_over_at)) = held.take(released.number) {
-                stats.release.record(handed_over_at, released.at);
-                journal.write(
-                    frame,
-                    Event::Released,
-                    handed_over_at,
-                    released.at.max(handed_over_at),
-                );
-            }
-        }
+        record_downstream(sink.as_mut(), &mut handed_over, stats, &mut journal);
         let snapshot = shared.snapshot();
         if snapshot.at > figures_of {
             figures_of = snapshot.at;
@@ -99,6 +90,7 @@ pub(super) fn show(
     }
     // Those that come too late are counted when the receiver goes.
     drop(clouds);
+    record_downstream(sink.as_mut(), &mut handed_over, stats, &mut journal);
     // Also a run that was shorter than a tick has figures.
     sink.figures(&shared.stats.snapshot(clock.now())).with_context(|| name.clone())?;
     let must_finish = sink.must_finish();
@@ -108,26 +100,55 @@ pub(super) fn show(
     }
 }
 
-/// The newest clouds that were handed over and, as far as is known, are still held downstream.
-#[derive(Default)]
-struct Held {
-    clouds: [Option<(FrameId, HostTime)>; 16],
+/// Records what became of clouds after they were handed over.
+fn record_downstream(
+    sink: &mut dyn CloudSink,
+    handed_over: &mut HandedOver,
+    stats: &SinkStats,
+    journal: &mut Journal,
+) {
+    while let Some(FrameTime { number, at }) = sink.next_released() {
+        if let Some((frame, handed_over_at)) = handed_over.take(number, 0) {
+            stats.release.record(handed_over_at, at);
+            journal.write(frame, Event::Released, handed_over_at, at.max(handed_over_at));
+        }
+    }
+    while let Some(Shown { frame: FrameTime { number, at }, uncertainty_ms }) = sink.next_shown() {
+        if let Some((frame, handed_over_at)) = handed_over.take(number, 1) {
+            stats.record_seen(frame.arrived_at, handed_over_at, at, uncertainty_ms);
+            journal.write(frame, Event::Seen, handed_over_at, at.max(handed_over_at));
+        }
+    }
+}
+
+/// The newest clouds that were handed over, and whether each is still to be released and seen.
+struct HandedOver {
+    clouds: [Option<(FrameId, HostTime, [bool; 2])>; 64],
     next: usize,
 }
 
-impl Held {
+impl Default for HandedOver {
+    fn default() -> Self {
+        Self { clouds: [None; 64], next: 0 }
+    }
+}
+
+impl HandedOver {
     fn push(&mut self, meta: &FrameMeta, handed_over_at: HostTime) {
-        self.clouds[self.next] = Some((meta.into(), handed_over_at));
+        self.clouds[self.next] = Some((meta.into(), handed_over_at, [true; 2]));
         self.next = (self.next + 1) % self.clouds.len();
     }
 
-    /// The oldest one with this number.
-    fn take(&mut self, number: u64) -> Option<(FrameId, HostTime)> {
-        let (older, newer) = (self.next..self.clouds.len(), 0..self.next);
-        let index = older
+    /// The oldest one with this number that is still to be released (0) or seen (1).
+    fn take(&mut self, number: u64, event: usize) -> Option<(FrameId, HostTime)> {
+        let (newer, older) = self.clouds.split_at_mut(self.next);
+        let (frame, at, is_due) = older
+            .iter_mut()
             .chain(newer)
-            .find(|&i| self.clouds[i].is_some_and(|(frame, _)| frame.number == number))?;
-        self.clouds[index].take()
+            .flatten()
+            .find(|(frame, _, is_due)| frame.number == number && is_due[event])?;
+        is_due[event] = false;
+        Some((*frame, *at))
     }
 }
 
@@ -194,20 +215,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn released_clouds_are_found_by_number_the_oldest_first() {
-        let mut held = Held::default();
-        for k in 0..20 {
+    fn clouds_are_found_by_number_the_oldest_first_and_for_each_event_once() {
+        let mut handed_over = HandedOver::default();
+        for k in 0..70 {
             let meta = FrameMeta {
-                number: k % 10,
+                number: k % 40,
                 arrived_at: HostTime::from_ns(k),
                 ..Default::default()
             };
-            held.push(&meta, HostTime::from_ns(100 + k));
+            handed_over.push(&meta, HostTime::from_ns(100 + k));
         }
-        let mut take =
-            |number| held.take(number).map(|(frame, at)| (frame.arrived_at.as_ns(), at.as_ns()));
-        assert_eq!((take(5), take(5), take(5)), (Some((5, 105)), Some((15, 115)), None));
-        assert_eq!(take(0), Some((10, 110)), "the first one was too long ago");
+        let mut take = |number, event| {
+            let (frame, at) = handed_over.take(number, event)?;
+            Some((frame.arrived_at.as_ns(), at.as_ns()))
+        };
+        for event in [0, 1] {
+            assert_eq!(take(9, event), Some((9, 109)));
+            assert_eq!(take(9, event), Some((49, 149)));
+            assert_eq!(take(9, event), None);
+            assert_eq!(take(3, event), Some((43, 143)), "the first one was too long ago");
+        }
     }
 
     fn shown_of(rate_hz: Option<f64>, arrivals_us: impl Iterator<Item = u64>) -> usize {

@@ -19,6 +19,8 @@ pub struct Frame {
     pub sink_at: Option<HostTime>,
     pub handed_over_at: Option<HostTime>,
     pub released_at: Option<HostTime>,
+    /// Drawn by a page that acknowledges what it draws.
+    pub seen_at: Option<HostTime>,
     /// The show rate was reached.
     pub is_above_show_rate: bool,
 }
@@ -27,15 +29,20 @@ pub struct Frame {
 pub type Part = fn(&Frame) -> Option<(HostTime, HostTime)>;
 
 /// Names are those of the report.
-pub const STAGES: [(&str, Part); 7] = [
+pub const STAGES: [(&str, Part); 9] = [
     ("capture_queue", |f| Some((f.id.arrived_at, f.projected?.0))),
     ("project", |f| f.projected),
     ("cloud_queue", |f| Some((f.projected?.1, f.sink_at?))),
     ("log", |f| Some((f.sink_at?, f.handed_over_at?))),
     ("release", |f| Some((f.handed_over_at?, f.released_at?))),
+    ("viewer", |f| Some((f.handed_over_at?, f.seen_at?))),
     ("arrival_to_cloud", |f| Some((f.id.arrived_at, f.projected?.1))),
     ("total", |f| Some((f.id.arrived_at, f.handed_over_at?))),
+    ("arrival_to_eye", |f| Some((f.id.arrived_at, f.seen_at?))),
 ];
+
+/// The stage by which a run is judged: how long its frames took.
+pub const TOTAL: (&str, Part) = STAGES[7];
 
 impl Frame {
     pub fn ns(&self, part: Part) -> Option<u64> {
@@ -65,6 +72,7 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
                 sink_at: None,
                 handed_over_at: None,
                 released_at: None,
+                seen_at: None,
                 is_above_show_rate: false,
             });
         }
@@ -87,6 +95,7 @@ pub fn frames(journals: &Journals) -> Vec<Frame> {
                 (frame.sink_at, frame.is_above_show_rate) = (Some(entry.from), true)
             }
             Event::Released => frame.released_at = Some(entry.to),
+            Event::Seen => frame.seen_at = Some(entry.to),
         }
     }
     if let Some(full_at) = full_at {

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use super::frames::STAGES;
+use super::frames::{STAGES, TOTAL};
 use super::plot::{self, time};
 use super::report::{CellReport, FiguresReport, ProfileReport, spoken};
 use super::{Measured, doubts};
@@ -145,7 +145,7 @@ fn tiles(out: &mut String, all: &FiguresReport) -> fmt::Result {
 
 fn plots(out: &mut String, cell: &CellReport, measured: &Measured) -> fmt::Result {
     let period = cell.period_us.map(|us| Duration::from_secs_f64(us / 1e6));
-    let (total_name, total) = STAGES[STAGES.len() - 1];
+    let (total_name, total) = TOTAL;
     let of = |name: &'static str| &measured.together.samples(name).histogram_ns;
     let named = |name: &'static str| (name, spoken(name));
     figure(
@@ -157,7 +157,13 @@ fn plots(out: &mut String, cell: &CellReport, measured: &Measured) -> fmt::Resul
         &[],
         &plot::over_time("latency over time", &measured.repetitions, total, period),
     )?;
-    let stages = PATH.into_iter().chain(["release", "arrival_to_cloud", total_name]);
+    let stages = PATH.into_iter().chain([
+        "release",
+        "viewer",
+        "arrival_to_cloud",
+        total_name,
+        "arrival_to_eye",
+    ]);
     let lines: Vec<_> =
         stages.map(|name| (name, of(name))).filter(|(_, samples)| !samples.is_empty()).collect();
     figure(
@@ -291,7 +297,7 @@ fn foot(out: &mut String, report: &ProfileReport) -> fmt::Result {
 /// Means of the stages over the frames that were handed over, and over the slowest 1 % of them, in
 /// us.
 fn composition(measured: &Measured) -> Vec<(&'static str, Vec<(&'static str, f64)>)> {
-    let (_, total) = STAGES[STAGES.len() - 1];
+    let (_, total) = TOTAL;
     let frames = measured.repetitions.iter().flatten();
     let mut frames: Vec<_> = frames.filter_map(|frame| Some((frame.ns(total)?, frame))).collect();
     frames.sort_unstable_by_key(|(ns, _)| std::cmp::Reverse(*ns));

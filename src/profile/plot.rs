@@ -375,7 +375,7 @@ pub fn intervals(
 
 #[cfg(test)]
 mod tests {
-    use super::super::frames::{STAGES, frames, tests::journals};
+    use super::super::frames::{STAGES, TOTAL, frames, tests::journals};
     use super::super::report::Figures;
     use super::*;
 
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn plots_are_well_formed_and_empty_without_samples() {
         let frames = frames(&journals());
-        let [total, project] = [STAGES[6], STAGES[1]];
+        let [total, project] = [TOTAL, STAGES[1]];
         let figures = Figures::of(&frames, None);
         let histogram = |name| &figures.samples(name).histogram_ns;
         let period = Some(Duration::from_millis(10));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Measured;
 use super::environment::Environment;
-use super::frames::{Frame, STAGES};
+use super::frames::{Frame, STAGES, TOTAL};
 use crate::clock::HostTime;
 use crate::stats::{Drops, Latency, Samples};
 
@@ -173,7 +173,7 @@ impl Figures {
         let hand_overs = frames.iter().filter_map(|frame| frame.handed_over_at);
         let of_pairs = [intervals(arrivals()), intervals(hand_overs)];
         samples.extend(INTERVALS.into_iter().zip(of_pairs.into_iter().flatten()));
-        let (_, total) = STAGES[STAGES.len() - 1];
+        let (_, total) = TOTAL;
         let is_late = |frame: &Frame| {
             let total_ns = frame.ns(total).zip(period);
             total_ns.is_some_and(|(ns, period)| u128::from(ns) > period.as_nanos())

@@ -8,7 +8,7 @@
 
 use serde_json::{Value, json};
 
-use super::frames::{Frame, STAGES};
+use super::frames::{Frame, TOTAL};
 use crate::clock::HostTime;
 
 const PID: u32 = 1;
@@ -80,7 +80,7 @@ impl Track<'_> {
         if let Some(released_at) = frame.released_at {
             self.span("held by the viewer's library", handed_over_at, released_at);
         }
-        let (_, total) = STAGES[STAGES.len() - 1];
+        let (_, total) = TOTAL;
         let (ts, ms) = (us(handed_over_at), frame.ns(total).unwrap_or(0) as f64 / 1e6);
         self.events
             .push(json!({"ph": "C", "pid": PID, "name": "total", "ts": ts, "args": {"ms": ms}}));

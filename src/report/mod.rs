@@ -107,6 +107,13 @@ pub struct SinkReport {
     pub fps: f64,
     pub deadline_misses: u64,
     pub drops: SinkDrops,
+    /// Of the shown clouds, those that no page has drawn; absent where none acknowledges any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub never_seen: Option<u64>,
+    /// How far off `viewer` and `arrival_to_eye` may be at most, by the exchanges that tie the
+    /// page's clock to this one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eye_uncertainty_us: Option<f64>,
     pub latency_us: Latencies,
 }
 
@@ -294,6 +301,11 @@ impl SinkReport {
                 busy: sum(|part| part.busy.get()),
                 disconnected: sum(|part| part.disconnected.get()),
             },
+            never_seen: parts.iter().filter_map(|part| part.never_seen()).reduce(u64::wrapping_add),
+            eye_uncertainty_us: parts
+                .iter()
+                .filter_map(|part| part.eye_uncertainty_us())
+                .reduce(f64::max),
             latency_us: Latencies::merged(
                 &parts.iter().map(|part| part.stages()).collect::<Vec<_>>(),
             ),

@@ -117,7 +117,8 @@ impl Report {
                 "{} in the cloud queue, {} at the viewer{reasons}",
                 drops.cloud_queue, drops.viewer
             );
-            row(&format!("shown ({})", sink.name), sink.shown, sink.fps, lost)?;
+            let unseen = optional(sink.never_seen.unwrap_or(0), |n| format!("; {n} never drawn"));
+            row(&format!("shown ({})", sink.name), sink.shown, sink.fps, lost + &unseen)?;
         }
         if let Some(recording) = &self.recording {
             let fps = recording.frames as f64 / self.duration_s.max(1e-9);
@@ -137,6 +138,7 @@ impl Report {
         for (stage, latency) in self.latency_us.0.iter().chain(&self.interval_us.0) {
             let name = match *stage {
                 "arrival_to_cloud" => "arr. to cloud".to_owned(),
+                "arrival_to_eye" => "arr. to eye".to_owned(),
                 _ => stage.replace('_', " "),
             };
             if latency.count > 0 {
@@ -144,7 +146,13 @@ impl Report {
                 writeln!(out)?;
             }
         }
-        Ok(())
+        let uncertainty_us = self.sinks.iter().find_map(|sink| sink.eye_uncertainty_us);
+        uncertainty_us.map_or(Ok(()), |us| {
+            writeln!(
+                out,
+                "the times of the viewer and the eye are the page's, off by at most {us:.0} us"
+            )
+        })
     }
 }
 

@@ -66,7 +66,13 @@ pub trait CloudSink: Send {
     }
 
     /// A taken cloud that the sink's library has released meanwhile; `None` if there is none now.
-    fn next_released(&mut self) -> Option<Released> {
+    fn next_released(&mut self) -> Option<FrameTime> {
+        None
+    }
+
+    /// A taken cloud that somebody has been shown meanwhile, as far as the sink knows; `None` if
+    /// there is none now.
+    fn next_shown(&mut self) -> Option<Shown> {
         None
     }
 
@@ -93,12 +99,20 @@ pub enum Offer {
     Disconnected,
 }
 
-/// A cloud that is no longer held downstream.
+/// When something became of a cloud downstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Released {
+pub struct FrameTime {
     /// Of its frame.
     pub number: u64,
     pub at: HostTime,
+}
+
+/// A cloud that somebody has been shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shown {
+    pub frame: FrameTime,
+    /// How far off the time may be, in milliseconds, since another clock measured it.
+    pub uncertainty_ms: f64,
 }
 
 /// What a sink needs of a cloud beyond its positions.

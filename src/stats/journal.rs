@@ -36,6 +36,8 @@ pub enum Event {
     AboveShowRate,
     /// From the moment it was handed over until the viewer's library had released it.
     Released,
+    /// From the moment it was handed over until a page had drawn it.
+    Seen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,12 +9,15 @@
 //! | `cloud_queue` | cloud finished | taken by the sink |
 //! | `log` | taken by the sink | handed over to the viewer's connection or file |
 //! | `release` | handed over | Rerun has released the cloud: it is encoded |
+//! | `viewer` | handed over | drawn by the page that acknowledges clouds |
 //! | `arrival_to_cloud` | arrival of the frame in the process | cloud finished |
 //! | `total` | arrival of the frame in the process | handed over |
+//! | `arrival_to_eye` | arrival of the frame in the process | drawn by that page |
 //!
 //! `cloud_queue` counts all clouds that a sink took, `log` and `total` those that it handed over,
-//! `release` those of them that Rerun released before the end. The first four of a frame, added
-//! up, are its `total`.
+//! `release` those of them that Rerun released before the end, `viewer` and `arrival_to_eye` those
+//! that a page drew; where no page acknowledges, these two are missing. The first four of a frame,
+//! added up, are its `total`; with `viewer` they are its `arrival_to_eye`.
 //!
 //! | file | duty |
 //! | --- | --- |
@@ -42,9 +45,18 @@ pub use snapshot::{Distribution, Rates, Snapshot, StageFigures, WINDOWS_S};
 pub use stage::{Latencies, Latency, Meter, Quantiles, Stage};
 use time::SourceTime;
 
+use crate::clock::HostTime;
 use crate::realtime::RealtimeLog;
 use crate::source::motion::Motion;
 use crate::source::watch::Monitor;
+
+/// Stages that are known only where a page acknowledges what it draws, and missing elsewhere.
+const OF_A_PAGE: [&str; 2] = ["viewer", "arrival_to_eye"];
+
+/// Whether there is something to say of a stage.
+fn is_known(stage: &str, count: u64) -> bool {
+    count > 0 || !OF_A_PAGE.contains(&stage)
+}
 
 /// A count that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -107,7 +119,12 @@ pub struct SinkStats {
     pub cloud_queue: Stage,
     pub log: Stage,
     pub release: Stage,
+    pub viewer: Stage,
     pub total: Stage,
+    pub arrival_to_eye: Stage,
+    /// How far off the ends of `viewer` and `arrival_to_eye` may be, since a page's clock measured
+    /// them; the worst of all.
+    eye_uncertainty_ns: AtomicU64,
     /// The state of its connection, in words.
     status: Mutex<Option<String>>,
 }
@@ -117,14 +134,41 @@ impl SinkStats {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The stages in the order that a cloud passes them, then the sum over all.
-    pub fn stages(&self) -> [(&'static str, &Stage); 4] {
+    /// The stages in the order that a cloud passes them, then the sums over several.
+    pub fn stages(&self) -> [(&'static str, &Stage); 6] {
         [
             ("cloud_queue", &self.cloud_queue),
             ("log", &self.log),
             ("release", &self.release),
+            ("viewer", &self.viewer),
             ("total", &self.total),
+            ("arrival_to_eye", &self.arrival_to_eye),
         ]
+    }
+
+    /// Clouds that were handed over and that no page has drawn; `None` if none acknowledges any.
+    pub fn never_seen(&self) -> Option<u64> {
+        let seen = self.arrival_to_eye.count();
+        (seen > 0).then(|| self.shown.count().saturating_sub(seen))
+    }
+
+    /// A page has drawn a cloud at `at`, which may be off by `uncertainty_ms`.
+    pub fn record_seen(
+        &self,
+        arrived: HostTime,
+        handed_over: HostTime,
+        at: HostTime,
+        uncertainty_ms: f64,
+    ) {
+        self.viewer.record(handed_over, at);
+        self.arrival_to_eye.record(arrived, at);
+        self.eye_uncertainty_ns.fetch_max((uncertainty_ms * 1e6) as u64, Ordering::Relaxed);
+    }
+
+    /// How far off `viewer` and `arrival_to_eye` may be; `None` if no page acknowledges clouds.
+    pub fn eye_uncertainty_us(&self) -> Option<f64> {
+        let ns = self.eye_uncertainty_ns.load(Ordering::Relaxed);
+        (self.arrival_to_eye.count() > 0).then_some(ns as f64 / 1e3)
     }
 
     pub fn set_status(&self, status: Option<String>) {
@@ -186,16 +230,18 @@ impl RunStats {
     }
 
     /// The stages in the order that a frame passes them, then the sums over several.
-    pub fn stages(&self) -> [(&'static str, &Stage); 7] {
-        let [cloud_queue, log, release, total] = self.shown_by().stages();
+    pub fn stages(&self) -> [(&'static str, &Stage); 9] {
+        let [cloud_queue, log, release, viewer, total, arrival_to_eye] = self.shown_by().stages();
         [
             ("capture_queue", &self.capture_queue),
             ("project", &self.project),
             cloud_queue,
             log,
             release,
+            viewer,
             ("arrival_to_cloud", &self.arrival_to_cloud),
             total,
+            arrival_to_eye,
         ]
     }
 }

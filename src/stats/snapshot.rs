@@ -132,7 +132,8 @@ impl RunStats {
         // One reading for both: their difference, the clouds that were lost, must never fall.
         let above_show_rate = sink.above_show_rate.get();
         let drops = Drops { viewer: above_show_rate + sink.lost(), ..self.drops() };
-        let mut stages: Vec<_> = self.stages().into_iter().map(of_stage).collect();
+        let is_known = |figures: &StageFigures| super::is_known(figures.name, figures.count);
+        let mut stages: Vec<_> = self.stages().into_iter().map(of_stage).filter(is_known).collect();
         stages.extend([
             of_meter("interval", &self.captured),
             of_meter("shown_interval", &sink.shown),

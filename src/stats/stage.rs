@@ -37,7 +37,8 @@ impl Latencies {
     /// Of the same stages of several runs.
     pub fn merged<const N: usize>(runs: &[[(&'static str, &Stage); N]]) -> Self {
         let stage = |i: usize| (runs[0][i].0, Stage::merged(runs.iter().map(|run| run[i].1)));
-        Self((0..N).map(stage).collect())
+        let is_known = |(name, latency): &(&str, Latency)| super::is_known(name, latency.count);
+        Self((0..N).map(stage).filter(is_known).collect())
     }
 
     /// Zeros if there is no such stage.

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["frame"],
     &["camera", "color", "realtime"],
     &["clock"],
-    &["pool", "words"],
+    &["access", "pool", "words"],
 ];
 /// Those of `recording`.
 const RECORDING: &[&[&str]] =

@@ -15,6 +15,7 @@ fn in_step(
     clock: Arc<dyn Clock>,
     sleep: impl Fn(Duration) + Clone + Send + 'static,
     delays: Delays,
+    seen_at: Option<Box<dyn FnMut() -> HostTime + Send>>,
     count: u64,
 ) -> Outcome {
     let (time, pause) = (Arc::clone(&clock), sleep.clone());
@@ -25,10 +26,11 @@ fn in_step(
         pause(delays.source);
         arrived_at
     };
-    let probe = Probe::new(move |_| {
+    let mut probe = Probe::new(move |_| {
         sleep(delays.sink);
         Offer::Taken
     });
+    probe.seen_at = seen_at;
     let clock = SlowProjection::new(clock, delays.project);
     one_by_one(count, arrive, probe, settings(Policy::Lossless, 2, 2), clock)
 }
@@ -36,14 +38,23 @@ fn in_step(
 #[test]
 fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond() {
     let us = Duration::from_micros;
-    for (source, project, sink) in
-        [(0, 0, 0), (700, 0, 0), (0, 1300, 0), (0, 0, 2100), (5, 60, 9), (40_000, 3, 11_000)]
-    {
+    for (source, project, sink, viewer) in [
+        (0, 0, 0, 0),
+        (700, 0, 0, 0),
+        (0, 1300, 0, 0),
+        (0, 0, 2100, 0),
+        (0, 0, 0, 50_000),
+        (5, 60, 9, 200_000),
+        (40_000, 3, 11_000, 17),
+    ] {
         let delays = Delays { source: us(source), project: us(project), sink: us(sink) };
         let clock = TestClock::new(None);
-        let time = Arc::clone(&clock);
-        let outcome = in_step(clock, move |duration| time.time.advance(duration), delays, 30);
-        let [capture_queue, project, log] = [source, project, sink].map(|us| us * 1000);
+        let (time, seen) = (Arc::clone(&clock), Arc::clone(&clock));
+        let seen_at = Box::new(move || seen.time.now().plus(us(viewer)));
+        let sleep = move |duration| time.time.advance(duration);
+        let outcome = in_step(clock, sleep, delays, Some(seen_at), 30);
+        let [capture_queue, project, log, viewer] =
+            [source, project, sink, viewer].map(|us| us * 1000);
         let total = capture_queue + project + log;
         let want: Vec<_> = (1..=30)
             .map(|number| Stages { number, capture_queue, project, cloud_queue: 0, log, total })
@@ -58,6 +69,8 @@ fn a_delay_is_in_its_stage_and_in_the_total_and_nowhere_else_to_the_nanosecond()
             (sink.log.latency(), log),
             (stats.arrival_to_cloud.latency(), capture_queue + project),
             (sink.total.latency(), total),
+            (sink.viewer.latency(), viewer),
+            (sink.arrival_to_eye.latency(), total + viewer),
             (stats.captured.interval(), 100 * MS),
             (sink.shown.interval(), 100 * MS),
             (stats.captured.jitter(), 0),
@@ -98,7 +111,7 @@ fn in_real_time_too_a_delay_is_in_its_stage_and_nowhere_else() {
                 all_slept.lock().unwrap().push(started.elapsed().as_nanos() as u64);
             }
         };
-        let outcome = in_step(Arc::new(MonotonicClock::new()), sleep, delays, FRAMES);
+        let outcome = in_step(Arc::new(MonotonicClock::new()), sleep, delays, None, FRAMES);
         let frames = shown(&outcome);
         assert_eq!(frames.len() as u64, FRAMES);
         for (index, part) in parts.into_iter().enumerate() {

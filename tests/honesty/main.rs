@@ -21,7 +21,7 @@ use depthcast::clock::{Clock, HostTime, ManualClock, MonotonicClock};
 use depthcast::frame::Cloud;
 use depthcast::frame::{DepthFrame, FrameMeta};
 use depthcast::pipeline::{self, Outcome, PipelineSettings, Policy, Stop};
-use depthcast::sink::{CloudSink, Offer, Released};
+use depthcast::sink::{CloudSink, FrameTime, Offer, Shown};
 use depthcast::source::synthetic::{SyntheticCamera, SyntheticOptions};
 use depthcast::source::{Delivery, FrameSource, SourceError, SourceInfo};
 use depthcast::stats::Latency;
@@ -160,12 +160,16 @@ struct Probe {
     offered: bool,
     readings: u64,
     max_rate_hz: Option<f64>,
+    /// When the cloud that was just taken is seen.
+    seen_at: Option<Box<dyn FnMut() -> HostTime + Send>>,
+    shown: Option<FrameTime>,
 }
 
 impl Probe {
     fn new(on_cloud: impl FnMut(&Cloud) -> Offer + Send + 'static) -> Self {
         let on_cloud = Box::new(on_cloud);
-        Self { on_cloud, done: None, offered: false, readings: 0, max_rate_hz: None }
+        let (done, max_rate_hz, seen_at, shown) = (None, None, None, None);
+        Self { on_cloud, done, offered: false, readings: 0, max_rate_hz, seen_at, shown }
     }
 
     fn taking() -> Self {
@@ -204,9 +208,12 @@ impl CloudSink for Probe {
     }
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
         self.offered = true;
-        Ok((self.on_cloud)(cloud))
+        let offer = (self.on_cloud)(cloud);
+        let seen_at = self.seen_at.as_mut().map(|at| at());
+        self.shown = seen_at.map(|at| FrameTime { number: cloud.meta.number, at });
+        Ok(offer)
     }
-    fn next_released(&mut self) -> Option<Released> {
+    fn next_released(&mut self) -> Option<FrameTime> {
         // A cloud that is skipped is not offered, but the time was read for it.
         let had_a_cloud = std::mem::take(&mut self.offered)
             | (std::mem::replace(&mut self.readings, READINGS.get()) != READINGS.get());
@@ -214,6 +221,9 @@ impl CloudSink for Probe {
             let _ = done.send(());
         }
         None
+    }
+    fn next_shown(&mut self) -> Option<Shown> {
+        Some(Shown { frame: self.shown.take()?, uncertainty_ms: 0.25 })
     }
 }
 

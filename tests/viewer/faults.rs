@@ -1,6 +1,6 @@
 //! Viewers that are not there, die, stop, or are something else: capture goes on, memory stays
 //! flat, counts add up, and the viewer gets going again by itself. The peers are Rerun's own
-//! program and pages that speak its protocol, over loopback.
+//! program and pages of this test, over loopback.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -192,72 +192,130 @@ fn a_viewer_may_be_away_die_be_replaced_and_stop(rerun: &Path) {
     assert!(clouds.iter().all(|&clouds| clouds > 10), "{clouds:?}");
 }
 
-/// A page: what the web viewer asks the server for, over HTTP/1.1 as browsers do without
-/// encryption.
+/// A page: what it asks the server for, over HTTP/1.1 as browsers do without encryption.
 struct Page {
+    port: u16,
     body: BufReader<TcpStream>,
-    /// Of gRPC, what is not whole yet.
+    id: u64,
+    /// Of the stream's records, what is not whole yet.
     rest: Vec<u8>,
+    /// Messages that were read.
+    given: u64,
+    /// The newest cloud.
+    drawn: u64,
     ids: CachingApplicationIdInjector,
     arrived: Arrived,
 }
 
 impl Page {
     fn open(port: u16) -> Self {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let call = "POST /rerun.sdk_comms.v1alpha1.MessageProxyService/ReadMessages HTTP/1.1\r\n\
-                    Host: 127.0.0.1\r\nContent-Type: application/grpc-web+proto\r\n\
-                    X-Grpc-Web: 1\r\nContent-Length: 5\r\n\r\n\0\0\0\0\0";
-        socket.write_all(call.as_bytes()).unwrap();
-        let body = BufReader::new(socket);
-        let mut page =
-            Self { body, rest: Vec::new(), ids: Default::default(), arrived: Arrived::default() };
-        assert!(page.line().contains("200 OK"));
-        while !page.line().is_empty() {}
+        let (body, id) = request(port, "GET /stream", "");
+        let (ids, arrived) = Default::default();
+        let mut page = Self {
+            port,
+            body,
+            id: id.unwrap(),
+            rest: Vec::new(),
+            given: 0,
+            drawn: 0,
+            ids,
+            arrived,
+        };
+        page.acknowledge(0);
         page
     }
 
-    fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.body.read_line(&mut line).unwrap();
-        line.trim().to_owned()
+    /// Done with all clouds up to this one; 0 for a page that is ready for the first.
+    fn acknowledge(&mut self, cloud: u64) {
+        self.drawn = cloud;
+        let clock = answer(request(self.port, "POST /clock", "{}").0);
+        let at_ms = clock["now_ms"].as_f64().unwrap();
+        let acknowledgement = serde_json::json!({
+            "page": self.id, "given": self.given, "read": cloud, "drawn": cloud,
+            "at_ms": at_ms, "uncertainty_ms": 1.0, "frame_ms": 16.0,
+        });
+        answer(request(self.port, "POST /seen", &acknowledgement.to_string()).0);
     }
 
-    /// Reads for a while, one of HTTP's chunks after the other.
+    /// Reads for a while, one of HTTP's chunks after the other, and draws what comes at once.
     fn read(&mut self, time: Duration) {
         let start = Instant::now();
         while start.elapsed() < time {
-            let line = self.line();
-            let length = usize::from_str_radix(&line, 16)
-                .unwrap_or_else(|_| panic!("no length of a chunk: {line:?}"));
+            let length = line(&mut self.body);
+            let length = usize::from_str_radix(&length, 16)
+                .unwrap_or_else(|_| panic!("no length of a chunk: {length:?}"));
             assert!(length > 0, "the stream has ended");
             let before = self.rest.len();
             self.rest.resize(before + length, 0);
             self.body.read_exact(&mut self.rest[before..]).unwrap();
-            assert_eq!(self.line(), "");
-            while let Some(message) = self.message() {
-                self.arrived.add(&message);
+            assert_eq!(line(&mut self.body), "");
+            while let Some((cloud, message)) = self.record() {
+                // The first record holds the header of Rerun's format.
+                if message.starts_with(b"RRF2") {
+                    continue;
+                }
+                // After five bytes with gRPC's idea of the length.
+                let message = ReadMessagesResponse::decode(&message[5..]).unwrap();
+                let message = message.log_msg.unwrap().to_application((&mut self.ids, None));
+                self.arrived.add(&message.unwrap());
+                self.given += 1;
+                if cloud > 0 || self.given.is_multiple_of(8) {
+                    self.acknowledge(self.drawn.max(cloud));
+                }
             }
         }
     }
 
-    /// The next message that is whole, after five bytes with its length.
-    fn message(&mut self) -> Option<LogMsg> {
-        let header = self.rest.first_chunk::<5>()?;
-        let end = 5 + u32::from_be_bytes(header[1..].try_into().unwrap()) as usize;
-        let message =
-            ReadMessagesResponse::decode(self.rest.get(5..end)?).unwrap().log_msg.unwrap();
-        self.rest.drain(..end);
-        Some(message.to_application((&mut self.ids, None)).unwrap())
+    /// The next record that is whole: the number of its cloud, and its message.
+    fn record(&mut self) -> Option<(u64, Vec<u8>)> {
+        let header = self.rest.first_chunk::<24>()?;
+        let number = |at: usize| u64::from_be_bytes(header[at..at + 8].try_into().unwrap());
+        let (cloud, length) = (number(0), number(16) as usize);
+        let record = self.rest.get(24..24 + length)?.to_vec();
+        self.rest.drain(..24 + length);
+        Some((cloud, record))
     }
+}
+
+/// Asks the server, which must agree. The body of its answer, and the number of the page that it
+/// is for.
+fn request(port: u16, what: &str, body: &str) -> (BufReader<TcpStream>, Option<u64>) {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = body.len();
+    write!(
+        socket,
+        "{what} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = BufReader::new(socket);
+    let status = line(&mut answer);
+    assert!(status.contains("200 OK"), "{what}: {status}");
+    let mut page = None;
+    loop {
+        let header = line(&mut answer);
+        if header.is_empty() {
+            return (answer, page);
+        }
+        page = page.or(header.strip_prefix("depthcast-page: ").map(|id| id.parse().unwrap()));
+    }
+}
+
+fn line(socket: &mut BufReader<TcpStream>) -> String {
+    let mut line = String::new();
+    socket.read_line(&mut line).unwrap();
+    line.trim().to_owned()
+}
+
+/// A JSON object.
+fn answer(body: BufReader<TcpStream>) -> Value {
+    serde_json::Deserializer::from_reader(body).into_iter().next().unwrap().unwrap()
 }
 
 #[test]
 fn a_page_that_takes_nothing_delays_nobody() {
     let run = Run::start(&mut demo(&format!("{WEB} --show-rate 30")));
-    let address = run.address();
-    let port = address.rsplit("%3A").next().unwrap().trim_end_matches("%2Fproxy").parse().unwrap();
+    let port = run.address().rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap();
     let mut page = Page::open(port);
     run.wait_for("1 page open");
     page.read(Duration::from_secs(2));
@@ -277,11 +335,14 @@ fn a_page_that_takes_nothing_delays_nobody() {
     assert!(clouds > 5, "{clouds} clouds in 3 s");
     most = most.max(watch(&run, Duration::from_millis(100)));
 
-    // The first goes on.
+    // The first goes on: of clouds with the newest alone.
     let continued_at = now_ns();
+    let before = page.arrived.clouds_at_ns.len();
     page.read(Duration::from_secs(3));
     let clouds = page.arrived.clouds_after(continued_at);
     assert!(clouds > 5, "{clouds} clouds in 3 s");
+    let stale = page.arrived.clouds_at_ns[before..].iter().filter(|at| **at <= continued_at);
+    assert!(stale.count() <= 4, "clouds waited for the page");
     most = most.max(watch(&run, Duration::from_millis(100)));
     drop(page);
     run.wait_for("1 page open");
@@ -290,6 +351,10 @@ fn a_page_that_takes_nothing_delays_nobody() {
     let report = finish(run);
     assert!(most < usual + MORE_MEMORY_KB, "{usual} KB resident, then {most} KB");
     assert!(number(&report, "/sinks/0/drops/busy") > 0, "{report}");
+    for stage in ["viewer", "arrival_to_eye"] {
+        let p50 = report.pointer(&format!("/latency_us/{stage}/p50")).and_then(Value::as_f64);
+        assert!(p50.unwrap() > 0.0, "{report}");
+    }
 }
 
 #[test]

@@ -226,7 +226,7 @@ fn the_web_viewer_is_served_and_taken_ports_are_reported() {
     let mut text = Vec::new();
     page.read_to_end(&mut text).unwrap();
     let text = String::from_utf8_lossy(&text);
-    assert!(text.contains("200 OK") && text.to_lowercase().contains("rerun"), "{text}");
+    assert!(text.contains("200 OK") && text.contains("<title>depthcast"), "{text}");
 
     let port = format!("--web-port {}", address.split(':').nth(1).unwrap());
     let second = depthcast(&format!("demo --view web --data-port 0 {port}"), &[]).output().unwrap();
@@ -234,6 +234,52 @@ fn the_web_viewer_is_served_and_taken_ports_are_reported() {
     let message = stderr(&second);
     assert!(message.contains(&port) && message.contains("in use"), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");
+}
+
+/// The status that the server answers with: to what is asked, with these headers.
+fn status(address: &str, what: &str, headers: &str) -> u16 {
+    let mut socket = TcpStream::connect(host(address)).unwrap();
+    write!(socket, "{what} HTTP/1.1\r\n{headers}Content-Length: 0\r\n\r\n").unwrap();
+    let mut start = [0; 12];
+    socket.read_exact(&mut start).unwrap();
+    std::str::from_utf8(&start[9..]).unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_listens_answers_nobody_else() {
+    let metrics = "--metrics 127.0.0.1:0";
+    let local = serve(&format!("--allow-host robot.example {metrics}"));
+    let page = local.address();
+    let metrics = local.wait_for("/metrics");
+    let metrics = &metrics[metrics.find("http://").unwrap()..];
+    let wide = serve("--bind 0.0.0.0");
+    let tokened = wide.address();
+    let token = tokened.split("?token=").nth(1).expect("a token is part of the address");
+    assert!(token.len() >= 22, "{token}");
+    let wrong = format!("Authorization: Bearer {}x\r\n", &token[1..]);
+    let right = format!("Authorization: Bearer {token}\r\n");
+    let evil = "Host: evil.example\r\n";
+    for (address, what, headers, wanted) in [
+        (&page, "GET /", evil, 403),
+        (&page, "GET /stream", evil, 403),
+        (&page, "GET /stream", "Host: 127.0.0.1.evil.example\r\n", 403),
+        (&page, "GET /stream", "Host: localhost\r\nOrigin: https://rerun.io\r\n", 403),
+        (&page, "GET /stream", "Host: localhost\r\nOrigin: null\r\n", 403),
+        (&page, "POST /seen", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", 403),
+        (&page, "POST /seen", "Host: localhost\r\nSec-Fetch-Site: same-origin\r\n", 400),
+        (&page, "GET /stream", "Host: localhost\r\n", 200),
+        (&page, "GET /stream", "Host: robot.example:9090\r\n", 200),
+        (&page, "GET /../../etc/passwd", "Host: localhost\r\n", 404),
+        (&tokened, "GET /", "Host: localhost\r\n", 200),
+        (&tokened, "GET /stream", "Host: localhost\r\n", 403),
+        (&tokened, "GET /stream", &format!("Host: localhost\r\n{wrong}"), 403),
+        (&tokened, "POST /seen", &format!("Host: localhost\r\n{wrong}"), 403),
+        (&tokened, "GET /stream", &format!("Host: localhost\r\n{right}"), 200),
+        (&metrics.to_owned(), "GET /metrics", evil, 403),
+        (&metrics.to_owned(), "GET /metrics", "Host: localhost\r\n", 200),
+    ] {
+        assert_eq!(status(address, what, headers), wanted, "{address} {what} {headers}");
+    }
 }
 
 /// While no page is open each cloud takes the place of the one before, and is taken as one that is
@@ -287,7 +333,8 @@ fn the_page_is_opened_if_asked_and_bound_wider_with_a_warning() {
     assert!(!rest.contains("network"), "{rest}");
 
     for (words, code, wanted) in [
-        (&format!("--bind 0.0.0.0 {ports}")[..], 0, &["everybody", "no password"][..]),
+        (&format!("--bind 0.0.0.0 {ports}")[..], 0, &["with its token", "no encryption"][..]),
+        (&format!("--bind 0.0.0.0 --no-token {ports}"), 0, &["everybody", "there is no token"]),
         ("--view web --bind 192.0.2.1", 1, &["has to be an address of this machine"]),
         ("--view none --linger 3s", 2, &["--linger is about the web viewer"]),
         ("--view web --linger long", 2, &["or forever"]),

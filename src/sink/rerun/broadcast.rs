@@ -5,19 +5,22 @@
 //! One that is slow, stopped or gone costs nothing, and one that comes later, or again, starts with
 //! all that it needs. See [`Kind`] for what is kept.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
+use rerun::RecordingStream;
 use rerun::external::re_log_encoding::rrd::Compression;
 use rerun::log::{Chunk, LogMsg};
 use rerun::sink::{LogSink, SinkFlushError};
 use tokio::sync::{oneshot, watch};
 
+use super::budget::PointBudget;
 use super::encoding::{self, Parts};
+use crate::clock::HostTime;
 
 /// Small data that is kept for viewers which are behind or come later: the plots of about a minute.
 const RECENT_BYTES: usize = 5 << 20;
@@ -28,17 +31,35 @@ const SCENE: [&str; 3] = ["Points3D:", "DepthImage:", "Image:"];
 /// A message from this size on is large.
 const LARGE_BYTES: usize = 64 << 10;
 const DRAIN_POLL: Duration = Duration::from_millis(5);
+/// The timeline of [`CloudNumber`].
+const CLOUDS: &str = "cloud";
+/// What pages have shown and no sink has asked for, at most.
+const SEEN: usize = 64;
+/// A page whose animation frames are so short may have several clouds on their way to it.
+const QUICK_FRAME_MS: f64 = 50.0;
+const QUICK_WINDOW: usize = 3;
+/// How much of the longest animation frame lately counts at the next one.
+const FRAME_DECAY: f64 = 0.8;
+/// In a lossless run the page gets every cloud, and draws the newest that it has.
+const LOSSLESS_WINDOW: usize = 16;
+/// Small messages on their way to a page: what it reads of them in one animation frame.
+const SMALL_WINDOW: u64 = 32;
+/// A cloud with more points than a page draws quickly is for it only if no other one comes.
+const LAST_CLOUD: Duration = Duration::from_secs(1);
 /// Where a viewer looks for the moment at which a message was sent.
 const SENT_AT: &str = "rerun:timestamp_sdk_ipc_encoded";
 
 pub struct BroadcastBuffer {
     compression: Compression,
+    /// Pages get every cloud, not only as many as they draw.
+    is_lossless: bool,
     state: Mutex<State>,
     /// Reports every change of the state.
     changed: watch::Sender<()>,
 }
 
-/// What a message is kept as, in the order viewers get them: plots never wait for clouds.
+/// What a message is kept as, in the order in which native viewers get them: plots never wait for
+/// clouds. Pages get clouds first.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// For good, the newest with its key: stores, layout, static data.
@@ -52,6 +73,91 @@ enum Kind {
 /// Number of the last entry of each kind that a viewer has had.
 type Cursor = [u64; 3];
 
+/// A viewer that is connected.
+#[derive(Default)]
+struct Viewer {
+    cursor: Cursor,
+    window: Option<Window>,
+}
+
+/// Which cloud a message belongs to: numbers grow in the order in which clouds are handed over, and
+/// hold the camera. 0 for messages that belong to none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct CloudNumber(pub u64);
+
+impl CloudNumber {
+    const CAMERA_BITS: u32 = 8;
+
+    /// Of the `n`th cloud, starting at 1.
+    pub fn new(n: u64, camera: usize) -> Self {
+        let camera = camera as u64 & ((1 << Self::CAMERA_BITS) - 1);
+        Self(n << Self::CAMERA_BITS | camera)
+    }
+
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
+    fn camera(self) -> usize {
+        (self.0 & ((1 << Self::CAMERA_BITS) - 1)) as usize
+    }
+
+    /// What is logged from now on belongs to this cloud.
+    pub fn set_time(self, rec: &RecordingStream) {
+        rec.set_time_sequence(CLOUDS, i64::try_from(self.0).unwrap_or(i64::MAX));
+    }
+
+    fn of(chunk: &Chunk) -> Self {
+        let times = chunk.timelines().get(&CLOUDS.into());
+        let newest = times.and_then(|times| times.time_range().max().as_i64().try_into().ok());
+        Self(newest.unwrap_or(0))
+    }
+}
+
+/// The clouds on the way to a page, which acknowledges those that it has drawn.
+struct Window {
+    /// How many there may be; none before its first acknowledgement.
+    size: usize,
+    ready_at: Instant,
+    /// How long its animation frames take, rather too long than too short.
+    frame_ms: f64,
+    /// Sent and not read: the number of each, and the most points that it might have.
+    in_flight: BTreeMap<CloudNumber, usize>,
+    /// Read and not drawn.
+    read: BTreeSet<CloudNumber>,
+    budget: PointBudget,
+    /// Messages of all kinds.
+    sent: u64,
+    /// Those of them that the page has given to its viewer.
+    given: u64,
+}
+
+/// A page's acknowledgement.
+#[derive(Debug, Clone, Copy)]
+pub struct Acknowledgement {
+    pub page: u64,
+    /// So many messages it has given to its viewer.
+    pub given: u64,
+    /// The viewer has read all clouds up to this one, or the page has passed them over.
+    pub read: CloudNumber,
+    /// All up to this one are drawn, or older than what is.
+    pub drawn: CloudNumber,
+    /// When that was; `None` if nobody knows when.
+    pub at: Option<HostTime>,
+    /// How far off that may be.
+    pub uncertainty_ms: f64,
+    /// Of the animation frame that has ended.
+    pub frame_ms: f64,
+}
+
+/// A cloud that a page has shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    pub cloud: CloudNumber,
+    pub at: HostTime,
+    pub uncertainty_ms: f64,
+}
+
 #[derive(Default)]
 struct State {
     /// Of the newest entry; the first is 1.
@@ -59,17 +165,22 @@ struct State {
     /// By kind, in the order of their numbers.
     entries: [VecDeque<Entry>; 3],
     recent_bytes: usize,
-    /// Of the viewers that are connected, by [`Viewer::id`].
-    cursors: BTreeMap<u64, Cursor>,
+    /// Those that are connected, by [`Feed::id`].
+    viewers: BTreeMap<u64, Viewer>,
     last_viewer: u64,
+    seen: VecDeque<Seen>,
     is_closed: bool,
 }
 
 struct Entry {
     number: u64,
+    added: Instant,
     /// The same for what replaces it.
     key: String,
     bytes: usize,
+    cloud: CloudNumber,
+    /// Of a cloud, if that is adapted to pages: the most that those which were open drew quickly.
+    max_points: usize,
     message: Arc<Message>,
 }
 
@@ -86,10 +197,11 @@ enum Form {
 }
 
 impl BroadcastBuffer {
-    pub fn new(is_local: bool) -> Arc<Self> {
+    pub fn new(is_local: bool, is_lossless: bool) -> Arc<Self> {
         // Compressing costs four times as much as it saves, except where bytes are scarce.
         let compression = if is_local { Compression::Off } else { Compression::LZ4 };
-        Arc::new(Self { compression, state: Mutex::default(), changed: watch::Sender::new(()) })
+        let (state, changed) = (Mutex::default(), watch::Sender::new(()));
+        Arc::new(Self { compression, is_lossless, state, changed })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -98,13 +210,13 @@ impl BroadcastBuffer {
 
     /// How many viewers are connected.
     pub fn viewers(&self) -> usize {
-        self.state().cursors.len()
+        self.state().viewers.len()
     }
 
     /// Waits for at most `patience` until all connected viewers have everything: whether they have.
     pub fn drain(&self, patience: Duration) -> bool {
         let start = Instant::now();
-        let is_drained = |state: &State| state.cursors.values().all(|c| state.next(*c).is_none());
+        let is_drained = |state: &State| state.viewers.values().all(|v| state.next(v).is_none());
         while !is_drained(&self.state()) && start.elapsed() <= patience {
             std::thread::sleep(DRAIN_POLL);
         }
@@ -123,39 +235,133 @@ impl BroadcastBuffer {
 
     /// All that a viewer needs from now on; it counts as connected as long as the stream lives.
     pub fn feed(self: &Arc<Self>) -> impl Stream<Item = Parts> + Send + use<> {
+        self.connect(None).into_stream().map(|(_, parts)| parts)
+    }
+
+    /// The same for a page that acknowledges clouds, and gets none before its first
+    /// acknowledgement: its number, and each message with the number of its cloud.
+    pub fn feed_page(
+        self: &Arc<Self>,
+    ) -> (u64, impl Stream<Item = (CloudNumber, Parts)> + Send + use<>) {
+        let feed = self.connect(Some(Window {
+            size: 0,
+            ready_at: Instant::now(),
+            frame_ms: 0.0,
+            in_flight: BTreeMap::new(),
+            read: BTreeSet::new(),
+            budget: PointBudget::new(0.0),
+            sent: 0,
+            given: 0,
+        }));
+        (feed.id, feed.into_stream())
+    }
+
+    fn connect(self: &Arc<Self>, window: Option<Window>) -> Feed {
         let changed = self.changed.subscribe();
         let mut state = self.state();
         state.last_viewer += 1;
         let id = state.last_viewer;
-        state.cursors.insert(id, Cursor::default());
+        state.viewers.insert(id, Viewer { window, ..Viewer::default() });
+        Feed { id, buffer: Arc::clone(self), changed }
+    }
+
+    /// Takes a page's acknowledgement. Returns the most points of the clouds that it will get.
+    pub fn acknowledge(&self, acknowledgement: Acknowledgement) -> usize {
+        let Acknowledgement { page, given, read, drawn, at, uncertainty_ms, frame_ms } =
+            acknowledgement;
+        let mut kept = Vec::new();
+        let mut state = self.state();
+        let State { viewers, seen, entries, .. } = &mut *state;
+        let Some(Viewer { window: Some(window), .. }) = viewers.get_mut(&page) else {
+            return usize::MAX;
+        };
+        if window.size == 0 {
+            window.budget = PointBudget::new(frame_ms);
+            window.ready_at = Instant::now();
+            let max_points = window.budget.max_points();
+            let clouds = entries[Kind::Scene as usize].iter();
+            let too_large = clouds.filter(|entry| entry.max_points > max_points);
+            kept.extend(too_large.map(|entry| Arc::clone(&entry.message)));
+        }
+        // A short one often follows a long one.
+        window.frame_ms = frame_ms.max(window.frame_ms * FRAME_DECAY);
+        window.size = match self.is_lossless {
+            true => LOSSLESS_WINDOW,
+            false if window.frame_ms < QUICK_FRAME_MS => QUICK_WINDOW,
+            false => 1,
+        };
+        window.given = window.given.max(given);
+        let later = window.in_flight.split_off(&read.next());
+        let done = std::mem::replace(&mut window.in_flight, later);
+        if let Some((_, max_points)) = done.last_key_value() {
+            window.budget.drawn(*max_points, frame_ms);
+        }
+        window.read.extend(done.keys());
+        let later = window.read.split_off(&drawn.next());
+        let done = std::mem::replace(&mut window.read, later);
+        if let Some(at) = at {
+            // Of each camera the newest; the page has drawn no other.
+            let newest = BTreeMap::from_iter(done.iter().map(|cloud| (cloud.camera(), *cloud)));
+            seen.extend(newest.into_values().map(|cloud| Seen { cloud, at, uncertainty_ms }));
+            seen.drain(..seen.len().saturating_sub(SEEN));
+        }
+        let max_points = window.budget.max_points();
         drop(state);
-        let viewer = Viewer { id, buffer: Arc::clone(self), changed };
-        stream::unfold(viewer, |mut viewer| async {
-            viewer.next().await.map(|message| (message, viewer))
-        })
+        // Once they are encoded they are no longer in flight, and a smaller one takes their place.
+        kept.iter().for_each(|message: &Arc<Message>| drop(message.encoded(self.compression)));
+        self.changed.send_replace(());
+        max_points
+    }
+
+    pub fn is_lossless(&self) -> bool {
+        self.is_lossless
+    }
+
+    /// Whether there is a viewer that would be sent a new cloud of this camera at once.
+    pub fn has_room(&self, camera: usize) -> bool {
+        let has_room =
+            |viewer: &Viewer| viewer.window.as_ref().is_none_or(|window| window.has_room(camera));
+        self.state().viewers.values().any(has_room)
+    }
+
+    /// The most points that the slowest page draws quickly.
+    pub fn max_points(&self) -> usize {
+        self.state().max_points()
+    }
+
+    /// The oldest of a camera's clouds that a page has shown since this was asked last.
+    pub fn next_seen(&self, camera: usize) -> Option<Seen> {
+        let seen = &mut self.state().seen;
+        let index = seen.iter().position(|seen| seen.cloud.camera() == camera)?;
+        seen.remove(index)
     }
 }
 
-struct Viewer {
+/// What goes to one viewer.
+struct Feed {
     id: u64,
     buffer: Arc<BroadcastBuffer>,
     changed: watch::Receiver<()>,
 }
 
-impl Viewer {
+impl Feed {
+    fn into_stream(self) -> impl Stream<Item = (CloudNumber, Parts)> + Send {
+        stream::unfold(self, |mut feed| async { feed.next().await.map(|message| (message, feed)) })
+    }
+
     /// `None` when all that there will ever be was taken.
-    async fn next(&mut self) -> Option<Parts> {
+    async fn next(&mut self) -> Option<(CloudNumber, Parts)> {
         loop {
             self.changed.mark_unchanged();
-            let (message, is_closed) = {
+            let (taken, is_closed) = {
                 let mut state = self.buffer.state();
                 (state.take(self.id), state.is_closed)
             };
-            match message {
+            match taken {
                 // One that cannot be encoded is passed over.
-                Some(message) => {
+                Some((cloud, message)) => {
                     if let Some(encoded) = message.encoded(self.buffer.compression) {
-                        return Some(encoded);
+                        return Some((cloud, encoded));
                     }
                 }
                 None if is_closed => return None,
@@ -165,22 +371,29 @@ impl Viewer {
     }
 }
 
-impl Drop for Viewer {
+impl Drop for Feed {
     fn drop(&mut self) {
-        self.buffer.state().cursors.remove(&self.id);
+        self.buffer.state().viewers.remove(&self.id);
     }
 }
 
 impl State {
-    fn add(&mut self, message: Arc<Message>, kind: Kind, key: String, bytes: usize) {
+    fn max_points(&self) -> usize {
+        let windows = self.viewers.values().filter_map(|viewer| viewer.window.as_ref());
+        windows.map(|window| window.budget.max_points()).min().unwrap_or(usize::MAX)
+    }
+
+    fn add(&mut self, message: Arc<Message>, Class { kind, key, bytes, cloud }: Class) {
         self.number += 1;
+        let max_points = self.max_points();
+        let (number, added) = (self.number, Instant::now());
         let entries = &mut self.entries[kind as usize];
         if kind == Kind::Recent {
             self.recent_bytes += bytes;
         } else {
             entries.retain(|entry| entry.key != key);
         }
-        entries.push_back(Entry { number: self.number, key, bytes, message });
+        entries.push_back(Entry { number, added, key, bytes, cloud, max_points, message });
         while kind == Kind::Recent
             && self.recent_bytes > RECENT_BYTES
             && let Some(oldest) = entries.pop_front()
@@ -190,38 +403,81 @@ impl State {
     }
 
     /// What a viewer is to have next, and its cursor after that.
-    fn next(&self, mut cursor: Cursor) -> Option<(Cursor, &Arc<Message>)> {
-        self.entries.iter().enumerate().find_map(|(kind, entries)| {
-            let next = entries.partition_point(|entry| entry.number <= cursor[kind]);
+    fn next(&self, viewer: &Viewer) -> Option<(Cursor, &Entry)> {
+        let mut cursor = viewer.cursor;
+        let order = match &viewer.window {
+            None => [Kind::Lasting, Kind::Recent, Kind::Scene],
+            Some(_) => [Kind::Lasting, Kind::Scene, Kind::Recent],
+        };
+        let (kind, entry) = order.into_iter().find_map(|kind| {
+            let entries = &self.entries[kind as usize];
+            let next = entries.partition_point(|entry| entry.number <= cursor[kind as usize]);
             let entry = entries.get(next)?;
-            cursor[kind] = entry.number;
-            Some((cursor, &entry.message))
-        })
+            let is_admitted = |window: &Window| self.is_closed || window.admits(kind, entry);
+            viewer.window.as_ref().is_none_or(is_admitted).then_some((kind, entry))
+        })?;
+        cursor[kind as usize] = entry.number;
+        Some((cursor, entry))
     }
 
-    fn take(&mut self, viewer: u64) -> Option<Arc<Message>> {
-        let (cursor, message) = self.next(*self.cursors.get(&viewer)?)?;
-        let message = Arc::clone(message);
-        self.cursors.insert(viewer, cursor);
-        Some(message)
+    fn take(&mut self, viewer: u64) -> Option<(CloudNumber, Arc<Message>)> {
+        let (cursor, entry) = self.next(self.viewers.get(&viewer)?)?;
+        let (cloud, message) = (entry.cloud, Arc::clone(&entry.message));
+        let viewer = self.viewers.get_mut(&viewer)?;
+        viewer.cursor = cursor;
+        if let Some(window) = &mut viewer.window {
+            window.sent += 1;
+            if cloud != CloudNumber::default() {
+                window.in_flight.insert(cloud, window.budget.max_points());
+            }
+        }
+        Some((cloud, message))
     }
 }
 
-/// What a message is kept as, the key of what it replaces, and its size.
-fn classify(message: &LogMsg) -> (Kind, String, usize) {
+impl Window {
+    fn has_room(&self, camera: usize) -> bool {
+        self.in_flight.keys().filter(|cloud| cloud.camera() == camera).count() < self.size
+    }
+
+    fn admits(&self, kind: Kind, entry: &Entry) -> bool {
+        match kind {
+            Kind::Lasting => true,
+            Kind::Recent => self.sent < self.given + SMALL_WINDOW,
+            // A cloud may come in several messages.
+            Kind::Scene if self.in_flight.contains_key(&entry.cloud) => true,
+            Kind::Scene => {
+                let is_small = entry.max_points <= self.budget.max_points();
+                let waited = entry.added.max(self.ready_at).elapsed();
+                self.has_room(entry.cloud.camera()) && (is_small || waited > LAST_CLOUD)
+            }
+        }
+    }
+}
+
+struct Class {
+    kind: Kind,
+    /// Of what it replaces.
+    key: String,
+    bytes: usize,
+    cloud: CloudNumber,
+}
+
+fn classify(message: &LogMsg) -> Class {
+    let lasting = |key| Class { kind: Kind::Lasting, key, bytes: 0, cloud: CloudNumber::default() };
     let (store, arrow) = match message {
         LogMsg::ArrowMsg(store, arrow) => (store, arrow),
         LogMsg::SetStoreInfo(message) => {
-            return (Kind::Lasting, format!("store {:?}", message.info.store_id), 0);
+            return lasting(format!("store {:?}", message.info.store_id));
         }
         LogMsg::BlueprintActivationCommand(command) => {
-            return (Kind::Lasting, format!("activate {:?}", command.blueprint_id), 0);
+            return lasting(format!("activate {:?}", command.blueprint_id));
         }
     };
     let bytes = MESSAGE_BYTES + arrow.batch.get_array_memory_size();
     let Ok(chunk) = Chunk::from_arrow_msg(arrow) else {
         let kind = if store.is_blueprint() { Kind::Lasting } else { Kind::Recent };
-        return (kind, String::new(), bytes);
+        return Class { kind, key: String::new(), bytes, cloud: CloudNumber::default() };
     };
     let mut components: Vec<_> = chunk.components_identifiers().map(|c| c.to_string()).collect();
     components.sort_unstable();
@@ -232,7 +488,7 @@ fn classify(message: &LogMsg) -> (Kind, String, usize) {
         () if components.iter().any(is_scene) => Kind::Scene,
         () => Kind::Recent,
     };
-    (kind, key, bytes)
+    Class { kind, key, bytes, cloud: CloudNumber::of(&chunk) }
 }
 
 impl Message {
@@ -256,16 +512,17 @@ pub struct BroadcastSink(pub Arc<BroadcastBuffer>);
 impl LogSink for BroadcastSink {
     fn send(&self, message: LogMsg) {
         let Self(buffer) = self;
-        let (kind, key, bytes) = classify(&message);
-        let is_large = bytes >= LARGE_BYTES;
+        let class = classify(&message);
+        let is_large = class.bytes >= LARGE_BYTES;
+        let is_scene = class.kind == Kind::Scene;
         let message = Arc::new(Message { is_large, form: Mutex::new(Form::Plain(message)) });
         let is_watched = {
             let mut state = buffer.state();
-            state.add(Arc::clone(&message), kind, key, bytes);
-            !state.cursors.is_empty()
+            state.add(Arc::clone(&message), class);
+            !state.viewers.is_empty()
         };
         // Several small clouds in one message would all stay in flight while nobody takes it.
-        if kind == Kind::Scene && !is_large && !is_watched {
+        if is_scene && !is_large && !is_watched {
             message.encoded(buffer.compression);
         }
         buffer.changed.send_replace(());

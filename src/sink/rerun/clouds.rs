@@ -25,7 +25,7 @@ use crate::frame::{Cloud, Points};
 use crate::frame::{ColorFormat, ColorImage, DepthFrame};
 use crate::pool;
 use crate::pool::Pool;
-use crate::sink::Released;
+use crate::sink::FrameTime;
 
 /// Released clouds that the sink has not asked for yet, at most; it asks after each cloud.
 const RELEASED: usize = 16;
@@ -34,13 +34,13 @@ const RELEASED: usize = 16;
 #[derive(Clone)]
 pub struct InFlightTracker {
     in_flight: Arc<AtomicUsize>,
-    released: Sender<Released>,
+    released: Sender<FrameTime>,
     clock: Arc<dyn Clock>,
 }
 
 impl InFlightTracker {
     /// With where the released clouds come out.
-    pub fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<Released>) {
+    pub fn new(clock: Arc<dyn Clock>) -> (Self, Receiver<FrameTime>) {
         let (released, out) = crossbeam_channel::bounded(RELEASED);
         (Self { in_flight: Arc::default(), released, clock }, out)
     }
@@ -67,7 +67,7 @@ pub struct InFlightCloud {
 impl Drop for InFlightCloud {
     fn drop(&mut self) {
         let Self { cloud, tracker, .. } = self;
-        let released = Released { number: cloud.meta.number, at: tracker.clock.now() };
+        let released = FrameTime { number: cloud.meta.number, at: tracker.clock.now() };
         // Before the count, so that the sink knows of it when it finds room.
         let _ = tracker.released.try_send(released);
         tracker.in_flight.fetch_sub(1, Ordering::AcqRel);
@@ -157,24 +157,22 @@ impl Selection {
     pub fn new(max_points: usize, coloring: Coloring, pixels: usize, in_flight: usize) -> Self {
         let ramp = Ramp::of(coloring);
         let max_points = max_points.min(pixels);
-        let positions = if max_points < pixels { max_points } else { 0 };
-        let colors = if ramp.is_some() { max_points } else { positions };
-        let make = move || Points {
-            positions_m: Vec::with_capacity(positions),
-            colors_rgba: pool::huge_vec(0, colors),
-        };
+        let colors = if ramp.is_some() { max_points } else { 0 };
+        let make =
+            move || Points { positions_m: Vec::new(), colors_rgba: pool::huge_vec(0, colors) };
         Self { max_points, ramp, pool: Pool::new(in_flight + 1, make) }
     }
 
     /// The positions and the colours that are shown, each empty where they are the cloud's own;
-    /// `None` where both are.
-    pub fn of(&mut self, points: &Points) -> Option<Arc<Points>> {
+    /// `None` where both are. At most `max_points`, and at most what the selection was made for.
+    pub fn of(&mut self, points: &Points, max_points: usize) -> Option<Arc<Points>> {
         let count = points.positions_m.len();
-        let is_subsampled = count > self.max_points;
+        let max_points = max_points.min(self.max_points);
+        let is_subsampled = count > max_points;
         if !is_subsampled && self.ramp.is_none() {
             return None;
         }
-        let indices = || chosen(count, self.max_points);
+        let indices = || chosen(count, max_points);
         let mut free = self.pool.free();
         let Points { positions_m, colors_rgba } = free.get_mut();
         positions_m.clear();
@@ -226,7 +224,7 @@ mod tests {
     fn the_budget_is_kept_and_used_up_by_points_of_the_cloud_in_order() {
         for (count, budget) in [(11, 10), (100, 7), (375_322, 100_000), (1000, 1), (5, 4)] {
             let mut selection = Selection::new(budget, Coloring::ByTexture, count, 2);
-            let shown = selection.of(&cloud(count, 1.0)).unwrap();
+            let shown = selection.of(&cloud(count, 1.0), usize::MAX).unwrap();
             assert_eq!(shown.positions_m.len(), budget);
             for (position, color) in shown.positions_m.iter().zip(&shown.colors_rgba) {
                 assert_eq!(position[0], *color as f32);
@@ -242,9 +240,9 @@ mod tests {
     fn what_is_the_clouds_own_is_not_copied_and_no_colours_are_made_up() {
         for coloring in [Coloring::ByTexture, Coloring::Uniform(7)] {
             let mut selection = Selection::new(10, coloring, 100, 2);
-            assert!(selection.of(&cloud(10, 1.0)).is_none(), "it is small enough");
+            assert!(selection.of(&cloud(10, 1.0), usize::MAX).is_none(), "it is small enough");
             let plain = Points { colors_rgba: Vec::new(), ..cloud(20, 1.0) };
-            assert!(selection.of(&plain).unwrap().colors_rgba.is_empty());
+            assert!(selection.of(&plain, usize::MAX).unwrap().colors_rgba.is_empty());
         }
     }
 
@@ -252,13 +250,13 @@ mod tests {
     fn each_cloud_has_its_colours_in_flight_and_nothing_is_allocated_once_it_runs() {
         for (max_points, shown) in [(usize::MAX, [100, 40]), (50, [50, 40])] {
             let mut selection = Selection::new(max_points, BY_DEPTH, 100, 1);
-            let near = selection.of(&cloud(100, 1.0)).unwrap();
-            let far = selection.of(&cloud(40, 2.0)).unwrap();
+            let near = selection.of(&cloud(100, 1.0), usize::MAX).unwrap();
+            let far = selection.of(&cloud(40, 2.0), usize::MAX).unwrap();
             assert_eq!(near.colors_rgba, vec![0x4401_54ff; shown[0]]);
             assert_eq!(far.colors_rgba, vec![0xfde7_25ff; shown[1]]);
             let buffers = (near.positions_m.as_ptr(), near.colors_rgba.as_ptr());
             drop((near, far));
-            let third = selection.of(&cloud(100, 3.0)).unwrap();
+            let third = selection.of(&cloud(100, 3.0), usize::MAX).unwrap();
             assert_eq!((third.positions_m.as_ptr(), third.colors_rgba.as_ptr()), buffers);
             assert_eq!(selection.pool.made_later(), 0);
         }

@@ -58,7 +58,7 @@ impl Connection {
     /// A viewer that listens at `url`, or will do so.
     pub fn viewer(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
         let viewer = Arc::new(RemoteViewer::new(url)?);
-        let buffer = BroadcastBuffer::new(viewer.is_local);
+        let buffer = BroadcastBuffer::new(viewer.is_local, false);
         let for_worker = Arc::clone(&viewer);
         let worker =
             Worker::start(&buffer, |buffer| async move { for_worker.supply(&buffer).await })?;
@@ -74,8 +74,12 @@ impl Connection {
         matches!(self, Self::File { .. })
     }
 
-    /// Whether a cloud would be taken now that so many of its camera are in flight.
-    pub fn room(&self, in_flight: usize) -> Offer {
+    pub fn is_page(&self) -> bool {
+        matches!(self, Self::Pages(_))
+    }
+
+    /// Whether a cloud would be taken now that so many of its `camera` are in flight.
+    pub fn room(&self, camera: usize, in_flight: usize) -> Offer {
         let most = match self {
             Self::File { failed, .. } if failed.load(Ordering::Relaxed) => {
                 return Offer::Disconnected;
@@ -84,10 +88,28 @@ impl Connection {
             Self::File { .. } => MAX_IN_FLIGHT,
             // The newest is kept for whoever connects next.
             Self::Pages(buffer) if buffer.viewers() == 0 => MAX_IN_FLIGHT,
+            // It would wait, and be an old one when its turn comes.
+            Self::Pages(buffer) if !buffer.has_room(camera) => 0,
             // A cloud is in flight until a viewer has asked for it.
             Self::Pages(_) | Self::Viewer { .. } => 1,
         };
         if in_flight < most { Offer::Taken } else { Offer::Busy }
+    }
+
+    /// Whether figures would be taken.
+    pub fn has_room_for_figures(&self, camera: usize, in_flight: usize) -> bool {
+        match self {
+            Self::Pages(_) => in_flight < MAX_IN_FLIGHT,
+            _ => self.room(camera, in_flight) == Offer::Taken,
+        }
+    }
+
+    /// The most points that whoever watches can draw quickly.
+    pub fn max_points(&self) -> usize {
+        match self {
+            Self::Pages(buffer) => buffer.max_points(),
+            _ => usize::MAX,
+        }
     }
 
     /// Its state, for people; `is_stuck` if there has been no room for long.

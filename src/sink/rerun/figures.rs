@@ -25,13 +25,16 @@ const PINK: Color = [232, 104, 160];
 const RED: Color = [225, 87, 89];
 
 /// Stages with a plot, named as in the report and in the order of a frame's path.
-pub const STAGES: [(&str, Color); 5] = [
+pub const STAGES: [(&str, Color); 6] = [
     ("capture_queue", BLUE),
     ("project", GREEN),
     ("cloud_queue", VIOLET),
     ("log", ORANGE),
     ("total", PINK),
+    (EYE, RED),
 ];
+/// The stage that is known where a page acknowledges clouds.
+pub const EYE: &str = "arrival_to_eye";
 const FPS: [(&str, Color); 3] =
     [("captured fps", BLUE), ("projected fps", GREEN), ("shown fps", ORANGE)];
 /// In the order of [`Snapshot::lost`].

@@ -11,7 +11,7 @@ use rerun::external::uuid::Uuid;
 use rerun::sink::MemorySinkStorage;
 use rerun::{AsComponents, RecordingStream};
 
-use super::figures::{SENSORS, STAGES};
+use super::figures::{EYE, SENSORS};
 use super::session::{Entities, Session};
 use crate::camera::{Extrinsics, Intrinsics};
 use crate::sink::{Layout, Show};
@@ -31,6 +31,8 @@ pub struct Scene<'a> {
     pub session: &'a Session,
     /// A file plays from its start, a live view follows the newest data.
     pub is_file: bool,
+    /// A page acknowledges what it draws.
+    pub is_page: bool,
     pub eye: &'a Eye,
     pub cameras: &'a [Entities],
 }
@@ -77,22 +79,28 @@ impl Page<'_> {
             self.losses()?.share(1.3),
             self.facts()?.share(1.9),
         ];
+        if let Some(eye) = self.eye()? {
+            side.insert(2, eye);
+        }
         side.extend(self.events()?.map(|events| events.share(0.8)));
         let mut below = self.images()?;
         below.extend(self.motion()?);
         let mut stage = self.cloud()?;
         if !below.is_empty() {
-            stage = self.column(vec![stage.share(2.4), self.row(below)?])?;
+            let share = if self.scene.session.images.color { 1.3 } else { 2.4 };
+            stage = self.column(vec![stage.share(share), self.row(below)?])?;
         }
         Ok(vec![stage.share(2.6), self.column(side)?])
     }
 
     /// For measuring: a plot for each stage, and how the total is distributed.
     fn profiling(&self) -> anyhow::Result<Vec<Part>> {
-        let [capture_queue, project, cloud_queue, log, total] =
-            STAGES.map(|(stage, _)| self.stage(stage));
-        let first = self.column(vec![capture_queue?, project?, cloud_queue?])?;
-        let second = self.column(vec![log?, total?, self.distribution()?])?;
+        let of_frames = ["capture_queue", "project", "cloud_queue"].map(|stage| self.stage(stage));
+        let first = self.column(of_frames.into_iter().collect::<Result<_, _>>()?)?;
+        let mut second = vec![self.stage("log")?, self.stage("total")?];
+        second.extend(self.eye()?);
+        second.push(self.distribution()?);
+        let second = self.column(second)?;
         let mut third = vec![self.cloud()?.share(1.5)];
         third.extend(self.images()?);
         third.extend(self.motion()?);
@@ -174,6 +182,11 @@ impl Page<'_> {
         let first = usize::from(self.scene.cameras.len() > 1);
         let stages = ["latency_ms/project", "latency_ms/total"];
         self.stats("Latency of the last second, ms", &stages[first..])
+    }
+
+    /// How old the clouds are that a page draws.
+    fn eye(&self) -> anyhow::Result<Option<Part>> {
+        self.scene.is_page.then(|| self.stage(EYE)).transpose()
     }
 
     fn stage(&self, stage: &str) -> anyhow::Result<Part> {

@@ -13,7 +13,8 @@
 //! | `layout` | what the viewer shows at first, and from where |
 //! | `connection` | where all goes: file, pages, a viewer that listens; is there room? |
 //! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
-//! | `web` | the pages that are served |
+//! | `budget` | how many points a page draws quickly |
+//! | `web`, `page` | what is served to whom; the page that acknowledges what it draws |
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
 //! image if shown), `stats/fps`, `stats/lost_frames`, `stats/latency_ms/<stage>` (p50 and p99),
@@ -24,16 +25,20 @@
 //! camera's clock).
 
 mod broadcast;
+mod budget;
 mod clouds;
 mod connection;
 mod encoding;
 mod figures;
 mod layout;
+mod page;
 mod session;
 mod web;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -45,13 +50,14 @@ pub use super::rerun_program::find_native_viewer;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
+use self::broadcast::{CloudNumber, Seen};
 use self::clouds::{InFlightCloud, InFlightTracker, Selection};
 use self::connection::{Connection, MAX_IN_FLIGHT};
 use self::figures::MotionLog;
 use self::layout::Sample;
 use self::session::Dashboard;
-use super::{CloudSink, Images, Layout, Needs, Offer, Released, Show, rerun_program};
-use crate::clock::TimestampDomain;
+use super::{CloudSink, FrameTime, Images, Layout, Needs, Offer, Show, Shown, rerun_program};
+use crate::clock::{HostTime, TimestampDomain};
 use crate::color::Coloring;
 use crate::frame::Cloud;
 use crate::frame::FrameMeta;
@@ -60,6 +66,10 @@ use crate::stats::Snapshot;
 
 /// A viewer that takes nothing for so long is reported.
 const STUCK: Duration = Duration::from_secs(5);
+/// Figures are those of the last second.
+const FIGURES_EVERY: Duration = Duration::from_millis(950);
+/// Clouds that a page may still show, at most.
+const SENT: usize = 64;
 
 /// One camera's sink of clouds through Rerun's SDK.
 pub struct RerunSink {
@@ -69,12 +79,14 @@ pub struct RerunSink {
     camera: usize,
     shared: Arc<Shared>,
     tracker: InFlightTracker,
-    released: Receiver<Released>,
+    released: Receiver<FrameTime>,
     selection: Option<Selection>,
     /// Since when there has been no room.
     busy_since: Option<Instant>,
     /// Figures that there was no room for yet.
     figures_waiting: Option<Snapshot>,
+    /// Of the figures that were logged last.
+    figures_at: Option<HostTime>,
     motion_log: Option<MotionLog>,
     /// Changes of the camera's state that were logged.
     events_logged: u64,
@@ -82,6 +94,8 @@ pub struct RerunSink {
     last_color: Option<u64>,
     /// Of the newest cloud.
     last: Option<FrameMeta>,
+    /// The newest clouds that pages were sent, with the numbers of their frames.
+    sent: VecDeque<(CloudNumber, u64)>,
     has_seen_scene: bool,
     /// What the first cloud shows, until the layout is sent anew for it.
     new_scene: Option<Sample>,
@@ -92,6 +106,8 @@ struct Shared {
     rec: RecordingStream,
     connection: Connection,
     dashboard: Dashboard,
+    /// Clouds that viewers were handed, of all cameras.
+    clouds: AtomicU64,
 }
 
 /// Each makes a sink for every camera's session.
@@ -136,11 +152,16 @@ impl RerunSink {
                 .context("cannot start Rerun's recording stream")?;
         rec.set_log_time_enabled(false);
         rec.set_log_tick_enabled(false);
-        let shared = Arc::new(Shared { rec, connection, dashboard: Dashboard::new(sessions) });
-        let Shared { rec, dashboard, connection } = &*shared;
+        let shared = Arc::new(Shared {
+            rec,
+            connection,
+            dashboard: Dashboard::new(sessions),
+            clouds: AtomicU64::new(0),
+        });
+        let Shared { rec, dashboard, connection, .. } = &*shared;
         if let Some(first) = sessions.first() {
             dashboard.log(rec)?;
-            dashboard.send_layout(rec, first, connection.is_file())?;
+            dashboard.send_layout(rec, first, connection)?;
             rec.log_static("camera", &rerun::ViewCoordinates::RDF())?;
         }
         for (session, entities) in sessions.iter().zip(&dashboard.entities) {
@@ -168,10 +189,12 @@ impl RerunSink {
             selection: (*show != Show::Depth).then(selection),
             busy_since: None,
             figures_waiting: None,
+            figures_at: None,
             motion_log: motion.clone().map(|motion| MotionLog::new(motion, Arc::clone(clock))),
             events_logged: 0,
             last_color: None,
             last: None,
+            sent: VecDeque::new(),
             has_seen_scene: false,
             new_scene: None,
             session: session.clone(),
@@ -179,7 +202,7 @@ impl RerunSink {
     }
 
     fn room(&mut self) -> Offer {
-        let room = self.shared.connection.room(self.tracker.in_flight());
+        let room = self.shared.connection.room(self.camera, self.tracker.in_flight());
         match room {
             Offer::Taken => self.busy_since = None,
             Offer::Busy => self.busy_since = self.busy_since.or_else(|| Some(Instant::now())),
@@ -191,16 +214,26 @@ impl RerunSink {
     /// Sends the layout again when the first cloud has shown from where it is seen best, and the
     /// camera's `state`.
     fn update_dashboard(&mut self, state: Option<&'static str>) -> anyhow::Result<()> {
-        let Shared { rec, connection, dashboard } = &*self.shared;
+        let Shared { rec, connection, dashboard, .. } = &*self.shared;
         if let Some(sample) = self.new_scene.take() {
             dashboard.set_points(self.camera, sample);
-            dashboard.send_layout(rec, &self.session, connection.is_file())?;
+            dashboard.send_layout(rec, &self.session, connection)?;
         }
         state.map_or(Ok(()), |state| dashboard.set_state(rec, self.camera, state))
     }
 
+    /// More often they would only take the time of pages that draw slowly.
+    fn log_due_figures(&mut self) -> anyhow::Result<()> {
+        let is_due = |snapshot: &Snapshot| {
+            self.figures_at.is_none_or(|at| snapshot.at.since(at) >= FIGURES_EVERY)
+        };
+        let is_due = self.figures_waiting.as_ref().is_some_and(is_due);
+        if is_due { self.log_waiting_figures() } else { Ok(()) }
+    }
+
     fn log_waiting_figures(&mut self) -> anyhow::Result<()> {
         let Some(snapshot) = self.figures_waiting.take() else { return Ok(()) };
+        self.figures_at = Some(snapshot.at);
         let Shared { rec, dashboard, .. } = &*self.shared;
         let entities = &dashboard.entities[self.camera];
         if let Some(motion) = &mut self.motion_log {
@@ -229,6 +262,19 @@ impl RerunSink {
         let at_ns = self.session.clock.unix_ns(meta.arrived_at);
         rec.set_timestamp_nanos_since_epoch("capture", at_ns);
         self.set_device_time(meta);
+    }
+
+    /// Numbers a cloud for the pages that acknowledge it.
+    fn number_cloud(&mut self, frame: u64) {
+        let Shared { rec, connection: Connection::Pages(_), clouds, .. } = &*self.shared else {
+            return;
+        };
+        let cloud = CloudNumber::new(clouds.fetch_add(1, Ordering::Relaxed) + 1, self.camera);
+        cloud.set_time(rec);
+        self.sent.push_back((cloud, frame));
+        if self.sent.len() > SENT {
+            self.sent.pop_front();
+        }
     }
 
     fn set_device_time(&self, meta: &FrameMeta) {
@@ -300,7 +346,10 @@ impl CloudSink for RerunSink {
 
     fn status(&self) -> Option<String> {
         let is_stuck = self.busy_since.is_some_and(|since| since.elapsed() > STUCK);
-        self.shared.connection.status(is_stuck)
+        let status = self.shared.connection.status(is_stuck)?;
+        let max_points = self.shared.connection.max_points();
+        let is_less = self.session.adapts_points && max_points < usize::MAX;
+        Some(if is_less { format!("{status}, {max_points} points a cloud") } else { status })
     }
 
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
@@ -308,21 +357,37 @@ impl CloudSink for RerunSink {
         if room != Offer::Taken {
             return Ok(room);
         }
-        self.log_waiting_figures()?;
+        self.log_due_figures()?;
         self.set_times(&cloud.meta);
         self.last = Some(cloud.meta);
+        self.number_cloud(cloud.meta.number);
         if !self.has_seen_scene {
             self.new_scene = Sample::of(&cloud.points.positions_m);
             self.has_seen_scene = self.new_scene.is_some();
         }
-        let shown = self.selection.as_mut().and_then(|selection| selection.of(&cloud.points));
+        let max_points = self.shared.connection.max_points();
+        let adapted = if self.session.adapts_points { max_points } else { usize::MAX };
+        let selection = self.selection.as_mut();
+        let shown = selection.and_then(|selection| selection.of(&cloud.points, adapted));
         let cloud = self.tracker.add(Arc::clone(cloud), shown);
         self.log_cloud(&cloud).context("cannot log a cloud")?;
         Ok(Offer::Taken)
     }
 
-    fn next_released(&mut self) -> Option<Released> {
+    fn next_released(&mut self) -> Option<FrameTime> {
         self.released.try_recv().ok()
+    }
+
+    fn next_shown(&mut self) -> Option<Shown> {
+        let Connection::Pages(buffer) = &self.shared.connection else { return None };
+        loop {
+            let Seen { cloud, at, uncertainty_ms } = buffer.next_seen(self.camera)?;
+            // Another page may have shown it, or a newer one, before.
+            if let Ok(index) = self.sent.binary_search_by_key(&cloud, |sent| sent.0) {
+                let (_, number) = self.sent.drain(..=index).next_back()?;
+                return Some(Shown { frame: FrameTime { number, at }, uncertainty_ms });
+            }
+        }
     }
 
     fn figures(&mut self, snapshot: &Snapshot) -> anyhow::Result<()> {
@@ -334,7 +399,9 @@ impl CloudSink for RerunSink {
         };
         self.update_dashboard((snapshot.captured > 0).then_some(state))?;
         self.figures_waiting = Some(snapshot.clone());
-        if self.room() == Offer::Taken { self.log_waiting_figures() } else { Ok(()) }
+        let in_flight = self.tracker.in_flight();
+        let has_room = self.shared.connection.has_room_for_figures(self.camera, in_flight);
+        if has_room { self.log_due_figures() } else { Ok(()) }
     }
 
     /// Of several cameras the last one waits for all.

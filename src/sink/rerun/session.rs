@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use rerun::components::{Colormap as RerunColormap, ViewCoordinates};
 use rerun::{RecordingStream, RecordingStreamResult, TextDocument};
 
+use super::connection::Connection;
 use super::layout::{self, Eye, Sample, Scene};
 use crate::camera::Extrinsics;
 use crate::clock::Clock;
@@ -35,6 +36,8 @@ pub struct Session {
     pub point_radius: PointRadius,
     /// The most points of a cloud that are shown; `None` for all.
     pub max_points: Option<usize>,
+    /// Fewer are shown where a page draws more too slowly.
+    pub adapts_points: bool,
     /// See [`max_rate_hz`](crate::sink::CloudSink::max_rate_hz).
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,
@@ -201,12 +204,13 @@ impl Dashboard {
         &self,
         rec: &RecordingStream,
         session: &Session,
-        is_file: bool,
+        connection: &Connection,
     ) -> anyhow::Result<()> {
         let columns = self.columns();
         let clouds: Vec<_> = columns.iter().map(|column| (&column.pose, &column.points)).collect();
         let (eye, cameras) = (&Eye::for_clouds(&clouds), &self.entities[..]);
-        let sent = layout::send(rec, &Scene { session, is_file, eye, cameras });
+        let (is_file, is_page) = (connection.is_file(), connection.is_page());
+        let sent = layout::send(rec, &Scene { session, is_file, is_page, eye, cameras });
         sent.context("cannot send the viewer's layout")?;
         let frustum = rerun::Pinhole::update_fields().with_image_plane_distance(eye.frustum_m);
         let mut cameras = cameras.iter();

@@ -1,8 +1,8 @@
-//! The web viewer, served from this process: Rerun's page on one port, the data for it on another,
-//! where `rerun URL` gets them too.
+//! The web viewer, served from this process: our page on one port, and on another one the same data
+//! for native viewers (`rerun URL`).
 //!
-//! Rerun's own data server keeps up to 128 MB for a page that takes nothing, then makes everybody
-//! wait for it. This one speaks the same protocol, and each page takes what it can.
+//! Rerun's own data server keeps up to 128 MB for a viewer that takes nothing, then makes everybody
+//! wait for it. This one speaks the same protocol, and each viewer takes what it can.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -12,17 +12,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
-use rerun::external::re_grpc_server::cors_layer;
-use rerun::web_viewer::WebViewerConfig;
+use anyhow::anyhow;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::NamedService;
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
 use super::broadcast::{BroadcastBuffer, Worker};
 use super::encoding::{self, GRPC, SERVICE};
+use super::page;
+use crate::access::{Access, Gate};
+use crate::clock::Clock;
 
 const USUAL_WEB_PORT: u16 = 9090;
 const USUAL_DATA_PORT: u16 = 9876;
@@ -34,7 +36,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Where the web viewer is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WebOptions {
-    /// The address of this machine that page and data are bound to.
+    /// The address of this machine that both ports are bound to.
     pub bind_ip: IpAddr,
     /// `None` takes the usual port, or a free one if that is in use; 0 takes any free one.
     pub web_port: Option<u16>,
@@ -52,8 +54,8 @@ impl WebOptions {
 /// A web viewer that is being served.
 pub struct WebServer {
     address: String,
+    native_address: String,
     buffer: Arc<BroadcastBuffer>,
-    _page: Box<dyn Send>,
     /// `None` once it has ended.
     data: Option<Worker>,
 }
@@ -68,38 +70,49 @@ impl Drop for WebServer {
 }
 
 impl WebServer {
+    /// Pages get every cloud if `is_lossless`, else as many as they draw.
+    ///
     /// # Errors
     /// If a port is in use, or the address is not this machine's.
-    pub fn start(options: WebOptions) -> anyhow::Result<Self> {
+    pub fn start(
+        options: WebOptions,
+        access: &Access,
+        clock: Arc<dyn Clock>,
+        is_lossless: bool,
+    ) -> anyhow::Result<Self> {
         let ip = options.bind_ip;
+        let gate = access.to(ip);
+        // A native viewer cannot send a token.
+        let data_ip = if gate.token().is_some() { Ipv4Addr::LOCALHOST.into() } else { ip };
         // Both are bound while they are chosen, so that they are two.
-        let (data_port, data) = free_port("--data-port", ip, options.data_port, USUAL_DATA_PORT)?;
+        let (data_port, data) =
+            free_port("--data-port", data_ip, options.data_port, USUAL_DATA_PORT)?;
         let (web_port, web) = free_port("--web-port", ip, options.web_port, USUAL_WEB_PORT)?;
-        drop(web);
-        let page = rerun::serve_web_viewer(WebViewerConfig {
-            bind_ip: ip.to_string(),
-            web_port: web_port.into(),
-            open_browser: false,
-            ..Default::default()
-        })
-        .context("cannot serve the web viewer")?;
-        // Rerun lets pages that come from this machine read the data; bound wider, ours may not.
-        let origins =
-            if ip.is_loopback() { Vec::new() } else { vec![format!("http://*:{web_port}")] };
-        let buffer = BroadcastBuffer::new(ip.is_loopback());
+        let buffer = BroadcastBuffer::new(ip.is_loopback(), is_lossless);
+        let query = gate.token().map_or(String::new(), |token| format!("?token={token}"));
+        let address = format!("http://{}/{query}", SocketAddr::new(reachable(ip), web_port));
+        let native_address =
+            format!("rerun+http://{}/proxy", SocketAddr::new(reachable(data_ip), data_port));
+        let viewers = DataService { buffer: Arc::clone(&buffer), gate: access.to(data_ip) };
+        let page = page::routes(Arc::clone(&buffer), clock, gate)?;
         let worker = Worker::start(&buffer, move |buffer| async move {
-            if let Err(error) = serve_data(buffer, data, &origins).await {
-                tracing::error!("the viewer's data cannot be served: {error:#}");
+            let page = serve(&buffer, web, Routes::from(page));
+            let data = serve(&buffer, data, Routes::new(viewers));
+            if let Err(error) = tokio::try_join!(page, data) {
+                tracing::error!("the web viewer cannot be served: {error:#}");
             }
         })?;
-        let [page_at, data_at] = [web_port, data_port].map(|port| (reachable(ip), port).into());
-        let address = page_address(page_at, data_at);
-        Ok(Self { address, buffer, _page: Box::new(page), data: Some(worker) })
+        Ok(Self { address, native_address, buffer, data: Some(worker) })
     }
 
     /// What a browser opens.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// What a native viewer connects to.
+    pub fn native_address(&self) -> &str {
+        &self.native_address
     }
 
     /// How many pages are open.
@@ -112,30 +125,30 @@ impl WebServer {
     }
 }
 
-/// Serves the buffer's data until it is closed and all pages have it; also to pages from `origins`.
-async fn serve_data(
-    buffer: Arc<BroadcastBuffer>,
+/// Serves until the buffer is closed and all viewers have its data.
+async fn serve(
+    buffer: &Arc<BroadcastBuffer>,
     listener: TcpListener,
-    origins: &[String],
+    routes: Routes,
 ) -> anyhow::Result<()> {
     listener.set_nonblocking(true)?;
     let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?)
         .with_nodelay(Some(true))
         .with_keepalive(Some(KEEPALIVE));
-    let closed = Arc::clone(&buffer);
     tonic::transport::Server::builder()
         .accept_http1(true)
-        .layer(cors_layer(origins))
-        .layer(tonic_web::GrpcWebLayer::new())
-        .add_service(DataService(buffer))
-        .serve_with_incoming_shutdown(incoming, async move { closed.closed().await })
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, buffer.closed())
         .await?;
     Ok(())
 }
 
 /// Rerun's service between who logs and who views; here it is for who views.
 #[derive(Clone)]
-struct DataService(Arc<BroadcastBuffer>);
+struct DataService {
+    buffer: Arc<BroadcastBuffer>,
+    gate: Gate,
+}
 
 impl NamedService for DataService {
     const NAME: &'static str = SERVICE;
@@ -155,8 +168,11 @@ impl Service<http::Request<Body>> for DataService {
             let status = Status::unimplemented("depthcast shows its own data alone");
             return ready(Ok(status.into_http()));
         }
+        if let Err(refused) = self.gate.check_site(|name| page::header(&request, name)) {
+            return ready(Ok(Status::permission_denied(refused.as_str().trim()).into_http()));
+        }
         let response = http::Response::builder().header(http::header::CONTENT_TYPE, GRPC);
-        let body = encoding::response_body(self.0.feed());
+        let body = encoding::response_body(self.buffer.feed());
         ready(Ok(response.body(body).expect("all parts of the response are valid")))
     }
 }
@@ -197,32 +213,9 @@ fn reachable(ip: IpAddr) -> IpAddr {
     local.map_or(Ipv4Addr::LOCALHOST.into(), |address| address.ip())
 }
 
-/// The page with the data's address, percent-encoded, in its query.
-fn page_address(page: SocketAddr, data: SocketAddr) -> String {
-    let encoded = |c: char| match c {
-        '.' | '0'..='9' | 'a'..='z' => c.into(),
-        _ => format!("%{:02X}", u32::from(c)),
-    };
-    let data: String = format!("rerun+http://{data}/proxy").chars().map(encoded).collect();
-    format!("http://{page}/?url={data}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::Ipv6Addr;
-
-    #[test]
-    fn the_address_names_page_and_data() {
-        for (ip, host, encoded) in [
-            (IpAddr::from(Ipv4Addr::LOCALHOST), "127.0.0.1", "127.0.0.1"),
-            (IpAddr::from(Ipv6Addr::LOCALHOST), "[::1]", "%5B%3A%3A1%5D"),
-        ] {
-            let address =
-                format!("http://{host}:9090/?url=rerun%2Bhttp%3A%2F%2F{encoded}%3A9876%2Fproxy");
-            assert_eq!(page_address((ip, 9090).into(), (ip, 9876).into()), address);
-        }
-    }
 
     #[test]
     fn bound_to_all_addresses_one_is_named_that_can_be_reached() {

@@ -55,6 +55,8 @@ pub struct Spec {
 pub struct Color {
     pub encoding: &'static str,
     pub bytes_per_pixel: u32,
+    /// The pixels of the image with this index, without padding.
+    pub pixels: fn(&Spec, usize) -> Vec<u8>,
     /// As those of the depth frames, if there are none.
     pub stamps_ns: Vec<u64>,
     /// An image stands so many depth frames behind that of its own index.
@@ -74,6 +76,7 @@ impl Default for Color {
         Self {
             encoding: "rgb8",
             bytes_per_pixel: 3,
+            pixels: pattern,
             stamps_ns: vec![],
             frames_behind: 0,
             has_own_chunks: false,
@@ -133,6 +136,10 @@ pub fn depth_of(spec: &Spec, frame: usize) -> Vec<u16> {
 
 /// The pixels of the colour image with the index `image`, as they are recorded, without padding.
 pub fn color_of(spec: &Spec, image: usize) -> Vec<u8> {
+    (spec.color.pixels)(spec, image)
+}
+
+fn pattern(spec: &Spec, image: usize) -> Vec<u8> {
     let bytes = spec.width * spec.height * spec.color.bytes_per_pixel;
     (0..bytes).map(|i| ((i * 7) ^ (image as u32 * 31)) as u8).collect()
 }

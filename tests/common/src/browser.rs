@@ -135,6 +135,35 @@ impl Browser {
         self.call(Some(&page.session), "Page.reload", json!({}));
     }
 
+    /// What the page's JavaScript makes of an expression.
+    pub fn evaluate(&mut self, page: &Page, expression: &str) -> Value {
+        let params = json!({"expression": expression, "returnByValue": true});
+        let result = self.call(Some(&page.session), "Runtime.evaluate", params);
+        assert!(result.get("exceptionDetails").is_none(), "{result}");
+        result["result"]["value"].clone()
+    }
+
+    /// All that the page looks like for a while: when, in seconds of the wall clock, and what.
+    pub fn watch(&mut self, page: &Page, time: Duration) -> Vec<(f64, Image)> {
+        let session = Some(&*page.session);
+        let how = json!({"format": "png", "everyNthFrame": 1});
+        self.call(session, "Page.startScreencast", how);
+        let (deadline, mut images) = (Instant::now() + time, Vec::new());
+        while let Ok(event) =
+            self.from.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            if event["method"] == "Page.screencastFrame" {
+                let params = &event["params"];
+                let taken = json!({"sessionId": params["sessionId"]});
+                self.send(session, "Page.screencastFrameAck", taken);
+                let png = BASE64_STANDARD.decode(params["data"].as_str().unwrap()).unwrap();
+                images.push((params["metadata"]["timestamp"].as_f64().unwrap(), png));
+            }
+        }
+        self.call(session, "Page.stopScreencast", json!({}));
+        images.into_iter().map(|(at_s, png)| (at_s, Image::decode(&png))).collect()
+    }
+
     pub fn close(&mut self, page: Page) {
         self.call(None, "Target.closeTarget", json!({"targetId": page.target}));
     }
