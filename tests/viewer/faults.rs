@@ -231,7 +231,7 @@ impl Page {
         let clock = answer(request(self.port, "POST /clock", "{}").0);
         let at_ms = clock["now_ms"].as_f64().unwrap();
         let acknowledgement = serde_json::json!({
-            "page": self.id, "given": self.given, "read": cloud, "drawn": cloud,
+            "page": self.id, "given": self.given, "cloud": cloud, "drawn": cloud,
             "at_ms": at_ms, "uncertainty_ms": 1.0, "frame_ms": 16.0,
         });
         answer(request(self.port, "POST /seen", &acknowledgement.to_string()).0);

@@ -121,10 +121,10 @@ struct Window {
     ready_at: Instant,
     /// How long its animation frames take, rather too long than too short.
     frame_ms: f64,
-    /// Sent and not read: the number of each, and the most points that it might have.
+    /// Sent and not given to the viewer: the number of each, and the most points that it might have.
     in_flight: BTreeMap<CloudNumber, usize>,
-    /// Read and not drawn.
-    read: BTreeSet<CloudNumber>,
+    /// Given and not drawn.
+    undrawn: BTreeSet<CloudNumber>,
     budget: PointBudget,
     /// Messages of all kinds.
     sent: u64,
@@ -138,8 +138,8 @@ pub struct Acknowledgement {
     pub page: u64,
     /// So many messages it has given to its viewer.
     pub given: u64,
-    /// The viewer has read all clouds up to this one, or the page has passed them over.
-    pub read: CloudNumber,
+    /// The viewer was given all clouds up to this one, or the page has passed them over.
+    pub cloud: CloudNumber,
     /// All up to this one are drawn, or older than what is.
     pub drawn: CloudNumber,
     /// When that was; `None` if nobody knows when.
@@ -248,7 +248,7 @@ impl BroadcastBuffer {
             ready_at: Instant::now(),
             frame_ms: 0.0,
             in_flight: BTreeMap::new(),
-            read: BTreeSet::new(),
+            undrawn: BTreeSet::new(),
             budget: PointBudget::new(0.0),
             sent: 0,
             given: 0,
@@ -267,7 +267,7 @@ impl BroadcastBuffer {
 
     /// Takes a page's acknowledgement. Returns the most points of the clouds that it will get.
     pub fn acknowledge(&self, acknowledgement: Acknowledgement) -> usize {
-        let Acknowledgement { page, given, read, drawn, at, uncertainty_ms, frame_ms } =
+        let Acknowledgement { page, given, cloud, drawn, at, uncertainty_ms, frame_ms } =
             acknowledgement;
         let mut kept = Vec::new();
         let mut state = self.state();
@@ -291,14 +291,14 @@ impl BroadcastBuffer {
             false => 1,
         };
         window.given = window.given.max(given);
-        let later = window.in_flight.split_off(&read.next());
+        let later = window.in_flight.split_off(&cloud.next());
         let done = std::mem::replace(&mut window.in_flight, later);
         if let Some((_, max_points)) = done.last_key_value() {
             window.budget.drawn(*max_points, frame_ms);
         }
-        window.read.extend(done.keys());
-        let later = window.read.split_off(&drawn.next());
-        let done = std::mem::replace(&mut window.read, later);
+        window.undrawn.extend(done.keys());
+        let later = window.undrawn.split_off(&drawn.next());
+        let done = std::mem::replace(&mut window.undrawn, later);
         if let Some(at) = at {
             // Of each camera the newest; the page has drawn no other.
             let newest = BTreeMap::from_iter(done.iter().map(|cloud| (cloud.camera(), *cloud)));

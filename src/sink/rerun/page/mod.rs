@@ -1,6 +1,6 @@
-//! The page: Rerun's viewer in a frame of our own, fed over one stream, which acknowledges each
-//! cloud that it has drawn. So the server sends the next one, the newest, when the page is ready for
-//! it, and knows when a cloud was seen.
+//! The page: Rerun's viewer in a frame of our own, fed over one stream. It tells which clouds the
+//! viewer was given, so that the server sends the next one, the newest, when the page is ready for
+//! it; and when each was on the screen.
 //!
 //! The stream is records. Each starts with three numbers of eight bytes, big endian: that of the
 //! cloud which the message belongs to (0 for none), the host's time when it was sent, in
@@ -142,7 +142,7 @@ fn rrd_header() -> Bytes {
 struct Said {
     page: u64,
     given: u64,
-    read: u64,
+    cloud: u64,
     drawn: u64,
     /// By the host's clock.
     at_ms: Option<f64>,
@@ -163,7 +163,7 @@ async fn seen(State(Served { buffer, clock }): State<Served>, body: Bytes) -> Re
     let max_points = buffer.acknowledge(Acknowledgement {
         page: said.page,
         given: said.given,
-        read: CloudNumber(said.read),
+        cloud: CloudNumber(said.cloud),
         drawn: CloudNumber(said.drawn),
         at: at.map(|ms| HostTime::from_ns((ms * 1e6) as u64)),
         uncertainty_ms,

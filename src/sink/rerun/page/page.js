@@ -1,6 +1,6 @@
-// Rerun's viewer, fed by depthcast over one stream. Each cloud is acknowledged when it has been
-// drawn, and only then the server sends the next one, the newest. So what waits anywhere is bounded
-// by clouds, not by megabytes.
+// Rerun's viewer, fed by depthcast over one stream. The viewer gets one cloud for each animation
+// frame, and only then the server sends the next one, the newest. So what waits anywhere is bounded
+// by clouds, not by megabytes. When a cloud was on the screen is told too.
 "use strict";
 
 // Of Rerun's RRD format.
@@ -177,10 +177,11 @@ class Eye {
   // For a new connection.
   start(page, header, lossless) {
     Object.assign(this, { page, header, lossless, waiting: [], own_ms: [], cloud_at: performance.now() });
-    // The last cloud that the viewer has read, that was on the screen, and that was passed over;
-    // messages that the viewer was given; animation frames that may not be on the screen yet.
-    Object.assign(this, { read: 0, drawn: 0, drawn_at: null, passed: 0, given: 0, frames: [] });
-    this.told = { given: 0, read: 0, drawn: 0 };
+    // The last cloud that the viewer was given or that was passed over, that the viewer has read,
+    // and that was on the screen; messages that the viewer was given; animation frames that may not
+    // be on the screen yet.
+    Object.assign(this, { cloud: 0, given_cloud: 0, read: 0, drawn: 0, drawn_at: null, given: 0, frames: [] });
+    this.told = { given: 0, cloud: 0, drawn: 0 };
   }
 
   // Clouds wait for the next animation frame, so that the viewer draws them at once.
@@ -238,15 +239,18 @@ class Eye {
   }
 
   giveClouds() {
+    // The viewer is behind.
+    if (this.read < this.given_cloud && !this.lossless) return;
     const stale_ms = Math.max(STALE_MS, STALE_FRAMES * this.frame_ms);
     const is_stale = ({ sent_ms }) => !this.lossless && this.clock.now_ms - sent_ms > stale_ms;
     for (const record of this.waiting.splice(0)) {
       if (is_stale(record)) {
-        this.passed = record.cloud;
         this.given++;
       } else {
         this.give(record);
+        this.given_cloud = record.cloud;
       }
+      this.cloud = record.cloud;
       this.cloud_at = performance.now();
     }
   }
@@ -277,21 +281,20 @@ class Eye {
       // The first one is what the page did before.
       const sorted = this.own_ms.slice(1).sort((a, b) => a - b);
       this.frame_ms = sorted[sorted.length >> 1];
-      this.told.read = -1;
+      this.told.cloud = -1;
       this.tell();
     }
   }
 
   async tell() {
-    const { page, given, drawn, frame_ms, told } = this;
-    const read = Math.max(this.read, this.passed);
-    if (read === told.read && drawn === told.drawn && given - told.given < TELL_GIVEN) return;
+    const { page, given, cloud, drawn, frame_ms, told } = this;
+    if (cloud === told.cloud && drawn === told.drawn && given - told.given < TELL_GIVEN) return;
     const best = this.clock.best;
     const is_timed = drawn > told.drawn && best && this.drawn_at !== null;
     const at_ms = is_timed ? this.drawn_at + best.offset_ms : null;
     const uncertainty_ms = best && best.uncertainty_ms;
-    this.told = { given, read, drawn };
-    const said = { page, given, read, drawn, at_ms, uncertainty_ms, frame_ms };
+    this.told = { given, cloud, drawn };
+    const said = { page, given, cloud, drawn, at_ms, uncertainty_ms, frame_ms };
     const answer = await ask("seen", said).catch(() => null);
     if (!answer?.ok) return;
     const { max_points } = await answer.json();
