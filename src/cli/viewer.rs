@@ -16,7 +16,7 @@ use crate::color::{ColorRange, Coloring, Colormap};
 use crate::config::Settings;
 use crate::pipeline::{Policy, Sinks, Stop};
 use crate::sink::rerun::{
-    PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer,
+    Feeding, PointRadius, RerunSink, Session, WebOptions, WebServer, find_native_viewer,
 };
 use crate::sink::{CameraView, CloudSink, Images};
 use crate::source::SourceInfo;
@@ -57,7 +57,7 @@ pub(super) fn open(
         View::Auto | View::Web => match (!is_web).then(|| native(&sessions)).flatten() {
             Some(viewers) => Some(viewers),
             None => {
-                let server = server.insert(serve(view, access, clock, settings.policy)?);
+                let server = server.insert(serve(view, access, clock, settings)?);
                 Some(RerunSink::serve_web(server, &sessions)?)
             }
         },
@@ -87,7 +87,6 @@ fn session(
         depth_colors: settings.depth_colors,
         point_radius: point_radius(settings, info),
         max_points: settings.max_points,
-        adapts_points: settings.adapts_points,
         max_rate_hz: settings.show_rate_hz,
         stream: info.stream.clone(),
         is_watched: *is_watched,
@@ -122,13 +121,16 @@ fn serve(
     view: &ViewArgs,
     access: &Access,
     clock: &Arc<dyn Clock>,
-    policy: Policy,
+    settings: &Settings,
 ) -> anyhow::Result<WebServer> {
     let bind_ip = view.bind.unwrap_or(Ipv4Addr::LOCALHOST.into());
     let options = WebOptions { bind_ip, web_port: view.web_port, data_port: view.data_port };
     let options = if view.view == View::Web { options.or_usual_ports() } else { options };
-    let is_lossless = policy == Policy::Lossless;
-    let server = WebServer::start(options, access, Arc::clone(clock), is_lossless)?;
+    let feeding = Feeding {
+        is_lossless: settings.policy == Policy::Lossless,
+        adapts_points: settings.adapts_points,
+    };
+    let server = WebServer::start(options, access, Arc::clone(clock), feeding)?;
     if !bind_ip.is_loopback() {
         let who = if view.no_token {
             "everybody who reaches this machine's network can watch; there is no token"
@@ -187,6 +189,7 @@ impl Stays {
     /// it, or until `stop` is asked.
     pub(super) fn linger(self, stop: &Stop) {
         let Some(server) = self.server else { return };
+        server.set_ended();
         let started = Instant::now();
         let mut seen_at = None;
         let mut is_announced = false;

@@ -51,11 +51,19 @@ const SENT_AT: &str = "rerun:timestamp_sdk_ipc_encoded";
 
 pub struct BroadcastBuffer {
     compression: Compression,
-    /// Pages get every cloud, not only as many as they draw.
-    is_lossless: bool,
+    feeding: Feeding,
     state: Mutex<State>,
     /// Reports every change of the state.
     changed: watch::Sender<()>,
+}
+
+/// How pages are fed.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Feeding {
+    /// Every cloud, not only as many as they draw.
+    pub is_lossless: bool,
+    /// As many points as they draw quickly.
+    pub adapts_points: bool,
 }
 
 /// What a message is kept as, in the order in which native viewers get them: plots never wait for
@@ -169,6 +177,8 @@ struct State {
     viewers: BTreeMap<u64, Viewer>,
     last_viewer: u64,
     seen: VecDeque<Seen>,
+    /// No more clouds will come.
+    has_ended: bool,
     is_closed: bool,
 }
 
@@ -197,11 +207,11 @@ enum Form {
 }
 
 impl BroadcastBuffer {
-    pub fn new(is_local: bool, is_lossless: bool) -> Arc<Self> {
+    pub fn new(is_local: bool, feeding: Feeding) -> Arc<Self> {
         // Compressing costs four times as much as it saves, except where bytes are scarce.
         let compression = if is_local { Compression::Off } else { Compression::LZ4 };
         let (state, changed) = (Mutex::default(), watch::Sender::new(()));
-        Arc::new(Self { compression, is_lossless, state, changed })
+        Arc::new(Self { compression, feeding, state, changed })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -285,7 +295,7 @@ impl BroadcastBuffer {
         }
         // A short one often follows a long one.
         window.frame_ms = frame_ms.max(window.frame_ms * FRAME_DECAY);
-        window.size = match self.is_lossless {
+        window.size = match self.feeding.is_lossless {
             true => LOSSLESS_WINDOW,
             false if window.frame_ms < QUICK_FRAME_MS => QUICK_WINDOW,
             false => 1,
@@ -306,6 +316,7 @@ impl BroadcastBuffer {
             seen.drain(..seen.len().saturating_sub(SEEN));
         }
         let max_points = window.budget.max_points();
+        let max_points = if self.feeding.adapts_points { max_points } else { usize::MAX };
         drop(state);
         // Once they are encoded they are no longer in flight, and a smaller one takes their place.
         kept.iter().for_each(|message: &Arc<Message>| drop(message.encoded(self.compression)));
@@ -313,8 +324,17 @@ impl BroadcastBuffer {
         max_points
     }
 
+    pub fn set_ended(&self) {
+        self.state().has_ended = true;
+    }
+
+    /// Whether no more clouds will come.
+    pub fn has_ended(&self) -> bool {
+        self.state().has_ended
+    }
+
     pub fn is_lossless(&self) -> bool {
-        self.is_lossless
+        self.feeding.is_lossless
     }
 
     /// Whether there is a viewer that would be sent a new cloud of this camera at once.
@@ -326,7 +346,7 @@ impl BroadcastBuffer {
 
     /// The most points that the slowest page draws quickly.
     pub fn max_points(&self) -> usize {
-        self.state().max_points()
+        if self.feeding.adapts_points { self.state().max_points() } else { usize::MAX }
     }
 
     /// The oldest of a camera's clouds that a page has shown since this was asked last.

@@ -19,7 +19,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
-use super::broadcast::{BroadcastBuffer, BroadcastSink, Worker};
+use super::broadcast::{BroadcastBuffer, BroadcastSink, Feeding, Worker};
 use super::encoding::{self, GRPC, SERVICE};
 use crate::sink::Offer;
 use crate::words::count;
@@ -58,7 +58,7 @@ impl Connection {
     /// A viewer that listens at `url`, or will do so.
     pub fn viewer(url: &str) -> anyhow::Result<(Box<dyn LogSink>, Self)> {
         let viewer = Arc::new(RemoteViewer::new(url)?);
-        let buffer = BroadcastBuffer::new(viewer.is_local, false);
+        let buffer = BroadcastBuffer::new(viewer.is_local, Feeding::default());
         let for_worker = Arc::clone(&viewer);
         let worker =
             Worker::start(&buffer, |buffer| async move { for_worker.supply(&buffer).await })?;

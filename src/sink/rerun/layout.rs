@@ -73,15 +73,11 @@ impl Part {
 impl Page<'_> {
     /// For an audience: the cloud, below it what else the camera sees, beside it how well it goes.
     fn live(&self) -> anyhow::Result<Vec<Part>> {
-        let mut side = vec![
-            self.rates()?.share(0.95),
-            self.latency()?.share(1.3),
-            self.losses()?.share(1.3),
-            self.facts()?.share(1.9),
-        ];
-        if let Some(eye) = self.eye()? {
-            side.insert(2, eye);
-        }
+        let eye = self.eye()?;
+        let facts = if eye.is_some() { 1.1 } else { 1.9 };
+        let mut side = vec![self.rates()?.share(0.95), self.latency()?.share(1.4)];
+        side.extend(eye.map(|eye| eye.share(0.9)));
+        side.extend([self.losses()?.share(1.4), self.facts()?.share(facts)]);
         side.extend(self.events()?.map(|events| events.share(0.8)));
         let mut below = self.images()?;
         below.extend(self.motion()?);

@@ -47,6 +47,7 @@ use rerun::sink::LogSink;
 use rerun::{RecordingStream, RecordingStreamResult};
 
 pub use super::rerun_program::find_native_viewer;
+pub use broadcast::Feeding;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
 
@@ -348,8 +349,11 @@ impl CloudSink for RerunSink {
         let is_stuck = self.busy_since.is_some_and(|since| since.elapsed() > STUCK);
         let status = self.shared.connection.status(is_stuck)?;
         let max_points = self.shared.connection.max_points();
-        let is_less = self.session.adapts_points && max_points < usize::MAX;
-        Some(if is_less { format!("{status}, {max_points} points a cloud") } else { status })
+        Some(if max_points < usize::MAX {
+            format!("{status}, {max_points} points a cloud")
+        } else {
+            status
+        })
     }
 
     fn offer(&mut self, cloud: &Arc<Cloud>) -> anyhow::Result<Offer> {
@@ -365,8 +369,7 @@ impl CloudSink for RerunSink {
             self.new_scene = Sample::of(&cloud.points.positions_m);
             self.has_seen_scene = self.new_scene.is_some();
         }
-        let max_points = self.shared.connection.max_points();
-        let adapted = if self.session.adapts_points { max_points } else { usize::MAX };
+        let adapted = self.shared.connection.max_points();
         let selection = self.selection.as_mut();
         let shown = selection.and_then(|selection| selection.of(&cloud.points, adapted));
         let cloud = self.tracker.add(Arc::clone(cloud), shown);

@@ -36,8 +36,6 @@ pub struct Session {
     pub point_radius: PointRadius,
     /// The most points of a cloud that are shown; `None` for all.
     pub max_points: Option<usize>,
-    /// Fewer are shown where a page draws more too slowly.
-    pub adapts_points: bool,
     /// See [`max_rate_hz`](crate::sink::CloudSink::max_rate_hz).
     pub max_rate_hz: Option<f64>,
     pub stream: DepthStream,

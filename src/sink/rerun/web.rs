@@ -20,7 +20,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
-use super::broadcast::{BroadcastBuffer, Worker};
+use super::broadcast::{BroadcastBuffer, Feeding, Worker};
 use super::encoding::{self, GRPC, SERVICE};
 use super::page;
 use crate::access::{Access, Gate};
@@ -70,7 +70,7 @@ impl Drop for WebServer {
 }
 
 impl WebServer {
-    /// Pages get every cloud if `is_lossless`, else as many as they draw.
+    /// Serves on free or given ports.
     ///
     /// # Errors
     /// If a port is in use, or the address is not this machine's.
@@ -78,7 +78,7 @@ impl WebServer {
         options: WebOptions,
         access: &Access,
         clock: Arc<dyn Clock>,
-        is_lossless: bool,
+        feeding: Feeding,
     ) -> anyhow::Result<Self> {
         let ip = options.bind_ip;
         let gate = access.to(ip);
@@ -88,7 +88,7 @@ impl WebServer {
         let (data_port, data) =
             free_port("--data-port", data_ip, options.data_port, USUAL_DATA_PORT)?;
         let (web_port, web) = free_port("--web-port", ip, options.web_port, USUAL_WEB_PORT)?;
-        let buffer = BroadcastBuffer::new(ip.is_loopback(), is_lossless);
+        let buffer = BroadcastBuffer::new(ip.is_loopback(), feeding);
         let query = gate.token().map_or(String::new(), |token| format!("?token={token}"));
         let address = format!("http://{}/{query}", SocketAddr::new(reachable(ip), web_port));
         let native_address =
@@ -113,6 +113,11 @@ impl WebServer {
     /// What a native viewer connects to.
     pub fn native_address(&self) -> &str {
         &self.native_address
+    }
+
+    /// Pages say from now on that no more clouds will come.
+    pub fn set_ended(&self) {
+        self.buffer.set_ended();
     }
 
     /// How many pages are open.

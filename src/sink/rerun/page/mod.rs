@@ -172,9 +172,10 @@ async fn seen(State(Served { buffer, clock }): State<Served>, body: Bytes) -> Re
     json_response(&json!({"max_points": Some(max_points).filter(|&most| most < usize::MAX)}))
 }
 
-/// The host's monotonic clock, for the page to compare with its own.
-async fn time(State(Served { clock, .. }): State<Served>) -> Response {
-    json_response(&json!({"now_ms": clock.now().as_ns() as f64 / 1e6}))
+/// The host's monotonic clock, for the page to compare with its own; whether the run has ended.
+async fn time(State(Served { buffer, clock }): State<Served>) -> Response {
+    let now_ms = clock.now().as_ns() as f64 / 1e6;
+    json_response(&json!({"now_ms": now_ms, "ended": buffer.has_ended()}))
 }
 
 fn json_response(value: &serde_json::Value) -> Response {

@@ -29,6 +29,7 @@ const tellsPresentation = "presentationTime" in (window.PerformanceLongAnimation
 const TELL_GIVEN = 8;
 // Without a cloud for so long, the page says so.
 const SILENCE_MS = 3000;
+const ENDED = "Ended; the last cloud stays";
 // What this page needs of Rerun's viewer, whose interface is not promised.
 const VIEWER_API = [
   "open_channel",
@@ -128,7 +129,7 @@ function rrd(header, grpc) {
 // not wait for the page to be drawn.
 class HostClock {
   constructor() {
-    this.exchanges = [];
+    Object.assign(this, { exchanges: [], ended: false });
   }
 
   async run() {
@@ -140,7 +141,8 @@ class HostClock {
 
   async exchange() {
     const path = `clock?${performance.now()}`;
-    const { now_ms } = await (await ask(path, {})).json();
+    const { now_ms, ended } = await (await ask(path, {})).json();
+    this.ended = ended;
     const [timing] = performance.getEntriesByName(new URL(path, location.href).href);
     performance.clearResourceTimings();
     if (!timing || timing.requestStart === 0) return;
@@ -208,7 +210,7 @@ class Eye {
     this.giveClouds();
     this.tell();
     const silence = now - this.cloud_at > Math.max(SILENCE_MS, STALE_FRAMES * this.frame_ms);
-    show(silence ? "No frames come" : "");
+    show(silence ? (this.clock.ended ? ENDED : "No frames come") : "");
   }
 
   // The viewer reads at the start of an animation frame and draws what it has read in that frame.
@@ -374,7 +376,7 @@ async function main() {
     eye.page = null;
     await sleep(RETRY_MS);
   }
-  show("Ended; the last cloud stays");
+  show(ENDED);
 }
 
 main().catch((error) => show(`The viewer cannot be started: ${error}`, false));
