@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut browser = Browser::start(common::needs::chromium(), 1440, 810);
     for (name, cloud, run) in [
-        ("demo", CLOUD, format!("demo --preset live-demo --show-rate 2 {MODE}")),
+        ("demo", CLOUD, format!("demo --preset live-demo --max-points 100000 {MODE}")),
         ("profiling", SMALL_CLOUD, format!("demo --preset profiling --show-rate 2 {MODE}")),
         ("replay", CLOUD, format!("replay {RECORDING} --color-by texture --speed 0.05")),
     ] {

@@ -2,7 +2,8 @@
 //!
 //! | file | duty |
 //! | --- | --- |
-//! | `opening` | reads the start of a recording, and chooses the streams to deliver |
+//! | `start` | reads the start of a recording until its streams are known |
+//! | `opening` | makes a reader of the streams to deliver, or says why not |
 //! | `images` | the images of these streams, in the order of the file; seeks |
 //! | `color` | the images of the colour stream |
 //! | `raw_images` | images as they are, or decoded, perhaps ahead of their turn |
@@ -17,3 +18,4 @@ pub mod images;
 pub mod metadata_join;
 pub mod opening;
 mod raw_images;
+mod start;

@@ -23,6 +23,7 @@
 //! for one.
 
 use std::collections::BTreeMap;
+use std::f32::consts::FRAC_PI_2;
 
 use crate::camera::{Distortion, Intrinsics};
 use crate::recording::ros::{self, CameraInfo, Focal};
@@ -269,6 +270,29 @@ pub fn intrinsics(info: &CameraInfo<'_>, own_name: Option<&str>) -> Lens {
         },
     };
     Ok(Intrinsics { distortion, coeffs: info.coeffs, ..of_image(info, info.raw) })
+}
+
+/// What is to be said where pixels look sideways or back: no (x, y, 1) is their ray.
+pub fn remark_of_fisheye(lens: &Intrinsics) -> Option<String> {
+    let Intrinsics { width, height, fx, fy, ppx, ppy, .. } = *lens;
+    if lens.distortion != Distortion::KannalaBrandt4 {
+        return None;
+    }
+    let is_sideways = |&(u, v): &(u32, u32)| {
+        let (x, y) = ((u as f32 - ppx) / fx, (v as f32 - ppy) / fy);
+        let [back_u, back_v] = {
+            let [x, y] = lens.ray(u as f32, v as f32);
+            lens.pixel([x, y, 1.0])
+        };
+        // Its ray is straightened to another pixel, or it lies where an angle of 90° would be put.
+        (back_u - u as f32).hypot(back_v - v as f32) > 1.0 || x.hypot(y) > FRAC_PI_2
+    };
+    let corners = [(0, 0), (width - 1, 0), (0, height - 1), (width - 1, height - 1)];
+    corners.iter().any(is_sideways).then(|| {
+        "the corners of its depth images look 90° and more away from the axis of the lens: their \
+         points are wrong; --roi leaves them out"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -5,22 +5,20 @@
 //! One that is slow, stopped or gone costs nothing, and one that comes later, or again, starts with
 //! all that it needs. See [`Kind`] for what is kept.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use futures_util::stream::{self, Stream, StreamExt as _};
-use rerun::RecordingStream;
 use rerun::external::re_log_encoding::rrd::Compression;
 use rerun::log::{Chunk, LogMsg};
 use rerun::sink::{LogSink, SinkFlushError};
 use tokio::sync::{oneshot, watch};
 
-use super::budget::PointBudget;
 use super::encoding::{self, Parts};
-use crate::clock::HostTime;
+use super::window::{Acknowledgement, CloudNumber, Feeding, Seen, Window};
 
 /// Small data that is kept for viewers which are behind or come later: the plots of about a minute.
 const RECENT_BYTES: usize = 5 << 20;
@@ -31,21 +29,8 @@ const SCENE: [&str; 3] = ["Points3D:", "DepthImage:", "Image:"];
 /// A message from this size on is large.
 const LARGE_BYTES: usize = 64 << 10;
 const DRAIN_POLL: Duration = Duration::from_millis(5);
-/// The timeline of [`CloudNumber`].
-const CLOUDS: &str = "cloud";
 /// What pages have shown and no sink has asked for, at most.
 const SEEN: usize = 64;
-/// A page whose animation frames are so short may have several clouds on their way to it.
-const QUICK_FRAME_MS: f64 = 50.0;
-const QUICK_WINDOW: usize = 3;
-/// How much of the longest animation frame lately counts at the next one.
-const FRAME_DECAY: f64 = 0.8;
-/// In a lossless run the page gets every cloud, and draws the newest that it has.
-const LOSSLESS_WINDOW: usize = 16;
-/// Small messages on their way to a page: what it reads of them in one animation frame.
-const SMALL_WINDOW: u64 = 32;
-/// A cloud with more points than a page draws quickly is for it only if no other one comes.
-const LAST_CLOUD: Duration = Duration::from_secs(1);
 /// Where a viewer looks for the moment at which a message was sent.
 const SENT_AT: &str = "rerun:timestamp_sdk_ipc_encoded";
 
@@ -55,15 +40,6 @@ pub struct BroadcastBuffer {
     state: Mutex<State>,
     /// Reports every change of the state.
     changed: watch::Sender<()>,
-}
-
-/// How pages are fed.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Feeding {
-    /// Every cloud, not only as many as they draw.
-    pub is_lossless: bool,
-    /// As many points as they draw quickly.
-    pub adapts_points: bool,
 }
 
 /// What a message is kept as, in the order in which native viewers get them: plots never wait for
@@ -86,84 +62,6 @@ type Cursor = [u64; 3];
 struct Viewer {
     cursor: Cursor,
     window: Option<Window>,
-}
-
-/// Which cloud a message belongs to: numbers grow in the order in which clouds are handed over, and
-/// hold the camera. 0 for messages that belong to none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct CloudNumber(pub u64);
-
-impl CloudNumber {
-    const CAMERA_BITS: u32 = 8;
-
-    /// Of the `n`th cloud, starting at 1.
-    pub fn new(n: u64, camera: usize) -> Self {
-        let camera = camera as u64 & ((1 << Self::CAMERA_BITS) - 1);
-        Self(n << Self::CAMERA_BITS | camera)
-    }
-
-    fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-
-    fn camera(self) -> usize {
-        (self.0 & ((1 << Self::CAMERA_BITS) - 1)) as usize
-    }
-
-    /// What is logged from now on belongs to this cloud.
-    pub fn set_time(self, rec: &RecordingStream) {
-        rec.set_time_sequence(CLOUDS, i64::try_from(self.0).unwrap_or(i64::MAX));
-    }
-
-    fn of(chunk: &Chunk) -> Self {
-        let times = chunk.timelines().get(&CLOUDS.into());
-        let newest = times.and_then(|times| times.time_range().max().as_i64().try_into().ok());
-        Self(newest.unwrap_or(0))
-    }
-}
-
-/// The clouds on the way to a page, which acknowledges those that it has drawn.
-struct Window {
-    /// How many there may be; none before its first acknowledgement.
-    size: usize,
-    ready_at: Instant,
-    /// How long its animation frames take, rather too long than too short.
-    frame_ms: f64,
-    /// Sent and not given to the viewer: the number of each, and the most points that it might have.
-    in_flight: BTreeMap<CloudNumber, usize>,
-    /// Given and not drawn.
-    undrawn: BTreeSet<CloudNumber>,
-    budget: PointBudget,
-    /// Messages of all kinds.
-    sent: u64,
-    /// Those of them that the page has given to its viewer.
-    given: u64,
-}
-
-/// A page's acknowledgement.
-#[derive(Debug, Clone, Copy)]
-pub struct Acknowledgement {
-    pub page: u64,
-    /// So many messages it has given to its viewer.
-    pub given: u64,
-    /// The viewer was given all clouds up to this one, or the page has passed them over.
-    pub cloud: CloudNumber,
-    /// All up to this one are drawn, or older than what is.
-    pub drawn: CloudNumber,
-    /// When that was; `None` if nobody knows when.
-    pub at: Option<HostTime>,
-    /// How far off that may be.
-    pub uncertainty_ms: f64,
-    /// Of the animation frame that has ended.
-    pub frame_ms: f64,
-}
-
-/// A cloud that a page has shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
-    pub cloud: CloudNumber,
-    pub at: HostTime,
-    pub uncertainty_ms: f64,
 }
 
 #[derive(Default)]
@@ -253,16 +151,7 @@ impl BroadcastBuffer {
     pub fn feed_page(
         self: &Arc<Self>,
     ) -> (u64, impl Stream<Item = (CloudNumber, Parts)> + Send + use<>) {
-        let feed = self.connect(Some(Window {
-            size: 0,
-            ready_at: Instant::now(),
-            frame_ms: 0.0,
-            in_flight: BTreeMap::new(),
-            undrawn: BTreeSet::new(),
-            budget: PointBudget::new(0.0),
-            sent: 0,
-            given: 0,
-        }));
+        let feed = self.connect(Some(Window::new(self.feeding)));
         (feed.id, feed.into_stream())
     }
 
@@ -277,49 +166,23 @@ impl BroadcastBuffer {
 
     /// Takes a page's acknowledgement. Returns the most points of the clouds that it will get.
     pub fn acknowledge(&self, acknowledgement: Acknowledgement) -> usize {
-        let Acknowledgement { page, given, cloud, drawn, at, uncertainty_ms, frame_ms } =
-            acknowledgement;
-        let mut kept = Vec::new();
+        let mut too_large = Vec::new();
         let mut state = self.state();
         let State { viewers, seen, entries, .. } = &mut *state;
-        let Some(Viewer { window: Some(window), .. }) = viewers.get_mut(&page) else {
-            return usize::MAX;
-        };
-        if window.size == 0 {
-            window.budget = PointBudget::new(frame_ms);
-            window.ready_at = Instant::now();
-            let max_points = window.budget.max_points();
+        let viewer = viewers.get_mut(&acknowledgement.page);
+        let Some(Viewer { window: Some(window), .. }) = viewer else { return usize::MAX };
+        let was_ready = window.is_ready();
+        seen.extend(window.acknowledge(&acknowledgement));
+        seen.drain(..seen.len().saturating_sub(SEEN));
+        let max_points = window.max_points();
+        if !was_ready {
             let clouds = entries[Kind::Scene as usize].iter();
-            let too_large = clouds.filter(|entry| entry.max_points > max_points);
-            kept.extend(too_large.map(|entry| Arc::clone(&entry.message)));
+            let is_too_large = |entry: &&Entry| entry.max_points > max_points;
+            too_large.extend(clouds.filter(is_too_large).map(|entry| Arc::clone(&entry.message)));
         }
-        // A short one often follows a long one.
-        window.frame_ms = frame_ms.max(window.frame_ms * FRAME_DECAY);
-        window.size = match self.feeding.is_lossless {
-            true => LOSSLESS_WINDOW,
-            false if window.frame_ms < QUICK_FRAME_MS => QUICK_WINDOW,
-            false => 1,
-        };
-        window.given = window.given.max(given);
-        let later = window.in_flight.split_off(&cloud.next());
-        let done = std::mem::replace(&mut window.in_flight, later);
-        if let Some((_, max_points)) = done.last_key_value() {
-            window.budget.drawn(*max_points, frame_ms);
-        }
-        window.undrawn.extend(done.keys());
-        let later = window.undrawn.split_off(&drawn.next());
-        let done = std::mem::replace(&mut window.undrawn, later);
-        if let Some(at) = at {
-            // Of each camera the newest; the page has drawn no other.
-            let newest = BTreeMap::from_iter(done.iter().map(|cloud| (cloud.camera(), *cloud)));
-            seen.extend(newest.into_values().map(|cloud| Seen { cloud, at, uncertainty_ms }));
-            seen.drain(..seen.len().saturating_sub(SEEN));
-        }
-        let max_points = window.budget.max_points();
-        let max_points = if self.feeding.adapts_points { max_points } else { usize::MAX };
         drop(state);
         // Once they are encoded they are no longer in flight, and a smaller one takes their place.
-        kept.iter().for_each(|message: &Arc<Message>| drop(message.encoded(self.compression)));
+        too_large.iter().for_each(|message| drop(message.encoded(self.compression)));
         self.changed.send_replace(());
         max_points
     }
@@ -346,7 +209,7 @@ impl BroadcastBuffer {
 
     /// The most points that the slowest page draws quickly.
     pub fn max_points(&self) -> usize {
-        if self.feeding.adapts_points { self.state().max_points() } else { usize::MAX }
+        self.state().max_points()
     }
 
     /// The oldest of a camera's clouds that a page has shown since this was asked last.
@@ -400,7 +263,7 @@ impl Drop for Feed {
 impl State {
     fn max_points(&self) -> usize {
         let windows = self.viewers.values().filter_map(|viewer| viewer.window.as_ref());
-        windows.map(|window| window.budget.max_points()).min().unwrap_or(usize::MAX)
+        windows.map(Window::max_points).min().unwrap_or(usize::MAX)
     }
 
     fn add(&mut self, message: Arc<Message>, Class { kind, key, bytes, cloud }: Class) {
@@ -433,7 +296,12 @@ impl State {
             let entries = &self.entries[kind as usize];
             let next = entries.partition_point(|entry| entry.number <= cursor[kind as usize]);
             let entry = entries.get(next)?;
-            let is_admitted = |window: &Window| self.is_closed || window.admits(kind, entry);
+            let is_admitted = |window: &Window| match kind {
+                _ if self.is_closed => true,
+                Kind::Lasting => true,
+                Kind::Recent => window.admits_small(),
+                Kind::Scene => window.admits_cloud(entry.cloud, entry.max_points, entry.added),
+            };
             viewer.window.as_ref().is_none_or(is_admitted).then_some((kind, entry))
         })?;
         cursor[kind as usize] = entry.number;
@@ -446,32 +314,9 @@ impl State {
         let viewer = self.viewers.get_mut(&viewer)?;
         viewer.cursor = cursor;
         if let Some(window) = &mut viewer.window {
-            window.sent += 1;
-            if cloud != CloudNumber::default() {
-                window.in_flight.insert(cloud, window.budget.max_points());
-            }
+            window.send(cloud);
         }
         Some((cloud, message))
-    }
-}
-
-impl Window {
-    fn has_room(&self, camera: usize) -> bool {
-        self.in_flight.keys().filter(|cloud| cloud.camera() == camera).count() < self.size
-    }
-
-    fn admits(&self, kind: Kind, entry: &Entry) -> bool {
-        match kind {
-            Kind::Lasting => true,
-            Kind::Recent => self.sent < self.given + SMALL_WINDOW,
-            // A cloud may come in several messages.
-            Kind::Scene if self.in_flight.contains_key(&entry.cloud) => true,
-            Kind::Scene => {
-                let is_small = entry.max_points <= self.budget.max_points();
-                let waited = entry.added.max(self.ready_at).elapsed();
-                self.has_room(entry.cloud.camera()) && (is_small || waited > LAST_CLOUD)
-            }
-        }
     }
 }
 

@@ -19,8 +19,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 use tonic_prost::ProstCodec;
 
-use super::broadcast::{BroadcastBuffer, BroadcastSink, Feeding, Worker};
+use super::broadcast::{BroadcastBuffer, BroadcastSink, Worker};
 use super::encoding::{self, GRPC, SERVICE};
+use super::window::Feeding;
 use crate::sink::Offer;
 use crate::words::count;
 

@@ -13,7 +13,7 @@
 //! | `layout` | what the viewer shows at first, and from where |
 //! | `connection` | where all goes: file, pages, a viewer that listens; is there room? |
 //! | `broadcast`, `encoding` | what viewers are to get, kept once for all of them |
-//! | `budget` | how many points a page draws quickly |
+//! | `window` | what is on its way to a page, and how many points the page draws quickly |
 //! | `web`, `page` | what is served to whom; the page that acknowledges what it draws |
 //!
 //! Entities of one camera: `camera` (axes), `camera/cloud`, `camera/image` (pinhole, and the depth
@@ -25,7 +25,6 @@
 //! camera's clock).
 
 mod broadcast;
-mod budget;
 mod clouds;
 mod connection;
 mod encoding;
@@ -34,6 +33,7 @@ mod layout;
 mod page;
 mod session;
 mod web;
+mod window;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -47,16 +47,16 @@ use rerun::sink::LogSink;
 use rerun::{RecordingStream, RecordingStreamResult};
 
 pub use super::rerun_program::find_native_viewer;
-pub use broadcast::Feeding;
 pub use session::{PointRadius, Session};
 pub use web::{WebOptions, WebServer};
+pub use window::Feeding;
 
-use self::broadcast::{CloudNumber, Seen};
 use self::clouds::{InFlightCloud, InFlightTracker, Selection};
 use self::connection::{Connection, MAX_IN_FLIGHT};
 use self::figures::MotionLog;
 use self::layout::Sample;
 use self::session::Dashboard;
+use self::window::{CloudNumber, Seen};
 use super::{CloudSink, FrameTime, Images, Layout, Needs, Offer, Show, Shown, rerun_program};
 use crate::clock::{HostTime, TimestampDomain};
 use crate::color::Coloring;

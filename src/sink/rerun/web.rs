@@ -20,9 +20,10 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
-use super::broadcast::{BroadcastBuffer, Feeding, Worker};
+use super::broadcast::{BroadcastBuffer, Worker};
 use super::encoding::{self, GRPC, SERVICE};
 use super::page;
+use super::window::Feeding;
 use crate::access::{Access, Gate};
 use crate::clock::Clock;
 
@@ -70,7 +71,7 @@ impl Drop for WebServer {
 }
 
 impl WebServer {
-    /// Serves on free or given ports.
+    /// Binds both ports and serves in a thread until this is dropped.
     ///
     /// # Errors
     /// If a port is in use, or the address is not this machine's.

@@ -24,7 +24,8 @@ use rerun::external::re_log_encoding::{Encodable as _, EncodingOptions, RRD_FOUR
 use serde::Deserialize;
 use serde_json::json;
 
-use super::broadcast::{Acknowledgement, BroadcastBuffer, CloudNumber};
+use super::broadcast::BroadcastBuffer;
+use super::window::{Acknowledgement, CloudNumber};
 use crate::access::{Gate, Refused};
 use crate::clock::{Clock, HostTime};
 

@@ -20,11 +20,12 @@ const OWN_FRAMES = 5;
 // A cloud that has waited longer, for a page that did nothing, is not worth showing.
 const STALE_MS = 1000;
 const STALE_FRAMES = 3;
-// Animation frames of which the browser tells when they were on the screen, and how long it may take
-// to tell.
+// Of animation frames from this length on, some browsers tell when they were on the screen, after so
+// long at most.
 const LONG_FRAME_MS = 50;
 const PRESENTED_MS = 5000;
-const tellsPresentation = "presentationTime" in (window.PerformanceLongAnimationFrameTiming?.prototype ?? {});
+const tellsPresentation =
+  "presentationTime" in (window.PerformanceLongAnimationFrameTiming?.prototype ?? {});
 // So many messages that the viewer was given are told without a cloud.
 const TELL_GIVEN = 8;
 // Without a cloud for so long, the page says so.
@@ -178,11 +179,13 @@ class Eye {
 
   // For a new connection.
   start(page, header, lossless) {
-    Object.assign(this, { page, header, lossless, waiting: [], own_ms: [], cloud_at: performance.now() });
+    Object.assign(this, { page, header, lossless, waiting: [], own_ms: [] });
+    this.cloud_at = performance.now();
     // The last cloud that the viewer was given or that was passed over, that the viewer has read,
     // and that was on the screen; messages that the viewer was given; animation frames that may not
     // be on the screen yet.
-    Object.assign(this, { cloud: 0, given_cloud: 0, read: 0, drawn: 0, drawn_at: null, given: 0, frames: [] });
+    Object.assign(this, { cloud: 0, given_cloud: 0, read: 0, drawn: 0, drawn_at: null });
+    Object.assign(this, { given: 0, frames: [] });
     this.told = { given: 0, cloud: 0, drawn: 0 };
   }
 
@@ -217,8 +220,10 @@ class Eye {
   lookAtLastFrame() {
     for (const frame of this.frames) frame.next_at ??= this.tick_at;
     const read = this.newest();
-    if (read > this.read)
-      this.frames.push({ cloud: read, at: this.tick_at_before, ms: this.frame_ms, follows: this.follows });
+    if (read > this.read) {
+      const { tick_at_before: at, frame_ms: ms, follows } = this;
+      this.frames.push({ cloud: read, at, ms, follows });
+    }
     this.read = read;
     // Of short frames the browser does not tell, and some browsers never do.
     const is_told = ({ ms }) => tellsPresentation && ms >= LONG_FRAME_MS;
